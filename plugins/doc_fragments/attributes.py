@@ -1,0 +1,50 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation shared by the modules."""
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and report what it would do without changing anything.
+    support: full
+  diff_mode:
+    description: Returns details of what has changed, or would change, in C(--diff).
+    support: full
+  idempotent:
+    description: A second run with the same parameters on an unchanged source changes nothing.
+    support: full
+"""
+
+    NO_DIFF = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and report what it would do without changing anything.
+    support: full
+  diff_mode:
+    description: Returns details of what has changed, or would change, in C(--diff).
+    support: N/A
+    details: There is no text to compare.
+  idempotent:
+    description: A second run with the same parameters on an unchanged source changes nothing.
+    support: full
+"""
+
+    ACTION = r"""
+options:
+  progress_file:
+    description: Where the module writes how far it is, as JSON. Set by the action plugin, which shows it.
+    type: path
+  probe:
+    description: Only report the result of an earlier run that still holds, else RV(ignore:pending=true). Set by the action plugin.
+    type: bool
+    default: false
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+"""

@@ -1,0 +1,71 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation of the options that name a VM's disks."""
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  source:
+    description:
+      - One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files that are the disks of one VM in their order.
+      - It is only read. Where nothing is staged yet it is looked at through throw-away overlays.
+    type: list
+    elements: path
+  work_dir:
+    description: The VM's work directory, as filled by M(hyper2kvm.migration.vmdk_fetch) and M(hyper2kvm.migration.disk_flatten).
+    type: path
+"""
+
+    GUEST = r"""
+options:
+  disks:
+    description: All disks of the VM in their order, where they do not come from O(source) or O(work_dir).
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description: The image.
+        type: path
+        required: true
+      format:
+        description: Its format. Formats are never guessed.
+        type: str
+        required: true
+        choices: [qcow2, raw, vmdk, vdi]
+  firmware:
+    description: What starts the guest. V(auto) takes what the source says, else what the partition tables show.
+    type: str
+    default: auto
+    choices: [auto, bios, uefi]
+  luks_keys:
+    description: Keys of encrypted devices, by the UUID of the LUKS header, or under V(all).
+    type: dict
+    default: {}
+"""
+
+    FIX = r"""
+options:
+  fstab_mode:
+    description: Which entries of fstab, crypttab and mount units get stable names; all unstable ones, only by-path ones, or none.
+    type: str
+    default: stabilize-all
+    choices: [stabilize-all, bypath-only, noop]
+  initramfs:
+    description:
+      - V(overlay) appends the guest's own virtio drivers to each initramfs. No program of the guest runs.
+      - V(regenerate) runs the guest's own tool inside the appliance.
+    type: str
+    default: overlay
+    choices: [overlay, regenerate, skip]
+  accept:
+    description: Codes of concerns that the operator accepts.
+    type: list
+    elements: str
+    default: []
+requirements:
+  - libguestfs with its Python bindings
+  - qemu-img
+  - python3-zstandard and python3-lz4 for guests whose initramfs is compressed so
+"""

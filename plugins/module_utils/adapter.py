@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Between Ansible and the domain code: shared options, from parameters to requests, errors to fail_json. The only file here that knows Ansible."""
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from .core.errors import InvalidInput, MigrationError
+from .core.locks import exclusive
+from .core.manifest import Identity, Manifest
+from .core.progress import Silent, sink
+from .disk import qemu_img, staging
+from .guest.changes import Plan
+from .guest.offline import GUESTFS_ERROR, Attached
+from .guest.resolver import Disk
+from .linux.network import Card
+from .linux.plan import Options
+from .pipeline.guest_work import GuestReport, GuestRequest, fix
+
+Result = dict[str, Any]
+_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+FIXED = "fix.json"
+
+
+def work_dir_spec() -> dict[str, Any]:
+    return {"source": {"type": "list", "elements": "path"}, "work_dir": {"type": "path"}}
+
+
+def disk_set_spec() -> dict[str, Any]:
+    return {
+        **work_dir_spec(),
+        "disks": {"type": "list", "elements": "dict", "options": {"path": {"type": "path", "required": True}, "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vmdk", "vdi"]}}},
+        "firmware": {"type": "str", "default": "auto", "choices": ["auto", "bios", "uefi"]},
+        "luks_keys": {"type": "dict", "default": {}, "no_log": True},
+    }
+
+
+def fix_spec() -> dict[str, Any]:
+    return {
+        **disk_set_spec(),
+        "fstab_mode": {"type": "str", "default": "stabilize-all", "choices": ["stabilize-all", "bypath-only", "noop"]},
+        "initramfs": {"type": "str", "default": "overlay", "choices": ["overlay", "regenerate", "skip"]},
+        "accept": {"type": "list", "elements": "str", "default": []},
+    }
+
+
+def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
+    """An AnsibleModule with check mode. `progress_file` and `probe` are for the action plugin of the same name."""
+    return AnsibleModule(argument_spec={**spec}, supports_check_mode=True, **constraints)
+
+
+def progress_spec() -> dict[str, Any]:
+    return {"progress_file": {"type": "path"}, "probe": {"type": "bool", "default": False}}
+
+
+def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
+    """Run the work of a module; errors of the collection become its failure, anything else is a defect and stays a traceback."""
+    try:
+        result = work(module)
+    except MigrationError as error:
+        module.fail_json(**error.as_result())
+    module.exit_json(**result)
+
+
+def respawn_for_guestfs(module: AnsibleModule) -> None:
+    """Go on under the interpreter that has the libguestfs bindings, if this one has not; open_disks reports when none has."""
+    if GUESTFS_ERROR is not None and not has_respawned():
+        interpreter = probe_interpreters_for_module(_INTERPRETERS, "guestfs")
+        if interpreter is not None:
+            respawn_module(interpreter)
+
+
+@contextlib.contextmanager
+def working_on(module: AnsibleModule, directory: str) -> Iterator[None]:
+    """Hold the VM's lock, except in check mode, which writes nothing there."""
+    if module.check_mode:
+        yield
+    else:
+        with exclusive(os.path.join(directory, "lock"), f"the VM in {directory}"):
+            yield
+
+
+def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
+    return Options(tuple(fixes), params["fstab_mode"], params["initramfs"])
+
+
+@contextlib.contextmanager
+def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bool = False) -> Iterator[GuestRequest]:
+    """The request behind `disks`, a `work_dir` with overlays, or a `source`, which is looked at through throw-away overlays.
+
+    With `overlays`, given disks must be overlays: what is written to must never be a source.
+    """
+    params = module.params
+    options = options_of(params, fixes) if "fstab_mode" in params else Options()
+    accept = tuple(params.get("accept") or ())
+    if params["disks"]:
+        disks = tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
+        for disk in disks if overlays and not module.check_mode else ():
+            if disk.format != "qcow2" or qemu_img.info(disk.path, "qcow2").backing is None:
+                raise InvalidInput(f"{disk.path} is not an overlay, and a fix never writes to a source.", "Create an overlay with disk_flatten (or qemu-img create -b) and name that.")
+        yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], options, accept)
+    elif params["work_dir"] and staging.flattened(params["work_dir"]):
+        base = staging.require_fetched(params["work_dir"])
+        yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, accept)
+    elif params["source"]:
+        with staging.temporary(params["source"]) as (description, staged):
+            yield staged_request(params, description, staged, options, accept)
+    else:
+        raise InvalidInput("There is nothing to look at: the work directory has no overlays and no source was given.", "Give source, disks, or the work_dir of an earlier vmdk_fetch and disk_flatten.")
+
+
+def staged_request(params: Mapping[str, Any], description: Mapping[str, Any], disks: Sequence[staging.StagedDisk], options: Options, accept: tuple[str, ...]) -> GuestRequest:
+    """A request for overlays, with the places and cards that the source's metadata give."""
+    places = [Disk(entry["bus"], entry["controller"], entry["unit"], entry["wwn"]) for entry in description["disks"]]
+    attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
+    cards = tuple(Card(nic["mac"], nic["slot"]) for nic in description["nics"])
+    firmware = params["firmware"] if params["firmware"] != "auto" else description["firmware"] or "auto"
+    return GuestRequest(attached, cards, firmware, params["luks_keys"], options, accept)
+
+
+def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> Result:
+    """What every guest module returns."""
+    result: Result = {"changed": changed, **report.as_result()}
+    if module._diff:
+        result["diff"] = report.plan.diff()
+    for concern in report.plan.concerns:
+        module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
+    return result
+
+
+def single_fix(fixes: Sequence[str]) -> None:
+    """The body of a module that carries out one kind of fix on overlays."""
+    module = module_for(fix_spec(), required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
+    respawn_for_guestfs(module)
+    run(module, lambda module: _single_fix(module, fixes))
+
+
+def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
+    from .pipeline.guest_work import look
+    directory = module.params["work_dir"]
+    if module.params["source"] and not module.check_mode and not (directory and staging.flattened(directory)):
+        raise InvalidInput("A source is never written.", "Run vmdk_fetch and disk_flatten, then name their work_dir; or use check mode to see the changes.")
+    with working_on(module, directory) if directory else contextlib.nullcontext(), guest_request(module, fixes, overlays=True) as request:
+        if module.check_mode:
+            report = look(request, plan_too=True)
+        else:
+            report = fix(GuestRequest(request.disks, request.cards, request.firmware, request.luks_keys, request.options, (*request.accept, "proof.failed")), Silent())
+        return report_result(module, report, bool(report.plan.changes))
+
+
+def composite_fix(module: AnsibleModule) -> Result:
+    """guest_fix: on the overlays of a work directory; in check mode the same on throw-away overlays."""
+    params = module.params
+    options = options_of(params, params["fixes"])
+    saved = _load_plan(params["plan"])
+    recorded = {"fixes": list(options.fixes), "fstab_mode": options.fstab_mode, "initramfs": options.initramfs_mode, "firmware": params["firmware"],
+                "accept": sorted(params["accept"]), "plan": saved.id if saved is not None else None}
+    directory = params["work_dir"]
+    with working_on(module, directory):
+        base = staging.fetched(directory)
+        earlier = Manifest.load(os.path.join(directory, FIXED))
+        if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):
+            return {**earlier.result, "changed": False}
+        if params["probe"]:
+            return {"changed": False, "pending": True}
+        if module.check_mode:
+            if not params["source"]:
+                raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
+            with staging.temporary(params["source"]) as (description, staged):
+                request = staged_request(params, description, staged, options, tuple(params["accept"]))
+                return report_result(module, fix(request, Silent(), saved), True)
+        base = staging.require_fetched(directory)
+        # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
+        staged = staging.flatten(base.result, directory, base.inputs)
+        request = staged_request(params, base.result, staged, options, tuple(params["accept"]))
+        result = report_result(module, fix(request, sink(params["progress_file"]), saved), True)
+        outputs = tuple(Identity.of(disk.overlay) for disk in staged)
+        Manifest("fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}).save(os.path.join(directory, FIXED))
+        return result
+
+
+def _load_plan(data: Optional[Any]) -> Optional[Plan]:
+    return Plan.from_data(data) if data else None

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A boot test as data: what to boot, what was seen, and what it means."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Mapping, Optional
+
+
+@dataclass(frozen=True)
+class BootRequest:
+    """`disks` are (path, format) in order; `memory` in MiB; `timeout` and `grace` in seconds.
+
+    `network` is auto (SSH banner or guest agent), ssh, agent, or none. `grace` is how long the network may take after login.
+    """
+
+    disks: tuple[tuple[str, str], ...]
+    firmware: str = "bios"
+    macs: tuple[str, ...] = ()
+    memory: int = 1024
+    cpus: int = 2
+    timeout: float = 300.0
+    network: str = "auto"
+    grace: float = 60.0
+    screenshot: Optional[str] = None
+    console_log: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class BootOutcome:
+    """verdict is passed or failed; `signals` maps each signal to the second it came; `console` are its last lines."""
+
+    verdict: str
+    cause: str
+    signals: Mapping[str, float] = field(default_factory=dict)
+    console: tuple[str, ...] = ()
+    screenshot: Optional[str] = None
+    accelerator: str = ""
+
+    def as_result(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that appear whole or not at all: written beside their name, flushed, then renamed (rename(2) is atomic)."""
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from .errors import NotEnoughSpace
+
+PARTIAL = ".partial"
+
+
+def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Replace `path` by `data` atomically and durably."""
+    partial = f"{path}{PARTIAL}"
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+    publish(partial, path)
+
+
+def write_text(path: str, text: str, mode: int = 0o644) -> None:
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), mode)
+
+
+def write_json(path: str, value: Any, mode: int = 0o644) -> None:
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n", mode)
+
+
+def publish(partial: str, final: str) -> None:
+    """Give a complete file its name: flush the data, rename, flush the directory."""
+    _fsync(partial, os.O_RDONLY)
+    os.replace(partial, final)
+    _fsync(os.path.dirname(os.path.abspath(final)), os.O_RDONLY | os.O_DIRECTORY)
+
+
+def need_space(directory: str, size: int, what: str) -> None:
+    """Refuse early when `size` bytes for `what` do not fit the file system of `directory` (which must exist)."""
+    stat = os.statvfs(directory)
+    free = stat.f_bavail * stat.f_frsize
+    if free < size:
+        raise NotEnoughSpace(
+            f"{what} needs up to {size >> 20} MiB in {directory}, {free >> 20} MiB are free.",
+            "Free space there, or choose another directory.", needed=size, free=free, directory=directory)
+
+
+def _fsync(path: str, flags: int) -> None:
+    fd = os.open(path, flags)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one error family: what failed, why, and what to do next."""
+from __future__ import annotations
+
+from typing import Any
+
+
+class MigrationError(Exception):
+    """Base of every error the collection raises on purpose; anything else is a defect.
+
+    `msg` says what failed and why, `hint` what to do next, `details` carries data for machines (never a secret).
+    """
+
+    code = "error"
+
+    def __init__(self, msg: str, hint: str = "", **details: Any) -> None:
+        super().__init__(msg)
+        self.msg = msg
+        self.hint = hint
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.msg} {self.hint}".strip()
+
+    def as_result(self) -> dict[str, Any]:
+        """The keyword arguments for fail_json."""
+        return {"msg": str(self), "error_code": self.code, "hint": self.hint, "details": self.details}
+
+
+class InvalidInput(MigrationError):
+    """A value or a file the user named cannot be used."""
+
+    code = "invalid_input"
+
+
+class UnsafeInput(InvalidInput):
+    """Input that reaches for something outside what the user named; it is refused, never followed."""
+
+    code = "unsafe_input"
+
+
+class MissingTool(MigrationError):
+    """A program or a library the conversion host needs is not there."""
+
+    code = "missing_tool"
+
+
+class ToolFailed(MigrationError):
+    """An external program failed; the message carries its own words."""
+
+    code = "tool_failed"
+
+
+class TimedOut(ToolFailed):
+    """An external program passed its deadline and was ended."""
+
+    code = "timed_out"
+
+
+class NotEnoughSpace(MigrationError):
+    """Computed before the work: the result would not fit."""
+
+    code = "not_enough_space"
+
+
+class Busy(MigrationError):
+    """Somebody else works on the same thing."""
+
+    code = "busy"
+
+
+class StalePlan(MigrationError):
+    """The guest is no longer what the plan saw."""
+
+    code = "stale_plan"
+
+
+class UnsupportedGuest(MigrationError):
+    """No operating system that the collection can repair was found."""
+
+    code = "unsupported_guest"
+
+
+class Blocked(MigrationError):
+    """A concern of severity blocker was not accepted by the operator."""
+
+    code = "blocked"
+
+
+class ProofFailed(MigrationError):
+    """The bytes of the result do not show that the guest will boot."""
+
+    code = "proof_failed"
+
+
+class BootFailed(MigrationError):
+    """The boot test ended without the signals of a working guest."""
+
+    code = "boot_failed"

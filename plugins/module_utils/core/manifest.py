@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manifests: the record beside an artefact of what it was made from, with which options, and what it is.
+
+A stage that finds a manifest which still holds has nothing to do. Files are recognised by size, modification time and
+inode; content digests are recorded for people and for `verify`, and are not read again on every run.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional, Sequence
+
+from . import atomic
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A file as it was: sizes in bytes, time in nanoseconds since the epoch."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> Identity:
+        stat = os.stat(path)
+        return cls(os.path.abspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+    def holds(self) -> bool:
+        """Whether the file is still there, unchanged."""
+        try:
+            return Identity.of(self.path) == self
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`stage` made `outputs` from `inputs` under `options`; `result` is what the stage reported then."""
+
+    stage: str
+    inputs: tuple[Identity, ...]
+    options: dict[str, Any]
+    outputs: tuple[Identity, ...] = ()
+    result: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str) -> None:
+        atomic.write_json(path, {"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def load(cls, path: str) -> Optional[Manifest]:
+        """The manifest at `path`; None when there is none, or one that this version cannot use."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                data = json.load(file)
+            if data["format"] != FORMAT:
+                return None
+            return cls(data["stage"], _identities(data["inputs"]), data["options"], _identities(data["outputs"]), data["result"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def current(self, stage: str, inputs: Sequence[Identity], options: dict[str, Any]) -> bool:
+        """Whether the stage would do the same again, and what it made then is still there."""
+        same = (stage, tuple(inputs), json.loads(json.dumps(options))) == (self.stage, self.inputs, self.options)
+        return same and all(output.holds() for output in self.outputs)
+
+
+def _identities(items: Sequence[dict[str, Any]]) -> tuple[Identity, ...]:
+    return tuple(Identity(**item) for item in items)
+
+
+def sha256(path: str) -> str:
+    """Hexadecimal SHA-256 of a whole file."""
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(1 << 20))
+    with open(path, "rb", buffering=0) as file:
+        while True:
+            count = file.readinto(buffer)
+            if not count:
+                return digest.hexdigest()
+            digest.update(buffer[:count])

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place that starts a program: no shell, no inherited input, always a deadline, always dying with its parent."""
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import selectors
+import shutil
+import signal
+import subprocess  # pylint: disable=ansible-bad-import
+import time
+from dataclasses import dataclass
+from typing import IO, Callable, Mapping, Optional, Sequence, Union
+
+from .errors import MissingTool, TimedOut, ToolFailed
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_TAIL = 4000
+
+PACKAGES = {
+    "qemu-img": "qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL, SUSE)",
+    "qemu-system-x86_64": "qemu-system-x86 (Debian, Ubuntu) or qemu-kvm (Fedora, RHEL)",
+    "nbdcopy": "libnbd-bin (Debian, Ubuntu) or libnbd (Fedora, RHEL)",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a program may use: `timeout` in seconds, `memory` and `file_size` in bytes (None: unlimited)."""
+
+    timeout: float = 300.0
+    memory: Optional[int] = None
+    file_size: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ended: its exit status and what it printed (bytes decoded as UTF-8, errors replaced)."""
+
+    argv: tuple[str, ...]
+    rc: int
+    stdout: str
+    stderr: str
+
+
+def require(tool: str) -> str:
+    """The absolute path of `tool`.
+
+    Raises MissingTool with the package to install.
+    """
+    path = shutil.which(tool, path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin:/usr/bin:/sbin:/bin:/usr/libexec")
+    if path is None:
+        raise MissingTool(
+            f"The program {tool} is not installed on the conversion host.",
+            f"Install {PACKAGES.get(tool, tool)}, or run the role hyper2kvm.migration.conversion_host on it.", tool=tool)
+    return path
+
+
+def run(argv: Sequence[str], limits: Limits = Limits(), *, check: bool = True, cwd: Optional[str] = None,
+        env: Optional[Mapping[str, str]] = None, on_output: Optional[Callable[[bytes], None]] = None) -> Completed:
+    """Run a program to its end and return what it said.
+
+    `on_output` receives raw chunks of standard output as they come (progress). With `check`, a status other than 0 raises
+    ToolFailed with the program's own last words. The deadline raises TimedOut after the whole process group was killed.
+    """
+    child = start(argv, limits, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = _collect(child, limits.timeout, argv, on_output)
+    done = Completed(tuple(argv), child.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+    if check and done.rc != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:] or "it printed nothing"
+        raise ToolFailed(f"{os.path.basename(argv[0])} failed with status {done.rc}: {said}", argv=list(argv), rc=done.rc)
+    return done
+
+
+def start(argv: Sequence[str], limits: Limits = Limits(), *, cwd: Optional[str] = None, env: Optional[Mapping[str, str]] = None,
+          stdout: Union[int, IO[bytes]] = subprocess.DEVNULL, stderr: Union[int, IO[bytes]] = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    """Start a program in a process group of its own; it is killed when this process dies. The caller ends it with `stop`."""
+    full = dict(os.environ if env is None else env)
+    full["LC_ALL"] = "C.UTF-8"
+    parent = os.getpid()
+    return subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn,consider-using-with
+        [require(argv[0]), *argv[1:]], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd, env=full,
+        start_new_session=True, preexec_fn=lambda: _confine(limits, parent))
+
+
+def stop(child: "subprocess.Popen[bytes]", grace: float = 5.0) -> None:
+    """End a program started here: ask, wait `grace` seconds, then kill its whole group."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(grace)
+        except subprocess.TimeoutExpired:
+            pass
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def _confine(limits: Limits, parent: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # the parent died before prctl took effect
+        os.kill(os.getpid(), signal.SIGKILL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+    if limits.file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_size, limits.file_size))
+
+
+def _collect(child: "subprocess.Popen[bytes]", timeout: float, argv: Sequence[str],
+             on_output: Optional[Callable[[bytes], None]]) -> tuple[bytes, bytes]:
+    deadline = time.monotonic() + timeout
+    buffers = {"out": bytearray(), "err": bytearray()}
+    assert child.stdout is not None and child.stderr is not None  # both are pipes, see run()
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ, "out")
+            selector.register(child.stderr, selectors.EVENT_READ, "err")
+            while selector.get_map():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimedOut(f"{os.path.basename(argv[0])} did not end within {timeout:.0f} seconds and was stopped.",
+                                   "Look for an overloaded or unreachable storage, or raise the timeout.", argv=list(argv))
+                for key, dummy in selector.select(left):
+                    chunk = os.read(key.fd, 65536)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                        continue
+                    buffers[key.data] += chunk
+                    if on_output is not None and key.data == "out":
+                        on_output(chunk)
+            child.wait(max(1.0, deadline - time.monotonic()))
+    finally:
+        stop(child, grace=0.0 if child.poll() is None else 1.0)
+        child.stdout.close()
+        child.stderr.close()
+    return bytes(buffers["out"]), bytes(buffers["err"])

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VM as its source describes it: what a disk file alone cannot say."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from .chain import Chain
+
+# The order in which firmware and guests meet the controllers.
+BUS_ORDER = ("scsi", "nvme", "sata", "ide")
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A network card. `slot` is VMware's pciSlotNumber, which a systemd guest shows as ens<slot>."""
+
+    mac: Optional[str]
+    network: str = ""
+    model: str = ""
+    slot: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class SourceDisk:
+    """A disk with its place: bus, controller number, unit on it; None where the source does not say."""
+
+    chain: Chain
+    bus: Optional[str] = None
+    controller: Optional[int] = None
+    unit: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class SourceVm:
+    """A VM with its disk set in bus order. None: the source does not say. `memory` in MiB."""
+
+    name: str
+    kind: str
+    disks: tuple[SourceDisk, ...]
+    nics: tuple[Nic, ...] = ()
+    cpus: Optional[int] = None
+    cores_per_socket: Optional[int] = None
+    memory: Optional[int] = None
+    firmware: Optional[str] = None
+    secure_boot: bool = False
+    guest_os: Optional[str] = None
+
+    def as_result(self) -> dict[str, Any]:
+        """The metadata for people and manifests; disks as their files, sizes and places."""
+        data = {key: value for key, value in asdict(self).items() if key not in ("disks", "nics")}
+        data["nics"] = [asdict(nic) for nic in self.nics]
+        data["disks"] = [
+            {"path": disk.chain.links[0].path, "files": list(disk.chain.files()), "links": len(disk.chain.links), "wwn": disk.chain.wwn,
+             "virtual_size": disk.chain.virtual_size, "bus": disk.bus, "controller": disk.controller, "unit": disk.unit} for disk in self.disks]
+        return data
+
+
+def bus_key(disk: SourceDisk) -> tuple[int, int, int]:
+    """Sort key of a disk: bus, then controller, then unit."""
+    bus = BUS_ORDER.index(disk.bus) if disk.bus in BUS_ORDER else len(BUS_ORDER)
+    return bus, disk.controller or 0, disk.unit or 0

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-img with explicit formats, limits and typed answers."""
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, Optional, Sequence
+
+from ..core.errors import InvalidInput
+from ..core.process import Limits, run
+from ..core.progress import Progress
+
+_QUICK = Limits(timeout=120, memory=4 << 30)
+_LONG = 7 * 24 * 3600.0
+_PERCENT = re.compile(rb"\((\d+\.\d+)/100%\)")
+
+
+@dataclass(frozen=True)
+class Image:
+    """What qemu-img says of an image; sizes in bytes. `allocated` is what its file occupies on disk."""
+
+    path: str
+    format: str
+    virtual_size: int
+    allocated: int
+    backing: Optional[str]
+
+
+def info(path: str, fmt: str) -> Image:
+    """Describe an image of a stated format; backing files are not opened."""
+    data = json.loads(run(["qemu-img", "info", "-U", "--output=json", "-f", fmt, _name(path)], _QUICK).stdout)
+    return Image(path, fmt, data["virtual-size"], data.get("actual-size", 0), data.get("backing-filename"))
+
+
+def create_overlay(path: str, backing: str, backing_format: str, size: int) -> None:
+    """A qcow2 at `path` that reads through to `backing`, a file in the same directory or a json: description."""
+    name = backing if backing.startswith("json:") else os.path.basename(backing)
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", "-F", backing_format, "-b", name, os.path.basename(path), str(size)],
+        _QUICK, cwd=os.path.dirname(path))
+
+
+def convert(source: str, source_format: str, dest: str, fmt: str, options: Sequence[str], compress: bool, progress: Progress, size: int,
+            file_limit: Optional[int] = None) -> None:
+    """One pass from `source` to a new file `dest`. `size` is the virtual size, for progress."""
+    def watch(chunk: bytes) -> None:
+        found = _PERCENT.findall(chunk)
+        if found:
+            progress.update(int(float(found[-1]) / 100 * size))
+
+    argv = ["qemu-img", "convert", "-p", "-W", "-m", "8", "-f", source_format, "-O", fmt]
+    argv += ["-c"] if compress else []
+    for option in options:
+        argv += ["-o", option]
+    run([*argv, _name(source), dest], Limits(timeout=_LONG, file_size=file_limit), on_output=watch)
+
+
+def resize(path: str, fmt: str, size: int) -> None:
+    """Grow an image to `size` bytes; never shrinks."""
+    if size < info(path, fmt).virtual_size:
+        raise InvalidInput(f"{path} is larger than {size} bytes and is never shrunk.", "Shrink the file systems and the disk at the source first.", size=size)
+    run(["qemu-img", "resize", "-q", "-f", fmt, path, str(size)], _QUICK)
+
+
+def check(path: str, fmt: str) -> None:
+    """Raise ToolFailed unless the image's metadata are consistent. raw has none."""
+    if fmt != "raw":
+        run(["qemu-img", "check", "-q", "-f", fmt, path], Limits(timeout=_LONG))
+
+
+def read_start(path: str, fmt: str, size: int) -> bytes:
+    """The first `size` bytes the guest sees (a multiple of 512)."""
+    import tempfile
+    with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as scratch:
+        out = os.path.join(scratch, "head")
+        run(["qemu-img", "dd", "-f", fmt, "-O", "raw", "bs=512", f"count={size // 512}", f"if={_name(path)}", f"of={out}"], _QUICK)
+        with open(out, "rb") as file:
+            return file.read(size)
+
+
+def map_allocated(path: str, fmt: str) -> int:
+    """Bytes that hold data, seen through the whole chain."""
+    entries = json.loads(run(["qemu-img", "map", "-U", "--output=json", "-f", fmt, _name(path)], Limits(timeout=600)).stdout)
+    return sum(entry["length"] for entry in entries if entry["data"])
+
+
+@functools.lru_cache(maxsize=1)
+def version() -> str:
+    """For example "7.2.17"."""
+    match = re.search(r"version (\S+)", run(["qemu-img", "--version"], _QUICK).stdout)
+    return match[1] if match else "unknown"
+
+
+def _name(path: str) -> str:
+    """qemu takes "x:y" for a protocol; a path that is made absolute is never mistaken for one."""
+    return path if path.startswith("json:") else os.path.abspath(path)
+
+
+def json_source(path: str, fmt: str, **options: Any) -> str:
+    """A json: description of a local image, for options that have no command line flag."""
+    return "json:" + json.dumps({"driver": fmt, "file": {"driver": "file", "filename": os.path.abspath(path)}, **options})

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FETCH and FLATTEN of local sources: a work directory with canonical descriptors and one overlay per disk, and no copy."""
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional, Sequence
+
+from ..core.errors import InvalidInput
+from ..core.manifest import Identity, Manifest
+from . import chain, qemu_img
+from .machine import SourceVm
+from .source import open_source
+
+FETCHED = "fetch.json"
+FLATTENED = "flatten.json"
+
+
+@dataclass(frozen=True)
+class StagedDisk:
+    """What qemu opens: the top of the staged chain, the overlay over it, and the size the guest sees in bytes."""
+
+    top: str
+    overlay: str
+    virtual_size: int
+
+
+def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...]:
+    """Every file the migration reads, as it is now."""
+    found = {identity.path: identity for disk in vm.disks for identity in disk.chain.identities()}
+    for path in paths:
+        found.setdefault(os.path.abspath(path), Identity.of(path))
+    return tuple(found[path] for path in sorted(found))
+
+
+def fetched(work_dir: str) -> Optional[Manifest]:
+    """The record of an earlier FETCH whose source has not changed since."""
+    manifest = Manifest.load(os.path.join(work_dir, FETCHED))
+    if manifest is None or not all(identity.holds() for identity in manifest.inputs):
+        return None
+    return manifest
+
+
+def fetch(vm: SourceVm, paths: Sequence[str], work_dir: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Stage the chains of `vm` in `work_dir` and record it; returns the VM's description with the staged paths."""
+    os.makedirs(work_dir, exist_ok=True)
+    result = vm.as_result()
+    for index, (disk, entry) in enumerate(zip(vm.disks, result["disks"])):
+        entry["staged"] = chain.stage(disk.chain, os.path.abspath(work_dir), f"disk{index}")
+    Manifest("fetch", source_identities(vm, paths), options, (), result).save(os.path.join(work_dir, FETCHED))
+    return result
+
+
+def staged_disks(description: dict[str, Any], work_dir: str) -> tuple[StagedDisk, ...]:
+    """The disks of a fetched VM with the overlays they have, or will have, in `work_dir`."""
+    return tuple(StagedDisk(entry["staged"], os.path.join(os.path.abspath(work_dir), f"disk{index}-overlay.qcow2"), entry["virtual_size"])
+                 for index, entry in enumerate(description["disks"]))
+
+
+def flattened(work_dir: str) -> bool:
+    """Whether overlays over the present staging exist."""
+    manifest, base = Manifest.load(os.path.join(work_dir, FLATTENED)), fetched(work_dir)
+    return manifest is not None and base is not None and manifest.inputs == base.inputs and all(
+        os.path.exists(disk.overlay) for disk in staged_disks(base.result, work_dir))
+
+
+def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, ...]) -> tuple[StagedDisk, ...]:
+    """Make fresh overlays; whatever was in older ones is dropped."""
+    disks = staged_disks(description, work_dir)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(work_dir, FLATTENED))
+    for disk in disks:
+        qemu_img.create_overlay(disk.overlay, disk.top, "vmdk", disk.virtual_size)
+    Manifest("flatten", inputs, {}, (), {"overlays": [disk.overlay for disk in disks]}).save(os.path.join(work_dir, FLATTENED))
+    return disks
+
+
+@contextlib.contextmanager
+def temporary(paths: Sequence[str]) -> Iterator[tuple[dict[str, Any], tuple[StagedDisk, ...]]]:
+    """A throw-away staging for looking without leaving anything behind (check mode, inspection)."""
+    vm = open_source(paths, verify=False)
+    work_dir = tempfile.mkdtemp(prefix="hyper2kvm-")
+    try:
+        description = fetch(vm, paths, work_dir, {})
+        yield description, flatten(description, work_dir, ())
+    finally:
+        shutil.rmtree(work_dir)
+
+
+def require_fetched(work_dir: str) -> Manifest:
+    """The record of FETCH, which the later stages need."""
+    manifest = fetched(work_dir)
+    if manifest is None:
+        raise InvalidInput(f"{work_dir} holds no staging of the present source.", "Run vmdk_fetch first; it is repeated when the source has changed.", work_dir=work_dir)
+    return manifest

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMDK descriptors and sparse headers, read strictly by our own parser before qemu sees anything.
+
+Source: VMware "Virtual Disk Format 5.0" technical note; vmfsSparse and seSparse headers as read by qemu's block/vmdk.c.
+"""
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO, Optional
+
+from ..core.errors import InvalidInput, UnsafeInput
+
+SECTOR = 512
+NO_PARENT = 0xFFFFFFFF
+MAX_DESCRIPTOR = 1 << 20  # bytes; the largest that qemu reads
+FLAT_KINDS = ("FLAT", "VMFS")
+SPARSE_KINDS = ("SPARSE", "VMFSSPARSE", "SESPARSE")
+RAW_DEVICE_KINDS = ("VMFSRDM", "VMFSRAW")
+
+_MAGIC_HOSTED = b"KDMV"
+_MAGIC_COWD = b"COWD"
+_MAGIC_SESPARSE = struct.pack("<Q", 0x00000000CAFEBABE)
+_GD_AT_END = 0xFFFFFFFFFFFFFFFF
+_EXTENT = re.compile(r'^(RW|RDONLY|NOACCESS)\s+(\d+)\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+(\d+))?)?(?:\s+\S+)*\s*$')
+_PAIR = re.compile(r'^([A-Za-z][A-Za-z0-9_.:-]*)\s*=\s*(?:"(.*)"|(.*?))\s*$')
+_PLAIN_NAME = re.compile(r'^[^/\\\0:"\r\n]+$')
+
+
+@dataclass(frozen=True)
+class Extent:
+    """One piece of a disk; `sectors` and `offset` in units of 512 bytes. `name` is a plain file name beside the descriptor."""
+
+    access: str
+    sectors: int
+    kind: str
+    name: str
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What the text of a descriptor says."""
+
+    cid: int
+    parent_cid: int
+    create_type: str
+    parent_hint: Optional[str]
+    extents: tuple[Extent, ...]
+    ddb: dict[str, str]
+
+    @property
+    def sectors(self) -> int:
+        return sum(extent.sectors for extent in self.extents)
+
+    @property
+    def wwn(self) -> Optional[str]:
+        """The disk's NAA identifier in lower case hexadecimal, as udev shows it in by-id names; None when not recorded."""
+        digits = re.sub(r"[^0-9a-fA-F]", "", self.ddb.get("ddb.uuid", "")).lower()
+        return digits if len(digits) == 32 else None
+
+
+def plain_name(name: str, what: str) -> str:
+    """`name` if it names a file beside the descriptor and nothing else.
+
+    Raises UnsafeInput for paths, parent directories, protocols ("nbd:", "json:") and control characters.
+    """
+    if not _PLAIN_NAME.match(name) or name in (".", "..") or any(ord(char) < 32 for char in name):
+        raise UnsafeInput(
+            f"The VMDK names {what} {name!r}, which is not a plain file name.",
+            "Only files beside the descriptor are read. Put the file there under its plain name and correct the descriptor, "
+            "or export the VM again.", name=name)
+    return name
+
+
+def parse_descriptor(text: str, path: str) -> Descriptor:
+    """Parse the text of a descriptor strictly; `path` is only for messages.
+
+    Raises InvalidInput for anything malformed or unknown and UnsafeInput for names that reach elsewhere.
+    """
+    pairs: dict[str, str] = {}
+    extents: list[Extent] = []
+    for number, raw in enumerate(text.split("\0", 1)[0].splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        extent, pair = _EXTENT.match(line), _PAIR.match(line)
+        if extent:
+            extents.append(_extent(extent, path))
+        elif pair:
+            pairs.setdefault(pair[1] if pair[1].startswith("ddb.") else pair[1].lower(), pair[2] if pair[2] is not None else pair[3])
+        else:
+            raise InvalidInput(f"{path} line {number} is not part of a VMDK descriptor: {line[:80]!r}.",
+                               "The file is damaged or not a descriptor; name the small .vmdk text file of the VM.", path=path, line=number)
+    if not extents:
+        raise InvalidInput(f"{path} names no extents.", "The descriptor is damaged; copy it again.", path=path)
+    parent_cid = _cid(pairs, "parentcid", path)
+    hint = pairs.get("parentfilenamehint")
+    if parent_cid != NO_PARENT and hint is None:
+        raise InvalidInput(f"{path} is a snapshot (parentCID {parent_cid:08x}) but names no parent file.",
+                           "Restore the line parentFileNameHint in the descriptor, or consolidate the snapshots at the source.", path=path)
+    return Descriptor(
+        cid=_cid(pairs, "cid", path), parent_cid=parent_cid, create_type=pairs.get("createtype", ""),
+        parent_hint=plain_name(hint, "the parent") if hint is not None and parent_cid != NO_PARENT else None,
+        extents=tuple(extents), ddb={key: value for key, value in pairs.items() if key.startswith("ddb.")})
+
+
+def _extent(match: re.Match[str], path: str) -> Extent:
+    access, sectors, kind, name, offset = match[1], int(match[2]), match[3], match[4], int(match[5] or 0)
+    if kind in RAW_DEVICE_KINDS:
+        raise InvalidInput(f"{path} maps a raw device ({kind}).", "Convert the RDM to a virtual disk at the source (clone it), then migrate.", path=path)
+    if kind == "ZERO":
+        raise InvalidInput(f"{path} has a ZERO extent, which qemu would skip and so shift everything after it.",
+                           "Clone the disk at the source (vmkfstools -i, vmware-vdiskmanager -r) to a plain sparse or flat VMDK.", path=path)
+    if kind not in FLAT_KINDS + SPARSE_KINDS:
+        raise InvalidInput(f"{path} has an extent of unknown kind {kind}.", "Clone the disk at the source to a plain sparse or flat VMDK.", path=path)
+    if access == "NOACCESS" or name is None or sectors == 0:
+        raise InvalidInput(f"{path} has an extent that cannot be read ({match[0][:80]!r}).", "The descriptor is damaged; copy it again.", path=path)
+    return Extent(access, sectors, kind, plain_name(name, "the extent"), offset)
+
+
+def _cid(pairs: dict[str, str], key: str, path: str) -> int:
+    value = pairs.get(key, "")
+    if not re.fullmatch(r"[0-9a-fA-F]{1,8}", value):
+        raise InvalidInput(f"{path} has no valid {key} ({value[:20]!r}).", "The descriptor is damaged; copy it again.", path=path)
+    return int(value, 16)
+
+
+@dataclass(frozen=True)
+class SparseHeader:
+    """Header of a sparse extent: `kind` as an extent kind, capacity in sectors, where an embedded descriptor lies (bytes)."""
+
+    kind: str
+    sectors: int
+    descriptor_at: int = 0
+    descriptor_size: int = 0
+    compressed: bool = False
+
+
+def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] = None) -> Optional[SparseHeader]:
+    """The sparse header at offset `base` of `file`, None when there is none; `length` bounds the disk inside a larger file.
+
+    Raises InvalidInput for headers that are truncated, of an unknown version, or whose tables lie outside the file.
+    """
+    file.seek(base)
+    head = file.read(SECTOR)
+    if length is None:
+        length = file.seek(0, 2) - base
+    if head[:4] == _MAGIC_COWD:
+        return SparseHeader("VMFSSPARSE", _unpack("<4xIIII", head, path)[2])
+    if head[:8] == _MAGIC_SESPARSE:
+        return SparseHeader("SESPARSE", _unpack("<QQQ", head, path)[2])
+    if head[:4] != _MAGIC_HOSTED:
+        return None
+    version, flags, capacity, grain, at, size, entries, dummy, tables = _unpack("<4xIIQQQQIQQ", head, path)
+    if tables == _GD_AT_END:
+        tables = _footer_tables(file, path, base, length)
+    bad = (version not in (1, 2, 3) and "version") or (capacity == 0 and "capacity") or (entries not in range(1, 513) and "table size") \
+        or (not 1 <= grain <= 1 << 16 and "grain size") or (not 0 < tables * SECTOR < length and "table offset") \
+        or ((at + size) * SECTOR > length and "descriptor")
+    if bad:
+        raise InvalidInput(f"The sparse header of {path} has an impossible {bad}.", "The file is truncated or damaged; copy it again.", path=path)
+    return SparseHeader("SPARSE", capacity, at * SECTOR, size * SECTOR, bool(flags & 1 << 16))
+
+
+def _footer_tables(file: BinaryIO, path: str, base: int, length: int) -> int:
+    """streamOptimized: the grain directory's place is in a footer, 1024 bytes before the end."""
+    file.seek(base + max(0, length - 2 * SECTOR))
+    foot = file.read(SECTOR)
+    if foot[:4] != _MAGIC_HOSTED:
+        raise InvalidInput(f"{path} is a stream-optimized VMDK without its footer.", "The file is truncated; copy it again.", path=path)
+    return int(_unpack("<4xIIQQQQIQQ", foot, path)[8])
+
+
+def _unpack(fmt: str, data: bytes, path: str) -> tuple[int, ...]:
+    if len(data) < struct.calcsize(fmt):
+        raise InvalidInput(f"{path} is too short for a VMDK.", "The file is truncated; copy it again.", path=path)
+    return struct.unpack_from(fmt, data)
+
+
+def read_descriptor(file: BinaryIO, path: str, base: int = 0, length: Optional[int] = None) -> tuple[Descriptor, Optional[SparseHeader]]:
+    """The descriptor of a VMDK: a text file, or embedded in a hosted sparse file (then with its header)."""
+    header = read_header(file, path, base, length)
+    if header is not None and not header.descriptor_size:
+        raise InvalidInput(f"{path} is one part of a VMDK ({header.kind}), not its descriptor.",
+                           "Name the small .vmdk text file that lists this part.", path=path)
+    if header is not None:
+        file.seek(base + header.descriptor_at)
+        return parse_descriptor(_decode(file.read(min(header.descriptor_size, MAX_DESCRIPTOR)), path), path), header
+    file.seek(base)
+    text = file.read(MAX_DESCRIPTOR + 1)
+    if len(text) > MAX_DESCRIPTOR or not text.lstrip().lower().startswith(b"# disk descriptorfile"):
+        raise InvalidInput(f"{path} is neither a VMDK descriptor nor a sparse VMDK.",
+                           "Name the small .vmdk text file, not its -flat, -delta or -sesparse part.", path=path)
+    return parse_descriptor(_decode(text, path), path), None
+
+
+def _decode(data: bytes, path: str) -> str:
+    try:
+        return data.split(b"\0", 1)[0].decode("utf-8")
+    except UnicodeDecodeError:
+        return data.split(b"\0", 1)[0].decode("latin-1")
+
+
+def canonical(create_type: str, cid: int, parent_cid: int, parent: Optional[str], extents: tuple[Extent, ...]) -> str:
+    """The text of a descriptor that says exactly this and nothing else; the only kind of descriptor qemu gets from us."""
+    lines = ["# Disk DescriptorFile", "version=1", f"CID={cid:08x}", f"parentCID={parent_cid:08x}", f'createType="{create_type}"']
+    if parent is not None:
+        lines.append(f'parentFileNameHint="{parent}"')
+    lines.append("# Extent description")
+    for extent in extents:
+        kind = "FLAT" if extent.kind in FLAT_KINDS else extent.kind
+        offset = f" {extent.offset}" if kind == "FLAT" else ""
+        lines.append(f'RW {extent.sectors} {kind} "{extent.name}"{offset}')
+    return "\n".join([*lines, "# The Disk Data Base", "#DDB", ""])

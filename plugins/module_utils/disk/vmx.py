@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMware .vmx configuration files: disks in bus order, NICs with their MACs, size and firmware."""
+from __future__ import annotations
+
+import os
+import re
+from typing import Mapping, Optional
+
+from ..core.errors import InvalidInput
+from . import chain, vmdk
+from .machine import BUS_ORDER, Nic, SourceDisk, SourceVm, bus_key
+
+_LIMIT = 1 << 20
+_LINE = re.compile(r'^\s*([A-Za-z][\w.:-]*)\s*=\s*"(.*)"\s*$')
+_ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
+_DISK = re.compile(r"^(scsi|nvme|sata|ide)(\d+):(\d+)\.filename$")
+_NIC = re.compile(r"^ethernet(\d+)\.present$")
+_DISK_TYPES = ("disk", "plaindisk", "rawdisk", "scsi-harddisk", "ata-harddisk", "")
+
+
+def parse(text: str) -> dict[str, str]:
+    """Keys in lower case (they are case-insensitive), |HH escapes resolved; the last of a repeated key wins."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match:
+            values[match[1].lower()] = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), match[2])
+    return values
+
+
+def read(path: str) -> SourceVm:
+    """The VM of a .vmx file; its disks must lie beside it.
+
+    Raises InvalidInput when it names no disks or something that cannot be read.
+    """
+    with open(path, "rb") as file:
+        data = file.read(_LIMIT + 1)
+    if len(data) > _LIMIT:
+        raise InvalidInput(f"{path} is too large for a .vmx file.", "Name the VM's .vmx file.", path=path)
+    values = parse(data.decode("utf-8", "replace"))
+    disks = sorted(_disks(values, os.path.dirname(os.path.abspath(path))), key=bus_key)
+    if not disks:
+        raise InvalidInput(f"{path} names no virtual disks.", "Name the .vmdk files as a list in migrate_source.", path=path)
+    firmware = values.get("firmware", "bios").lower()
+    return SourceVm(
+        name=values.get("displayname") or os.path.splitext(os.path.basename(path))[0], kind="vmx", disks=tuple(disks),
+        nics=tuple(_nics(values)), cpus=_number(values.get("numvcpus", "1")), cores_per_socket=_number(values.get("cpuid.corespersocket")),
+        memory=_number(values.get("memsize", "32")), firmware="uefi" if firmware == "efi" else "bios",
+        secure_boot=_true(values.get("uefi.secureboot.enabled")), guest_os=values.get("guestos"))
+
+
+def _disks(values: Mapping[str, str], directory: str) -> list[SourceDisk]:
+    disks = []
+    for key, name in values.items():
+        match = _DISK.match(key)
+        if match is None or match[1] not in BUS_ORDER:
+            continue
+        device = f"{match[1]}{match[2]}:{match[3]}"
+        kind = values.get(f"{device}.devicetype", "").lower()
+        if not _true(values.get(f"{device}.present", "true")) or kind not in _DISK_TYPES or not name.lower().endswith(".vmdk"):
+            continue
+        plain = vmdk.plain_name(name, f"the disk {device}")
+        disks.append(SourceDisk(chain.resolve(os.path.join(directory, plain)), match[1], int(match[2]), int(match[3])))
+    return disks
+
+
+def _nics(values: Mapping[str, str]) -> list[Nic]:
+    nics = []
+    for number in sorted(int(match[1]) for match in map(_NIC.match, values) if match):
+        key = f"ethernet{number}"
+        if not _true(values[f"{key}.present"]):
+            continue
+        static = values.get(f"{key}.addresstype", "").lower() == "static"
+        mac = values.get(f"{key}.address" if static else f"{key}.generatedaddress") or values.get(f"{key}.address")
+        nics.append(Nic(mac.lower() if mac else None, values.get(f"{key}.networkname", ""), values.get(f"{key}.virtualdev", ""),
+                        _number(values.get(f"{key}.pcislotnumber"))))
+    return nics
+
+
+def _true(value: Optional[str]) -> bool:
+    return (value or "").lower() == "true"
+
+
+def _number(value: Optional[str]) -> Optional[int]:
+    return int(value) if value and value.isdigit() else None

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes: what is intended for a guest, as plain data that can be shown, stored, reviewed and undone."""
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Iterable, Optional, Sequence, Union
+
+from ..core.errors import InvalidInput
+from .model import Concern
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """Replace the text of a file; `before` is what the plan saw, None where there was no file. `mode` is for new files."""
+
+    path: str
+    before: Optional[str]
+    after: str
+    reason: str
+    mode: int = 0o644
+
+    def diff(self) -> str:
+        return _diff(self.before or "", self.after, self.path if self.before is not None else "/dev/null", self.path)
+
+
+@dataclass(frozen=True)
+class RemoveFile:
+    """Take away a file, link or directory; it is moved into the backup. `kind` and `size` are what the plan saw."""
+
+    path: str
+    kind: str
+    size: int
+    reason: str
+
+    def diff(self) -> str:
+        return f"removed {self.kind}: {self.path}\n"
+
+
+@dataclass(frozen=True)
+class CopyFile:
+    """Copy one of the guest's own files to a path where there is none."""
+
+    source: str
+    path: str
+    reason: str
+
+    def diff(self) -> str:
+        return f"copied: {self.source} -> {self.path}\n"
+
+
+@dataclass(frozen=True)
+class ExtendInitramfs:
+    """Append an archive with `modules` (guest paths), the guest's module indexes and `texts` (path, content) to an initramfs."""
+
+    path: str
+    size: int
+    sha256: str
+    modules: tuple[str, ...]
+    indexes: tuple[str, ...]
+    texts: tuple[tuple[str, str], ...]
+    reason: str
+
+    def diff(self) -> str:
+        lines = [f"+{name}\n" for name in self.modules] + [f"+{name}\n" for name, dummy in self.texts]
+        return f"--- {self.path}\n+++ {self.path} (archive appended)\n" + "".join(lines)
+
+
+@dataclass(frozen=True)
+class RunCommand:
+    """Run one of the guest's own programs inside the appliance; `touches` are the files it rewrites, kept in the backup."""
+
+    argv: tuple[str, ...]
+    touches: tuple[str, ...]
+    reason: str
+
+    @property
+    def path(self) -> str:
+        return self.argv[0]
+
+    def diff(self) -> str:
+        return f"run in the appliance: {' '.join(self.argv)}\n"
+
+
+Change = Union[WriteFile, RemoveFile, CopyFile, ExtendInitramfs, RunCommand]
+_KINDS: dict[str, Any] = {"write": WriteFile, "remove": RemoveFile, "copy": CopyFile, "extend_initramfs": ExtendInitramfs, "run": RunCommand}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Ordered changes with the concerns they were made from. Commands come last."""
+
+    changes: tuple[Change, ...] = ()
+    concerns: tuple[Concern, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Short digest of the changes; names the backup inside the guest."""
+        return hashlib.sha256(json.dumps(self.as_data()["changes"], sort_keys=True).encode("ascii")).hexdigest()[:12]
+
+    def as_data(self) -> dict[str, Any]:
+        return {"format": FORMAT, "changes": [{"kind": _NAMES[type(change)], **asdict(change)} for change in self.changes],
+                "concerns": [asdict(concern) for concern in self.concerns]}
+
+    @classmethod
+    def from_data(cls, data: Any) -> Plan:
+        """The inverse of `as_data`. Raises InvalidInput for anything else."""
+        try:
+            if data["format"] != FORMAT:
+                raise InvalidInput(f"The plan has format {data['format']}, this version reads {FORMAT}.", "Make a new plan.")
+            return cls(tuple(_change(item) for item in data["changes"]), tuple(Concern(**item) for item in data["concerns"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"The saved plan cannot be read: {error!r}.", "Make a new plan with guest_plan.") from error
+
+    def summary(self) -> list[dict[str, Any]]:
+        """For people: kind, path, reason and diff of each change."""
+        return [{"kind": _NAMES[type(change)], "path": change.path, "reason": change.reason, "diff": change.diff()} for change in self.changes]
+
+    def diff(self) -> list[dict[str, str]]:
+        """As Ansible's --diff shows it."""
+        return [{"prepared": change.diff()} for change in self.changes]
+
+
+def _change(item: dict[str, Any]) -> Change:
+    values = dict(item)
+    kind = _KINDS[values.pop("kind")]
+    frozen = {key: tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value) if isinstance(value, list) else value
+              for key, value in values.items()}
+    change: Change = kind(**frozen)
+    return change
+
+
+def merge(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """One change per text file, in order of first appearance, without those that come to nothing; commands last."""
+    merged: dict[Any, Change] = {}
+    for change in changes:
+        key = (type(change), change.path if not isinstance(change, RunCommand) else change.argv)
+        earlier = merged.get(key)
+        if isinstance(change, WriteFile) and isinstance(earlier, WriteFile):
+            reason = earlier.reason if change.reason in earlier.reason else f"{earlier.reason}; {change.reason}"
+            change = replace(earlier, after=change.after, reason=reason)
+        merged[key] = change
+    kept = [change for change in merged.values() if not (isinstance(change, WriteFile) and change.before == change.after)]
+    return tuple(sorted(kept, key=lambda change: isinstance(change, RunCommand)))
+
+
+def edit(path: str, before: Optional[str], after: str, reason: str, mode: int = 0o644) -> Sequence[Change]:
+    """A change if there is anything to change."""
+    return [] if before == after else [WriteFile(path, before, after, reason, mode)]
+
+
+def _diff(before: str, after: str, old: str, new: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), old, new)
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines).encode("utf-8", "replace").decode("utf-8")

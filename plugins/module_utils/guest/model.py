@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can be known of a guest: files, block devices, concerns, and the facts that inspection gathers. Pure data."""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional
+
+BLOCKER, WARNING, INFO = "blocker", "warning", "info"
+
+
+@dataclass(frozen=True)
+class Stat:
+    """An entry of a directory: kind is file, dir, link or other; `target` is what a link says."""
+
+    kind: str
+    size: int = 0
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    target: str = ""
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A partition, logical volume, array or whole disk, with the names that survive a change of hypervisor. Sizes in bytes."""
+
+    name: str
+    fstype: str = ""
+    uuid: str = ""
+    label: str = ""
+    partuuid: str = ""
+    partlabel: str = ""
+    parttype: str = ""
+    size: int = 0
+    disk: Optional[int] = None
+    part: Optional[int] = None
+    aliases: tuple[str, ...] = ()
+
+    def stable_spec(self, allow: tuple[str, ...] = ("UUID", "PARTUUID", "LABEL", "PARTLABEL")) -> Optional[str]:
+        """The best portable name as fstab(5) writes it; None when the device has none."""
+        values = {"UUID": self.uuid, "PARTUUID": self.partuuid, "LABEL": self.label, "PARTLABEL": self.partlabel}
+        return next((f"{tag}={values[tag]}" for tag in allow if values[tag]), None)
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Something a person should know before migrating."""
+
+    code: str
+    severity: str
+    cause: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An installed kernel: version, image, initramfs (None if missing) and module directory (None if it has no modules)."""
+
+    version: str
+    image: str
+    initramfs: Optional[str]
+    modules: Optional[str]
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A file system of the guest that is mounted for the repair: device, where, options."""
+
+    device: str
+    path: str
+    options: str = ""
+
+
+@dataclass(frozen=True)
+class GuestFacts:
+    """What inspection found out."""
+
+    os: str = "linux"
+    distribution: str = ""
+    version: str = ""
+    product: str = ""
+    family: str = ""
+    architecture: str = ""
+    hostname: str = ""
+    machine_id: str = ""
+    firmware: str = "bios"
+    root: str = ""
+    root_subvolume: str = ""
+    mounts: tuple[Mount, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    boot_loaders: tuple[str, ...] = ()
+    initramfs_tool: str = ""
+    network: tuple[str, ...] = ()
+    interfaces: tuple[tuple[str, str], ...] = ()
+    tools: tuple[str, ...] = ()
+    selinux: bool = False
+    encrypted: tuple[str, ...] = ()
+
+    def as_result(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Findings:
+    """Concerns as they are gathered during planning; each code and cause once."""
+
+    concerns: list[Concern] = field(default_factory=list)
+
+    def add(self, code: str, severity: str, cause: str, remedy: str) -> None:
+        concern = Concern(code, severity, cause, remedy)
+        if concern not in self.concerns:
+            self.concerns.append(concern)

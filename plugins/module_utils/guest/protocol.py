@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a fix may ask of a guest, whoever answers; and what `apply` may do to one."""
+from __future__ import annotations
+
+from typing import Optional, Protocol, Sequence
+
+from .model import BlockDevice, Stat
+
+MAX_READ = 512 << 20  # bytes; nothing that a repair reads is larger
+
+
+class Guest(Protocol):
+    """Reading. Paths are absolute inside the guest; symbolic links are followed inside it, except by `stat`."""
+
+    def read(self, path: str) -> Optional[bytes]:
+        """The bytes of a regular file; None where there is none."""
+
+    def stat(self, path: str) -> Optional[Stat]:
+        """The directory entry itself; None where there is none."""
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        """Sorted names in a directory; empty where there is none."""
+
+    def devices(self) -> tuple[BlockDevice, ...]:
+        """Every block device of the disk set that holds something."""
+
+    def device(self, spec: str) -> Optional[BlockDevice]:
+        """The device that the guest means by `spec` (/dev/sda2, /dev/disk/by-path/..., UUID=...), if it is in the disk set."""
+
+    def read_device(self, name: str, offset: int, size: int) -> bytes:
+        """Bytes of a block device by its `BlockDevice.name`; disks are "disk0", "disk1", ..."""
+
+
+class WritableGuest(Guest, Protocol):
+    """Writing; only `apply` calls these."""
+
+    def write(self, path: str, data: bytes, like: Optional[Stat]) -> None:
+        """Replace or create a file atomically; owner, mode and SELinux label from `like`, or kept from the file before it."""
+
+    def rename(self, source: str, path: str) -> None:
+        """Move anything, also across file systems."""
+
+    def copy(self, source: str, path: str) -> None:
+        """Copy one file with its attributes."""
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add bytes to the end of a file."""
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cut a file to `size` bytes."""
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory with its parents; nothing happens when it is there."""
+
+    def remove(self, path: str) -> None:
+        """Remove a file, link or whole directory; nothing happens when it is not there."""
+
+    def run(self, argv: Sequence[str]) -> str:
+        """Run one of the guest's own programs, confined; returns what it printed. Raises ToolFailed."""
+
+
+def text(guest: Guest, path: str) -> Optional[str]:
+    """A text file; undecodable bytes survive a round trip (surrogateescape)."""
+    data = guest.read(path)
+    return None if data is None else data.decode("utf-8", "surrogateescape")
+
+
+def exists(guest: Guest, path: str) -> bool:
+    return guest.stat(path) is not None
+
+
+def glob(guest: Guest, directory: str, suffix: str = "", prefix: str = "") -> list[str]:
+    """Paths in one directory by the beginning and end of their names, sorted."""
+    return [f"{directory.rstrip('/')}/{name}" for name in guest.listdir(directory) if name.endswith(suffix) and name.startswith(prefix)]
+
+
+def resolve_link(guest: Guest, path: str) -> str:
+    """The path a chain of symbolic links ends at (links in the last component only)."""
+    for dummy in range(8):
+        stat = guest.stat(path)
+        if stat is None or stat.kind != "link":
+            break
+        path = normalise(stat.target if stat.target.startswith("/") else f"{path.rsplit('/', 1)[0]}/{stat.target}")
+    return path
+
+
+def normalise(path: str) -> str:
+    """Absolute, without "." and ".."."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which device a guest means by a name, answered from partition tables, identifiers and the order of the whole disk set.
+
+A by-path name encodes a controller's PCI address and a unit on it. The address says nothing by itself once the hypervisor is
+left; but addresses and units keep their order, the partition must exist, the file system must be of the stated type, and the
+entry for / must be the root that was found. What these leave open is not guessed.
+Source: udev's 60-persistent-storage.rules, systemd's udev-builtin-path_id.c, fstab(5).
+"""
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Iterable, Optional, Sequence
+
+from .model import BlockDevice
+
+_PARTITION = re.compile(r"-part(\d+)$")
+_BY_PATH = re.compile(r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-\d+:\d+:(\d+):(\d+)|ata-(\d+)(?:\.\d+)?|sas-(0x[0-9a-f]+)-lun-\d+"
+                      r"|sas-phy(\d+)-lun-\d+|nvme-(\d+)|ide-(\d+):(\d+))(?:-part(\d+))?$")
+_LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])(\d*)$")
+_NVME = re.compile(r"^/dev/nvme(\d+)n1(?:p(\d+))?$")
+_WWN = re.compile(r"^/dev/disk/by-id/(?:scsi-3|scsi-SVMware_Virtual_disk_|wwn-0x)([0-9a-f]{32})(?:-part(\d+))?$")
+_TAGS = {"uuid": "UUID", "partuuid": "PARTUUID", "label": "LABEL", "partlabel": "PARTLABEL"}
+_MAX_CHOICES = 20000
+
+Location = tuple[str, int]  # PCI address, unit
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk of the set: where its source puts it (None if unknown) and its NAA identifier."""
+
+    bus: Optional[str] = None
+    controller: Optional[int] = None
+    unit: Optional[int] = None
+    wwn: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a guest uses a name: mount point and file system type as fstab says (empty if unknown)."""
+
+    spec: str
+    mount_point: str = ""
+    fstype: str = ""
+
+
+class DeviceTable:
+    """Answers `resolve`; `learn` first tells it every name the guest uses, so that their order can speak."""
+
+    def __init__(self, disks: Sequence[Disk], devices: Iterable[BlockDevice]) -> None:
+        self._disks = tuple(disks)
+        self.devices = tuple(devices)
+        self._places: dict[Location, Optional[int]] = {}
+
+    def learn(self, uses: Iterable[Use], root: Optional[BlockDevice]) -> None:
+        """Settle which disk each by-path location is; locations that stay ambiguous resolve to nothing."""
+        demands: dict[Location, list[tuple[int, Use]]] = {}
+        for use in uses:
+            found = location(use.spec)
+            if found is not None:
+                demands.setdefault(found[0], []).append((found[1], use))
+        places = sorted(demands)
+        fitting = []
+        choices = itertools.islice(itertools.combinations(range(len(self._disks)), len(places)), _MAX_CHOICES)
+        for choice in choices:
+            if self._consistent(places, choice) and all(self._fits(disk, demands[place], root) for place, disk in zip(places, choice)):
+                fitting.append(choice)
+        natural = [choice for choice in fitting if all(self._natural(place, disk) for place, disk in zip(places, choice))]
+        for index, place in enumerate(places):
+            answers = {choice[index] for choice in (fitting if len(fitting) == 1 else natural)}
+            self._places[place] = answers.pop() if len(answers) == 1 else None
+
+    def resolve(self, spec: str) -> Optional[BlockDevice]:
+        """The device behind a name of fstab(5), crypttab(5) or the kernel command line; None when it is not certain."""
+        tag, equals, value = spec.partition("=")
+        if equals and tag in _TAGS.values():
+            return self._tagged(tag, value.strip("\"'"))
+        if spec.startswith("/dev/disk/by-"):
+            kind, dummy, name = spec[len("/dev/disk/by-"):].partition("/")
+            if kind in _TAGS:
+                return self._tagged(_TAGS[kind], re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), name))
+            if kind == "path":
+                found = location(spec)
+                place = self._places.get(found[0]) if found is not None else None
+                return self._part(place, found[1]) if found is not None and place is not None else None
+            if kind == "id":
+                return self._by_id(spec)
+        for pattern, group in ((_LETTER, "scsi"), (_NVME, "nvme")):
+            match = pattern.match(spec)
+            if match is not None:
+                index = ord(match[2]) - ord("a") if group == "scsi" else int(match[1])
+                disks = [number for number, disk in enumerate(self._disks) if disk.bus is None or (disk.bus == "nvme") == (group == "nvme")]
+                return self._part(disks[index], int(match[match.lastindex or 0] or 0) if pattern is _LETTER else int(match[2] or 0)) if index < len(disks) else None
+        return next((device for device in self.devices if spec in device.aliases), None)
+
+    def _tagged(self, tag: str, value: str) -> Optional[BlockDevice]:
+        if not value:
+            return None
+        fold = tag in ("UUID", "PARTUUID")
+        for device in self.devices:
+            own = {"UUID": device.uuid, "PARTUUID": device.partuuid, "LABEL": device.label, "PARTLABEL": device.partlabel}[tag]
+            if own == value or (fold and own.lower() == value.lower()):
+                return device
+        return None
+
+    def _by_id(self, spec: str) -> Optional[BlockDevice]:
+        match = _WWN.match(spec)
+        if match is not None:
+            disk = next((number for number, known in enumerate(self._disks) if known.wwn == match[1]), None)
+            if disk is not None:
+                return self._part(disk, int(match[2] or 0))
+        name = spec.rsplit("/", 1)[1]
+        if name.startswith(("dm-name-", "lvm-pv-uuid-", "md-uuid-", "dm-uuid-", "md-name-")):
+            return next((device for device in self.devices if spec in device.aliases), None)
+        part = _PARTITION.search(spec)
+        # Serial numbers of virtual disks are not in every descriptor; with a single disk there is nothing to confuse.
+        return self._part(0, int(part[1]) if part else 0) if len(self._disks) == 1 else None
+
+    def _part(self, disk: int, part: int) -> Optional[BlockDevice]:
+        return next((device for device in self.devices if device.disk == disk and (device.part or 0) == part), None)
+
+    def _consistent(self, places: Sequence[Location], choice: Sequence[int]) -> bool:
+        controllers: dict[str, tuple[Optional[str], Optional[int]]] = {}
+        for (address, unit), number in zip(places, choice):
+            disk = self._disks[number]
+            if disk.unit is not None and disk.bus == "scsi" and disk.unit != unit:
+                return False
+            if disk.controller is not None and controllers.setdefault(address, (disk.bus, disk.controller)) != (disk.bus, disk.controller):
+                return False
+        return len(set(controllers.values())) == len(controllers)
+
+    def _fits(self, disk: int, demands: Sequence[tuple[int, Use]], root: Optional[BlockDevice]) -> bool:
+        for part, use in demands:
+            device = self._part(disk, part)
+            if device is None:
+                return False
+            if use.mount_point == "/" and root is not None and device.name != root.name:
+                return False
+            if use.fstype not in ("", "auto") and device.fstype and use.fstype != device.fstype and not (use.fstype.startswith("ext") and device.fstype.startswith("ext")):
+                return False
+        return True
+
+    def _natural(self, place: Location, number: int) -> bool:
+        """Without a controller in the metadata, unit N is the Nth disk (VMware leaves unit 7 to the adapter)."""
+        disk, unit = self._disks[number], place[1]
+        return disk.controller is not None or number == (unit if unit < 7 else unit - 1)
+
+
+def location(spec: str) -> Optional[tuple[Location, int]]:
+    """(PCI address, unit) and partition number of a by-path name; None for other names."""
+    match = _BY_PATH.match(spec)
+    if match is None:
+        return None
+    if match[3] is not None:
+        unit = int(match[3]) * 256 + int(match[4]) if int(match[4]) else int(match[3])
+    elif match[6] is not None:
+        unit = int(match[6], 16)
+    elif match[9] is not None:
+        unit = int(match[9]) * 2 + int(match[10])
+    else:
+        unit = int(next(value for value in (match[5], match[7], match[8]) if value is not None))
+    return (match[1], unit), int(match[11] or 0)

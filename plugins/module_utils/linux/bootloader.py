@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Boot loader configuration: only kernel command lines are edited, where they stand; `set root`, `search` and quotes are never touched.
+
+Source: GRUB manual 2.06 (grub.cfg, grubenv), GRUB legacy manual, Boot Loader Specification, syslinux wiki (extlinux).
+"""
+from __future__ import annotations
+
+import re
+from typing import Callable, Iterator
+
+from ..guest.changes import Change, RemoveFile, edit
+from ..guest.model import BLOCKER, WARNING, Findings
+from ..guest.protocol import Guest, glob, text
+from . import cmdline
+from .inspect import ESP_MOUNTS, bls_entries
+
+GRUBENV_SIZE = 1024
+# A menu line that loads a kernel: command, kernel path, then the command line. `set root=` is not one.
+_GRUB_KERNEL = re.compile(r"^(\s*(?:linux|linux16|linuxefi|kernel)[ \t]+\S+)([^\n]*)", re.MULTILINE)
+_GRUB_VARIABLE = re.compile(r'^(\s*set\s+kernelopts=")([^"\n]*)', re.MULTILINE)
+_DEFAULT_GRUB = re.compile(r"^(\s*(?:export\s+)?GRUB_CMDLINE_LINUX\w*=)(\"[^\"\n]*\"|'[^'\n]*'|\S*)", re.MULTILINE)
+_KOPT = re.compile(r"^(# kopt=)([^\n]*)", re.MULTILINE)
+_OPTIONS = re.compile(r"^(\s*options[ \t]+)([^\n]*)", re.MULTILINE)
+_APPEND = re.compile(r"^(\s*append[ \t]+)([^\n]*)", re.MULTILINE | re.IGNORECASE)
+_KERNELOPTS = re.compile(r"^(kernelopts=)([^\n]*)", re.MULTILINE)
+_WHOLE = re.compile(r"\A()([^\n]*)")
+
+Edit = Callable[[str], str]
+
+
+def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
+    """Every file that carries a command line, with the patterns whose second group is one."""
+    for path in ("/etc/default/grub", "/etc/sysconfig/grub", *glob(guest, "/etc/default/grub.d", ".cfg")):
+        yield path, (_DEFAULT_GRUB,)
+    for path in ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", *_vendor_configs(guest)):
+        yield path, (_GRUB_KERNEL, _GRUB_VARIABLE)
+    for path in ("/boot/grub/menu.lst", "/boot/grub/grub.conf"):
+        yield path, (_GRUB_KERNEL, _KOPT)
+    for path in bls_entries(guest):
+        yield path, (_OPTIONS,)
+    for path in ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/boot/syslinux/syslinux.cfg"):
+        yield path, (_APPEND,)
+    yield "/etc/kernel/cmdline", (_WHOLE,)
+
+
+def plan(guest: Guest, findings: Findings) -> list[Change]:
+    """Changes that give root= and resume= stable names in every boot loader's configuration, and drop stale device maps."""
+    changes: list[Change] = []
+    done: set[str] = set()
+    for path, patterns in files(guest):
+        stat, before = guest.stat(path), text(guest, path)
+        if before is None or path in done or (stat is not None and stat.kind == "link"):
+            continue
+        done.add(path)
+        after = before
+        for pattern in patterns:
+            after = pattern.sub(lambda match: match[1] + _rewrite(match[2], guest, path, findings), after)
+        changes += edit(path, before, after, "kernel command line by stable names")
+    changes += _grubenv(guest, findings)
+    for path in ("/boot/grub/device.map", "/boot/grub2/device.map"):
+        content = text(guest, path)
+        if content is not None and any(cmdline.unstable(word) for word in content.split()):
+            changes.append(RemoveFile(path, "file", len(content.encode("utf-8", "surrogateescape")), "a device map of the old hardware; GRUB finds the disks itself"))
+    _unified_kernels(guest, findings)
+    return changes
+
+
+def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:
+    quote = value[0] if value[:1] in ("'", '"') and value[-1:] == value[0] and len(value) > 1 else ""
+    inner = value[1:-1] if quote else value
+    return quote + cmdline.rewrite(inner, guest, lambda name, spec: _missing(name, spec, path, findings)) + quote
+
+
+def _missing(name: str, spec: str, path: str, findings: Findings) -> None:
+    findings.add("bootloader.unresolved-root", BLOCKER, f"{path} boots {name}={spec}, which is none of the VM's disks.",
+                 "Give all disks of the VM in their order; or correct the boot loader in the guest; or accept bootloader.unresolved-root.")
+
+
+def _grubenv(guest: Guest, findings: Findings) -> list[Change]:
+    """grubenv is a block of exactly 1024 bytes, padded with '#'."""
+    changes: list[Change] = []
+    for path in ("/boot/grub/grubenv", "/boot/grub2/grubenv"):
+        before, stat = text(guest, path), guest.stat(path)
+        if before is None or (stat is not None and stat.kind == "link"):
+            continue
+        body = _KERNELOPTS.sub(lambda match, path=path: match[1] + _rewrite(match[2], guest, path, findings), before)  # type: ignore[misc]
+        if body == before:
+            continue
+        body = body.rstrip("#")
+        if len(body) > GRUBENV_SIZE:
+            findings.add("bootloader.grubenv-full", BLOCKER, f"The new kernelopts do not fit {path}.", "Shorten the kernel command line in the guest.")
+            continue
+        changes += edit(path, before, body + "#" * (GRUBENV_SIZE - len(body)), "kernel command line by stable names")
+    return changes
+
+
+def _vendor_configs(guest: Guest) -> list[str]:
+    return [f"{base}/EFI/{vendor}/grub.cfg" for base in ESP_MOUNTS for vendor in guest.listdir(f"{base}/EFI") if vendor.upper() != "BOOT"]
+
+
+def _unified_kernels(guest: Guest, findings: Findings) -> None:
+    for base in ESP_MOUNTS:
+        for path in glob(guest, f"{base}/EFI/Linux", ".efi"):
+            findings.add("bootloader.unified-kernel", WARNING, f"{path} is a unified kernel image; its command line and initramfs are sealed inside it.",
+                         "Rebuild it in the guest with the virtio drivers and root= by UUID before the migration.")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kernel command lines, edited token by token: what is not a device of this guest keeps every byte.
+
+Source: Documentation/admin-guide/kernel-parameters.rst, dracut.cmdline(7).
+"""
+from __future__ import annotations
+
+import re
+from typing import Callable, Optional
+
+from ..guest.model import BlockDevice
+from ..guest.protocol import Guest
+
+_TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+')
+# Names that the order of discovery or the controller gives; everything else survives the move.
+UNSTABLE = re.compile(r"^/dev/(sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(p\d+)?|disk/by-(path|id)/\S+)$")
+_PORTABLE_ID = re.compile(r"^/dev/disk/by-id/(dm-name-|dm-uuid-|lvm-pv-uuid-|md-uuid-|md-name-)")
+
+
+def unstable(spec: str) -> bool:
+    """Whether a device name may mean something else, or nothing, after the move."""
+    return bool(UNSTABLE.match(spec)) and not _PORTABLE_ID.match(spec)
+
+
+def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None]] = None) -> str:
+    """`line` with root= by a stable name, and resume= by a stable name or, when its device is not there, dropped.
+
+    `missing(parameter, spec)` is told of a root that cannot be resolved; the token is then left alone.
+    """
+    def replace(match: re.Match[str]) -> str:
+        name, equals, value = match[0].partition("=")
+        if not equals or name not in ("root", "resume"):
+            return match[0]
+        spec = value.strip('"')
+        if not spec.startswith("/dev/") and name == "root":
+            return match[0]
+        if spec in ("", "none") or (name == "root" and not unstable(spec)):
+            return match[0]
+        device = guest.device(spec)
+        if name == "resume":
+            return _resume(match[0], spec, device)
+        stable = device.stable_spec(("UUID", "PARTUUID")) if device is not None else None
+        if stable is None:
+            if missing is not None:
+                missing(name, spec)
+            return match[0]
+        return f"root={stable}"
+
+    return _drop_markers(_TOKEN.sub(replace, line))
+
+
+def _resume(token: str, spec: str, device: Optional[BlockDevice]) -> str:
+    if device is None or device.fstype not in ("swap", "swsuspend"):
+        return _MARK
+    return f"resume=UUID={device.uuid}" if unstable(spec) and device.uuid else token
+
+
+_MARK = "\0"
+
+
+def _drop_markers(line: str) -> str:
+    """Remove dropped tokens with one side of their white space."""
+    return re.sub(f"[ \t]+{_MARK}|{_MARK}[ \t]*", "", line)
+
+
+def values(line: str, name: str) -> list[str]:
+    """Every value of a parameter, in order."""
+    return [token.partition("=")[2].strip('"') for token in _TOKEN.findall(line) if token.partition("=")[0] == name]

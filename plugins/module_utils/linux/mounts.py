@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""fstab, crypttab and systemd mount units: every entry finds its device on any hypervisor.
+
+Lines are kept to the byte; only the device field of an entry that needs it is replaced.
+Source: fstab(5), crypttab(5), systemd.mount(5), systemd.swap(5).
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Iterator, Optional
+
+from ..core.errors import InvalidInput
+from ..guest.changes import Change, edit
+from ..guest.model import BLOCKER, WARNING, Findings
+from ..guest.protocol import Guest, glob, text
+from .cmdline import unstable
+
+FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
+MODES = ("stabilize-all", "bypath-only", "noop")
+_ENTRY = re.compile(r"^(?P<lead>[ \t]*)(?P<first>[^\s#]\S*)(?P<gap>[ \t]+)(?P<second>\S+)(?P<rest>.*)$", re.DOTALL)
+_WHAT = re.compile(r"^(?P<lead>\s*What\s*=\s*)(?P<first>\S+)(?P<rest>.*)$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line as written. In fstab the device is the first field, in crypttab the second; `device` is None on other lines."""
+
+    text: str
+    device: Optional[str] = None
+    other: str = ""
+    start: int = 0
+    end: int = 0
+
+    def with_device(self, spec: str) -> Line:
+        return replace(self, text=self.text[:self.start] + spec + self.text[self.end:], device=spec, end=self.start + len(spec))
+
+    @property
+    def fields(self) -> list[str]:
+        return self.text.split()
+
+
+def parse(content: str, field: int) -> list[Line]:
+    """Lines of a table whose device is in `field` (0 or 1); joining their texts gives `content` back."""
+    lines = []
+    for raw in content.splitlines(keepends=True):
+        match = _ENTRY.match(raw)
+        if match is None:
+            lines.append(Line(raw))
+        else:
+            name = ("first", "second")[field]
+            lines.append(Line(raw, match[name], match[("second", "first")[field]], match.start(name), match.end(name)))
+    return lines
+
+
+def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[Change]:
+    """Changes that give every local device a stable name; what cannot be resolved is a concern, never a guess."""
+    if mode not in MODES:
+        raise InvalidInput(f"The fstab mode {mode!r} is not known.", f"Use one of {', '.join(MODES)}.")
+    if mode == "noop":
+        return []
+    changes: list[Change] = []
+    for path, field in ((FSTAB, 0), (CRYPTTAB, 1)):
+        before = text(guest, path)
+        if before is not None:
+            after = "".join(_stabilise(line, path, guest, findings, mode).text for line in parse(before, field))
+            changes += edit(path, before, after, "devices by stable names")
+    for path in units(guest):
+        before = text(guest, path) or ""
+        after = "".join(_unit_line(line, path, guest, findings, mode) for line in before.splitlines(keepends=True))
+        changes += edit(path, before, after, "devices by stable names")
+    return changes
+
+
+def units(guest: Guest) -> Iterator[str]:
+    """Mount and swap units that the administrator wrote."""
+    for suffix in (".mount", ".swap"):
+        yield from glob(guest, "/etc/systemd/system", suffix)
+
+
+def _stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
+    if line.device is None or not _wanted(line.device, mode):
+        return line
+    spec = _stable(line.device, guest)
+    if spec is None:
+        _unresolved(line.device, path, line.fields, findings)
+        return line
+    return line.with_device(spec)
+
+
+def _unit_line(line: str, path: str, guest: Guest, findings: Findings, mode: str) -> str:
+    match = _WHAT.match(line)
+    if match is None or not _wanted(match["first"], mode):
+        return line
+    device = guest.device(match["first"])
+    spec = f"/dev/disk/by-uuid/{device.uuid}" if device is not None and device.uuid else None
+    if spec is None:
+        _unresolved(match["first"], path, [], findings)
+        return line
+    return match["lead"] + spec + match["rest"]
+
+
+def _wanted(spec: str, mode: str) -> bool:
+    return spec.startswith("/dev/disk/by-path/") if mode == "bypath-only" else unstable(spec)
+
+
+def _stable(spec: str, guest: Guest) -> Optional[str]:
+    device = guest.device(spec)
+    return device.stable_spec() if device is not None else None
+
+
+def _unresolved(spec: str, path: str, fields: list[str], findings: Findings) -> None:
+    if re.match(r"^/dev/(sr|fd|cdrom)", spec) or "noauto" in ",".join(fields[3:4]):
+        return
+    harmless = "nofail" in ",".join(fields[3:4])
+    findings.add("mounts.unresolved", WARNING if harmless else BLOCKER, f"{path} names {spec}, which cannot be assigned to one of the VM's disks with certainty.",
+                 "Give all disks of the VM in their order, or write the entry by UUID in the guest, or accept mounts.unresolved to leave it as it is.")

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""INSPECT, PLAN, FIX and the proof in one appliance session: what the guest modules and the role are thin over."""
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+from ..core.errors import Blocked, NotEnoughSpace, ProofFailed
+from ..core.progress import Progress, Silent
+from ..guest import parttable
+from ..guest.apply import apply
+from ..guest.changes import ExtendInitramfs, Plan, RunCommand, WriteFile
+from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
+from ..guest.offline import Attached, OfflineGuest, open_disks
+from ..guest.proof import Proof
+from ..linux import initramfs
+from ..linux.inspect import inspect
+from ..linux.network import Card
+from ..linux.plan import Options, make_plan, with_interfaces
+from ..linux.proof import prove
+
+_SPARE = 20 << 20  # bytes that stay free in every file system that is written to
+
+
+@dataclass(frozen=True)
+class GuestRequest:
+    """The disk set of a VM, in order, with what its source says of it and what the operator chose."""
+
+    disks: tuple[Attached, ...]
+    cards: tuple[Card, ...] = ()
+    firmware: str = "auto"
+    luks_keys: Mapping[str, str] = field(default_factory=dict)
+    options: Options = Options()
+    accept: tuple[str, ...] = ()
+
+
+@dataclass
+class Timer:
+    """Seconds per phase, in order."""
+
+    phases: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.monotonic)
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.phases[name] = round(self.phases.get(name, 0.0) + now - self._last, 2)
+        self._last = now
+
+
+@dataclass(frozen=True)
+class GuestReport:
+    """What a session found, planned, did and proved. `proof` is None where nothing was proved."""
+
+    facts: GuestFacts
+    plan: Plan
+    proof: Optional[Proof] = None
+    output: tuple[str, ...] = ()
+    trimmed: int = 0
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    def as_result(self) -> dict[str, Any]:
+        return {"facts": self.facts.as_result(), "changes": self.plan.summary(), "concerns": self.plan.as_data()["concerns"], "plan": self.plan.as_data(),
+                "proof": self.proof.as_result() if self.proof is not None else None, "output": list(self.output), "timings": dict(self.timings)}
+
+
+@contextlib.contextmanager
+def opened(request: GuestRequest, writable: bool, timer: Timer, progress: Progress = Silent()) -> Iterator[tuple[OfflineGuest, GuestFacts, tuple[Concern, ...]]]:
+    """The guest with everything mounted, its facts, and the concerns of the inspection itself."""
+    progress.phase("start the appliance")
+    with open_disks(request.disks, writable) as guest:
+        timer.lap("launch")
+        progress.phase("inspect")
+        locked = guest.discover(request.luks_keys)
+        guest.find_root()
+        guest.mount_all()
+        assert guest.root is not None  # find_root raises otherwise
+        facts = inspect(guest, guest.root, guest.subvolume, guest.mounts, firmware(request.firmware, guest.tables), tuple(device.uuid for device in locked))
+        facts, findings = with_interfaces(facts, guest, request.cards)
+        concerns = findings.concerns
+        for path in guest.unmounted:
+            concerns.append(Concern("mounts.failed", WARNING, f"The file system of {path} could not be mounted.", "Check it (fsck) at the source; it is copied as it is."))
+        timer.lap("inspect")
+        yield guest, facts, tuple(concerns)
+        progress.phase("stop the appliance")
+    timer.lap("shutdown")
+
+
+def firmware(choice: str, tables: Mapping[str, parttable.Table]) -> str:
+    """bios or uefi: as the source or the operator says, else UEFI if there is an ESP and nothing for BIOS to start from."""
+    if choice in ("bios", "uefi"):
+        return choice
+    types = {part.type for table in tables.values() for part in table.partitions}
+    system = parttable.ESP in types or ("ef" in types and not any(table.boot_code.strip(b"\0") for table in tables.values()))
+    return "uefi" if system and parttable.BIOS_BOOT not in types else "bios"
+
+
+def planned(guest: OfflineGuest, facts: GuestFacts, concerns: Sequence[Concern], request: GuestRequest) -> Plan:
+    """The plan for an opened guest, with every concern."""
+    plan = make_plan(guest, facts, request.options)
+    return replace(plan, concerns=(*concerns, *plan.concerns))
+
+
+def refuse_blockers(plan: Plan, accept: Sequence[str]) -> None:
+    """Raise Blocked for blockers whose code the operator did not accept; nothing has been written then."""
+    blockers = [concern for concern in plan.concerns if concern.severity == BLOCKER and concern.code not in accept]
+    if blockers:
+        raise Blocked("The VM would not work after the migration: " + " ".join(concern.cause for concern in blockers),
+                      " ".join(concern.remedy for concern in blockers) + f" (migrate_accept: {', '.join(sorted({concern.code for concern in blockers}))})",
+                      codes=sorted({concern.code for concern in blockers}))
+
+
+def check_space(guest: OfflineGuest, facts: GuestFacts, plan: Plan) -> None:
+    """Raise NotEnoughSpace when the changes do not fit the guest's file systems; computed before anything is written."""
+    points = sorted((mount.path for mount in facts.mounts), key=len, reverse=True)
+    needs: dict[str, int] = {}
+    for change in plan.changes:
+        at = next((point for point in points if change.path == point or change.path.startswith(point.rstrip("/") + "/")), "/")
+        if isinstance(change, WriteFile):
+            needs[at] = needs.get(at, 0) + len(change.after)
+        elif isinstance(change, ExtendInitramfs):
+            sizes = (guest.stat(entry.partition(" -> ")[0]) for entry in (*change.modules, *change.indexes))
+            needs[at] = needs.get(at, 0) + sum(stat.size for stat in sizes if stat is not None)
+        elif isinstance(change, RunCommand):
+            for path in change.touches:
+                stat = guest.stat(path)
+                needs["/"] = needs.get("/", 0) + (stat.size if stat is not None else 0)
+    for point, need in needs.items():
+        free, inodes = guest.free(point)
+        spare = _SPARE if point == "/" else 1 << 20
+        if free < need + spare or 0 <= inodes < 100:
+            raise NotEnoughSpace(f"The guest's file system {point} has {free >> 20} MiB and {inodes} inodes free; the repair needs {(need + spare) >> 20} MiB and 100 inodes.",
+                                 "Free space in the guest before the migration (old kernels, logs, package caches).", mount=point, needed=need + spare, free=free)
+
+
+def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None) -> GuestReport:
+    """Inspect, plan (or take `saved`), apply, prove and trim, writing to the attached overlays.
+
+    Raises Blocked or NotEnoughSpace before anything is written, StalePlan for a saved plan of another state, ProofFailed when
+    the result does not prove to boot and the operator did not accept proof.failed.
+    """
+    timer = Timer()
+    with opened(request, True, timer, progress) as (guest, facts, concerns):
+        progress.phase("plan")
+        plan = saved if saved is not None else planned(guest, facts, concerns, request)
+        timer.lap("plan")
+        refuse_blockers(plan, request.accept)
+        check_space(guest, facts, plan)
+        progress.phase("apply")
+        outcome = apply(guest, plan, initramfs.build)
+        timer.lap("apply")
+        progress.phase("prove")
+        proof = prove(guest, facts, guest.tables)
+        timer.lap("prove")
+        require_proof(proof, request.accept)
+        progress.phase("trim")
+        trimmed = guest.trim()
+        timer.lap("trim")
+    return GuestReport(facts, plan, proof, outcome.output, trimmed, timer.phases)
+
+
+def require_proof(proof: Proof, accept: Sequence[str]) -> None:
+    """Raise ProofFailed unless the proof holds or the operator accepts proof.failed."""
+    if not proof.holds and "proof.failed" not in accept:
+        failures = proof.failures()
+        raise ProofFailed("The guest does not prove to boot: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + ".",
+                          "Look at these places in the guest, or accept proof.failed and rely on the boot test.", failures=[check.name for check in failures])
+
+
+def look(request: GuestRequest, plan_too: bool) -> GuestReport:
+    """Inspect and, if wanted, plan; nothing reaches the images."""
+    timer = Timer()
+    with opened(request, False, timer) as (guest, facts, concerns):
+        plan = planned(guest, facts, concerns, request) if plan_too else Plan((), concerns)
+        timer.lap("plan")
+    return GuestReport(facts, plan, timings=timer.phases)
+
+
+def validate(request: GuestRequest) -> GuestReport:
+    """The static proof of disks as they are."""
+    timer = Timer()
+    with opened(request, False, timer) as (guest, facts, concerns):
+        proof = prove(guest, facts, guest.tables)
+        timer.lap("prove")
+    return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases)

@@ -1,0 +1,149 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VALIDATE: boot a result and watch it."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: boot_test
+short_description: Boot a migrated VM headless and say whether it works
+description:
+  - Starts qemu with the disks on virtio in snapshot mode, so that they are never written, and watches the serial console, the network and the guest agent.
+  - The test passes when a login prompt came, the network answered and no device of the guest was missing. Otherwise the module fails and names the cause.
+  - KVM is used where it really runs a kernel, emulation otherwise.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  disks:
+    description: The disks in their order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path:
+        description: The image.
+        type: path
+        required: true
+      format:
+        description: Its format.
+        type: str
+        required: true
+        choices: [qcow2, raw, vdi]
+  firmware:
+    description: The firmware to start with.
+    type: str
+    default: bios
+    choices: [bios, uefi]
+  macs:
+    description: The MACs of the network cards, in order.
+    type: list
+    elements: str
+    default: []
+  memory:
+    description: Memory in MiB.
+    type: int
+    default: 1024
+  cpus:
+    description: Number of CPUs.
+    type: int
+    default: 2
+  timeout:
+    description: Deadline for the login prompt and the network, in seconds.
+    type: int
+    default: 300
+  network:
+    description: What must answer after the login prompt. V(auto) takes an SSH banner or the guest agent.
+    type: str
+    default: auto
+    choices: [auto, ssh, agent, none]
+  dest:
+    description: A directory for V(console.png), V(console.log) and the record that makes a second run do nothing.
+    type: path
+    required: true
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.action
+"""
+
+EXAMPLES = r"""
+- name: Boot a result
+  hyper2kvm.migration.boot_test:
+    disks:
+      - path: /var/lib/images/web01/web01-disk0.qcow2
+        format: qcow2
+    macs: ["00:50:56:3a:bb:cc"]
+    dest: /var/lib/images/web01
+"""
+
+RETURN = r"""
+boot:
+  description: The verdict, its cause, every signal with the second it came, the last lines of the console, and the path of the screenshot.
+  returned: success
+  type: dict
+  sample: {"verdict": "passed", "signals": {"kernel": 8.2, "login": 31.3, "ssh": 32.5}}
+"""
+
+import os
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def argument_spec() -> dict:
+    return {
+        **progress_spec(),
+        "disks": {"type": "list", "elements": "dict", "required": True, "options": {
+            "path": {"type": "path", "required": True}, "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vdi"]}}},
+        "firmware": {"type": "str", "default": "bios", "choices": ["bios", "uefi"]},
+        "macs": {"type": "list", "elements": "str", "default": []},
+        "memory": {"type": "int", "default": 1024},
+        "cpus": {"type": "int", "default": 2},
+        "timeout": {"type": "int", "default": 300},
+        "network": {"type": "str", "default": "auto", "choices": ["auto", "ssh", "agent", "none"]},
+        "dest": {"type": "path", "required": True},
+    }
+
+
+def work(module: AnsibleModule) -> Result:
+    params = module.params
+    missing = [disk["path"] for disk in params["disks"] if not os.path.exists(disk["path"])]
+    if missing and module.check_mode:
+        return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet"}}
+    if missing:
+        raise InvalidInput(f"{missing[0]} does not exist.", "Convert the VM first.", path=missing[0])
+    inputs = tuple(Identity.of(disk["path"]) for disk in params["disks"])
+    options = {key: params[key] for key in ("firmware", "macs", "memory", "cpus", "timeout", "network")}
+    record = os.path.join(params["dest"], "boot.manifest.json")
+    earlier = Manifest.load(record)
+    if earlier is not None and earlier.current("boot", inputs, options):
+        return {"changed": False, "boot": earlier.result}
+    if params["probe"]:
+        return {"changed": False, "pending": True}
+    if module.check_mode:
+        return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode"}}
+    request = BootRequest(
+        tuple((disk["path"], disk["format"]) for disk in params["disks"]), params["firmware"], tuple(params["macs"]), params["memory"], params["cpus"],
+        params["timeout"], params["network"], screenshot=os.path.join(params["dest"], "console.png"), console_log=os.path.join(params["dest"], "console.log"))
+    os.makedirs(params["dest"], exist_ok=True)
+    outcome = boot(request, sink(params["progress_file"]))
+    if outcome.verdict != "passed":
+        said = "\n".join(outcome.console[-12:])
+        raise BootFailed(f"The boot test failed: {outcome.cause}.", f"The console is in {request.console_log}. Its last lines:\n{said}", boot=outcome.as_result())
+    Manifest("boot", inputs, options, (), outcome.as_result()).save(record)
+    return {"changed": True, "boot": outcome.as_result()}
+
+
+def main() -> None:
+    run(module_for(argument_spec()), work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FLATTEN: one overlay per disk over the staged chain."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: disk_flatten
+short_description: Put a writable overlay over each staged disk of a VM
+description:
+  - Creates one qcow2 overlay per disk, whose backing file is the staged snapshot chain. No data are copied and the source is never written.
+  - With O(mode=copy) each chain is instead copied into one standalone image.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  mode:
+    description: V(overlay) for the migration, V(copy) when a standalone image of the unrepaired disk is wanted.
+    type: str
+    default: overlay
+    choices: [overlay, copy]
+  dest:
+    description: The directory for the standalone images, with O(mode=copy).
+    type: path
+  format:
+    description: The format of the standalone images.
+    type: str
+    default: qcow2
+    choices: [qcow2, raw, vdi]
+  work_dir:
+    required: true
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.disk_set
+"""
+
+EXAMPLES = r"""
+- name: Make the overlays
+  hyper2kvm.migration.disk_flatten:
+    work_dir: /var/lib/migration/web01
+
+- name: Consolidate a snapshot chain into one raw file
+  hyper2kvm.migration.disk_flatten:
+    work_dir: /var/lib/migration/web01
+    mode: copy
+    dest: /var/lib/images
+    format: raw
+"""
+
+RETURN = r"""
+disks:
+  description: The disks in order, with path, format and virtual size in bytes.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"path": "/var/lib/migration/web01/disk0-overlay.qcow2", "format": "qcow2", "virtual_size": 10737418240}]
+"""
+
+import os
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run, work_dir_spec, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def argument_spec() -> dict:
+    spec = {
+        **work_dir_spec(),
+        "mode": {"type": "str", "default": "overlay", "choices": ["overlay", "copy"]},
+        "dest": {"type": "path"},
+        "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
+    }
+    spec["work_dir"] = {"type": "path", "required": True}
+    return spec
+
+
+def work(module: AnsibleModule) -> Result:
+    params, directory = module.params, module.params["work_dir"]
+    with working_on(module, directory):
+        if module.check_mode and staging.fetched(directory) is None and params["source"]:
+            sizes = [disk.chain.virtual_size for disk in open_source(params["source"], verify=False).disks]
+            return {"changed": True, "disks": [{"path": os.path.join(directory, f"disk{number}-overlay.qcow2"), "format": "qcow2", "virtual_size": size}
+                                              for number, size in enumerate(sizes)]}
+        base = staging.require_fetched(directory)
+        if params["mode"] == "copy":
+            return copy(module, base)
+        changed = not staging.flattened(directory)
+        if changed and not module.check_mode:
+            staging.flatten(base.result, directory, base.inputs)
+        disks = staging.staged_disks(base.result, directory)
+        return {"changed": changed, "disks": [{"path": disk.overlay, "format": "qcow2", "virtual_size": disk.virtual_size} for disk in disks]}
+
+
+def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
+    changed, disks = False, []
+    for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
+        dest = os.path.join(module.params["dest"], f"{base.result['name']}-disk{number}.{module.params['format']}")
+        request = convert.Request(disk.top, "vmdk", dest, module.params["format"])
+        done = convert.done_before(request, base.inputs)
+        if done is None:
+            changed = True
+            done = convert.plan(request) if module.check_mode else convert.convert(request, base.inputs, Silent())
+        disks.append(done)
+    return {"changed": changed, "disks": disks}
+
+
+def main() -> None:
+    run(module_for(argument_spec(), required_if=[("mode", "copy", ["dest"])]), work)
+
+
+if __name__ == "__main__":
+    main()

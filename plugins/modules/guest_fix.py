@@ -1,0 +1,112 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""INSPECT, PLAN, FIX, prove and trim in one appliance session."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: guest_fix
+short_description: Repair a guest so that it boots on KVM, and prove it
+description:
+  - Starts one appliance with every disk of the VM, inspects the guest, plans, applies the plan to the overlays, proves from the bytes that the
+    guest will boot, and discards free space.
+  - Nothing is written when a blocker among the concerns is not accepted or the guest lacks space.
+  - In check mode the same happens on throw-away overlays, so that the diff and the proof are those of the real run.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  work_dir:
+    required: true
+  fixes:
+    description: Which fixes to make. All of them by default.
+    type: list
+    elements: str
+    default: []
+    choices: [fstab, storage, bootloader, network, vmware_tools, initramfs]
+  firmware:
+    description: What starts the guest. V(auto) takes what the source says, else what the partition tables show.
+    type: str
+    default: auto
+    choices: [auto, bios, uefi]
+  luks_keys:
+    description: Keys of encrypted devices, by the UUID of the LUKS header, or under V(all).
+    type: dict
+    default: {}
+  plan:
+    description: A plan as returned by M(hyper2kvm.migration.guest_plan), to carry out instead of making one.
+    type: dict
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.action
+  - hyper2kvm.migration.disk_set
+  - hyper2kvm.migration.disk_set.fix
+"""
+
+EXAMPLES = r"""
+- name: Repair the staged guest
+  hyper2kvm.migration.guest_fix:
+    work_dir: /var/lib/migration/web01
+
+- name: See what would be repaired
+  hyper2kvm.migration.guest_fix:
+    source: /exports/web01/web01.vmx
+    work_dir: /var/lib/migration/web01
+  check_mode: true
+  diff: true
+"""
+
+RETURN = r"""
+facts:
+  description: What inspection found out (distribution, kernels, boot loaders, root, mounts, interfaces with their MACs, ...).
+  returned: success
+  type: dict
+concerns:
+  description: What a person should know before migrating, each with code, severity, cause and remedy.
+  returned: success
+  type: list
+  elements: dict
+timings:
+  description: Seconds per phase.
+  returned: success
+  type: dict
+
+changes:
+  description: The changes with kind, path, reason and diff.
+  returned: success
+  type: list
+  elements: dict
+plan:
+  description: The plan as data; C(guest_fix) takes it as O(hyper2kvm.migration.guest_fix#module:plan).
+  returned: success
+  type: dict
+
+proof:
+  description: The static proof, with its verdict (V(passed) or V(failed)) and every check.
+  returned: success
+  type: dict
+"""
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import composite_fix, fix_spec, module_for, progress_spec, respawn_for_guestfs, run
+
+
+def argument_spec() -> dict:
+    spec = {
+        **fix_spec(),
+        **progress_spec(),
+        "fixes": {"type": "list", "elements": "str", "default": [], "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "initramfs"]},
+        "plan": {"type": "dict"},
+        "work_dir": {"type": "path", "required": True},
+    }
+    del spec["disks"]
+    return spec
+
+
+def main() -> None:
+    module = module_for(argument_spec())
+    respawn_for_guestfs(module)
+    run(module, composite_fix)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write the report of a migration."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migration_report
+short_description: Write the report of a VM's migration
+description: Writes V(report.json), V(report.md) and V(plan.json) into a directory, from what the stages returned.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  dest:
+    description: The directory, created if it is missing.
+    type: path
+    required: true
+  vm:
+    description: What M(hyper2kvm.migration.vmdk_fetch) returned as RV(hyper2kvm.migration.vmdk_fetch#module:vm).
+    type: dict
+    required: true
+  guest:
+    description: What M(hyper2kvm.migration.guest_fix) returned.
+    type: dict
+    default: {}
+  disks:
+    description: What M(hyper2kvm.migration.qemu_convert) returned as RV(hyper2kvm.migration.qemu_convert#module:disks).
+    type: list
+    elements: dict
+    default: []
+  boot:
+    description: What M(hyper2kvm.migration.boot_test) returned as RV(hyper2kvm.migration.boot_test#module:boot).
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+"""
+
+EXAMPLES = r"""
+- name: Write the report
+  hyper2kvm.migration.migration_report:
+    dest: /var/lib/images/web01
+    vm: "{{ fetched.vm }}"
+    guest: "{{ fixed }}"
+    disks: "{{ converted.disks }}"
+    boot: "{{ booted.boot }}"
+"""
+
+RETURN = r"""
+report:
+  description: The path of the report for people.
+  returned: success
+  type: str
+  sample: /var/lib/images/web01/report.md
+"""
+
+import os
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def argument_spec() -> dict:
+    return {
+        "dest": {"type": "path", "required": True},
+        "vm": {"type": "dict", "required": True},
+        "guest": {"type": "dict", "default": {}},
+        "disks": {"type": "list", "elements": "dict", "default": []},
+        "boot": {"type": "dict", "default": {}},
+    }
+
+
+def work(module: AnsibleModule) -> Result:
+    params, dest = module.params, module.params["dest"]
+    data = as_data(params["vm"], params["guest"], params["disks"], params["boot"])
+    texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": as_json(params["guest"].get("plan") or {})}
+    changes = [(name, before, after) for name, after in texts.items() for before in [read(os.path.join(dest, name))] if before != after]
+    if changes and not module.check_mode:
+        os.makedirs(dest, exist_ok=True)
+        for name, dummy, after in changes:
+            atomic.write_text(os.path.join(dest, name), after)
+    result = {"changed": bool(changes), "report": os.path.join(dest, "report.md")}
+    if module._diff:
+        result["diff"] = [{"before_header": name, "after_header": name, "before": before or "", "after": after} for name, before, after in changes if name == "report.md"]
+    return result
+
+
+def read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def main() -> None:
+    run(module_for(argument_spec()), work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CONVERT: the one full copy."""
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: qemu_convert
+short_description: Convert the repaired disks of a VM to images for KVM
+description:
+  - Reads each overlay with its chain once and writes the result once, in an explicit format. The boot sector and partition table of the result are
+    compared with the source, its metadata are checked, and it appears under its name only when complete and flushed.
+  - A manifest beside each image records what it was made from, with which options, and its SHA-256 digest.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  work_dir:
+    required: true
+  name:
+    description: The name of the VM. Images are called NAME-diskN.FORMAT.
+    type: str
+    required: true
+  dest:
+    description: The directory for the images, created if it is missing.
+    type: path
+    required: true
+  format:
+    description: The format of the images.
+    type: str
+    default: qcow2
+    choices: [qcow2, raw, vdi]
+  compression:
+    description: Compression of qcow2 images. qcow2 has no choice of level.
+    type: str
+    default: none
+    choices: [none, zstd, zlib]
+  resize:
+    description:
+      - New sizes, by disk, as V(+10G) or V(50G). An empty string keeps a disk's size. Images are never shrunk.
+      - Only the image grows; partitions and file systems keep their sizes.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.action
+  - hyper2kvm.migration.disk_set
+"""
+
+EXAMPLES = r"""
+- name: Convert to compressed qcow2
+  hyper2kvm.migration.qemu_convert:
+    work_dir: /var/lib/migration/web01
+    name: web01
+    dest: /var/lib/images/web01
+    compression: zstd
+"""
+
+RETURN = r"""
+disks:
+  description: The images, each with path, format, virtual size, allocated bytes, bytes read and written, and SHA-256 digest.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"path": "/var/lib/images/web01/web01-disk0.qcow2", "format": "qcow2", "virtual_size": 10737418240}]
+"""
+
+import os
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run, work_dir_spec, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def argument_spec() -> dict:
+    return {
+        **work_dir_spec(),
+        **progress_spec(),
+        "work_dir": {"type": "path", "required": True},
+        "name": {"type": "str", "required": True},
+        "dest": {"type": "path", "required": True},
+        "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
+        "compression": {"type": "str", "default": "none", "choices": ["none", "zstd", "zlib"]},
+        "resize": {"type": "list", "elements": "str", "default": []},
+    }
+
+
+def requests(params: dict, overlays: list) -> list:
+    """One request per disk; a name must be a plain file name."""
+    if "/" in params["name"] or params["name"] in ("", ".", ".."):
+        raise InvalidInput(f"{params['name']!r} cannot be part of a file name.", "Set migrate_name.")
+    sizes = dict(enumerate(params["resize"]))
+    return [convert.Request(overlay, "qcow2", os.path.join(params["dest"], f"{params['name']}-disk{number}.{params['format']}"),
+                            params["format"], params["compression"], sizes.get(number) or None) for number, overlay in enumerate(overlays)]
+
+
+def work(module: AnsibleModule) -> Result:
+    params, directory = module.params, module.params["work_dir"]
+    with working_on(module, directory):
+        if module.check_mode and not staging.flattened(directory) and params["source"]:
+            disks = open_source(params["source"], verify=False).disks
+            wanted = requests(params, [""] * len(disks))
+            return {"changed": True, "disks": [{"path": request.dest, "format": request.format, "virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated()}
+                                              for request, disk in zip(wanted, disks)]}
+        base = staging.require_fetched(directory)
+        wanted = requests(params, [disk.overlay for disk in staging.staged_disks(base.result, directory)])
+        inputs = [(*base.inputs, Identity.of(request.source)) for request in wanted]
+        done = [convert.done_before(request, made_from) for request, made_from in zip(wanted, inputs)]
+        if all(done):
+            return {"changed": False, "disks": done}
+        if params["probe"]:
+            return {"changed": False, "pending": True}
+        if module.check_mode:
+            return {"changed": True, "disks": [convert.plan(request) for request in wanted]}
+        progress = sink(params["progress_file"])
+        results = [earlier or convert.convert(request, made_from, progress) for request, made_from, earlier in zip(wanted, inputs, done)]
+        return {"changed": True, "disks": results}
+
+
+def main() -> None:
+    run(module_for(argument_spec()), work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action behind every long module: start it, show its progress as lines, return its result.
+
+On the controller itself the module runs beside the display; on another conversion host it is started detached (like async), so that it
+survives a lost connection, and its progress file is fetched now and then.
+"""
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+
+_LIMIT = 7 * 24 * 3600  # seconds a detached job may run
+_STEP = 10.0  # percent between two lines of a phase
+_EVERY = 30.0  # seconds after which a line comes anyway
+_FORGIVEN = 30  # lost connections in a row while polling
+
+
+class ProgressAction(ActionBase):
+    """Shared by one stub per module."""
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        del tmp
+        arguments = dict(self._task.args)
+        if self._task.check_mode or self._task.async_val:
+            return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))}
+        if self._connection.transport == "local":
+            return {**result, **self._beside(arguments, task_vars)}
+        done = self._execute_module(module_args={**arguments, "probe": True}, task_vars=task_vars)
+        return {**result, **(self._detached(arguments, task_vars) if done.get("pending") else done)}
+
+    def _beside(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="hyper2kvm-progress-") as scratch:
+            path = os.path.join(scratch, "progress.json")
+            answer: list[Any] = []
+
+            def work() -> None:
+                try:
+                    answer.append(self._execute_module(module_args={**arguments, "progress_file": path}, task_vars=task_vars))
+                except Exception as error:  # carried over to the thread that waits
+                    answer.append(error)
+
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            lines = Lines(self._name(task_vars))
+            while thread.is_alive():
+                thread.join(0.3)
+                try:
+                    with open(path, encoding="utf-8") as file:
+                        lines.show(json.load(file))
+                except (OSError, ValueError):
+                    pass
+        if isinstance(answer[0], Exception):
+            raise answer[0]
+        return answer[0]
+
+    def _detached(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        path = self._connection._shell.join_path(self._make_tmp_path(), "progress.json")
+        self._task.async_val = _LIMIT
+        try:
+            job = self._execute_module(module_args={**arguments, "progress_file": path}, task_vars=task_vars, wrap_async=True)
+        finally:
+            self._task.async_val = 0
+        if "ansible_job_id" not in job:
+            return job
+        lines, pause, lost = Lines(self._name(task_vars)), 1.0, 0
+        while True:
+            time.sleep(pause)
+            pause = min(pause * 1.5, 15.0)
+            try:
+                state = self._status(job["ansible_job_id"], "status", task_vars)
+                lost = 0
+            except AnsibleConnectionFailure as error:
+                lost += 1
+                if lost > _FORGIVEN:
+                    raise AnsibleError(f"The conversion host stopped answering; the job {job['ansible_job_id']} goes on there, and the next run joins it.") from error
+                continue
+            if state.get("finished"):
+                break
+            shown = self._low_level_execute_command(f"cat {self._connection._shell.quote(path)} 2>/dev/null")
+            try:
+                lines.show(json.loads(shown.get("stdout") or "{}"))
+            except ValueError:
+                pass
+        self._status(job["ansible_job_id"], "cleanup", task_vars)
+        return {key: value for key, value in state.items() if key not in ("ansible_job_id", "finished", "started", "results_file")}
+
+    def _status(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        directory = self.get_shell_option("async_dir", default="~/.ansible_async")
+        return self._execute_module(module_name="ansible.legacy.async_status", module_args={"jid": job, "mode": mode, "_async_dir": directory}, task_vars=task_vars)
+
+    def _name(self, task_vars: dict[str, Any] | None) -> str:
+        name = (task_vars or {}).get("inventory_hostname", "localhost")
+        return f"[{name}] {self._task.action.rsplit('.', 1)[-1]}"
+
+
+class Lines:
+    """Turns progress records into lines worth showing: a new phase, enough percent, or enough time."""
+
+    def __init__(self, head: str) -> None:
+        self._head, self._phase, self._percent, self._shown = head, "", 0.0, 0.0
+
+    def show(self, record: dict[str, Any]) -> None:
+        phase, total = record.get("phase", ""), record.get("total") or 0
+        percent = 100.0 * record.get("done", 0) / total if total else 0.0
+        now = time.monotonic()
+        if not phase or (phase == self._phase and percent - self._percent < _STEP and now - self._shown < _EVERY):
+            return
+        self._phase, self._percent, self._shown = phase, percent, now
+        display.display(" ".join(filter(None, [self._head, phase, *self._numbers(record, total, percent)])))
+
+    @staticmethod
+    def _numbers(record: dict[str, Any], total: int, percent: float) -> list[str]:
+        if not total:
+            return []
+        words = [f"{percent:.0f}%", f"{record.get('done', 0) >> 20}/{total >> 20} MiB"]
+        if record.get("rate"):
+            words += [f"{record['rate'] / (1 << 20):.0f} MiB/s", f"{record.get('eta') or 0:.0f} s left"]
+        return words

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The root file system every lab guest starts from: Debian's own packages, made once and kept as a tar archive."""
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+PACKAGES = (
+    "linux-image-amd64", "systemd", "systemd-sysv", "systemd-boot", "udev", "dbus", "openssh-server", "netbase", "iproute2",
+    "e2fsprogs", "kmod", "grub-pc-bin", "grub-efi-amd64-bin", "grub2-common", "ifupdown", "isc-dhcp-client", "initramfs-tools",
+    "dracut-core", "lvm2", "btrfs-progs", "zstd", "xz-utils", "lz4", "open-vm-tools",
+)
+LEFT_OUT = (
+    "drivers/gpu", "drivers/media", "drivers/net/wireless", "drivers/infiniband", "drivers/staging", "drivers/iio", "drivers/isdn",
+    "drivers/net/ethernet/mellanox", "sound", "drivers/bluetooth", "net/bluetooth", "net/wireless", "net/mac80211",
+    "drivers/usb/gadget", "drivers/comedi", "drivers/video", "drivers/hwmon", "drivers/leds",
+)
+SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
+
+
+def base_tar(cache: Path) -> Path:
+    """The archive, built on first use; its name carries a digest of what it is made of."""
+    recipe = repr((PACKAGES, LEFT_OUT)).encode()
+    tar = cache / f"base-{hashlib.sha256(recipe).hexdigest()[:12]}.tar"
+    if tar.exists():
+        return tar
+    cache.mkdir(parents=True, exist_ok=True)
+    sources = next(path for path in SOURCES if os.path.exists(path) and os.path.getsize(path))
+    excluded = [f"--dpkgopt=path-exclude=/lib/modules/*/kernel/{tree}/*" for tree in LEFT_OUT]
+    excluded += [f"--dpkgopt=path-exclude=/usr/share/{tree}/*" for tree in ("doc", "man", "locale")]
+    with tempfile.NamedTemporaryFile(dir=cache, suffix=".tar") as partial:
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", "--format=tar", "--aptopt=Acquire::Check-Valid-Until \"false\"",
+             "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io", *excluded, f"--include={','.join(PACKAGES)}",
+             "bookworm", partial.name, sources], check=True)
+        # The machine's own package sources do not belong into a guest.
+        subprocess.run(["tar", "--delete", "-f", partial.name, "./etc/apt/sources.list.d", "./etc/apt/sources.list"],
+                       check=False, stderr=subprocess.DEVNULL)
+        os.link(partial.name, tar)
+    return tar
+
+
+if __name__ == "__main__":
+    print(base_tar(Path(__file__).resolve().parents[2] / "build" / "lab"))
