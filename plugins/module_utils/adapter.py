@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Between Ansible and the domain code: shared options, from parameters to requests, errors to fail_json. The only file here that knows Ansible."""
+
 from __future__ import annotations
 
 import contextlib
@@ -33,7 +34,14 @@ def work_dir_spec() -> dict[str, Any]:
 def disk_set_spec() -> dict[str, Any]:
     return {
         **work_dir_spec(),
-        "disks": {"type": "list", "elements": "dict", "options": {"path": {"type": "path", "required": True}, "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vmdk", "vdi"]}}},
+        "disks": {
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "path": {"type": "path", "required": True},
+                "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vmdk", "vdi"]},
+            },
+        },
         "firmware": {"type": "str", "default": "auto", "choices": ["auto", "bios", "uefi"]},
         "luks_keys": {"type": "dict", "default": {}, "no_log": True},
     }
@@ -101,7 +109,10 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
         disks = tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
         for disk in disks if overlays and not module.check_mode else ():
             if disk.format != "qcow2" or qemu_img.info(disk.path, "qcow2").backing is None:
-                raise InvalidInput(f"{disk.path} is not an overlay, and a fix never writes to a source.", "Create an overlay with disk_flatten (or qemu-img create -b) and name that.")
+                raise InvalidInput(
+                    f"{disk.path} is not an overlay, and a fix never writes to a source.",
+                    "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
+                )
         yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], options, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = staging.require_fetched(params["work_dir"])
@@ -110,10 +121,19 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
         with staging.temporary(params["source"]) as (description, staged):
             yield staged_request(params, description, staged, options, accept)
     else:
-        raise InvalidInput("There is nothing to look at: the work directory has no overlays and no source was given.", "Give source, disks, or the work_dir of an earlier vmdk_fetch and disk_flatten.")
+        raise InvalidInput(
+            "There is nothing to look at: the work directory has no overlays and no source was given.",
+            "Give source, disks, or the work_dir of an earlier vmdk_fetch and disk_flatten.",
+        )
 
 
-def staged_request(params: Mapping[str, Any], description: Mapping[str, Any], disks: Sequence[staging.StagedDisk], options: Options, accept: tuple[str, ...]) -> GuestRequest:
+def staged_request(
+    params: Mapping[str, Any],
+    description: Mapping[str, Any],
+    disks: Sequence[staging.StagedDisk],
+    options: Options,
+    accept: tuple[str, ...],
+) -> GuestRequest:
     """A request for overlays, with the places and cards that the source's metadata give."""
     places = [Disk(entry["bus"], entry["controller"], entry["unit"], entry["wwn"]) for entry in description["disks"]]
     attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
@@ -141,14 +161,22 @@ def single_fix(fixes: Sequence[str]) -> None:
 
 def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
     from .pipeline.guest_work import look
+
     directory = module.params["work_dir"]
     if module.params["source"] and not module.check_mode and not (directory and staging.flattened(directory)):
-        raise InvalidInput("A source is never written.", "Run vmdk_fetch and disk_flatten, then name their work_dir; or use check mode to see the changes.")
+        raise InvalidInput(
+            "A source is never written.", "Run vmdk_fetch and disk_flatten, then name their work_dir; or use check mode to see the changes."
+        )
     with working_on(module, directory) if directory else contextlib.nullcontext(), guest_request(module, fixes, overlays=True) as request:
         if module.check_mode:
             report = look(request, plan_too=True)
         else:
-            report = fix(GuestRequest(request.disks, request.cards, request.firmware, request.luks_keys, request.options, (*request.accept, "proof.failed")), Silent())
+            report = fix(
+                GuestRequest(
+                    request.disks, request.cards, request.firmware, request.luks_keys, request.options, (*request.accept, "proof.failed")
+                ),
+                Silent(),
+            )
         return report_result(module, report, bool(report.plan.changes))
 
 
@@ -157,8 +185,14 @@ def composite_fix(module: AnsibleModule) -> Result:
     params = module.params
     options = options_of(params, params["fixes"])
     saved = _load_plan(params["plan"])
-    recorded = {"fixes": list(options.fixes), "fstab_mode": options.fstab_mode, "initramfs": options.initramfs_mode, "firmware": params["firmware"],
-                "accept": sorted(params["accept"]), "plan": saved.id if saved is not None else None}
+    recorded = {
+        "fixes": list(options.fixes),
+        "fstab_mode": options.fstab_mode,
+        "initramfs": options.initramfs_mode,
+        "firmware": params["firmware"],
+        "accept": sorted(params["accept"]),
+        "plan": saved.id if saved is not None else None,
+    }
     directory = params["work_dir"]
     with working_on(module, directory):
         base = staging.fetched(directory)
@@ -179,7 +213,9 @@ def composite_fix(module: AnsibleModule) -> Result:
         request = staged_request(params, base.result, staged, options, tuple(params["accept"]))
         result = report_result(module, fix(request, sink(params["progress_file"]), saved), True)
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
-        Manifest("fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}).save(os.path.join(directory, FIXED))
+        Manifest(
+            "fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}
+        ).save(os.path.join(directory, FIXED))
         return result
 
 

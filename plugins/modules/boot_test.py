@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """VALIDATE: boot a result and watch it."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -57,6 +58,11 @@ options:
     type: str
     default: auto
     choices: [auto, ssh, agent, none]
+  expect:
+    description: Regular expressions that lines of the console must match before the test passes, such as a message of the guest's own service.
+    type: list
+    elements: str
+    default: []
   dest:
     description: A directory for V(console.png), V(console.log) and the record that makes a second run do nothing.
     type: path
@@ -87,6 +93,8 @@ boot:
 
 import os
 
+from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
@@ -94,20 +102,26 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 
-from ansible.module_utils.basic import AnsibleModule
-
 
 def argument_spec() -> dict:
     return {
         **progress_spec(),
-        "disks": {"type": "list", "elements": "dict", "required": True, "options": {
-            "path": {"type": "path", "required": True}, "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vdi"]}}},
+        "disks": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "path": {"type": "path", "required": True},
+                "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vdi"]},
+            },
+        },
         "firmware": {"type": "str", "default": "bios", "choices": ["bios", "uefi"]},
         "macs": {"type": "list", "elements": "str", "default": []},
         "memory": {"type": "int", "default": 1024},
         "cpus": {"type": "int", "default": 2},
         "timeout": {"type": "int", "default": 300},
         "network": {"type": "str", "default": "auto", "choices": ["auto", "ssh", "agent", "none"]},
+        "expect": {"type": "list", "elements": "str", "default": []},
         "dest": {"type": "path", "required": True},
     }
 
@@ -120,7 +134,7 @@ def work(module: AnsibleModule) -> Result:
     if missing:
         raise InvalidInput(f"{missing[0]} does not exist.", "Convert the VM first.", path=missing[0])
     inputs = tuple(Identity.of(disk["path"]) for disk in params["disks"])
-    options = {key: params[key] for key in ("firmware", "macs", "memory", "cpus", "timeout", "network")}
+    options = {key: params[key] for key in ("firmware", "macs", "memory", "cpus", "timeout", "network", "expect")}
     record = os.path.join(params["dest"], "boot.manifest.json")
     earlier = Manifest.load(record)
     if earlier is not None and earlier.current("boot", inputs, options):
@@ -130,13 +144,26 @@ def work(module: AnsibleModule) -> Result:
     if module.check_mode:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode"}}
     request = BootRequest(
-        tuple((disk["path"], disk["format"]) for disk in params["disks"]), params["firmware"], tuple(params["macs"]), params["memory"], params["cpus"],
-        params["timeout"], params["network"], screenshot=os.path.join(params["dest"], "console.png"), console_log=os.path.join(params["dest"], "console.log"))
+        tuple((disk["path"], disk["format"]) for disk in params["disks"]),
+        params["firmware"],
+        tuple(params["macs"]),
+        params["memory"],
+        params["cpus"],
+        params["timeout"],
+        params["network"],
+        expect=tuple(params["expect"]),
+        screenshot=os.path.join(params["dest"], "console.png"),
+        console_log=os.path.join(params["dest"], "console.log"),
+    )
     os.makedirs(params["dest"], exist_ok=True)
     outcome = boot(request, sink(params["progress_file"]))
     if outcome.verdict != "passed":
         said = "\n".join(outcome.console[-12:])
-        raise BootFailed(f"The boot test failed: {outcome.cause}.", f"The console is in {request.console_log}. Its last lines:\n{said}", boot=outcome.as_result())
+        raise BootFailed(
+            f"The boot test failed: {outcome.cause}.",
+            f"The console is in {request.console_log}. Its last lines:\n{said}",
+            boot=outcome.as_result(),
+        )
     Manifest("boot", inputs, options, (), outcome.as_result()).save(record)
     return {"changed": True, "boot": outcome.as_result()}
 

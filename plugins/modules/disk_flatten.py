@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """FLATTEN: one overlay per disk over the staged chain."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -59,12 +60,12 @@ disks:
 
 import os
 
+from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run, work_dir_spec, working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
-
-from ansible.module_utils.basic import AnsibleModule
 
 
 def argument_spec() -> dict:
@@ -83,8 +84,13 @@ def work(module: AnsibleModule) -> Result:
     with working_on(module, directory):
         if module.check_mode and staging.fetched(directory) is None and params["source"]:
             sizes = [disk.chain.virtual_size for disk in open_source(params["source"], verify=False).disks]
-            return {"changed": True, "disks": [{"path": os.path.join(directory, f"disk{number}-overlay.qcow2"), "format": "qcow2", "virtual_size": size}
-                                              for number, size in enumerate(sizes)]}
+            return {
+                "changed": True,
+                "disks": [
+                    {"path": os.path.join(directory, f"disk{number}-overlay.qcow2"), "format": "qcow2", "virtual_size": size}
+                    for number, size in enumerate(sizes)
+                ],
+            }
         base = staging.require_fetched(directory)
         if params["mode"] == "copy":
             return copy(module, base)
@@ -92,7 +98,10 @@ def work(module: AnsibleModule) -> Result:
         if changed and not module.check_mode:
             staging.flatten(base.result, directory, base.inputs)
         disks = staging.staged_disks(base.result, directory)
-        return {"changed": changed, "disks": [{"path": disk.overlay, "format": "qcow2", "virtual_size": disk.virtual_size} for disk in disks]}
+        return {
+            "changed": changed,
+            "disks": [{"path": disk.overlay, "format": "qcow2", "virtual_size": disk.virtual_size} for disk in disks],
+        }
 
 
 def copy(module: AnsibleModule, base: staging.Manifest) -> Result:

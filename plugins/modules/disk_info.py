@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Describe the disks of a VM without opening a guest."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -40,10 +41,10 @@ vm:
   type: dict
 """
 
+from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
-
-from ansible.module_utils.basic import AnsibleModule
 
 
 def argument_spec() -> dict:

@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """INSPECT, PLAN, FIX, prove and trim in one appliance session."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -87,14 +88,26 @@ proof:
   type: dict
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import composite_fix, fix_spec, module_for, progress_spec, respawn_for_guestfs, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    composite_fix,
+    fix_spec,
+    module_for,
+    progress_spec,
+    respawn_for_guestfs,
+    run,
+)
 
 
 def argument_spec() -> dict:
     spec = {
         **fix_spec(),
         **progress_spec(),
-        "fixes": {"type": "list", "elements": "str", "default": [], "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "initramfs"]},
+        "fixes": {
+            "type": "list",
+            "elements": "str",
+            "default": [],
+            "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "initramfs"],
+        },
         "plan": {"type": "dict"},
         "work_dir": {"type": "path", "required": True},
     }

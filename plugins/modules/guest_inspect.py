@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Inspect the guest on a VM's disks."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -50,10 +51,17 @@ timings:
   type: dict
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, disk_set_spec, guest_request, module_for, respawn_for_guestfs, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
-
 from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    Result,
+    disk_set_spec,
+    guest_request,
+    module_for,
+    respawn_for_guestfs,
+    run,
+)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
 
 
 def work(module: AnsibleModule) -> Result:

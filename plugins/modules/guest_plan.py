@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PLAN: what a migration would change in a guest."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -65,11 +66,19 @@ plan:
 
 import json
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, fix_spec, guest_request, module_for, report_result, respawn_for_guestfs, run
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    Result,
+    fix_spec,
+    guest_request,
+    module_for,
+    report_result,
+    respawn_for_guestfs,
+    run,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
-
-from ansible.module_utils.basic import AnsibleModule
 
 
 def work(module: AnsibleModule) -> Result:
@@ -93,9 +102,17 @@ def save(module: AnsibleModule, plan: dict) -> bool:
 
 
 def main() -> None:
-    fixes = {"type": "list", "elements": "str", "default": [], "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "initramfs"]}
-    module = module_for({**fix_spec(), "fixes": fixes, "dest": {"type": "path"}}, required_one_of=[("source", "disks", "work_dir")],
-                        mutually_exclusive=[("source", "disks")])
+    fixes = {
+        "type": "list",
+        "elements": "str",
+        "default": [],
+        "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "initramfs"],
+    }
+    module = module_for(
+        {**fix_spec(), "fixes": fixes, "dest": {"type": "path"}},
+        required_one_of=[("source", "disks", "work_dir")],
+        mutually_exclusive=[("source", "disks")],
+    )
     respawn_for_guestfs(module)
     run(module, work)
 

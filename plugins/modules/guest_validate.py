@@ -3,13 +3,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Prove from the bytes that a guest will boot on KVM."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: guest_validate
 short_description: Prove from the bytes that a guest will boot on KVM
 description:
-  - Walks the chain from firmware, boot loader, kernel and initramfs to root, mounts and network, and checks every link from the bytes of the disks. Nothing is written.
+  - Walks the chain from firmware, boot loader, kernel and initramfs to root, mounts and network.
+  - Every link is checked from the bytes of the disks. Nothing is written.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 requirements:
@@ -55,10 +57,17 @@ proof:
   type: dict
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, disk_set_spec, guest_request, module_for, respawn_for_guestfs, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import validate
-
 from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    Result,
+    disk_set_spec,
+    guest_request,
+    module_for,
+    respawn_for_guestfs,
+    run,
+)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import validate
 
 
 def work(module: AnsibleModule) -> Result:

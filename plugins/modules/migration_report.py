@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write the report of a migration."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -35,6 +36,7 @@ options:
     default: {}
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
 """
 
 EXAMPLES = r"""
@@ -57,11 +59,11 @@ report:
 
 import os
 
+from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown
-
-from ansible.module_utils.basic import AnsibleModule
 
 
 def argument_spec() -> dict:
@@ -78,15 +80,12 @@ def work(module: AnsibleModule) -> Result:
     params, dest = module.params, module.params["dest"]
     data = as_data(params["vm"], params["guest"], params["disks"], params["boot"])
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": as_json(params["guest"].get("plan") or {})}
-    changes = [(name, before, after) for name, after in texts.items() for before in [read(os.path.join(dest, name))] if before != after]
+    changes = {name: after for name, after in texts.items() if read(os.path.join(dest, name)) != after}
     if changes and not module.check_mode:
         os.makedirs(dest, exist_ok=True)
-        for name, dummy, after in changes:
+        for name, after in changes.items():
             atomic.write_text(os.path.join(dest, name), after)
-    result = {"changed": bool(changes), "report": os.path.join(dest, "report.md")}
-    if module._diff:
-        result["diff"] = [{"before_header": name, "after_header": name, "before": before or "", "after": after} for name, before, after in changes if name == "report.md"]
-    return result
+    return {"changed": bool(changes), "report": os.path.join(dest, "report.md")}
 
 
 def read(path: str) -> str | None:

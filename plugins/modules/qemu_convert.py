@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CONVERT: the one full copy."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -69,14 +70,21 @@ disks:
 
 import os
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run, work_dir_spec, working_on
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    Result,
+    module_for,
+    progress_spec,
+    run,
+    work_dir_spec,
+    working_on,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
-
-from ansible.module_utils.basic import AnsibleModule
 
 
 def argument_spec() -> dict:
@@ -97,8 +105,17 @@ def requests(params: dict, overlays: list) -> list:
     if "/" in params["name"] or params["name"] in ("", ".", ".."):
         raise InvalidInput(f"{params['name']!r} cannot be part of a file name.", "Set migrate_name.")
     sizes = dict(enumerate(params["resize"]))
-    return [convert.Request(overlay, "qcow2", os.path.join(params["dest"], f"{params['name']}-disk{number}.{params['format']}"),
-                            params["format"], params["compression"], sizes.get(number) or None) for number, overlay in enumerate(overlays)]
+    return [
+        convert.Request(
+            overlay,
+            "qcow2",
+            os.path.join(params["dest"], f"{params['name']}-disk{number}.{params['format']}"),
+            params["format"],
+            params["compression"],
+            sizes.get(number) or None,
+        )
+        for number, overlay in enumerate(overlays)
+    ]
 
 
 def work(module: AnsibleModule) -> Result:
@@ -107,8 +124,18 @@ def work(module: AnsibleModule) -> Result:
         if module.check_mode and not staging.flattened(directory) and params["source"]:
             disks = open_source(params["source"], verify=False).disks
             wanted = requests(params, [""] * len(disks))
-            return {"changed": True, "disks": [{"path": request.dest, "format": request.format, "virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated()}
-                                              for request, disk in zip(wanted, disks)]}
+            return {
+                "changed": True,
+                "disks": [
+                    {
+                        "path": request.dest,
+                        "format": request.format,
+                        "virtual_size": disk.chain.virtual_size,
+                        "data": disk.chain.allocated(),
+                    }
+                    for request, disk in zip(wanted, disks)
+                ],
+            }
         base = staging.require_fetched(directory)
         wanted = requests(params, [disk.overlay for disk in staging.staged_disks(base.result, directory)])
         inputs = [(*base.inputs, Identity.of(request.source)) for request in wanted]

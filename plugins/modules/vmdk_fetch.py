@@ -3,6 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """FETCH: check a VM's disks to the last extent and stage them."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -65,13 +66,14 @@ vm:
 """
 
 import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run, working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import chain, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
-
-from ansible.module_utils.basic import AnsibleModule
 
 
 def argument_spec() -> dict:
@@ -93,13 +95,14 @@ def work(module: AnsibleModule) -> Result:
             return {"changed": False, "vm": earlier.result}
         if params["probe"]:
             return {"changed": False, "pending": True}
+        begin = time.monotonic()
         sink(params["progress_file"]).phase("check the source")
         vm = open_source(params["source"], params["verify"])
         for disk in vm.disks if "source.busy" not in params["accept"] else ():
             chain.check_idle(disk.chain)
         if module.check_mode:
             return {"changed": True, "vm": vm.as_result()}
-        return {"changed": True, "vm": staging.fetch(vm, params["source"], directory, options)}
+        return {"changed": True, "vm": staging.fetch(vm, params["source"], directory, options, begin)}
 
 
 def main() -> None:

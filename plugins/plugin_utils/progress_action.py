@@ -4,6 +4,7 @@
 On the controller itself the module runs beside the display; on another conversion host it is started detached (like async), so that it
 survives a lost connection, and its progress file is fetched now and then.
 """
+
 from __future__ import annotations
 
 import json
@@ -83,7 +84,9 @@ class ProgressAction(ActionBase):
             except AnsibleConnectionFailure as error:
                 lost += 1
                 if lost > _FORGIVEN:
-                    raise AnsibleError(f"The conversion host stopped answering; the job {job['ansible_job_id']} goes on there, and the next run joins it.") from error
+                    raise AnsibleError(
+                        f"The conversion host stopped answering; the job {job['ansible_job_id']} goes on there, and the next run joins it."
+                    ) from error
                 continue
             if state.get("finished"):
                 break
@@ -97,7 +100,9 @@ class ProgressAction(ActionBase):
 
     def _status(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         directory = self.get_shell_option("async_dir", default="~/.ansible_async")
-        return self._execute_module(module_name="ansible.legacy.async_status", module_args={"jid": job, "mode": mode, "_async_dir": directory}, task_vars=task_vars)
+        return self._execute_module(
+            module_name="ansible.legacy.async_status", module_args={"jid": job, "mode": mode, "_async_dir": directory}, task_vars=task_vars
+        )
 
     def _name(self, task_vars: dict[str, Any] | None) -> str:
         name = (task_vars or {}).get("inventory_hostname", "localhost")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The root file system every lab guest starts from: Debian's own packages, made once and kept as a tar archive."""
+
 from __future__ import annotations
 
 import hashlib
@@ -9,14 +10,50 @@ import tempfile
 from pathlib import Path
 
 PACKAGES = (
-    "linux-image-amd64", "systemd", "systemd-sysv", "systemd-boot", "udev", "dbus", "openssh-server", "netbase", "iproute2",
-    "e2fsprogs", "kmod", "grub-pc-bin", "grub-efi-amd64-bin", "grub2-common", "ifupdown", "isc-dhcp-client", "initramfs-tools",
-    "dracut-core", "lvm2", "btrfs-progs", "zstd", "xz-utils", "lz4", "open-vm-tools",
+    "linux-image-amd64",
+    "systemd",
+    "systemd-sysv",
+    "systemd-boot",
+    "udev",
+    "dbus",
+    "openssh-server",
+    "netbase",
+    "iproute2",
+    "e2fsprogs",
+    "kmod",
+    "grub-pc-bin",
+    "grub-efi-amd64-bin",
+    "grub2-common",
+    "ifupdown",
+    "isc-dhcp-client",
+    "initramfs-tools",
+    "dracut-core",
+    "lvm2",
+    "btrfs-progs",
+    "zstd",
+    "xz-utils",
+    "lz4",
+    "open-vm-tools",
 )
 LEFT_OUT = (
-    "drivers/gpu", "drivers/media", "drivers/net/wireless", "drivers/infiniband", "drivers/staging", "drivers/iio", "drivers/isdn",
-    "drivers/net/ethernet/mellanox", "sound", "drivers/bluetooth", "net/bluetooth", "net/wireless", "net/mac80211",
-    "drivers/usb/gadget", "drivers/comedi", "drivers/video", "drivers/hwmon", "drivers/leds",
+    "drivers/gpu",
+    "drivers/media",
+    "drivers/net/wireless",
+    "drivers/infiniband",
+    "drivers/staging",
+    "drivers/iio",
+    "drivers/isdn",
+    "drivers/net/ethernet/mellanox",
+    "sound",
+    "drivers/bluetooth",
+    "net/bluetooth",
+    "net/wireless",
+    "net/mac80211",
+    "drivers/usb/gadget",
+    "drivers/comedi",
+    "drivers/video",
+    "drivers/hwmon",
+    "drivers/leds",
 )
 SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
 
@@ -33,12 +70,29 @@ def base_tar(cache: Path) -> Path:
     excluded += [f"--dpkgopt=path-exclude=/usr/share/{tree}/*" for tree in ("doc", "man", "locale")]
     with tempfile.NamedTemporaryFile(dir=cache, suffix=".tar") as partial:
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", "--format=tar", "--aptopt=Acquire::Check-Valid-Until \"false\"",
-             "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io", *excluded, f"--include={','.join(PACKAGES)}",
-             "bookworm", partial.name, sources], check=True)
+            [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=minbase",
+                "--mode=root",
+                "--format=tar",
+                '--aptopt=Acquire::Check-Valid-Until "false"',
+                '--aptopt=APT::Install-Recommends "false"',
+                "--dpkgopt=force-unsafe-io",
+                *excluded,
+                f"--include={','.join(PACKAGES)}",
+                "bookworm",
+                partial.name,
+                sources,
+            ],
+            check=True,
+        )
         # The machine's own package sources do not belong into a guest.
-        subprocess.run(["tar", "--delete", "-f", partial.name, "./etc/apt/sources.list.d", "./etc/apt/sources.list"],
-                       check=False, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            ["tar", "--delete", "-f", partial.name, "./etc/apt/sources.list.d", "./etc/apt/sources.list"],
+            check=False,
+            stderr=subprocess.DEVNULL,
+        )
         os.link(partial.name, tar)
     return tar
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tools to fill a disk image without booting it: loop devices at offsets, a chroot, GRUB without grub-install."""
+
 from __future__ import annotations
 
 import contextlib

@@ -3,6 +3,7 @@
 
 Every guest prints a line `LAB ...` on its console once it is up: root, swap, mounts, the name and address of its card, failed units.
 """
+
 from __future__ import annotations
 
 import os
@@ -31,7 +32,9 @@ data=$(cat /srv/proof 2>/dev/null || echo none)
 failed=$(systemctl --failed --no-legend | wc -l)
 drv=$(readlink -f /sys/class/net/$name/device/driver | sed 's,.*/,,')
 tools=$(test -e /usr/bin/vmtoolsd && echo yes || echo no)
-echo "LAB root=$(findmnt -no SOURCE,FSTYPE / | tr -s ' ' ,) swap=$swap data=$data nic=$name addr=${addr:-none} driver=$drv failed=$failed tools=$tools dpkg=$(dpkg --audit | wc -l) END" >/dev/ttyS0
+root=$(findmnt -no SOURCE,FSTYPE / | tr -s ' ' ,)
+dpkg=$(dpkg --audit | wc -l)
+echo "LAB root=$root swap=$swap data=$data nic=$name addr=${addr:-none} driver=$drv failed=$failed tools=$tools dpkg=$dpkg END" >/dev/ttyS0
 """
 
 
@@ -74,13 +77,21 @@ def _unpack(disk: Tree, cache: Path | None = None) -> str:
     disk.write("/etc/hostname", "labguest\n")
     disk.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 labguest\n")
     disk.write("/usr/local/sbin/lab-report", REPORT, 0o755)
-    disk.write("/etc/systemd/system/lab-report.service",
-               "[Unit]\nAfter=multi-user.target network-online.target getty.target\nWants=network-online.target\n[Service]\nType=oneshot\nExecStart=/usr/local/sbin/lab-report\n[Install]\nWantedBy=multi-user.target\n")
-    disk.write("/etc/udev/rules.d/70-persistent-net.rules",
-               f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{MAC}", ATTR{{dev_id}}=="0x0", ATTR{{type}}=="1", DRIVERS=="vmxnet3", NAME="{NIC}"\n')
+    disk.write(
+        "/etc/systemd/system/lab-report.service",
+        "[Unit]\nAfter=multi-user.target network-online.target getty.target\nWants=network-online.target\n"
+        "[Service]\nType=oneshot\nExecStart=/usr/local/sbin/lab-report\n[Install]\n"
+        "WantedBy=multi-user.target\n",
+    )
+    disk.write(
+        "/etc/udev/rules.d/70-persistent-net.rules",
+        f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{MAC}", ATTR{{dev_id}}=="0x0", ATTR{{type}}=="1", DRIVERS=="vmxnet3", NAME="{NIC}"\n',
+    )
     for bind in ("proc", "sys", "dev"):
         disk.mount(f"/{bind}", f"/{bind}", "--bind")
-    disk.sh("systemctl enable lab-report.service; systemctl disable apt-daily.timer apt-daily-upgrade.timer e2scrub_reap.service 2>/dev/null || true")
+    disk.sh(
+        "systemctl enable lab-report.service; systemctl disable apt-daily.timer apt-daily-upgrade.timer e2scrub_reap.service 2>/dev/null || true"
+    )
     return sorted(os.listdir(disk.root / "lib/modules"))[-1]
 
 
@@ -105,10 +116,18 @@ def _initramfs_tools(disk: Tree, kernel: str, modules: str, compress: str, resum
 
 
 def _grub_config(disk: Tree, kernel: str, prefix: str, uuid_: str, cmdline: str) -> None:
-    disk.write("/etc/default/grub", f'GRUB_DEFAULT=0\nGRUB_TIMEOUT=1\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\nGRUB_CMDLINE_LINUX="{cmdline}"\nGRUB_TERMINAL="serial console"\n')
+    disk.write(
+        "/etc/default/grub",
+        f'GRUB_DEFAULT=0\nGRUB_TIMEOUT=1\nGRUB_DISTRIBUTOR=Debian\nGRUB_CMDLINE_LINUX_DEFAULT=""\n'
+        f'GRUB_CMDLINE_LINUX="{cmdline}"\nGRUB_TERMINAL="serial console"\n',
+    )
     disk.write("/boot/grub/device.map", "(hd0) /dev/disk/by-id/scsi-36000c29d8f1b2c0aa1b2c3d4e5f60718\n")
-    disk.write("/boot/grub/grub.cfg", f"serial --unit=0 --speed=115200\nterminal_output serial console\nset timeout=1\nset root='hd0,msdos2'\n"
-               f'menuentry "Debian GNU/Linux" {{\n\tsearch --no-floppy --fs-uuid --set=root {uuid_}\n\tlinux {prefix}/vmlinuz-{kernel} {cmdline}\n\tinitrd {prefix}/initrd.img-{kernel}\n}}\n')
+    disk.write(
+        "/boot/grub/grub.cfg",
+        f"serial --unit=0 --speed=115200\nterminal_output serial console\nset timeout=1\nset root='hd0,msdos2'\n"
+        f'menuentry "Debian GNU/Linux" {{\n\tsearch --no-floppy --fs-uuid --set=root {uuid_}\n'
+        f"\tlinux {prefix}/vmlinuz-{kernel} {cmdline}\n\tinitrd {prefix}/initrd.img-{kernel}\n}}\n",
+    )
 
 
 def _console(root: str, *rest: str) -> str:
@@ -125,7 +144,10 @@ def _bios(disk: Tree) -> None:
     disk.mount(disk.mkfs(disk.place(2), "mkfs.ext4", "-q", "-U", root_id), "/")
     kernel = _unpack(disk)
     _ifupdown(disk)
-    disk.write("/etc/fstab", f"# made by the installer\n{BY_PATH}2\t/     ext4  errors=remount-ro 0 1  # root\n/dev/sda1 none swap sw 0 0\n{SECOND} /srv ext4 defaults 0 2\n")
+    disk.write(
+        "/etc/fstab",
+        f"# made by the installer\n{BY_PATH}2\t/     ext4  errors=remount-ro 0 1  # root\n/dev/sda1 none swap sw 0 0\n{SECOND} /srv ext4 defaults 0 2\n",
+    )
     _initramfs_tools(disk, kernel, "ext4\n", "gzip", "/dev/sda1")
     _grub_config(disk, kernel, "/boot", root_id, _console("/dev/sda2", "resume=/dev/sda1"))
     grub_bios(disk, "(hd0,msdos2)/boot/grub", "part_msdos ext2", 1)
@@ -144,8 +166,16 @@ def _uefi_lvm(disk: Tree) -> None:
     disk.mount(boot, "/boot")
     kernel = _unpack(disk)
     _ifupdown(disk)
-    disk.write("/etc/fstab", f"/dev/mapper/vg0-root / ext4 errors=remount-ro 0 1\n{BY_PATH}2 /boot ext4 defaults 0 2\n/dev/sda1 /boot/efi vfat umask=0077 0 1\n/dev/mapper/vg0-swap none swap sw 0 0\n/dev/sdb1 /srv ext4 defaults 0 2\n")
-    disk.write("/etc/lvm/devices/system.devices", "VERSION=1.1.1\nIDTYPE=sys_wwid IDNAME=naa.6000c29d8f1b2c0aa1b2c3d4e5f60718 DEVNAME=/dev/sda3 PVID=none PART=3\n")
+    disk.write(
+        "/etc/fstab",
+        f"/dev/mapper/vg0-root / ext4 errors=remount-ro 0 1\n{BY_PATH}2 /boot ext4 defaults 0 2\n"
+        f"/dev/sda1 /boot/efi vfat umask=0077 0 1\n/dev/mapper/vg0-swap none swap sw 0 0\n"
+        f"/dev/sdb1 /srv ext4 defaults 0 2\n",
+    )
+    disk.write(
+        "/etc/lvm/devices/system.devices",
+        "VERSION=1.1.1\nIDTYPE=sys_wwid IDNAME=naa.6000c29d8f1b2c0aa1b2c3d4e5f60718 DEVNAME=/dev/sda3 PVID=none PART=3\n",
+    )
     _initramfs_tools(disk, kernel, "ext4\ndm_mod\n", "zstd", "/dev/mapper/vg0-swap")
     _grub_config(disk, kernel, "", boot_id, _console("/dev/mapper/vg0-root", "resume=/dev/mapper/vg0-swap"))
     # Without EFI/BOOT: the boot entry is in the NVRAM that stays behind.
@@ -162,6 +192,7 @@ def _uefi_lvm(disk: Tree) -> None:
 def _lvm(disk: Tree, size: int) -> dict[str, int]:
     """vg0 with root and swap on partition 3, made in an appliance; linear volumes start 1 MiB into the partition."""
     import guestfs
+
     handle = guestfs.GuestFS(python_return_dict=True)
     handle.set_backend("direct")
     handle.set_backend_settings(["force_tcg"])
@@ -192,7 +223,9 @@ def _btrfs(disk: Tree) -> None:
     disk.mount(device, "/var/log", "-o", "subvol=@log")
     kernel = _unpack(disk)
     _networkd(disk)
-    lines = "".join(f"{BY_PATH}3 {point} btrfs subvol={name} 0 0\n" for point, name in (("/", "@"), ("/home", "@home"), ("/var/log", "@log")))
+    lines = "".join(
+        f"{BY_PATH}3 {point} btrfs subvol={name} 0 0\n" for point, name in (("/", "@"), ("/home", "@home"), ("/var/log", "@log"))
+    )
     disk.write("/etc/fstab", lines + f"{BY_PATH}2 none swap sw 0 0\n")
     _initramfs_tools(disk, kernel, "btrfs\n", "xz", "")
     _grub_config(disk, kernel, "/@/boot", root_id, _console("/dev/sda3", "rootflags=subvol=@"))
@@ -209,7 +242,11 @@ def _dracut(disk: Tree) -> None:
     _ifupdown(disk)
     disk.sh("dpkg --purge --force-depends initramfs-tools initramfs-tools-core")
     disk.write("/etc/fstab", f"{BY_PATH}2 / ext4 errors=remount-ro 0 1\n/dev/sda1 none swap sw 0 0\n")
-    disk.write("/etc/dracut.conf.d/lab.conf", 'hostonly="yes"\nhostonly_cmdline="no"\ncompress="lz4"\nfilesystems+=" ext4 "\nadd_drivers+=" vmw_pvscsi mptspi sd_mod "\nomit_drivers+=" virtio virtio_blk virtio_scsi virtio_pci "\n')
+    disk.write(
+        "/etc/dracut.conf.d/lab.conf",
+        'hostonly="yes"\nhostonly_cmdline="no"\ncompress="lz4"\nfilesystems+=" ext4 "\n'
+        'add_drivers+=" vmw_pvscsi mptspi sd_mod "\nomit_drivers+=" virtio virtio_blk virtio_scsi virtio_pci "\n',
+    )
     disk.sh(f"dracut -f --kver {kernel} /boot/initrd.img-{kernel}")
     _grub_config(disk, kernel, "/boot", root_id, _console("/dev/sda2", "resume=/dev/sda1"))
     grub_bios(disk, "(hd0,msdos2)/boot/grub", "part_msdos ext2", 1)
@@ -223,7 +260,9 @@ def _systemd_boot(disk: Tree) -> None:
     disk.mount(disk.mkfs(disk.place(3), "mkfs.ext4", "-q"), "/")
     kernel = _unpack(disk)
     _networkd(disk)
-    disk.write("/etc/fstab", f"{BY_PATH}3 / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot/efi vfat umask=0077 0 1\n{BY_PATH}2 none swap sw 0 0\n")
+    disk.write(
+        "/etc/fstab", f"{BY_PATH}3 / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot/efi vfat umask=0077 0 1\n{BY_PATH}2 none swap sw 0 0\n"
+    )
     _initramfs_tools(disk, kernel, "ext4\n", "gzip", "")
     machine = uuid.uuid4().hex
     cmdline = _console("/dev/sda3")
@@ -241,7 +280,9 @@ def _systemd_boot(disk: Tree) -> None:
     shutil.copyfile(disk.root / f"boot/vmlinuz-{kernel}", home / "linux")
     shutil.copyfile(disk.root / f"boot/initrd.img-{kernel}", home / "initrd")
     (esp / f"loader/entries/{machine}-{kernel}.conf").write_text(
-        f"title Debian GNU/Linux 12\nversion {kernel}\nmachine-id {machine}\noptions {cmdline}\nlinux /{machine}/{kernel}/linux\ninitrd /{machine}/{kernel}/initrd\n")
+        f"title Debian GNU/Linux 12\nversion {kernel}\nmachine-id {machine}\noptions {cmdline}\n"
+        f"linux /{machine}/{kernel}/linux\ninitrd /{machine}/{kernel}/initrd\n"
+    )
     fill_esp(disk, 1, esp)
     run("fstrim", disk.root)
 
@@ -265,7 +306,9 @@ def _vmdk_chain(disks: list[Path], folder: Path) -> list[Path]:
         '.encoding = "UTF-8"\ndisplayName = "web01"\nguestOS = "debian12-64"\nmemSize = "1024"\nnumvcpus = "2"\nfirmware = "bios"\n'
         'scsi0.present = "TRUE"\nscsi0.virtualDev = "pvscsi"\nscsi0:0.present = "TRUE"\nscsi0:0.fileName = "web01-000002.vmdk"\n'
         'scsi1.present = "TRUE"\nscsi1:0.present = "TRUE"\nscsi1:0.fileName = "web01_1.vmdk"\n'
-        f'ethernet0.present = "TRUE"\nethernet0.virtualDev = "vmxnet3"\nethernet0.networkName = "VM Network"\nethernet0.addressType = "static"\nethernet0.address = "{MAC}"\nethernet0.pciSlotNumber = "192"\n')
+        f'ethernet0.present = "TRUE"\nethernet0.virtualDev = "vmxnet3"\nethernet0.networkName = "VM Network"\n'
+        f'ethernet0.addressType = "static"\nethernet0.address = "{MAC}"\nethernet0.pciSlotNumber = "192"\n'
+    )
     return [folder / "web01.vmx"]
 
 
@@ -306,10 +349,13 @@ def _ovf(name: str, disk: Path, firmware: str) -> str:
  <VirtualSystem ovf:id="{name}"><Info>A VM</Info><Name>{name}</Name>
   <VirtualHardwareSection><Info>Hardware</Info>
    <Item><rasd:InstanceID>1</rasd:InstanceID><rasd:ResourceType>3</rasd:ResourceType><rasd:VirtualQuantity>2</rasd:VirtualQuantity></Item>
-   <Item><rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits><rasd:InstanceID>2</rasd:InstanceID><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>1024</rasd:VirtualQuantity></Item>
+   <Item><rasd:AllocationUnits>byte * 2^20</rasd:AllocationUnits>
+    <rasd:InstanceID>2</rasd:InstanceID><rasd:ResourceType>4</rasd:ResourceType><rasd:VirtualQuantity>1024</rasd:VirtualQuantity></Item>
    <Item><rasd:Address>0</rasd:Address><rasd:InstanceID>3</rasd:InstanceID><rasd:ResourceSubType>VirtualSCSI</rasd:ResourceSubType><rasd:ResourceType>6</rasd:ResourceType></Item>
-   <Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:HostResource>ovf:/disk/vmdisk1</rasd:HostResource><rasd:InstanceID>4</rasd:InstanceID><rasd:Parent>3</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType></Item>
-   <Item><rasd:AddressOnParent>7</rasd:AddressOnParent><rasd:Connection>VM Network</rasd:Connection><rasd:InstanceID>5</rasd:InstanceID><rasd:ResourceSubType>VmxNet3</rasd:ResourceSubType><rasd:ResourceType>10</rasd:ResourceType></Item>
+   <Item><rasd:AddressOnParent>0</rasd:AddressOnParent><rasd:HostResource>ovf:/disk/vmdisk1</rasd:HostResource>
+    <rasd:InstanceID>4</rasd:InstanceID><rasd:Parent>3</rasd:Parent><rasd:ResourceType>17</rasd:ResourceType></Item>
+   <Item><rasd:AddressOnParent>7</rasd:AddressOnParent><rasd:Connection>VM Network</rasd:Connection>
+    <rasd:InstanceID>5</rasd:InstanceID><rasd:ResourceSubType>VmxNet3</rasd:ResourceSubType><rasd:ResourceType>10</rasd:ResourceType></Item>
    <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="{firmware}"/>
   </VirtualHardwareSection>
  </VirtualSystem>
@@ -317,15 +363,19 @@ def _ovf(name: str, disk: Path, firmware: str) -> str:
 """
 
 
-GUESTS = {guest.name: guest for guest in (
-    Guest("bios", _bios, _vmdk_chain, "bios", True, "initramfs_shell", 1),
-    Guest("uefi-lvm", _uefi_lvm, _plain, "uefi", True, "no_boot_device", 1),
-    Guest("btrfs", _btrfs, _ova, "bios", False, "initramfs_shell", 1),
-    Guest("dracut", _dracut, _split, "bios", False, "device_wait", 1),
-    Guest("systemd-boot", _systemd_boot, _ovf_folder, "uefi", False, "initramfs_shell", 1),
-)}
+GUESTS = {
+    guest.name: guest
+    for guest in (
+        Guest("bios", _bios, _vmdk_chain, "bios", True, "initramfs_shell", 1),
+        Guest("uefi-lvm", _uefi_lvm, _plain, "uefi", True, "no_boot_device", 1),
+        Guest("btrfs", _btrfs, _ova, "bios", False, "initramfs_shell", 1),
+        Guest("dracut", _dracut, _split, "bios", False, "device_wait", 1),
+        Guest("systemd-boot", _systemd_boot, _ovf_folder, "uefi", False, "initramfs_shell", 1),
+    )
+}
 
 
 if __name__ == "__main__":
     import sys
+
     print("\n".join(str(path) for path in build(GUESTS[sys.argv[1]], Path(sys.argv[2]))))

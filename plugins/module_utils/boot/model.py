@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A boot test as data: what to boot, what was seen, and what it means."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,8 @@ from typing import Any, Mapping, Optional
 class BootRequest:
     """`disks` are (path, format) in order; `memory` in MiB; `timeout` and `grace` in seconds.
 
-    `network` is auto (SSH banner or guest agent), ssh, agent, or none. `grace` is how long the network may take after login.
+    `network` is auto (SSH banner or guest agent), ssh, agent, or none. `grace` is how long the network, and
+    the console lines that the regular expressions in `expect` ask for, may take after login.
     """
 
     disks: tuple[tuple[str, str], ...]
@@ -21,6 +23,7 @@ class BootRequest:
     timeout: float = 300.0
     network: str = "auto"
     grace: float = 60.0
+    expect: tuple[str, ...] = ()
     screenshot: Optional[str] = None
     console_log: Optional[str] = None
 
@@ -35,6 +38,7 @@ class BootOutcome:
     console: tuple[str, ...] = ()
     screenshot: Optional[str] = None
     accelerator: str = ""
+    seconds: float = 0.0
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Boot a result headless, watch it, and say whether it works; the disks are opened in snapshot mode and never written."""
+
 from __future__ import annotations
 
 import contextlib
@@ -28,7 +29,7 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
     """
     kind = accelerator()
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-boot-") as scratch, _started(request, kind, scratch) as (serial, qmp, port):
-        console, begin = Console(), time.monotonic()
+        console, begin = Console(request.expect), time.monotonic()
         progress.phase("boot")
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(open(request.console_log, "wb")) if request.console_log else None
@@ -49,19 +50,21 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
                     network = _network(request.network, port, scratch)
                     if network is not None:
                         console.seen[network] = round(time.monotonic() - begin, 1)
-                if network is not None and ("login" in console.seen or silent):
+                if (network is not None or request.network == "none") and ("login" in console.seen or silent) and not console.missing():
                     break
-                if "login" in console.seen and (request.network == "none" or now > console.seen["login"] + request.grace):
+                if "login" in console.seen and now > console.seen["login"] + request.grace:
                     break
             picture = _screenshot(qmp, request.screenshot)
         verdict, cause = _judge(request, console, network)
-        return BootOutcome(verdict, cause, dict(console.seen), console.lines(), picture, kind)
+        return BootOutcome(verdict, cause, dict(console.seen), console.lines(), picture, kind, round(time.monotonic() - begin, 1))
 
 
 def _judge(request: BootRequest, console: Console, network: Optional[str]) -> tuple[str, str]:
     fault = console.fault()
     if fault is not None:
         return "failed", fault.cause
+    if console.missing() and ("login" in console.seen or network is not None):
+        return "failed", f"the console never showed what was expected: {', '.join(console.missing())}"
     if "login" in console.seen and (network is not None or request.network == "none"):
         return "passed", ""
     if network is not None:
@@ -84,7 +87,10 @@ def _started(request: BootRequest, kind: str, scratch: str) -> Iterator[tuple[so
             connection = _connect(os.path.join(scratch, name), lambda: child.poll() is None)
             if connection is None:
                 with open(errors, encoding="utf-8", errors="replace") as said:
-                    raise ToolFailed(f"qemu did not start: {said.read()[-1000:].strip() or 'it printed nothing'}", "Correct the cause that qemu names, then run again.")
+                    raise ToolFailed(
+                        f"qemu did not start: {said.read()[-1000:].strip() or 'it printed nothing'}",
+                        "Correct the cause that qemu names, then run again.",
+                    )
             sockets.append(connection)
         sockets[0].settimeout(_QUIET)
         yield sockets[0], sockets[1], port

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a guest says on its serial console, and what it means."""
+
 from __future__ import annotations
 
 import re
@@ -27,15 +28,47 @@ PATTERNS = (
     _pattern("kernel", r"Linux version \S+"),
     _pattern("systemd", r"systemd\[1\]: systemd \d+|Welcome to "),
     _pattern("login", r"^\S+ login: ?$"),
-    _pattern("no_boot_device", r"No bootable device|Boot failed: not a bootable disk|BdsDxe: (failed to load|No bootable option)|>>Start PXE", "the firmware found no boot loader on the disks", fatal=True),
-    _pattern("grub_rescue", r"grub rescue>|error: (no such device|unknown filesystem|file `.*' not found)", "GRUB did not find its files", fatal=True),
-    _pattern("initramfs_shell", r"\(initramfs\)|dracut:/#|Entering emergency mode\. Exit the shell", "the initramfs did not find the root file system (a driver or root= is wrong)", fatal=True),
+    _pattern(
+        "no_boot_device",
+        r"No bootable device|Boot failed: not a bootable disk|BdsDxe: (failed to load|No bootable option)|>>Start PXE",
+        "the firmware found no boot loader on the disks",
+        fatal=True,
+    ),
+    _pattern(
+        "grub_rescue",
+        r"grub rescue>|error: (no such device|unknown filesystem|file `.*' not found)",
+        "GRUB did not find its files",
+        fatal=True,
+    ),
+    _pattern(
+        "initramfs_shell",
+        r"\(initramfs\)|dracut:/#|Entering emergency mode\. Exit the shell",
+        "the initramfs did not find the root file system (a driver or root= is wrong)",
+        fatal=True,
+    ),
     _pattern("panic", r"Kernel panic - not syncing", "the kernel panicked", fatal=True),
-    _pattern("emergency", r"You are in emergency mode|Give root password for maintenance|emergency\.target", "systemd stopped in emergency mode, mostly because a file system of fstab is missing", fatal=True),
+    _pattern(
+        "emergency",
+        r"You are in emergency mode|Give root password for maintenance|emergency\.target",
+        "systemd stopped in emergency mode, mostly because a file system of fstab is missing",
+        fatal=True,
+    ),
     _pattern("device_wait", r"start running .*no limit", "a unit waits without limit for a device that does not exist", broken=True),
-    _pattern("resume_wait", r"Gave up waiting for suspend/resume device", "the initramfs waited for a resume device that does not exist", broken=True),
-    _pattern("device_timeout", r"Timed out waiting for device|Dependency failed for (/|Local File|Swap)", "a device of fstab does not exist", broken=True),
-    _pattern("mount_failed", r"Failed to mount |Failed to activate swap", "a file system or swap area of fstab could not be used", broken=True),
+    _pattern(
+        "resume_wait",
+        r"Gave up waiting for suspend/resume device",
+        "the initramfs waited for a resume device that does not exist",
+        broken=True,
+    ),
+    _pattern(
+        "device_timeout",
+        r"Timed out waiting for device|Dependency failed for (/|Local File|Swap)",
+        "a device of fstab does not exist",
+        broken=True,
+    ),
+    _pattern(
+        "mount_failed", r"Failed to mount |Failed to activate swap", "a file system or swap area of fstab could not be used", broken=True
+    ),
 )
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|[\x00\x08\r]")
 
@@ -44,6 +77,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|[\x00\x
 class Console:
     """Collects what the console says and recognises the signals in it."""
 
+    expect: tuple[str, ...] = ()
     seen: dict[str, float] = field(default_factory=dict)
     _text: str = ""
 
@@ -53,6 +87,13 @@ class Console:
         for pattern in PATTERNS:
             if pattern.name not in self.seen and pattern.regex.search(self._text):
                 self.seen[pattern.name] = round(now, 1)
+        for regex in self.missing():
+            if re.search(regex, self._text, re.MULTILINE):
+                self.seen[f"expect {regex}"] = round(now, 1)
+
+    def missing(self) -> list[str]:
+        """Expected lines that have not come yet."""
+        return [regex for regex in self.expect if f"expect {regex}" not in self.seen]
 
     def fault(self) -> Optional[Pattern]:
         """The worst thing seen: a fatal signal before one that the guest survived."""

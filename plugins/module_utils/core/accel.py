@@ -4,6 +4,7 @@
 A /dev/kvm that opens proves nothing: nested hosts exist where the firmware starts under it and the kernel then hangs. So a real
 kernel is started once per host boot, with a deadline of seconds, and the answer is remembered.
 """
+
 from __future__ import annotations
 
 import glob
@@ -21,7 +22,7 @@ _ALIVE = re.compile(r"not syncing: VFS|Run /init as init|Freeing unused kernel|N
 
 
 def accelerator() -> str:
-    """"kvm" where it runs a kernel, else "tcg". The environment variable HYPER2KVM_ACCEL decides when it is set."""
+    """ "kvm" where it runs a kernel, else "tcg". The environment variable HYPER2KVM_ACCEL decides when it is set."""
     forced = os.environ.get("HYPER2KVM_ACCEL")
     if forced in ("kvm", "tcg"):
         return forced
@@ -48,8 +49,25 @@ def _runs_a_kernel() -> bool:
     kernel = _kernel()
     if kernel is None:
         return False
-    argv = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-            "-kernel", kernel, "-append", "console=ttyS0 panic=-1"]
+    argv = [
+        "qemu-system-x86_64",
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host",
+        "-m",
+        "256",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-serial",
+        "stdio",
+        "-kernel",
+        kernel,
+        "-append",
+        "console=ttyS0 panic=-1",
+    ]
     said = bytearray()
     try:
         run(argv, Limits(timeout=_DEADLINE), check=False, on_output=said.extend)

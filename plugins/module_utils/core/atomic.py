@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files that appear whole or not at all: written beside their name, flushed, then renamed (rename(2) is atomic)."""
+
 from __future__ import annotations
 
 import json
@@ -44,7 +45,11 @@ def need_space(directory: str, size: int, what: str) -> None:
     if free < size:
         raise NotEnoughSpace(
             f"{what} needs up to {size >> 20} MiB in {directory}, {free >> 20} MiB are free.",
-            "Free space there, or choose another directory.", needed=size, free=free, directory=directory)
+            "Free space there, or choose another directory.",
+            needed=size,
+            free=free,
+            directory=directory,
+        )
 
 
 def _fsync(path: str, flags: int) -> None:

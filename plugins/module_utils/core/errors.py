@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one error family: what failed, why, and what to do next."""
+
 from __future__ import annotations
 
 from typing import Any

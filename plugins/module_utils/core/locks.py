@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One worker per VM: an flock(2) that the kernel gives back when its holder dies, however it dies."""
+
 from __future__ import annotations
 
 import contextlib
@@ -23,8 +24,12 @@ def exclusive(path: str, what: str) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
-            raise Busy(f"Another run is working on {what} (process {holder}).",
-                       "Wait for it to end, or stop it; nothing was changed by this run.", holder=holder, lock=path) from None
+            raise Busy(
+                f"Another run is working on {what} (process {holder}).",
+                "Wait for it to end, or stop it; nothing was changed by this run.",
+                holder=holder,
+                lock=path,
+            ) from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         yield

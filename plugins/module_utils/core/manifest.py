@@ -4,6 +4,7 @@
 A stage that finds a manifest which still holds has nothing to do. Files are recognised by size, modification time and
 inode; content digests are recorded for people and for `verify`, and are not read again on every run.
 """
+
 from __future__ import annotations
 
 import hashlib

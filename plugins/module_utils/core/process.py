@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The only place that starts a program: no shell, no inherited input, always a deadline, always dying with its parent."""
+
 from __future__ import annotations
 
 import ctypes
@@ -11,7 +12,7 @@ import signal
 import subprocess  # pylint: disable=ansible-bad-import
 import time
 from dataclasses import dataclass
-from typing import IO, Callable, Mapping, Optional, Sequence, Union
+from typing import IO, Callable, Mapping, Optional, Sequence, Union, cast
 
 from .errors import MissingTool, TimedOut, ToolFailed
 
@@ -53,19 +54,28 @@ def require(tool: str) -> str:
     if path is None:
         raise MissingTool(
             f"The program {tool} is not installed on the conversion host.",
-            f"Install {PACKAGES.get(tool, tool)}, or run the role hyper2kvm.migration.conversion_host on it.", tool=tool)
+            f"Install {PACKAGES.get(tool, tool)}, or run the role hyper2kvm.migration.conversion_host on it.",
+            tool=tool,
+        )
     return path
 
 
-def run(argv: Sequence[str], limits: Limits = Limits(), *, check: bool = True, cwd: Optional[str] = None,
-        env: Optional[Mapping[str, str]] = None, on_output: Optional[Callable[[bytes], None]] = None) -> Completed:
+def run(
+    argv: Sequence[str],
+    limits: Limits = Limits(),
+    *,
+    check: bool = True,
+    cwd: Optional[str] = None,
+    env: Optional[Mapping[str, str]] = None,
+    on_output: Optional[Callable[[bytes], None]] = None,
+) -> Completed:
     """Run a program to its end and return what it said.
 
     `on_output` receives raw chunks of standard output as they come (progress). With `check`, a status other than 0 raises
     ToolFailed with the program's own last words. The deadline raises TimedOut after the whole process group was killed.
     """
     child = start(argv, limits, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = _collect(child, limits.timeout, argv, on_output)
+    out, err = _collect(child, cast("IO[bytes]", child.stdout), cast("IO[bytes]", child.stderr), limits.timeout, argv, on_output)
     done = Completed(tuple(argv), child.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
     if check and done.rc != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:] or "it printed nothing"
@@ -73,18 +83,32 @@ def run(argv: Sequence[str], limits: Limits = Limits(), *, check: bool = True, c
     return done
 
 
-def start(argv: Sequence[str], limits: Limits = Limits(), *, cwd: Optional[str] = None, env: Optional[Mapping[str, str]] = None,
-          stdout: Union[int, IO[bytes]] = subprocess.DEVNULL, stderr: Union[int, IO[bytes]] = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+def start(
+    argv: Sequence[str],
+    limits: Limits = Limits(),
+    *,
+    cwd: Optional[str] = None,
+    env: Optional[Mapping[str, str]] = None,
+    stdout: Union[int, IO[bytes]] = subprocess.DEVNULL,
+    stderr: Union[int, IO[bytes]] = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
     """Start a program in a process group of its own; it is killed when this process dies. The caller ends it with `stop`."""
     full = dict(os.environ if env is None else env)
     full["LC_ALL"] = "C.UTF-8"
     parent = os.getpid()
     return subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn,consider-using-with
-        [require(argv[0]), *argv[1:]], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd, env=full,
-        start_new_session=True, preexec_fn=lambda: _confine(limits, parent))
+        [require(argv[0]), *argv[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        env=full,
+        start_new_session=True,
+        preexec_fn=lambda: _confine(limits, parent),
+    )
 
 
-def stop(child: "subprocess.Popen[bytes]", grace: float = 5.0) -> None:
+def stop(child: subprocess.Popen[bytes], grace: float = 5.0) -> None:
     """End a program started here: ask, wait `grace` seconds, then kill its whole group."""
     if child.poll() is None:
         child.terminate()
@@ -110,20 +134,28 @@ def _confine(limits: Limits, parent: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_size, limits.file_size))
 
 
-def _collect(child: "subprocess.Popen[bytes]", timeout: float, argv: Sequence[str],
-             on_output: Optional[Callable[[bytes], None]]) -> tuple[bytes, bytes]:
+def _collect(
+    child: subprocess.Popen[bytes],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    timeout: float,
+    argv: Sequence[str],
+    on_output: Optional[Callable[[bytes], None]],
+) -> tuple[bytes, bytes]:
     deadline = time.monotonic() + timeout
     buffers = {"out": bytearray(), "err": bytearray()}
-    assert child.stdout is not None and child.stderr is not None  # both are pipes, see run()
     try:
         with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ, "out")
-            selector.register(child.stderr, selectors.EVENT_READ, "err")
+            selector.register(stdout, selectors.EVENT_READ, "out")
+            selector.register(stderr, selectors.EVENT_READ, "err")
             while selector.get_map():
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimedOut(f"{os.path.basename(argv[0])} did not end within {timeout:.0f} seconds and was stopped.",
-                                   "Look for an overloaded or unreachable storage, or raise the timeout.", argv=list(argv))
+                    raise TimedOut(
+                        f"{os.path.basename(argv[0])} did not end within {timeout:.0f} seconds and was stopped.",
+                        "Look for an overloaded or unreachable storage, or raise the timeout.",
+                        argv=list(argv),
+                    )
                 for key, dummy in selector.select(left):
                     chunk = os.read(key.fd, 65536)
                     if not chunk:
@@ -135,6 +167,6 @@ def _collect(child: "subprocess.Popen[bytes]", timeout: float, argv: Sequence[st
             child.wait(max(1.0, deadline - time.monotonic()))
     finally:
         stop(child, grace=0.0 if child.poll() is None else 1.0)
-        child.stdout.close()
-        child.stderr.close()
+        stdout.close()
+        stderr.close()
     return bytes(buffers["out"]), bytes(buffers["err"])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Progress of long work, as a small JSON file that whoever shows it can read at any time."""
+
 from __future__ import annotations
 
 import time
@@ -52,8 +53,9 @@ class ToFile:
         self._written = now
         rate = done / (now - self._started) if done and now > self._started else None
         eta = (self._total - done) / rate if rate and self._total else None
-        atomic.write_json(self.path, {"phase": self._name, "done": done, "total": self._total, "rate": rate, "eta": eta,
-                                      "updated": time.time()})
+        atomic.write_json(
+            self.path, {"phase": self._name, "done": done, "total": self._total, "rate": rate, "eta": eta, "updated": time.time()}
+        )
 
 
 def sink(path: Optional[str]) -> Progress:

@@ -3,9 +3,11 @@
 
 Staging copies nothing: a fresh descriptor per link, which names symbolic links that we made, to files that we checked.
 """
+
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import stat as st
 from dataclasses import dataclass, replace
@@ -74,9 +76,13 @@ def resolve(path: str) -> Chain:
     while current is not None:
         file_id = _regular(current, "The disk" if not links else "The parent")
         if file_id in seen:
-            raise InvalidInput(f"The snapshot chain of {path} comes back to {current}.", "The descriptors are damaged; export the VM again.", path=path)
+            raise InvalidInput(
+                f"The snapshot chain of {path} comes back to {current}.", "The descriptors are damaged; export the VM again.", path=path
+            )
         if len(links) == MAX_DEPTH:
-            raise InvalidInput(f"The snapshot chain of {path} is deeper than {MAX_DEPTH}.", "Consolidate the snapshots at the source.", path=path)
+            raise InvalidInput(
+                f"The snapshot chain of {path} is deeper than {MAX_DEPTH}.", "Consolidate the snapshots at the source.", path=path
+            )
         seen.add(file_id)
         links.append(_link(current))
         hint = links[-1].descriptor.parent_hint
@@ -91,8 +97,12 @@ def embedded(path: str, offset: int, length: int, name: str) -> Chain:
     with open(path, "rb") as file:
         descriptor, header = vmdk.read_descriptor(file, f"{path}:{name}", offset, length)
     if header is None or descriptor.parent_cid != vmdk.NO_PARENT or len(descriptor.extents) != 1:
-        raise InvalidInput(f"The disk {name} in {path} is not a self-contained sparse VMDK.",
-                           "Unpack the archive and name its .ovf instead.", path=path, member=name)
+        raise InvalidInput(
+            f"The disk {name} in {path} is not a self-contained sparse VMDK.",
+            "Unpack the archive and name its .ovf instead.",
+            path=path,
+            member=name,
+        )
     sized = replace(descriptor, extents=(replace(descriptor.extents[0], sectors=header.sectors),))
     return Chain((Link(path, sized, (path,)),), offset, length)
 
@@ -120,12 +130,13 @@ def check_idle(chain: Chain) -> None:
 
 def stage(chain: Chain, directory: str, prefix: str) -> str:
     """Write canonical descriptors and links for `chain` into `directory`; returns what qemu opens: a path, or json: for archives."""
-    if chain.offset is not None:
+    if chain.offset is not None and chain.length is not None:
         link = os.path.join(directory, f"{prefix}.archive")
         _symlink(chain.links[0].path, link)
-        return ('json:{"driver":"vmdk","backing":null,"file":{"driver":"raw","offset":%d,"size":%d,'
-                '"file":{"driver":"file","filename":"%s"}}}' % (chain.offset, chain.length, link))
+        window = {"driver": "raw", "offset": chain.offset, "size": chain.length, "file": {"driver": "file", "filename": link}}
+        return "json:" + json.dumps({"driver": "vmdk", "backing": None, "file": window})
     parent: Optional[str] = None
+    name = ""
     for depth, link_ in enumerate(reversed(chain.links)):
         name = f"{prefix}-link{depth}.vmdk"
         extents = []
@@ -137,8 +148,7 @@ def stage(chain: Chain, directory: str, prefix: str) -> str:
         text = vmdk.canonical(kind, link_.descriptor.cid, link_.descriptor.parent_cid, parent, tuple(extents))
         atomic.write_text(os.path.join(directory, name), text)
         parent = name
-    assert parent is not None  # a chain has at least one link
-    return os.path.join(directory, parent)
+    return os.path.join(directory, name)
 
 
 def _symlink(target: str, path: str) -> None:
@@ -152,7 +162,11 @@ def _link(path: str) -> Link:
         descriptor, header = vmdk.read_descriptor(file, path)
     if header is not None:
         if len(descriptor.extents) != 1:
-            raise InvalidInput(f"{path} holds its data itself but names {len(descriptor.extents)} extents.", "The file is damaged; copy it again.", path=path)
+            raise InvalidInput(
+                f"{path} holds its data itself but names {len(descriptor.extents)} extents.",
+                "The file is damaged; copy it again.",
+                path=path,
+            )
         # The extent line of an embedded descriptor keeps the name the file had when it was made; the data are in this file.
         extent = replace(descriptor.extents[0], kind=header.kind, sectors=header.sectors)
         return Link(path, replace(descriptor, extents=(extent,)), (path,))
@@ -171,13 +185,23 @@ def _check_extent(extent: vmdk.Extent, path: str) -> None:
         if extent.kind in vmdk.FLAT_KINDS:
             needed = (extent.offset + extent.sectors) * vmdk.SECTOR
             if size < needed:
-                raise InvalidInput(f"{path} has {size} bytes, its descriptor needs {needed}.", "The copy is incomplete; copy the file again.", path=path)
+                raise InvalidInput(
+                    f"{path} has {size} bytes, its descriptor needs {needed}.", "The copy is incomplete; copy the file again.", path=path
+                )
             return
         header = vmdk.read_header(file, path)
     if header is None or header.kind != extent.kind:
-        raise InvalidInput(f"{path} is not the {extent.kind} extent that its descriptor says.", "The files do not belong together; copy the VM again.", path=path)
+        raise InvalidInput(
+            f"{path} is not the {extent.kind} extent that its descriptor says.",
+            "The files do not belong together; copy the VM again.",
+            path=path,
+        )
     if header.sectors < extent.sectors:
-        raise InvalidInput(f"{path} holds {header.sectors} sectors, its descriptor needs {extent.sectors}.", "The files do not belong together; copy the VM again.", path=path)
+        raise InvalidInput(
+            f"{path} holds {header.sectors} sectors, its descriptor needs {extent.sectors}.",
+            "The files do not belong together; copy the VM again.",
+            path=path,
+        )
 
 
 def _check_pair(child: Link, parent: Link) -> None:
@@ -186,22 +210,36 @@ def _check_pair(child: Link, parent: Link) -> None:
             f"{parent.path} has changed since the snapshot {child.path} was taken (CID {parent.descriptor.cid:08x}, "
             f"expected {child.descriptor.parent_cid:08x}).",
             "The chain is broken: take the parent from the same backup as the snapshot, or repair the CIDs only if you know that the data are unchanged.",
-            child=child.path, parent=parent.path)
+            child=child.path,
+            parent=parent.path,
+        )
     if child.descriptor.sectors < parent.descriptor.sectors:
-        raise InvalidInput(f"The snapshot {child.path} is smaller than its parent {parent.path}.", "The files do not belong together; copy the VM again.", path=child.path)
+        raise InvalidInput(
+            f"The snapshot {child.path} is smaller than its parent {parent.path}.",
+            "The files do not belong together; copy the VM again.",
+            path=child.path,
+        )
 
 
 def _regular(path: str, what: str) -> tuple[int, int]:
     try:
         info = os.lstat(path)
     except FileNotFoundError:
-        raise InvalidInput(f"{what} {path} does not exist.", "Copy the whole VM directory, with every file the descriptor names.", path=path) from None
+        raise InvalidInput(
+            f"{what} {path} does not exist.", "Copy the whole VM directory, with every file the descriptor names.", path=path
+        ) from None
     except OSError as error:
         raise InvalidInput(f"{what} {path} cannot be read: {error.strerror}.", "Check the path and its permissions.", path=path) from error
     if not st.S_ISREG(info.st_mode):
-        raise UnsafeInput(f"{what} {path} is not a regular file.", "Symbolic links, devices and pipes are never followed; put the file itself there.", path=path)
+        raise UnsafeInput(
+            f"{what} {path} is not a regular file.",
+            "Symbolic links, devices and pipes are never followed; put the file itself there.",
+            path=path,
+        )
     return info.st_dev, info.st_ino
 
 
 def _in_use(path: str, why: str) -> Busy:
-    return Busy(f"The source {path} is in use: {why}.", "Shut the VM down (or migrate from a snapshot or a copy), then run again.", path=path)
+    return Busy(
+        f"The source {path} is in use: {why}.", "Shut the VM down (or migrate from a snapshot or a copy), then run again.", path=path
+    )

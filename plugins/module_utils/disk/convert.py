@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CONVERT: the one full copy, from the overlay to the result, published only when complete, checked and flushed."""
+
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import time
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
@@ -33,7 +35,9 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.compression != "none" and self.format != "qcow2":
-            raise InvalidInput(f"{self.format} images cannot be compressed.", "Use qcow2, or set the compression to none.", format=self.format)
+            raise InvalidInput(
+                f"{self.format} images cannot be compressed.", "Use qcow2, or set the compression to none.", format=self.format
+            )
         if self.resize is not None and not _SIZE.match(self.resize):
             raise InvalidInput(f"{self.resize!r} is not a size.", 'Write "+10G" to add, or "50G" for the whole size.', resize=self.resize)
 
@@ -63,7 +67,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
 
     Raises NotEnoughSpace before anything is written, and MigrationError when the result differs from its source.
     """
-    planned = plan(request)
+    begin, planned = time.monotonic(), plan(request)
     directory = os.path.dirname(os.path.abspath(request.dest))
     os.makedirs(directory, exist_ok=True)
     partial = f"{request.dest}{atomic.PARTIAL}"
@@ -77,7 +81,16 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     if request.compression != "none":
         options.append(f"compression_type={request.compression}")
     try:
-        qemu_img.convert(request.source, request.source_format, partial, request.format, options, request.compression != "none", progress, planned["data"])
+        qemu_img.convert(
+            request.source,
+            request.source_format,
+            partial,
+            request.format,
+            options,
+            request.compression != "none",
+            progress,
+            planned["data"],
+        )
         _compare_heads(request, partial)
         if request.resize is not None:
             qemu_img.resize(partial, request.format, planned["virtual_size"])
@@ -90,23 +103,36 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
             os.unlink(partial)
         raise
     written = os.stat(request.dest).st_blocks * 512
-    result = {**planned, "allocated": written, "sha256": digest, "bytes_read": planned["data"], "bytes_written": written}
+    result = {
+        **planned,
+        "allocated": written,
+        "sha256": digest,
+        "bytes_read": planned["data"],
+        "bytes_written": written,
+        "seconds": round(time.monotonic() - begin, 2),
+    }
     Manifest("convert", inputs, request.options(), (Identity.of(request.dest),), result).save(manifest_path(request.dest))
     return result
 
 
 def _compare_heads(request: Request, partial: str) -> None:
     if qemu_img.read_start(request.source, request.source_format, _HEAD) != qemu_img.read_start(partial, request.format, _HEAD):
-        raise MigrationError(f"The boot sector or partition table of {request.dest} differs from its source after the copy.",
-                             "Do not use the result. Check the storage of the conversion host, then run again.", path=request.dest)
+        raise MigrationError(
+            f"The boot sector or partition table of {request.dest} differs from its source after the copy.",
+            "Do not use the result. Check the storage of the conversion host, then run again.",
+            path=request.dest,
+        )
 
 
 def _new_size(resize: Optional[str], size: int) -> int:
-    if resize is None:
+    match = _SIZE.match(resize) if resize is not None else None
+    if match is None:
         return size
-    match = _SIZE.match(resize)
-    assert match is not None  # checked when the request was made
     amount = int(match[2]) << (10 * " KMGT".index(match[3] or " "))
     if not match[1] and amount < size:
-        raise InvalidInput(f"The disk has {size} bytes and is never shrunk to {resize}.", "Shrink it at the source first, or choose a larger size.", resize=resize)
+        raise InvalidInput(
+            f"The disk has {size} bytes and is never shrunk to {resize}.",
+            "Shrink it at the source first, or choose a larger size.",
+            resize=resize,
+        )
     return size + amount if match[1] else amount

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The VM as its source describes it: what a disk file alone cannot say."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
@@ -51,8 +52,18 @@ class SourceVm:
         data = {key: value for key, value in asdict(self).items() if key not in ("disks", "nics")}
         data["nics"] = [asdict(nic) for nic in self.nics]
         data["disks"] = [
-            {"path": disk.chain.links[0].path, "files": list(disk.chain.files()), "links": len(disk.chain.links), "wwn": disk.chain.wwn,
-             "virtual_size": disk.chain.virtual_size, "bus": disk.bus, "controller": disk.controller, "unit": disk.unit} for disk in self.disks]
+            {
+                "path": disk.chain.links[0].path,
+                "files": list(disk.chain.files()),
+                "links": len(disk.chain.links),
+                "wwn": disk.chain.wwn,
+                "virtual_size": disk.chain.virtual_size,
+                "bus": disk.bus,
+                "controller": disk.controller,
+                "unit": disk.unit,
+            }
+            for disk in self.disks
+        ]
         return data
 
 

@@ -3,6 +3,7 @@
 
 Source: DMTF DSP0243 (OVF 1.1, 2.0) and DSP0004 resource types; VMware's vmw: extensions.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -35,7 +36,11 @@ class Member:
 
     def read(self, limit: int) -> bytes:
         if self.size > limit:
-            raise InvalidInput(f"{self.name} in {self.path} is larger than {limit >> 20} MiB.", "The package is damaged; export the VM again.", member=self.name)
+            raise InvalidInput(
+                f"{self.name} in {self.path} is larger than {limit >> 20} MiB.",
+                "The package is damaged; export the VM again.",
+                member=self.name,
+            )
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             return file.read(self.size)
@@ -57,7 +62,9 @@ def read(path: str, verify: bool = True) -> SourceVm:
     try:
         return _vm(_strip(ET.fromstring(text)), members, archive, path)
     except ET.ParseError as error:
-        raise InvalidInput(f"{envelope.name} is not well-formed XML: {error}.", "The package is damaged; export the VM again.", path=path) from error
+        raise InvalidInput(
+            f"{envelope.name} is not well-formed XML: {error}.", "The package is damaged; export the VM again.", path=path
+        ) from error
 
 
 def _index_tar(path: str) -> dict[str, Member]:
@@ -66,9 +73,15 @@ def _index_tar(path: str) -> dict[str, Member]:
             members: dict[str, Member] = {}
             for info in tar:
                 if len(members) == _MAX_MEMBERS:
-                    raise UnsafeInput(f"{path} has more than {_MAX_MEMBERS} members.", "An OVA has a handful of files; export the VM again.", path=path)
+                    raise UnsafeInput(
+                        f"{path} has more than {_MAX_MEMBERS} members.", "An OVA has a handful of files; export the VM again.", path=path
+                    )
                 if not info.isreg() or info.sparse is not None:
-                    raise UnsafeInput(f"{path} holds {info.name!r}, which is not a plain file.", "Links and devices are never followed; export the VM again.", path=path)
+                    raise UnsafeInput(
+                        f"{path} holds {info.name!r}, which is not a plain file.",
+                        "Links and devices are never followed; export the VM again.",
+                        path=path,
+                    )
                 name = vmdk.plain_name(info.name[2:] if info.name.startswith("./") else info.name, "the member")
                 if info.offset_data + info.size > os.path.getsize(path):
                     raise InvalidInput(f"{path} ends inside {name}.", "The copy is incomplete; copy the file again.", path=path)
@@ -77,14 +90,21 @@ def _index_tar(path: str) -> dict[str, Member]:
                 members[name] = Member(name, path, info.offset_data, info.size)
             return members
     except tarfile.TarError as error:
-        raise InvalidInput(f"{path} is not an uncompressed tar archive: {error}.", "If it is compressed (gzip, xz), unpack it and name the .ovf.", path=path) from error
+        raise InvalidInput(
+            f"{path} is not an uncompressed tar archive: {error}.",
+            "If it is compressed (gzip, xz), unpack it and name the .ovf.",
+            path=path,
+        ) from error
 
 
 def _index_folder(path: str) -> dict[str, Member]:
     folder = os.path.dirname(os.path.abspath(path))
     found = (os.path.join(folder, name) for name in os.listdir(folder))
-    return {os.path.basename(file): Member(os.path.basename(file), file, 0, os.path.getsize(file))
-            for file in found if os.path.isfile(file) and not os.path.islink(file)}
+    return {
+        os.path.basename(file): Member(os.path.basename(file), file, 0, os.path.getsize(file))
+        for file in found
+        if os.path.isfile(file) and not os.path.islink(file)
+    }
 
 
 def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
@@ -94,7 +114,11 @@ def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
         match = _MANIFEST_LINE.match(line)
         if match is None or match[2] not in members:
             if line.strip():
-                raise InvalidInput(f"{manifest} has a line that names no file of {path}: {line[:80]!r}.", "The package is incomplete; copy it again.", path=path)
+                raise InvalidInput(
+                    f"{manifest} has a line that names no file of {path}: {line[:80]!r}.",
+                    "The package is incomplete; copy it again.",
+                    path=path,
+                )
             continue
         digest, member = hashlib.new(match[1].lower()), members[match[2]]
         with open(member.path, "rb") as file:
@@ -107,8 +131,12 @@ def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
                 if not block:
                     break
         if digest.hexdigest() != match[3].lower():
-            raise InvalidInput(f"{member.name} does not have the {match[1]} digest that the manifest of {path} gives.",
-                               "The file was changed or damaged on the way; copy it again.", path=path, member=member.name)
+            raise InvalidInput(
+                f"{member.name} does not have the {match[1]} digest that the manifest of {path} gives.",
+                "The file was changed or damaged on the way; copy it again.",
+                path=path,
+                member=member.name,
+            )
 
 
 def _strip(root: ET.Element) -> ET.Element:
@@ -125,7 +153,11 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
         raise InvalidInput(f"{path} describes no virtual system.", "vApps with several VMs are not read; export the VM alone.", path=path)
     files = {file.get("id"): file for file in root.findall(".//References/File")}
     disks = {disk.get("diskId"): disk for disk in root.findall(".//DiskSection/Disk")}
-    items = [{child.tag: (child.text or "").strip() for child in item} for tag in ("Item", "StorageItem", "EthernetPortItem") for item in system.iter(tag)]
+    items = [
+        {child.tag: (child.text or "").strip() for child in item}
+        for tag in ("Item", "StorageItem", "EthernetPortItem")
+        for item in system.iter(tag)
+    ]
     buses = {item["InstanceID"]: (_bus(item), _int(item.get("Address"))) for item in items if _bus(item) and item.get("InstanceID")}
     found = []
     for item in items:
@@ -134,7 +166,9 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
         disk = disks.get(item["HostResource"].rsplit("/", 1)[-1])
         file = files.get(disk.get("fileRef")) if disk is not None else None
         if file is None:
-            raise InvalidInput(f"{path} has a disk without a file ({item['HostResource']}).", "The package is incomplete; export the VM again.", path=path)
+            raise InvalidInput(
+                f"{path} has a disk without a file ({item['HostResource']}).", "The package is incomplete; export the VM again.", path=path
+            )
         bus, number = buses.get(item.get("Parent", ""), (None, None))
         found.append(SourceDisk(_chain(file, members, archive, path), bus, number, _int(item.get("AddressOnParent"))))
     if not found:
@@ -143,18 +177,27 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
     cpu = next((item for item in items if item.get("ResourceType") == "3"), {})
     memory = next((item for item in items if item.get("ResourceType") == "4"), {})
     return SourceVm(
-        name=(system.findtext("Name") or system.get("id") or os.path.splitext(os.path.basename(path))[0]).strip(), kind="ova" if archive else "ovf",
-        disks=tuple(sorted(found, key=bus_key)), nics=tuple(_nic(item) for item in items if item.get("ResourceType") == "10"),
-        cpus=_int(cpu.get("VirtualQuantity")), cores_per_socket=_int(cpu.get("CoresPerSocket")), memory=_memory(memory),
+        name=(system.findtext("Name") or system.get("id") or os.path.splitext(os.path.basename(path))[0]).strip(),
+        kind="ova" if archive else "ovf",
+        disks=tuple(sorted(found, key=bus_key)),
+        nics=tuple(_nic(item) for item in items if item.get("ResourceType") == "10"),
+        cpus=_int(cpu.get("VirtualQuantity")),
+        cores_per_socket=_int(cpu.get("CoresPerSocket")),
+        memory=_memory(memory),
         firmware={"efi": "uefi", "bios": "bios"}.get(config.get("firmware", "").lower()),
         secure_boot=config.get("bootOptions.efiSecureBootEnabled", "").lower() == "true",
-        guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None))
+        guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None),
+    )
 
 
 def _chain(file: ET.Element, members: dict[str, Member], archive: bool, path: str) -> chain.Chain:
     name = vmdk.plain_name(file.get("href", ""), "the disk file")
     if file.get("compression", "identity") not in ("", "identity"):
-        raise InvalidInput(f"The disk {name} of {path} is compressed ({file.get('compression')}).", "Unpack the package, decompress the disk and name the .ovf.", path=path)
+        raise InvalidInput(
+            f"The disk {name} of {path} is compressed ({file.get('compression')}).",
+            "Unpack the package, decompress the disk and name the .ovf.",
+            path=path,
+        )
     member = members.get(name)
     if member is None:
         raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole package.", path=path)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """qemu-img with explicit formats, limits and typed answers."""
+
 from __future__ import annotations
 
 import functools
@@ -38,13 +39,40 @@ def info(path: str, fmt: str) -> Image:
 def create_overlay(path: str, backing: str, backing_format: str, size: int) -> None:
     """A qcow2 at `path` that reads through to `backing`, a file in the same directory or a json: description."""
     name = backing if backing.startswith("json:") else os.path.basename(backing)
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", "-F", backing_format, "-b", name, os.path.basename(path), str(size)],
-        _QUICK, cwd=os.path.dirname(path))
+    run(
+        [
+            "qemu-img",
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            "-o",
+            "lazy_refcounts=on",
+            "-F",
+            backing_format,
+            "-b",
+            name,
+            os.path.basename(path),
+            str(size),
+        ],
+        _QUICK,
+        cwd=os.path.dirname(path),
+    )
 
 
-def convert(source: str, source_format: str, dest: str, fmt: str, options: Sequence[str], compress: bool, progress: Progress, size: int,
-            file_limit: Optional[int] = None) -> None:
+def convert(
+    source: str,
+    source_format: str,
+    dest: str,
+    fmt: str,
+    options: Sequence[str],
+    compress: bool,
+    progress: Progress,
+    size: int,
+    file_limit: Optional[int] = None,
+) -> None:
     """One pass from `source` to a new file `dest`. `size` is the virtual size, for progress."""
+
     def watch(chunk: bytes) -> None:
         found = _PERCENT.findall(chunk)
         if found:
@@ -60,7 +88,11 @@ def convert(source: str, source_format: str, dest: str, fmt: str, options: Seque
 def resize(path: str, fmt: str, size: int) -> None:
     """Grow an image to `size` bytes; never shrinks."""
     if size < info(path, fmt).virtual_size:
-        raise InvalidInput(f"{path} is larger than {size} bytes and is never shrunk.", "Shrink the file systems and the disk at the source first.", size=size)
+        raise InvalidInput(
+            f"{path} is larger than {size} bytes and is never shrunk.",
+            "Shrink the file systems and the disk at the source first.",
+            size=size,
+        )
     run(["qemu-img", "resize", "-q", "-f", fmt, path, str(size)], _QUICK)
 
 
@@ -73,6 +105,7 @@ def check(path: str, fmt: str) -> None:
 def read_start(path: str, fmt: str, size: int) -> bytes:
     """The first `size` bytes the guest sees (a multiple of 512)."""
     import tempfile
+
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as scratch:
         out = os.path.join(scratch, "head")
         run(["qemu-img", "dd", "-f", fmt, "-O", "raw", "bs=512", f"count={size // 512}", f"if={_name(path)}", f"of={out}"], _QUICK)

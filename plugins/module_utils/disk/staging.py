@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """FETCH and FLATTEN of local sources: a work directory with canonical descriptors and one overlay per disk, and no copy."""
+
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
@@ -44,27 +46,37 @@ def fetched(work_dir: str) -> Optional[Manifest]:
     return manifest
 
 
-def fetch(vm: SourceVm, paths: Sequence[str], work_dir: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Stage the chains of `vm` in `work_dir` and record it; returns the VM's description with the staged paths."""
+def fetch(vm: SourceVm, paths: Sequence[str], work_dir: str, options: dict[str, Any], begin: float) -> dict[str, Any]:
+    """Stage the chains of `vm` in `work_dir` and record it; returns the VM's description with the staged paths.
+
+    `begin` is when the work on the source began (time.monotonic), for the record of seconds.
+    """
     os.makedirs(work_dir, exist_ok=True)
     result = vm.as_result()
     for index, (disk, entry) in enumerate(zip(vm.disks, result["disks"])):
         entry["staged"] = chain.stage(disk.chain, os.path.abspath(work_dir), f"disk{index}")
+    result["seconds"] = round(time.monotonic() - begin, 2)
     Manifest("fetch", source_identities(vm, paths), options, (), result).save(os.path.join(work_dir, FETCHED))
     return result
 
 
 def staged_disks(description: dict[str, Any], work_dir: str) -> tuple[StagedDisk, ...]:
     """The disks of a fetched VM with the overlays they have, or will have, in `work_dir`."""
-    return tuple(StagedDisk(entry["staged"], os.path.join(os.path.abspath(work_dir), f"disk{index}-overlay.qcow2"), entry["virtual_size"])
-                 for index, entry in enumerate(description["disks"]))
+    return tuple(
+        StagedDisk(entry["staged"], os.path.join(os.path.abspath(work_dir), f"disk{index}-overlay.qcow2"), entry["virtual_size"])
+        for index, entry in enumerate(description["disks"])
+    )
 
 
 def flattened(work_dir: str) -> bool:
     """Whether overlays over the present staging exist."""
     manifest, base = Manifest.load(os.path.join(work_dir, FLATTENED)), fetched(work_dir)
-    return manifest is not None and base is not None and manifest.inputs == base.inputs and all(
-        os.path.exists(disk.overlay) for disk in staged_disks(base.result, work_dir))
+    return (
+        manifest is not None
+        and base is not None
+        and manifest.inputs == base.inputs
+        and all(os.path.exists(disk.overlay) for disk in staged_disks(base.result, work_dir))
+    )
 
 
 def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, ...]) -> tuple[StagedDisk, ...]:
@@ -84,7 +96,7 @@ def temporary(paths: Sequence[str]) -> Iterator[tuple[dict[str, Any], tuple[Stag
     vm = open_source(paths, verify=False)
     work_dir = tempfile.mkdtemp(prefix="hyper2kvm-")
     try:
-        description = fetch(vm, paths, work_dir, {})
+        description = fetch(vm, paths, work_dir, {}, time.monotonic())
         yield description, flatten(description, work_dir, ())
     finally:
         shutil.rmtree(work_dir)
@@ -94,5 +106,9 @@ def require_fetched(work_dir: str) -> Manifest:
     """The record of FETCH, which the later stages need."""
     manifest = fetched(work_dir)
     if manifest is None:
-        raise InvalidInput(f"{work_dir} holds no staging of the present source.", "Run vmdk_fetch first; it is repeated when the source has changed.", work_dir=work_dir)
+        raise InvalidInput(
+            f"{work_dir} holds no staging of the present source.",
+            "Run vmdk_fetch first; it is repeated when the source has changed.",
+            work_dir=work_dir,
+        )
     return manifest

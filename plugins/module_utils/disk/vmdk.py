@@ -3,6 +3,7 @@
 
 Source: VMware "Virtual Disk Format 5.0" technical note; vmfsSparse and seSparse headers as read by qemu's block/vmdk.c.
 """
+
 from __future__ import annotations
 
 import re
@@ -70,7 +71,9 @@ def plain_name(name: str, what: str) -> str:
         raise UnsafeInput(
             f"The VMDK names {what} {name!r}, which is not a plain file name.",
             "Only files beside the descriptor are read. Put the file there under its plain name and correct the descriptor, "
-            "or export the VM again.", name=name)
+            "or export the VM again.",
+            name=name,
+        )
     return name
 
 
@@ -91,32 +94,52 @@ def parse_descriptor(text: str, path: str) -> Descriptor:
         elif pair:
             pairs.setdefault(pair[1] if pair[1].startswith("ddb.") else pair[1].lower(), pair[2] if pair[2] is not None else pair[3])
         else:
-            raise InvalidInput(f"{path} line {number} is not part of a VMDK descriptor: {line[:80]!r}.",
-                               "The file is damaged or not a descriptor; name the small .vmdk text file of the VM.", path=path, line=number)
+            raise InvalidInput(
+                f"{path} line {number} is not part of a VMDK descriptor: {line[:80]!r}.",
+                "The file is damaged or not a descriptor; name the small .vmdk text file of the VM.",
+                path=path,
+                line=number,
+            )
     if not extents:
         raise InvalidInput(f"{path} names no extents.", "The descriptor is damaged; copy it again.", path=path)
     parent_cid = _cid(pairs, "parentcid", path)
     hint = pairs.get("parentfilenamehint")
     if parent_cid != NO_PARENT and hint is None:
-        raise InvalidInput(f"{path} is a snapshot (parentCID {parent_cid:08x}) but names no parent file.",
-                           "Restore the line parentFileNameHint in the descriptor, or consolidate the snapshots at the source.", path=path)
+        raise InvalidInput(
+            f"{path} is a snapshot (parentCID {parent_cid:08x}) but names no parent file.",
+            "Restore the line parentFileNameHint in the descriptor, or consolidate the snapshots at the source.",
+            path=path,
+        )
     return Descriptor(
-        cid=_cid(pairs, "cid", path), parent_cid=parent_cid, create_type=pairs.get("createtype", ""),
+        cid=_cid(pairs, "cid", path),
+        parent_cid=parent_cid,
+        create_type=pairs.get("createtype", ""),
         parent_hint=plain_name(hint, "the parent") if hint is not None and parent_cid != NO_PARENT else None,
-        extents=tuple(extents), ddb={key: value for key, value in pairs.items() if key.startswith("ddb.")})
+        extents=tuple(extents),
+        ddb={key: value for key, value in pairs.items() if key.startswith("ddb.")},
+    )
 
 
 def _extent(match: re.Match[str], path: str) -> Extent:
     access, sectors, kind, name, offset = match[1], int(match[2]), match[3], match[4], int(match[5] or 0)
     if kind in RAW_DEVICE_KINDS:
-        raise InvalidInput(f"{path} maps a raw device ({kind}).", "Convert the RDM to a virtual disk at the source (clone it), then migrate.", path=path)
+        raise InvalidInput(
+            f"{path} maps a raw device ({kind}).", "Convert the RDM to a virtual disk at the source (clone it), then migrate.", path=path
+        )
     if kind == "ZERO":
-        raise InvalidInput(f"{path} has a ZERO extent, which qemu would skip and so shift everything after it.",
-                           "Clone the disk at the source (vmkfstools -i, vmware-vdiskmanager -r) to a plain sparse or flat VMDK.", path=path)
+        raise InvalidInput(
+            f"{path} has a ZERO extent, which qemu would skip and so shift everything after it.",
+            "Clone the disk at the source (vmkfstools -i, vmware-vdiskmanager -r) to a plain sparse or flat VMDK.",
+            path=path,
+        )
     if kind not in FLAT_KINDS + SPARSE_KINDS:
-        raise InvalidInput(f"{path} has an extent of unknown kind {kind}.", "Clone the disk at the source to a plain sparse or flat VMDK.", path=path)
+        raise InvalidInput(
+            f"{path} has an extent of unknown kind {kind}.", "Clone the disk at the source to a plain sparse or flat VMDK.", path=path
+        )
     if access == "NOACCESS" or name is None or sectors == 0:
-        raise InvalidInput(f"{path} has an extent that cannot be read ({match[0][:80]!r}).", "The descriptor is damaged; copy it again.", path=path)
+        raise InvalidInput(
+            f"{path} has an extent that cannot be read ({match[0][:80]!r}).", "The descriptor is damaged; copy it again.", path=path
+        )
     return Extent(access, sectors, kind, plain_name(name, "the extent"), offset)
 
 
@@ -156,11 +179,18 @@ def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] 
     version, flags, capacity, grain, at, size, entries, dummy, tables = _unpack("<4xIIQQQQIQQ", head, path)
     if tables == _GD_AT_END:
         tables = _footer_tables(file, path, base, length)
-    bad = (version not in (1, 2, 3) and "version") or (capacity == 0 and "capacity") or (entries not in range(1, 513) and "table size") \
-        or (not 1 <= grain <= 1 << 16 and "grain size") or (not 0 < tables * SECTOR < length and "table offset") \
+    bad = (
+        (version not in (1, 2, 3) and "version")
+        or (capacity == 0 and "capacity")
+        or (entries not in range(1, 513) and "table size")
+        or (not 1 <= grain <= 1 << 16 and "grain size")
+        or (not 0 < tables * SECTOR < length and "table offset")
         or ((at + size) * SECTOR > length and "descriptor")
+    )
     if bad:
-        raise InvalidInput(f"The sparse header of {path} has an impossible {bad}.", "The file is truncated or damaged; copy it again.", path=path)
+        raise InvalidInput(
+            f"The sparse header of {path} has an impossible {bad}.", "The file is truncated or damaged; copy it again.", path=path
+        )
     return SparseHeader("SPARSE", capacity, at * SECTOR, size * SECTOR, bool(flags & 1 << 16))
 
 
@@ -183,16 +213,22 @@ def read_descriptor(file: BinaryIO, path: str, base: int = 0, length: Optional[i
     """The descriptor of a VMDK: a text file, or embedded in a hosted sparse file (then with its header)."""
     header = read_header(file, path, base, length)
     if header is not None and not header.descriptor_size:
-        raise InvalidInput(f"{path} is one part of a VMDK ({header.kind}), not its descriptor.",
-                           "Name the small .vmdk text file that lists this part.", path=path)
+        raise InvalidInput(
+            f"{path} is one part of a VMDK ({header.kind}), not its descriptor.",
+            "Name the small .vmdk text file that lists this part.",
+            path=path,
+        )
     if header is not None:
         file.seek(base + header.descriptor_at)
         return parse_descriptor(_decode(file.read(min(header.descriptor_size, MAX_DESCRIPTOR)), path), path), header
     file.seek(base)
     text = file.read(MAX_DESCRIPTOR + 1)
     if len(text) > MAX_DESCRIPTOR or not text.lstrip().lower().startswith(b"# disk descriptorfile"):
-        raise InvalidInput(f"{path} is neither a VMDK descriptor nor a sparse VMDK.",
-                           "Name the small .vmdk text file, not its -flat, -delta or -sesparse part.", path=path)
+        raise InvalidInput(
+            f"{path} is neither a VMDK descriptor nor a sparse VMDK.",
+            "Name the small .vmdk text file, not its -flat, -delta or -sesparse part.",
+            path=path,
+        )
     return parse_descriptor(_decode(text, path), path), None
 
 

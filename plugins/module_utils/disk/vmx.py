@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """VMware .vmx configuration files: disks in bus order, NICs with their MACs, size and firmware."""
+
 from __future__ import annotations
 
 import os
@@ -43,10 +44,17 @@ def read(path: str) -> SourceVm:
         raise InvalidInput(f"{path} names no virtual disks.", "Name the .vmdk files as a list in migrate_source.", path=path)
     firmware = values.get("firmware", "bios").lower()
     return SourceVm(
-        name=values.get("displayname") or os.path.splitext(os.path.basename(path))[0], kind="vmx", disks=tuple(disks),
-        nics=tuple(_nics(values)), cpus=_number(values.get("numvcpus", "1")), cores_per_socket=_number(values.get("cpuid.corespersocket")),
-        memory=_number(values.get("memsize", "32")), firmware="uefi" if firmware == "efi" else "bios",
-        secure_boot=_true(values.get("uefi.secureboot.enabled")), guest_os=values.get("guestos"))
+        name=values.get("displayname") or os.path.splitext(os.path.basename(path))[0],
+        kind="vmx",
+        disks=tuple(disks),
+        nics=tuple(_nics(values)),
+        cpus=_number(values.get("numvcpus", "1")),
+        cores_per_socket=_number(values.get("cpuid.corespersocket")),
+        memory=_number(values.get("memsize", "32")),
+        firmware="uefi" if firmware == "efi" else "bios",
+        secure_boot=_true(values.get("uefi.secureboot.enabled")),
+        guest_os=values.get("guestos"),
+    )
 
 
 def _disks(values: Mapping[str, str], directory: str) -> list[SourceDisk]:
@@ -72,8 +80,14 @@ def _nics(values: Mapping[str, str]) -> list[Nic]:
             continue
         static = values.get(f"{key}.addresstype", "").lower() == "static"
         mac = values.get(f"{key}.address" if static else f"{key}.generatedaddress") or values.get(f"{key}.address")
-        nics.append(Nic(mac.lower() if mac else None, values.get(f"{key}.networkname", ""), values.get(f"{key}.virtualdev", ""),
-                        _number(values.get(f"{key}.pcislotnumber"))))
+        nics.append(
+            Nic(
+                mac.lower() if mac else None,
+                values.get(f"{key}.networkname", ""),
+                values.get(f"{key}.virtualdev", ""),
+                _number(values.get(f"{key}.pcislotnumber")),
+            )
+        )
     return nics
 
 

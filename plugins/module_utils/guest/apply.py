@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The only writer: carries out a plan, keeps what was there, and can take it all back."""
+
 from __future__ import annotations
 
 import hashlib
@@ -39,7 +40,9 @@ def apply(guest: WritableGuest, plan: Plan, build: Builder) -> Outcome:
     """
     changed = stale(guest, plan.changes)
     if changed:
-        raise StalePlan(f"The guest has changed since the plan was made: {', '.join(changed[:5])}.", "Make a new plan and review it.", paths=changed)
+        raise StalePlan(
+            f"The guest has changed since the plan was made: {', '.join(changed[:5])}.", "Make a new plan and review it.", paths=changed
+        )
     backup = f"{BACKUPS}/{plan.id}"
     output: list[str] = []
     if plan.changes:
@@ -58,7 +61,11 @@ def undo(guest: WritableGuest, plan: Plan) -> None:
     backup = f"{BACKUPS}/{plan.id}"
     foreign = [change.path for change in plan.changes if isinstance(change, WriteFile) and guest.read(change.path) != _bytes(change.after)]
     if foreign:
-        raise StalePlan(f"These files were changed after the plan was applied: {', '.join(foreign[:5])}.", "Restore them by hand from the backup.", paths=foreign)
+        raise StalePlan(
+            f"These files were changed after the plan was applied: {', '.join(foreign[:5])}.",
+            "Restore them by hand from the backup.",
+            paths=foreign,
+        )
     for change in reversed(plan.changes):
         if isinstance(change, WriteFile):
             if change.before is None:
@@ -117,7 +124,8 @@ def _holds(guest: WritableGuest, change: Change) -> bool:
         return exists(guest, change.source) and not exists(guest, change.path)
     if isinstance(change, ExtendInitramfs):
         data = guest.read(change.path)
-        return data is not None and len(data) == change.size and hashlib.sha256(data).hexdigest() == change.sha256
+        same = data is not None and len(data) == change.size and hashlib.sha256(data).hexdigest() == change.sha256
+        return same and all(exists(guest, entry.partition(" -> ")[0]) for entry in (*change.modules, *change.indexes))
     return exists(guest, change.argv[0])
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Changes: what is intended for a guest, as plain data that can be shown, stored, reviewed and undone."""
+
 from __future__ import annotations
 
 import difflib
@@ -87,7 +88,13 @@ class RunCommand:
 
 
 Change = Union[WriteFile, RemoveFile, CopyFile, ExtendInitramfs, RunCommand]
-_KINDS: dict[str, Any] = {"write": WriteFile, "remove": RemoveFile, "copy": CopyFile, "extend_initramfs": ExtendInitramfs, "run": RunCommand}
+_KINDS: dict[str, Any] = {
+    "write": WriteFile,
+    "remove": RemoveFile,
+    "copy": CopyFile,
+    "extend_initramfs": ExtendInitramfs,
+    "run": RunCommand,
+}
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 
@@ -104,8 +111,11 @@ class Plan:
         return hashlib.sha256(json.dumps(self.as_data()["changes"], sort_keys=True).encode("ascii")).hexdigest()[:12]
 
     def as_data(self) -> dict[str, Any]:
-        return {"format": FORMAT, "changes": [{"kind": _NAMES[type(change)], **asdict(change)} for change in self.changes],
-                "concerns": [asdict(concern) for concern in self.concerns]}
+        return {
+            "format": FORMAT,
+            "changes": [{"change": _NAMES[type(change)], **asdict(change)} for change in self.changes],
+            "concerns": [asdict(concern) for concern in self.concerns],
+        }
 
     @classmethod
     def from_data(cls, data: Any) -> Plan:
@@ -119,7 +129,9 @@ class Plan:
 
     def summary(self) -> list[dict[str, Any]]:
         """For people: kind, path, reason and diff of each change."""
-        return [{"kind": _NAMES[type(change)], "path": change.path, "reason": change.reason, "diff": change.diff()} for change in self.changes]
+        return [
+            {"kind": _NAMES[type(change)], "path": change.path, "reason": change.reason, "diff": change.diff()} for change in self.changes
+        ]
 
     def diff(self) -> list[dict[str, str]]:
         """As Ansible's --diff shows it."""
@@ -128,9 +140,11 @@ class Plan:
 
 def _change(item: dict[str, Any]) -> Change:
     values = dict(item)
-    kind = _KINDS[values.pop("kind")]
-    frozen = {key: tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value) if isinstance(value, list) else value
-              for key, value in values.items()}
+    kind = _KINDS[values.pop("change")]
+    frozen = {
+        key: tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value) if isinstance(value, list) else value
+        for key, value in values.items()
+    }
     change: Change = kind(**frozen)
     return change
 
@@ -156,4 +170,8 @@ def edit(path: str, before: Optional[str], after: str, reason: str, mode: int = 
 
 def _diff(before: str, after: str, old: str, new: str) -> str:
     lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), old, new)
-    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines).encode("utf-8", "replace").decode("utf-8")
+    return (
+        "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+        .encode("utf-8", "replace")
+        .decode("utf-8")
+    )

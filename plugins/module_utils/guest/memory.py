@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A guest in a dictionary, for tests and for trying a fix in a Python shell."""
+
 from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence, Union
@@ -12,10 +13,15 @@ from .protocol import normalise
 class MemoryGuest:
     """`files` maps paths to text, bytes, or a Stat for links and empty directories; `devices` maps the guest's names to devices."""
 
-    def __init__(self, files: Mapping[str, Union[str, bytes, Stat]], devices: Optional[Mapping[str, BlockDevice]] = None,
-                 raw: Optional[Mapping[str, bytes]] = None) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, Union[str, bytes, Stat]],
+        devices: Optional[Mapping[str, BlockDevice]] = None,
+        raw: Optional[Mapping[str, bytes]] = None,
+    ) -> None:
         self.files: dict[str, Union[bytes, Stat]] = {
-            path: value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value for path, value in files.items()}
+            path: value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value for path, value in files.items()
+        }
         self.modes: dict[str, int] = {}
         self.names = dict(devices or {})
         self.raw = dict(raw or {})
@@ -37,22 +43,24 @@ class MemoryGuest:
 
     def listdir(self, path: str) -> tuple[str, ...]:
         prefix = self._follow(path).rstrip("/") + "/"
-        return tuple(sorted({known[len(prefix):].split("/", 1)[0] for known in self.files if known.startswith(prefix) and known != prefix}))
+        return tuple(
+            sorted({known[len(prefix) :].split("/", 1)[0] for known in self.files if known.startswith(prefix) and known != prefix})
+        )
 
     def devices(self) -> tuple[BlockDevice, ...]:
         return tuple({device.name: device for device in self.names.values()}.values())
 
     def device(self, spec: str) -> Optional[BlockDevice]:
-        tag, dummy, value = spec.partition("=")
+        tag, dummy, value = spec.replace("/dev/disk/by-uuid/", "UUID=").partition("=")
         value = value.strip('"')
         for device in self.devices():
             tags = {"UUID": device.uuid, "LABEL": device.label, "PARTUUID": device.partuuid, "PARTLABEL": device.partlabel}
-            if value and tags.get(tag) == value or spec in (device.name, *device.aliases):
+            if (value and tags.get(tag) == value) or spec in (device.name, *device.aliases):
                 return device
         return self.names.get(spec)
 
     def read_device(self, name: str, offset: int, size: int) -> bytes:
-        return self.raw.get(name, b"")[offset:offset + size]
+        return self.raw.get(name, b"")[offset : offset + size]
 
     def write(self, path: str, data: bytes, like: Optional[Stat]) -> None:
         path = self._follow(path)
@@ -62,7 +70,7 @@ class MemoryGuest:
 
     def rename(self, source: str, path: str) -> None:
         for known in [known for known in self.files if known == source or known.startswith(source + "/")]:
-            self.files[path + known[len(source):]] = self.files.pop(known)
+            self.files[path + known[len(source) :]] = self.files.pop(known)
 
     def copy(self, source: str, path: str) -> None:
         self.files[path] = self.files[self._follow(source)]
@@ -95,7 +103,11 @@ class MemoryGuest:
             value = self.files.get(step)
             if isinstance(value, Stat) and value.kind == "link" and hops < 40:
                 hops += 1
-                todo = [part for part in normalise(value.target if value.target.startswith("/") else f"{done}/{value.target}").split("/") if part] + todo
+                todo = [
+                    part
+                    for part in normalise(value.target if value.target.startswith("/") else f"{done}/{value.target}").split("/")
+                    if part
+                ] + todo
                 done = ""
             else:
                 done = step

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What can be known of a guest: files, block devices, concerns, and the facts that inspection gathers. Pure data."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field

@@ -3,6 +3,7 @@
 
 Source: UEFI Specification 2.10 chapter 5; partition numbers as the Linux kernel gives them (block/partitions/{msdos,efi}.c).
 """
+
 from __future__ import annotations
 
 import struct
@@ -51,7 +52,7 @@ def parse(read: Reader) -> Table:
     mbr = read(0, SECTOR)
     if len(mbr) < SECTOR or mbr[510:512] != b"\x55\xaa":
         return Table("", (), mbr[:440])
-    entries = [mbr[446 + 16 * index:462 + 16 * index] for index in range(4)]
+    entries = [mbr[446 + 16 * index : 462 + 16 * index] for index in range(4)]
     if any(entry[4] == 0xEE for entry in entries):
         parts = _gpt(read)
         if parts is not None:
@@ -67,7 +68,11 @@ def _mbr(read: Reader, mbr: bytes, entries: list[bytes]) -> list[Partition]:
 
     def add(number: int, entry: bytes, base: int) -> None:
         start, count = struct.unpack_from("<II", entry, 8)
-        parts.append(Partition(number, (base + start) * SECTOR, count * SECTOR, f"{entry[4]:02x}", f"{signature:08x}-{number:02x}", active=entry[0] == 0x80))
+        parts.append(
+            Partition(
+                number, (base + start) * SECTOR, count * SECTOR, f"{entry[4]:02x}", f"{signature:08x}-{number:02x}", active=entry[0] == 0x80
+            )
+        )
 
     extended = None
     for index, entry in enumerate(entries):
@@ -101,10 +106,18 @@ def _gpt(read: Reader) -> Optional[tuple[Partition, ...]]:
     table = read(at * SECTOR, count * size)
     parts = []
     for index in range(len(table) // size):
-        entry = table[index * size:(index + 1) * size]
+        entry = table[index * size : (index + 1) * size]
         if entry[:16] == bytes(16):
             continue
         first, last = struct.unpack_from("<QQ", entry, 32)
-        parts.append(Partition(index + 1, first * SECTOR, (last - first + 1) * SECTOR, str(uuid.UUID(bytes_le=entry[:16])),
-                               str(uuid.UUID(bytes_le=entry[16:32])), entry[56:128].decode("utf-16-le", "replace").split("\0", 1)[0]))
+        parts.append(
+            Partition(
+                index + 1,
+                first * SECTOR,
+                (last - first + 1) * SECTOR,
+                str(uuid.UUID(bytes_le=entry[:16])),
+                str(uuid.UUID(bytes_le=entry[16:32])),
+                entry[56:128].decode("utf-16-le", "replace").split("\0", 1)[0],
+            )
+        )
     return tuple(parts)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A proof: the list of checks that show, from the bytes, that a guest will boot."""
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass

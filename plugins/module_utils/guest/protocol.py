@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a fix may ask of a guest, whoever answers; and what `apply` may do to one."""
+
 from __future__ import annotations
 
 from typing import Optional, Protocol, Sequence

@@ -6,6 +6,7 @@ left; but addresses and units keep their order, the partition must exist, the fi
 entry for / must be the root that was found. What these leave open is not guessed.
 Source: udev's 60-persistent-storage.rules, systemd's udev-builtin-path_id.c, fstab(5).
 """
+
 from __future__ import annotations
 
 import itertools
@@ -16,8 +17,10 @@ from typing import Iterable, Optional, Sequence
 from .model import BlockDevice
 
 _PARTITION = re.compile(r"-part(\d+)$")
-_BY_PATH = re.compile(r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-\d+:\d+:(\d+):(\d+)|ata-(\d+)(?:\.\d+)?|sas-(0x[0-9a-f]+)-lun-\d+"
-                      r"|sas-phy(\d+)-lun-\d+|nvme-(\d+)|ide-(\d+):(\d+))(?:-part(\d+))?$")
+_BY_PATH = re.compile(
+    r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-\d+:\d+:(\d+):(\d+)|ata-(\d+)(?:\.\d+)?|sas-(0x[0-9a-f]+)-lun-\d+"
+    r"|sas-phy(\d+)-lun-\d+|nvme-(\d+)|ide-(\d+):(\d+))(?:-part(\d+))?$"
+)
 _LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])(\d*)$")
 _NVME = re.compile(r"^/dev/nvme(\d+)n1(?:p(\d+))?$")
 _WWN = re.compile(r"^/dev/disk/by-id/(?:scsi-3|scsi-SVMware_Virtual_disk_|wwn-0x)([0-9a-f]{32})(?:-part(\d+))?$")
@@ -78,7 +81,7 @@ class DeviceTable:
         if equals and tag in _TAGS.values():
             return self._tagged(tag, value.strip("\"'"))
         if spec.startswith("/dev/disk/by-"):
-            kind, dummy, name = spec[len("/dev/disk/by-"):].partition("/")
+            kind, dummy, name = spec[len("/dev/disk/by-") :].partition("/")
             if kind in _TAGS:
                 return self._tagged(_TAGS[kind], re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), name))
             if kind == "path":
@@ -92,7 +95,11 @@ class DeviceTable:
             if match is not None:
                 index = ord(match[2]) - ord("a") if group == "scsi" else int(match[1])
                 disks = [number for number, disk in enumerate(self._disks) if disk.bus is None or (disk.bus == "nvme") == (group == "nvme")]
-                return self._part(disks[index], int(match[match.lastindex or 0] or 0) if pattern is _LETTER else int(match[2] or 0)) if index < len(disks) else None
+                return (
+                    self._part(disks[index], int(match[match.lastindex or 0] or 0) if pattern is _LETTER else int(match[2] or 0))
+                    if index < len(disks)
+                    else None
+                )
         return next((device for device in self.devices if spec in device.aliases), None)
 
     def _tagged(self, tag: str, value: str) -> Optional[BlockDevice]:
@@ -138,7 +145,12 @@ class DeviceTable:
                 return False
             if use.mount_point == "/" and root is not None and device.name != root.name:
                 return False
-            if use.fstype not in ("", "auto") and device.fstype and use.fstype != device.fstype and not (use.fstype.startswith("ext") and device.fstype.startswith("ext")):
+            if (
+                use.fstype not in ("", "auto")
+                and device.fstype
+                and use.fstype != device.fstype
+                and not (use.fstype.startswith("ext") and device.fstype.startswith("ext"))
+            ):
                 return False
         return True
 

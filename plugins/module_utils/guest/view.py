@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A guest as it will look once pending changes are applied: what the next fix in line gets to see."""
+
 from __future__ import annotations
 
 from typing import Optional
@@ -37,7 +38,7 @@ class PendingView:
         names = set(() if self._removed(path) else self._base.listdir(path))
         for pending, change in self._pending.items():
             if pending.startswith(prefix):
-                name, slash, dummy = pending[len(prefix):].partition("/")
+                name, slash, dummy = pending[len(prefix) :].partition("/")
                 if not isinstance(change, RemoveFile):
                     names.add(name)
                 elif not slash:

@@ -3,10 +3,11 @@
 
 Source: GRUB manual 2.06 (grub.cfg, grubenv), GRUB legacy manual, Boot Loader Specification, syslinux wiki (extlinux).
 """
+
 from __future__ import annotations
 
 import re
-from typing import Callable, Iterator
+from typing import Iterator
 
 from ..guest.changes import Change, RemoveFile, edit
 from ..guest.model import BLOCKER, WARNING, Findings
@@ -24,8 +25,6 @@ _OPTIONS = re.compile(r"^(\s*options[ \t]+)([^\n]*)", re.MULTILINE)
 _APPEND = re.compile(r"^(\s*append[ \t]+)([^\n]*)", re.MULTILINE | re.IGNORECASE)
 _KERNELOPTS = re.compile(r"^(kernelopts=)([^\n]*)", re.MULTILINE)
 _WHOLE = re.compile(r"\A()([^\n]*)")
-
-Edit = Callable[[str], str]
 
 
 def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
@@ -54,15 +53,27 @@ def plan(guest: Guest, findings: Findings) -> list[Change]:
         done.add(path)
         after = before
         for pattern in patterns:
-            after = pattern.sub(lambda match: match[1] + _rewrite(match[2], guest, path, findings), after)
+            after = _edit(pattern, after, guest, path, findings)
         changes += edit(path, before, after, "kernel command line by stable names")
     changes += _grubenv(guest, findings)
     for path in ("/boot/grub/device.map", "/boot/grub2/device.map"):
         content = text(guest, path)
         if content is not None and any(cmdline.unstable(word) for word in content.split()):
-            changes.append(RemoveFile(path, "file", len(content.encode("utf-8", "surrogateescape")), "a device map of the old hardware; GRUB finds the disks itself"))
+            changes.append(
+                RemoveFile(
+                    path,
+                    "file",
+                    len(content.encode("utf-8", "surrogateescape")),
+                    "a device map of the old hardware; GRUB finds the disks itself",
+                )
+            )
     _unified_kernels(guest, findings)
     return changes
+
+
+def _edit(pattern: re.Pattern[str], content: str, guest: Guest, path: str, findings: Findings) -> str:
+    """`content` with the second group of every match rewritten."""
+    return pattern.sub(lambda match: match[1] + _rewrite(match[2], guest, path, findings), content)
 
 
 def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:
@@ -72,8 +83,12 @@ def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:
 
 
 def _missing(name: str, spec: str, path: str, findings: Findings) -> None:
-    findings.add("bootloader.unresolved-root", BLOCKER, f"{path} boots {name}={spec}, which is none of the VM's disks.",
-                 "Give all disks of the VM in their order; or correct the boot loader in the guest; or accept bootloader.unresolved-root.")
+    findings.add(
+        "bootloader.unresolved-root",
+        BLOCKER,
+        f"{path} boots {name}={spec}, which is none of the VM's disks.",
+        "Give all disks of the VM in their order; or correct the boot loader in the guest; or accept bootloader.unresolved-root.",
+    )
 
 
 def _grubenv(guest: Guest, findings: Findings) -> list[Change]:
@@ -83,12 +98,17 @@ def _grubenv(guest: Guest, findings: Findings) -> list[Change]:
         before, stat = text(guest, path), guest.stat(path)
         if before is None or (stat is not None and stat.kind == "link"):
             continue
-        body = _KERNELOPTS.sub(lambda match, path=path: match[1] + _rewrite(match[2], guest, path, findings), before)  # type: ignore[misc]
+        body = _edit(_KERNELOPTS, before, guest, path, findings)
         if body == before:
             continue
         body = body.rstrip("#")
         if len(body) > GRUBENV_SIZE:
-            findings.add("bootloader.grubenv-full", BLOCKER, f"The new kernelopts do not fit {path}.", "Shorten the kernel command line in the guest.")
+            findings.add(
+                "bootloader.grubenv-full",
+                BLOCKER,
+                f"The new kernelopts do not fit {path}.",
+                "Shorten the kernel command line in the guest.",
+            )
             continue
         changes += edit(path, before, body + "#" * (GRUBENV_SIZE - len(body)), "kernel command line by stable names")
     return changes
@@ -101,5 +121,9 @@ def _vendor_configs(guest: Guest) -> list[str]:
 def _unified_kernels(guest: Guest, findings: Findings) -> None:
     for base in ESP_MOUNTS:
         for path in glob(guest, f"{base}/EFI/Linux", ".efi"):
-            findings.add("bootloader.unified-kernel", WARNING, f"{path} is a unified kernel image; its command line and initramfs are sealed inside it.",
-                         "Rebuild it in the guest with the virtio drivers and root= by UUID before the migration.")
+            findings.add(
+                "bootloader.unified-kernel",
+                WARNING,
+                f"{path} is a unified kernel image; its command line and initramfs are sealed inside it.",
+                "Rebuild it in the guest with the virtio drivers and root= by UUID before the migration.",
+            )

@@ -3,6 +3,7 @@
 
 Source: Documentation/admin-guide/kernel-parameters.rst, dracut.cmdline(7).
 """
+
 from __future__ import annotations
 
 import re
@@ -27,6 +28,7 @@ def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None
 
     `missing(parameter, spec)` is told of a root that cannot be resolved; the token is then left alone.
     """
+
     def replace(match: re.Match[str]) -> str:
         name, equals, value = match[0].partition("=")
         if not equals or name not in ("root", "resume"):

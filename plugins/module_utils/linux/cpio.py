@@ -3,9 +3,11 @@
 
 Source: Documentation/driver-api/early-userspace/buffer-format.rst; lib/decompress_unlz4.c for the legacy LZ4 frame without an end.
 """
+
 from __future__ import annotations
 
 import bz2
+import importlib
 import lzma
 import stat as st
 import zlib
@@ -14,14 +16,17 @@ from typing import Any, Iterable, Iterator, Optional
 
 from ..core.errors import InvalidInput, MissingTool
 
-try:
-    import zstandard
-except ImportError:  # reported when an image needs it
-    zstandard = None
-try:
-    import lz4.block as lz4_block
-except ImportError:
-    lz4_block = None
+
+def _optional(name: str) -> Any:
+    """A decompressor's module; its absence is reported when an image needs it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+zstandard = _optional("zstandard")
+lz4_block = _optional("lz4.block")
 
 LIMIT = 2 << 30  # bytes an image may unpack to
 _MAX_ENTRIES = 200000
@@ -61,7 +66,7 @@ def read(data: bytes) -> Image:
             position += 1
         if position >= len(data):
             return image
-        if data[position:position + 6] in (b"070701", b"070702"):
+        if data[position : position + 6] in (b"070701", b"070702"):
             position += _entries(view[position:], image)
             image.tail = "plain"
             continue
@@ -82,14 +87,18 @@ def _entries(data: memoryview, image: Image) -> int:
     """Read one newc archive; returns the bytes it used."""
     position = 0
     for dummy in range(_MAX_ENTRIES):
-        header = bytes(data[position:position + 110])
+        header = bytes(data[position : position + 110])
         if len(header) < 110 or header[:5] != b"07070":
-            raise InvalidInput("An initramfs is damaged: no cpio header where one must be.", "Rebuild it in the guest before the migration.")
+            raise InvalidInput(
+                "An initramfs is damaged: no cpio header where one must be.", "Rebuild it in the guest before the migration."
+            )
         try:
             mode, size, length = int(header[14:22], 16), int(header[54:62], 16), int(header[94:102], 16)
         except ValueError as error:
-            raise InvalidInput("An initramfs is damaged: a cpio header that is not hexadecimal.", "Rebuild it in the guest before the migration.") from error
-        name = bytes(data[position + 110:position + 110 + length - 1]).decode("utf-8", "surrogateescape")
+            raise InvalidInput(
+                "An initramfs is damaged: a cpio header that is not hexadecimal.", "Rebuild it in the guest before the migration."
+            ) from error
+        name = bytes(data[position + 110 : position + 110 + length - 1]).decode("utf-8", "surrogateescape")
         start = _align(position + 110 + length)
         position = _align(start + size)
         if name == "TRAILER!!!":
@@ -98,8 +107,8 @@ def _entries(data: memoryview, image: Image) -> int:
             raise InvalidInput(f"An initramfs is damaged: it ends inside {name}.", "Rebuild it in the guest before the migration.")
         name = name[2:] if name.startswith("./") else name.lstrip("/")
         image.names.add(name)
-        if st.S_ISREG(mode) and (name.startswith(_KEPT) and size <= 65536 or name.endswith("/modules.dep") and size <= _MAX_INDEX):
-            image.texts[name] = bytes(data[start:start + size])
+        if st.S_ISREG(mode) and ((name.startswith(_KEPT) and size <= 65536) or (name.endswith("/modules.dep") and size <= _MAX_INDEX)):
+            image.texts[name] = bytes(data[start : start + size])
     raise InvalidInput("An initramfs has too many entries.", "Rebuild it in the guest before the migration.")
 
 
@@ -116,11 +125,16 @@ def _decompress(data: memoryview, budget: int) -> tuple[str, bytes, int]:
         return ("bzip2", *_stream(bz2.BZ2Decompressor(), data, budget))
     if head[:4] == b"\x28\xb5\x2f\xfd":
         if zstandard is None:
-            raise MissingTool("An initramfs is compressed with zstd, and the Python module zstandard is missing.", "Install python3-zstandard.")
+            raise MissingTool(
+                "An initramfs is compressed with zstd, and the Python module zstandard is missing.", "Install python3-zstandard."
+            )
         return ("zstd", *_stream(zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(), data, budget))
     if head[:4] == _LZ4_LEGACY:
         return ("lz4", *_lz4(data, budget))
-    raise InvalidInput(f"An initramfs has a part of an unknown format (it starts with {head.hex()}).", "Rebuild it in the guest with gzip, xz, zstd or lz4.")
+    raise InvalidInput(
+        f"An initramfs has a part of an unknown format (it starts with {head.hex()}).",
+        "Rebuild it in the guest with gzip, xz, zstd or lz4.",
+    )
 
 
 def _stream(decoder: Any, data: memoryview, budget: int) -> tuple[bytes, int]:
@@ -128,7 +142,7 @@ def _stream(decoder: Any, data: memoryview, budget: int) -> tuple[bytes, int]:
     total = position = 0
     try:
         while position < len(data) and not _ended(decoder):
-            chunk = data[position:position + (4 << 20)]
+            chunk = data[position : position + (4 << 20)]
             out.append(decoder.decompress(bytes(chunk)))
             position += len(chunk)
             total += len(out[-1])
@@ -155,14 +169,14 @@ def _lz4(data: memoryview, budget: int) -> tuple[bytes, int]:
     out: list[bytes] = []
     position = 4
     while position + 4 <= len(data):
-        size = int.from_bytes(data[position:position + 4], "little")
+        size = int.from_bytes(data[position : position + 4], "little")
         if size == int.from_bytes(_LZ4_LEGACY, "little"):
             position += 4
             continue
         if size == 0 or size > _LZ4_BLOCK * 2 or position + 4 + size > len(data):
             break
         try:
-            out.append(lz4_block.decompress(bytes(data[position + 4:position + 4 + size]), uncompressed_size=_LZ4_BLOCK))
+            out.append(lz4_block.decompress(bytes(data[position + 4 : position + 4 + size]), uncompressed_size=_LZ4_BLOCK))
         except lz4_block.LZ4BlockError as error:
             raise InvalidInput(f"An initramfs is damaged: {error}.", "Rebuild it in the guest before the migration.") from error
         budget -= len(out[-1])

@@ -3,6 +3,7 @@
 
 Source: UEFI Specification 2.10, 3.5.1.1 (removable media boot behaviour); shim loads grub*.efi from its own directory.
 """
+
 from __future__ import annotations
 
 from typing import Optional
@@ -26,8 +27,12 @@ def plan(guest: Guest, architecture: str, findings: Findings) -> list[Change]:
     """Copies that create a missing fallback loader from the one the guest uses."""
     base = esp(guest)
     if base is None:
-        findings.add("efi.no-system-partition", BLOCKER, "The guest boots by UEFI, but its EFI system partition was not found or could not be mounted.",
-                     "Give all disks of the VM; or set migrate_firmware to bios if it boots so; or accept efi.no-system-partition.")
+        findings.add(
+            "efi.no-system-partition",
+            BLOCKER,
+            "The guest boots by UEFI, but its EFI system partition was not found or could not be mounted.",
+            "Give all disks of the VM; or set migrate_firmware to bios if it boots so; or accept efi.no-system-partition.",
+        )
         return []
     if fallback(guest, architecture) is not None:
         return []
@@ -46,6 +51,10 @@ def plan(guest: Guest, architecture: str, findings: Findings) -> list[Change]:
                     if found is not None and find_ci(guest, base, "EFI", "BOOT", companion) is None:
                         copies.append(CopyFile(found, f"{target}/{companion}", "shim loads it from its own directory"))
             return list(copies)
-    findings.add("efi.no-loader", BLOCKER, "The EFI system partition holds no boot loader that is known.",
-                 "Install GRUB or systemd-boot in the guest, or accept efi.no-loader and create the boot entry by hand.")
+    findings.add(
+        "efi.no-loader",
+        BLOCKER,
+        "The EFI system partition holds no boot loader that is known.",
+        "Install GRUB or systemd-boot in the guest, or accept efi.no-loader and create the boot entry by hand.",
+    )
     return []

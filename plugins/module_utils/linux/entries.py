@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the boot loader will start: kernel, initramfs and command line of every entry, with the files found in the guest."""
+
 from __future__ import annotations
 
 import re
@@ -48,7 +49,7 @@ def locate(guest: Guest, entry: BootEntry, path: str, subvolume: str) -> Optiona
     path = re.sub(r"^\([^)]*\)", "", path)
     candidates = [path, f"/boot{path}"]
     if subvolume and path.startswith(f"/{subvolume}/"):
-        candidates.insert(0, path[len(subvolume) + 1:])
+        candidates.insert(0, path[len(subvolume) + 1 :])
     if "/loader/entries/" in entry.config:
         candidates.insert(0, entry.config.split("/loader/entries/", 1)[0] + path)
     if not path.startswith("/"):
@@ -58,8 +59,12 @@ def locate(guest: Guest, entry: BootEntry, path: str, subvolume: str) -> Optiona
 
 def kernelopts(guest: Guest) -> str:
     """What $kernelopts stands for in BLS entries of GRUB: grubenv's value, else the menu's default."""
-    for path, pattern in (("/boot/grub2/grubenv", r"^kernelopts=(.*)$"), ("/boot/grub/grubenv", r"^kernelopts=(.*)$"),
-                          ("/boot/grub2/grub.cfg", r'^\s*set kernelopts="(.*)"'), ("/boot/grub/grub.cfg", r'^\s*set kernelopts="(.*)"')):
+    for path, pattern in (
+        ("/boot/grub2/grubenv", r"^kernelopts=(.*)$"),
+        ("/boot/grub/grubenv", r"^kernelopts=(.*)$"),
+        ("/boot/grub2/grub.cfg", r'^\s*set kernelopts="(.*)"'),
+        ("/boot/grub/grub.cfg", r'^\s*set kernelopts="(.*)"'),
+    ):
         match = re.search(pattern, text(guest, path) or "", re.MULTILINE)
         if match is not None:
             return match[1].rstrip("#")
@@ -82,7 +87,10 @@ def _grub(path: str, content: str) -> Iterator[BootEntry]:
 
 def _extlinux(path: str, content: str) -> Iterator[BootEntry]:
     for label in re.split(r"^\s*label\s", content, flags=re.MULTILINE | re.IGNORECASE)[1:]:
-        values = {match[1].lower(): match[2].strip() for match in re.finditer(r"^\s*(kernel|linux|initrd|append)\s+(.*)$", label, re.MULTILINE | re.IGNORECASE)}
+        values = {
+            match[1].lower(): match[2].strip()
+            for match in re.finditer(r"^\s*(kernel|linux|initrd|append)\s+(.*)$", label, re.MULTILINE | re.IGNORECASE)
+        }
         kernel = values.get("linux") or values.get("kernel")
         if kernel:
             yield BootEntry(path, kernel, tuple(values.get("initrd", "").replace(",", " ").split()), values.get("append", ""))
@@ -95,8 +103,12 @@ def _bls(path: str, content: str, options: str) -> Iterator[BootEntry]:
         values.setdefault(key, []).append(value.strip())
     if "linux" in values:
         initrds = " ".join(values.get("initrd", [])).replace("$tuned_initrd", "").split()
-        yield BootEntry(path, values["linux"][0], tuple(initrds), " ".join(values.get("options", [])).replace("$kernelopts", options).strip())
+        yield BootEntry(
+            path, values["linux"][0], tuple(initrds), " ".join(values.get("options", [])).replace("$kernelopts", options).strip()
+        )
 
 
 def _vendor_configs(guest: Guest) -> list[str]:
-    return [path for base in ESP_MOUNTS for vendor in guest.listdir(f"{base}/EFI") for path in glob(guest, f"{base}/EFI/{vendor}", "grub.cfg")]
+    return [
+        path for base in ESP_MOUNTS for vendor in guest.listdir(f"{base}/EFI") for path in glob(guest, f"{base}/EFI/{vendor}", "grub.cfg")
+    ]

@@ -5,6 +5,7 @@ The image is looked into first. What it lacks is appended as one more archive, m
 indexes; nothing of the guest runs. The tool's configuration follows, so that the next kernel update keeps it.
 Source: initramfs-tools(7), initramfs.conf(5), dracut.conf(5), mkinitcpio.conf(5), modules.dep(5).
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -20,8 +21,21 @@ from . import cmdline, cpio
 MODES = ("overlay", "regenerate", "skip")
 DRIVERS = ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net")
 NEEDED = ("virtio_pci", "virtio_blk")
-_INDEXES = ("modules.dep", "modules.dep.bin", "modules.alias", "modules.alias.bin", "modules.symbols", "modules.symbols.bin", "modules.softdep",
-            "modules.builtin", "modules.builtin.bin", "modules.builtin.alias.bin", "modules.builtin.modinfo", "modules.order", "modules.devname")
+_INDEXES = (
+    "modules.dep",
+    "modules.dep.bin",
+    "modules.alias",
+    "modules.alias.bin",
+    "modules.symbols",
+    "modules.symbols.bin",
+    "modules.softdep",
+    "modules.builtin",
+    "modules.builtin.bin",
+    "modules.builtin.alias.bin",
+    "modules.builtin.modinfo",
+    "modules.order",
+    "modules.devname",
+)
 _RESUME = "conf/conf.d/resume"
 _TOOLS_MODULES = "/etc/initramfs-tools/modules"
 _TOOLS_RESUME = "/etc/initramfs-tools/conf.d/resume"
@@ -45,7 +59,7 @@ def plan(guest: Guest, kernels: Sequence[Kernel], tool: str, mode: str, findings
         configuration += _permanent(guest, tool)
     if mode == "overlay":
         return [*configuration, *(extension for dummy, extension in lacking)]
-    return [*configuration, *(_regenerate(guest, kernel, tool) for kernel, dummy in lacking)]
+    return [*configuration, *(_regenerate(guest, kernel, extension.path, tool) for kernel, extension in lacking)]
 
 
 def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image) -> list[str]:
@@ -84,7 +98,10 @@ def build(guest: Guest, change: ExtendInitramfs) -> bytes:
         path, dummy, inside = entry.partition(" -> ")
         data = guest.read(path)
         if data is None:
-            raise InvalidInput(f"{path}, which the initramfs needs, cannot be read.", "The kernel package is damaged; reinstall it in the guest before the migration.")
+            raise InvalidInput(
+                f"{path}, which the initramfs needs, cannot be read.",
+                "The kernel package is damaged; reinstall it in the guest before the migration.",
+            )
         members.append((inside, data))
     return b"\0" * cpio.padding(change.size) + cpio.write(members)
 
@@ -92,13 +109,21 @@ def build(guest: Guest, change: ExtendInitramfs) -> bytes:
 def _extension(guest: Guest, kernel: Kernel, findings: Findings) -> Optional[ExtendInitramfs]:
     lacking = [driver for driver in NEEDED if not provided(guest, kernel, driver)]
     if lacking:
-        findings.add("kernel.no-virtio", WARNING, f"The kernel {kernel.version} has no {' and no '.join(lacking)}.",
-                     "Boot another installed kernel by default, or attach the disk by SATA in the target's definition.")
+        findings.add(
+            "kernel.no-virtio",
+            WARNING,
+            f"The kernel {kernel.version} has no {' and no '.join(lacking)}.",
+            "Boot another installed kernel by default, or attach the disk by SATA in the target's definition.",
+        )
         return None
     if kernel.initramfs is None:
         if kernel.modules is not None and any(driver in dependencies(guest, kernel) for driver in NEEDED):
-            findings.add("initramfs.missing", WARNING, f"The kernel {kernel.version} has its virtio drivers as modules but no initramfs to load them from.",
-                         "Create its initramfs in the guest before the migration.")
+            findings.add(
+                "initramfs.missing",
+                WARNING,
+                f"The kernel {kernel.version} has its virtio drivers as modules but no initramfs to load them from.",
+                "Create its initramfs in the guest before the migration.",
+            )
         return None
     data = guest.read(kernel.initramfs)
     try:
@@ -110,11 +135,26 @@ def _extension(guest: Guest, kernel: Kernel, findings: Findings) -> Optional[Ext
     texts = _texts(guest, image, bool(modules))
     if data is None or not (modules or texts):
         return None
+    damaged = [name for name in modules if not exists(guest, f"{kernel.modules}/{name}")]
+    if damaged:
+        findings.add(
+            "kernel.damaged",
+            BLOCKER,
+            f"The kernel {kernel.version} lists {', '.join(damaged)}, which is not there.",
+            "Reinstall the kernel package in the guest before the migration, or accept kernel.damaged to leave its initramfs alone.",
+        )
+        return None
     base = _module_base(image) + f"/{kernel.version}"
     indexes = [name for name in _INDEXES if modules and exists(guest, f"{kernel.modules}/{name}")]
     return ExtendInitramfs(
-        kernel.initramfs, len(data), hashlib.sha256(data).hexdigest(), tuple(f"{kernel.modules}/{name} -> {base}/{name}" for name in modules),
-        tuple(f"{kernel.modules}/{name} -> {base}/{name}" for name in indexes), tuple(texts), f"virtio drivers for {kernel.version}")
+        kernel.initramfs,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        tuple(f"{kernel.modules}/{name} -> {base}/{name}" for name in modules),
+        tuple(f"{kernel.modules}/{name} -> {base}/{name}" for name in indexes),
+        tuple(texts),
+        f"virtio drivers for {kernel.version}",
+    )
 
 
 def _texts(guest: Guest, image: cpio.Image, drivers: bool) -> list[tuple[str, str]]:
@@ -139,8 +179,12 @@ def _texts(guest: Guest, image: cpio.Image, drivers: bool) -> list[tuple[str, st
 
 def _module_base(image: cpio.Image) -> str:
     """Where the image keeps modules: never a path through one of its own links."""
-    return "usr/lib/modules" if any(name.startswith("usr/lib/modules") for name in image.names) or not any(
-        name.startswith("lib/modules") for name in image.names) and "usr/lib" in image.names else "lib/modules"
+    return (
+        "usr/lib/modules"
+        if any(name.startswith("usr/lib/modules") for name in image.names)
+        or (not any(name.startswith("lib/modules") for name in image.names) and "usr/lib" in image.names)
+        else "lib/modules"
+    )
 
 
 def _resume_line(line: str, guest: Guest) -> str:
@@ -158,7 +202,14 @@ def _resume_configuration(guest: Guest) -> list[Change]:
     before = text(guest, _TOOLS_RESUME)
     if before is None:
         return []
-    return list(edit(_TOOLS_RESUME, before, "".join(_resume_line(line, guest) for line in before.splitlines(keepends=True)), "resume device by a stable name"))
+    return list(
+        edit(
+            _TOOLS_RESUME,
+            before,
+            "".join(_resume_line(line, guest) for line in before.splitlines(keepends=True)),
+            "resume device by a stable name",
+        )
+    )
 
 
 def _permanent(guest: Guest, tool: str) -> list[Change]:
@@ -182,7 +233,7 @@ def _permanent(guest: Guest, tool: str) -> list[Change]:
         match = re.search(r"^MODULES=\(([^)]*)\)", before, re.MULTILINE)
         if match is not None:
             names = [*match[1].split(), *(driver for driver in DRIVERS if driver not in match[1].split())]
-            changes += edit(_MKINITCPIO, before, before[:match.start(1)] + " ".join(names) + before[match.end(1):], reason)
+            changes += edit(_MKINITCPIO, before, before[: match.start(1)] + " ".join(names) + before[match.end(1) :], reason)
     return changes
 
 
@@ -193,12 +244,22 @@ def _keep_virtio(match: re.Match[str]) -> str:
     return match[1] + re.sub(r"[ \t]*\bvirtio(?:_\w+)?\b", "", match[2])
 
 
-def _regenerate(guest: Guest, kernel: Kernel, tool: str) -> RunCommand:
-    assert kernel.initramfs is not None  # only kernels with one are extended
-    argv = {"initramfs-tools": ("/usr/sbin/update-initramfs", "-u", "-k", kernel.version),
-            "dracut": (next((path for path in ("/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut") if exists(guest, path)), "/usr/bin/dracut"),
-                       "--force", "--no-hostonly", "--kver", kernel.version, kernel.initramfs),
-            "mkinitcpio": ("/usr/bin/mkinitcpio", "-k", kernel.version, "-g", kernel.initramfs)}.get(tool)
+def _regenerate(guest: Guest, kernel: Kernel, image: str, tool: str) -> RunCommand:
+    argv = {
+        "initramfs-tools": ("/usr/sbin/update-initramfs", "-u", "-k", kernel.version),
+        "dracut": (
+            next((path for path in ("/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut") if exists(guest, path)), "/usr/bin/dracut"),
+            "--force",
+            "--no-hostonly",
+            "--kver",
+            kernel.version,
+            image,
+        ),
+        "mkinitcpio": ("/usr/bin/mkinitcpio", "-k", kernel.version, "-g", image),
+    }.get(tool)
     if argv is None:
-        raise InvalidInput(f"The initramfs of this guest cannot be regenerated: its tool {tool or '(none found)'} is not known.", "Use migrate_initramfs: overlay.")
-    return RunCommand(argv, (kernel.initramfs,), f"virtio drivers for {kernel.version}")
+        raise InvalidInput(
+            f"The initramfs of this guest cannot be regenerated: its tool {tool or '(none found)'} is not known.",
+            "Use migrate_initramfs: overlay.",
+        )
+    return RunCommand(argv, (image,), f"virtio drivers for {kernel.version}")

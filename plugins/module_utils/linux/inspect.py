@@ -3,6 +3,7 @@
 
 Source: os-release(5), kernel-install(8), Filesystem Hierarchy Standard 3.0.
 """
+
 from __future__ import annotations
 
 import re
@@ -14,28 +15,68 @@ from ..guest.protocol import Guest, exists, glob, text
 from . import netconfig
 
 ESP_MOUNTS = ("/boot/efi", "/efi", "/boot")
-_FAMILIES = {"debian": "debian", "ubuntu": "debian", "linuxmint": "debian", "kali": "debian", "rhel": "redhat", "fedora": "redhat", "centos": "redhat",
-             "rocky": "redhat", "almalinux": "redhat", "ol": "redhat", "amzn": "redhat", "sles": "suse", "opensuse-leap": "suse", "suse": "suse",
-             "arch": "arch", "alpine": "alpine", "photon": "photon", "gentoo": "gentoo"}
+_FAMILIES = {
+    "debian": "debian",
+    "ubuntu": "debian",
+    "linuxmint": "debian",
+    "kali": "debian",
+    "rhel": "redhat",
+    "fedora": "redhat",
+    "centos": "redhat",
+    "rocky": "redhat",
+    "almalinux": "redhat",
+    "ol": "redhat",
+    "amzn": "redhat",
+    "sles": "suse",
+    "opensuse-leap": "suse",
+    "suse": "suse",
+    "arch": "arch",
+    "alpine": "alpine",
+    "photon": "photon",
+    "gentoo": "gentoo",
+}
 _MACHINES = {0x3E: "x86_64", 0x03: "i686", 0xB7: "aarch64", 0xF3: "riscv64", 0x15: "ppc64le", 0x16: "s390x"}
-_INITRAMFS_TOOLS = (("/usr/sbin/update-initramfs", "initramfs-tools"), ("/usr/bin/dracut", "dracut"), ("/usr/sbin/dracut", "dracut"),
-                    ("/sbin/dracut", "dracut"), ("/usr/bin/mkinitcpio", "mkinitcpio"), ("/sbin/mkinitfs", "mkinitfs"), ("/sbin/mkinitrd", "mkinitrd"))
+_INITRAMFS_TOOLS = (
+    ("/usr/sbin/update-initramfs", "initramfs-tools"),
+    ("/usr/bin/dracut", "dracut"),
+    ("/usr/sbin/dracut", "dracut"),
+    ("/sbin/dracut", "dracut"),
+    ("/usr/bin/mkinitcpio", "mkinitcpio"),
+    ("/sbin/mkinitfs", "mkinitfs"),
+    ("/sbin/mkinitrd", "mkinitrd"),
+)
 _TOOLS = (("/usr/bin/vmtoolsd", "open-vm-tools"), ("/etc/vmware-tools/locations", "vmware-tools"))
 
 
-def inspect(guest: Guest, root: BlockDevice, subvolume: str, mounts: tuple[Mount, ...], firmware: str, encrypted: tuple[str, ...]) -> GuestFacts:
+def inspect(
+    guest: Guest, root: BlockDevice, subvolume: str, mounts: tuple[Mount, ...], firmware: str, encrypted: tuple[str, ...]
+) -> GuestFacts:
     """Gather the facts; the guest is only read."""
     release = _os_release(guest)
     name = release.get("ID", "")
     likes = [name, *release.get("ID_LIKE", "").split()]
     tool = next((kind for path, kind in _INITRAMFS_TOOLS if exists(guest, path)), "")
     return GuestFacts(
-        distribution=name, version=release.get("VERSION_ID", ""), product=release.get("PRETTY_NAME", ""),
-        family=next((_FAMILIES[like] for like in likes if like in _FAMILIES), "unknown"), architecture=_architecture(guest),
-        hostname=(text(guest, "/etc/hostname") or "").strip(), machine_id=(text(guest, "/etc/machine-id") or "").strip(), firmware=firmware,
-        root=root.name, root_subvolume=subvolume, mounts=mounts, kernels=kernels(guest), boot_loaders=boot_loaders(guest), initramfs_tool=tool,
-        network=netconfig.backends(guest), interfaces=(), tools=tuple(kind for path, kind in _TOOLS if exists(guest, path)),
-        selinux=_selinux(guest), encrypted=encrypted)
+        distribution=name,
+        version=release.get("VERSION_ID", ""),
+        product=release.get("PRETTY_NAME", ""),
+        family=next((_FAMILIES[like] for like in likes if like in _FAMILIES), "unknown"),
+        architecture=_architecture(guest),
+        hostname=(text(guest, "/etc/hostname") or "").strip(),
+        machine_id=(text(guest, "/etc/machine-id") or "").strip(),
+        firmware=firmware,
+        root=root.name,
+        root_subvolume=subvolume,
+        mounts=mounts,
+        kernels=kernels(guest),
+        boot_loaders=boot_loaders(guest),
+        initramfs_tool=tool,
+        network=netconfig.backends(guest),
+        interfaces=(),
+        tools=tuple(kind for path, kind in _TOOLS if exists(guest, path)),
+        selinux=_selinux(guest),
+        encrypted=encrypted,
+    )
 
 
 def kernels(guest: Guest) -> tuple[Kernel, ...]:
@@ -49,13 +90,17 @@ def kernels(guest: Guest) -> tuple[Kernel, ...]:
         base = entry.rsplit("/loader/", 1)[0]
         version, image, initrd = fields.get("version", "").strip(), fields.get("linux", "").strip(), fields.get("initrd", "").split()
         if version and image.startswith("/") and exists(guest, base + image):
-            found[base + image] = Kernel(version, base + image, base + initrd[0] if initrd and exists(guest, base + initrd[0]) else None, module_tree(guest, version))
+            found[base + image] = Kernel(
+                version, base + image, base + initrd[0] if initrd and exists(guest, base + initrd[0]) else None, module_tree(guest, version)
+            )
     return tuple(sorted(found.values(), key=lambda kernel: version_key(kernel.version)))
 
 
 def module_tree(guest: Guest, version: str) -> Optional[str]:
     """The directory with a kernel's modules; None for a kernel without any."""
-    return next((f"{base}/{version}" for base in ("/usr/lib/modules", "/lib/modules") if exists(guest, f"{base}/{version}/modules.dep")), None)
+    return next(
+        (f"{base}/{version}" for base in ("/usr/lib/modules", "/lib/modules") if exists(guest, f"{base}/{version}/modules.dep")), None
+    )
 
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:
@@ -98,7 +143,13 @@ def find_ci(guest: Guest, directory: str, *names: str) -> Optional[str]:
 
 
 def _initramfs(guest: Guest, version: str) -> Optional[str]:
-    names = (f"/boot/initrd.img-{version}", f"/boot/initramfs-{version}.img", f"/boot/initrd-{version}", f"/boot/initramfs-{version}", f"/boot/initrd-{version}.img")
+    names = (
+        f"/boot/initrd.img-{version}",
+        f"/boot/initramfs-{version}.img",
+        f"/boot/initrd-{version}",
+        f"/boot/initramfs-{version}",
+        f"/boot/initrd-{version}.img",
+    )
     return next((name for name in names if exists(guest, name)), None)
 
 

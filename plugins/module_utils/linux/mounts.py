@@ -4,6 +4,7 @@
 Lines are kept to the byte; only the device field of an entry that needs it is replaced.
 Source: fstab(5), crypttab(5), systemd.mount(5), systemd.swap(5).
 """
+
 from __future__ import annotations
 
 import re
@@ -33,7 +34,7 @@ class Line:
     end: int = 0
 
     def with_device(self, spec: str) -> Line:
-        return replace(self, text=self.text[:self.start] + spec + self.text[self.end:], device=spec, end=self.start + len(spec))
+        return replace(self, text=self.text[: self.start] + spec + self.text[self.end :], device=spec, end=self.start + len(spec))
 
     @property
     def fields(self) -> list[str]:
@@ -113,5 +114,9 @@ def _unresolved(spec: str, path: str, fields: list[str], findings: Findings) -> 
     if re.match(r"^/dev/(sr|fd|cdrom)", spec) or "noauto" in ",".join(fields[3:4]):
         return
     harmless = "nofail" in ",".join(fields[3:4])
-    findings.add("mounts.unresolved", WARNING if harmless else BLOCKER, f"{path} names {spec}, which cannot be assigned to one of the VM's disks with certainty.",
-                 "Give all disks of the VM in their order, or write the entry by UUID in the guest, or accept mounts.unresolved to leave it as it is.")
+    findings.add(
+        "mounts.unresolved",
+        WARNING if harmless else BLOCKER,
+        f"{path} names {spec}, which cannot be assigned to one of the VM's disks with certainty.",
+        "Give all disks of the VM in their order, or write the entry by UUID in the guest, or accept mounts.unresolved to leave it as it is.",
+    )

@@ -3,6 +3,7 @@
 
 Source: interfaces(5), netplan(5), systemd.network(5), nm-settings-keyfile(5), Red Hat's sysconfig.txt, ifcfg(5) of SUSE.
 """
+
 from __future__ import annotations
 
 import re
@@ -98,9 +99,18 @@ def _netplan_file(path: str, content: str) -> Iterator[Profile]:
             entries[-1][1].append(body.strip())
     for key, lines in entries:
         whole = "\n".join(lines)
-        mac, name, driver = (re.search(rf"{option}:\s*[\"']?({value})", whole) for option, value in (("macaddress", MAC.pattern), ("set-name", r"[\w.-]+"), ("driver", r"[\w.-]+")))
+        mac, name, driver = (
+            re.search(rf"{option}:\s*[\"']?({value})", whole)
+            for option, value in (("macaddress", MAC.pattern), ("set-name", r"[\w.-]+"), ("driver", r"[\w.-]+"))
+        )
         matched = "match:" in whole
-        yield Profile("netplan", path, name[1] if name else None if matched and not PHYSICAL.match(key) else key, mac[1].lower() if mac and matched else None, driver[1] if driver else None)
+        yield Profile(
+            "netplan",
+            path,
+            name[1] if name else None if matched and not PHYSICAL.match(key) else key,
+            mac[1].lower() if mac and matched else None,
+            driver[1] if driver else None,
+        )
 
 
 def _networkd(guest: Guest) -> Iterator[Profile]:
@@ -131,4 +141,11 @@ def _ifcfg(guest: Guest) -> Iterator[Profile]:
 
 def has_systemd(guest: Guest) -> bool:
     """Whether .link files are read (systemd 209 and later; udev before that knows only rules)."""
-    return any(exists(guest, path) for path in ("/usr/lib/systemd/systemd-networkd", "/lib/systemd/network/99-default.link", "/usr/lib/systemd/network/99-default.link"))
+    return any(
+        exists(guest, path)
+        for path in (
+            "/usr/lib/systemd/systemd-networkd",
+            "/lib/systemd/network/99-default.link",
+            "/usr/lib/systemd/network/99-default.link",
+        )
+    )

@@ -5,6 +5,7 @@ Kernel and udev derive a name like ens192 from the PCI slot of the old hyperviso
 name and every profile that says ens192 would be dead.
 Source: systemd.link(5), udev(7); VMware's pciSlotNumber is the hotplug slot that udev's net_id shows as ens<slot>.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -58,11 +59,19 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
     if len(names) == len(open_cards):
         pairs += [(name, card.mac or _made_mac(machine_id, name)) for name, card in zip(names, open_cards)]
         if len(names) > 1:
-            findings.add("network.assumed-order", WARNING, f"The cards of {', '.join(names)} were assigned in the order of the VM's definition.",
-                         "Check the addresses after the first boot, or pin names by MAC in the guest beforehand.")
+            findings.add(
+                "network.assumed-order",
+                WARNING,
+                f"The cards of {', '.join(names)} were assigned in the order of the VM's definition.",
+                "Check the addresses after the first boot, or pin names by MAC in the guest beforehand.",
+            )
     elif names:
-        findings.add("network.unassigned", WARNING, f"The profiles for {', '.join(names)} could not be assigned to the VM's {len(cards)} network cards.",
-                     "Pin the names by MAC in the guest (a .link file) or correct the profiles, then plan again.")
+        findings.add(
+            "network.unassigned",
+            WARNING,
+            f"The profiles for {', '.join(names)} could not be assigned to the VM's {len(cards)} network cards.",
+            "Pin the names by MAC in the guest (a .link file) or correct the profiles, then plan again.",
+        )
     return tuple(pairs)
 
 
@@ -71,17 +80,29 @@ def plan(guest: Guest, pins: Sequence[tuple[str, str]], findings: Findings) -> l
     changes: list[Change] = []
     for profile in netconfig.profiles(guest):
         if profile.driver is not None and "vmxnet" in profile.driver:
-            findings.add("network.driver-match", WARNING, f"{profile.path} applies only to cards with the driver {profile.driver}.",
-                         "Match by name or MAC in the guest instead; the card is virtio_net after the move.")
+            findings.add(
+                "network.driver-match",
+                WARNING,
+                f"{profile.path} applies only to cards with the driver {profile.driver}.",
+                "Match by name or MAC in the guest instead; the card is virtio_net after the move.",
+            )
     rules = text(guest, netconfig.PERSISTENT_RULES)
     if netconfig.has_systemd(guest):
         for name, mac in pins:
             path = LINK.format(name=name)
-            changes += edit(path, text(guest, path), f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n", f"{name} keeps its name on the new hardware")
+            changes += edit(
+                path, text(guest, path), f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n", f"{name} keeps its name on the new hardware"
+            )
         if rules is not None:
-            changes.append(RemoveFile(netconfig.PERSISTENT_RULES, "file", len(rules.encode("utf-8", "surrogateescape")), "names are pinned by .link files now"))
+            changes.append(
+                RemoveFile(
+                    netconfig.PERSISTENT_RULES, "file", len(rules.encode("utf-8", "surrogateescape")), "names are pinned by .link files now"
+                )
+            )
     elif pins:
-        changes += edit(netconfig.PERSISTENT_RULES, rules, "".join(_RULE.format(mac=mac, name=name) for name, mac in pins), "names pinned to their MAC")
+        changes += edit(
+            netconfig.PERSISTENT_RULES, rules, "".join(_RULE.format(mac=mac, name=name) for name, mac in pins), "names pinned to their MAC"
+        )
     return changes
 
 
@@ -92,4 +113,4 @@ def _made_mac(machine_id: str, name: str) -> str:
 
 def _natural(name: str) -> tuple[str, int]:
     stem = name.rstrip("0123456789")
-    return stem, int(name[len(stem):] or 0)
+    return stem, int(name[len(stem) :] or 0)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PLAN: the fixes in their order, each seeing what the earlier ones intend."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -28,11 +29,15 @@ Fix = Callable[[Guest, GuestFacts, Options, Findings], Sequence[Change]]
 FIXES: dict[str, Fix] = {
     "fstab": lambda guest, facts, options, findings: mounts.plan(guest, findings, options.fstab_mode),
     "storage": lambda guest, facts, options, findings: storage.plan(guest),
-    "bootloader": lambda guest, facts, options, findings: [*bootloader.plan(guest, findings),
-                                                           *(efi.plan(guest, facts.architecture, findings) if facts.firmware == "uefi" else ())],
+    "bootloader": lambda guest, facts, options, findings: [
+        *bootloader.plan(guest, findings),
+        *(efi.plan(guest, facts.architecture, findings) if facts.firmware == "uefi" else ()),
+    ],
     "network": lambda guest, facts, options, findings: network.plan(guest, facts.interfaces, findings),
     "vmware_tools": lambda guest, facts, options, findings: tools.plan(guest, findings),
-    "initramfs": lambda guest, facts, options, findings: initramfs.plan(guest, facts.kernels, facts.initramfs_tool, options.initramfs_mode, findings),
+    "initramfs": lambda guest, facts, options, findings: initramfs.plan(
+        guest, facts.kernels, facts.initramfs_tool, options.initramfs_mode, findings
+    ),
 }
 
 
@@ -50,7 +55,12 @@ def make_plan(guest: Guest, facts: GuestFacts, options: Options) -> Plan:
         if not options.fixes or name in options.fixes:
             pending += fix(PendingView(guest, merge(pending)), facts, options, findings)
     if facts.encrypted:
-        findings.add("luks.locked", WARNING, f"Encrypted devices stayed locked: {', '.join(facts.encrypted)}.", "Give their keys in migrate_luks_keys, or accept luks.locked for data disks.")
+        findings.add(
+            "luks.locked",
+            WARNING,
+            f"Encrypted devices stayed locked: {', '.join(facts.encrypted)}.",
+            "Give their keys in migrate_luks_keys, or accept luks.locked for data disks.",
+        )
     return Plan(merge(pending), tuple(findings.concerns))
 
 

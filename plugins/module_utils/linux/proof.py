@@ -3,6 +3,7 @@
 
 Every check reads what the boot itself would read. A check that finds nothing to look at fails: absence proves nothing.
 """
+
 from __future__ import annotations
 
 import re
@@ -26,19 +27,27 @@ _FS_DRIVERS = {"ext2": "ext4", "ext3": "ext4", "ext4": "ext4", "xfs": "xfs", "bt
 
 def prove(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Proof:
     """Walk the whole chain; `tables` are the partition tables by disk ("disk0", ...)."""
-    return Proof(tuple([*_firmware(guest, facts, tables), *_boot(guest, facts), *_tables(guest), *_network(guest, facts)]))
+    return Proof((*_firmware(guest, facts, tables), *_boot(guest, facts), *_tables(guest), *_network(guest, facts)))
 
 
 def _firmware(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Iterator[Check]:
     if facts.firmware == "uefi":
         path = efi.fallback(guest, facts.architecture)
         image = guest.read(path) if path else None
-        yield Check("firmware.loader", _pe_machine(image) == _PE_MACHINES.get(facts.architecture, 0x8664), f"UEFI starts {path or 'nothing: EFI/BOOT has no loader'}")
+        yield Check(
+            "firmware.loader",
+            _pe_machine(image) == _PE_MACHINES.get(facts.architecture, 0x8664),
+            f"UEFI starts {path or 'nothing: EFI/BOOT has no loader'}",
+        )
         yield from _grub_stub(guest)
         return
     codes = [(name, table.boot_code) for name, table in tables.items() if table.boot_code.strip(b"\0")]
     working = [name for name, code in codes if _second_stage(guest, name, code)]
-    yield Check("firmware.loader", bool(working), f"BIOS starts the boot code of {working[0]}" if working else "no disk has boot code that leads to a boot loader")
+    yield Check(
+        "firmware.loader",
+        bool(working),
+        f"BIOS starts the boot code of {working[0]}" if working else "no disk has boot code that leads to a boot loader",
+    )
 
 
 def _second_stage(guest: Guest, disk: str, code: bytes) -> bool:
@@ -53,7 +62,7 @@ def _pe_machine(image: Optional[bytes]) -> Optional[int]:
     if image is None or image[:2] != b"MZ" or len(image) < 0x40:
         return None
     at = struct.unpack_from("<I", image, 0x3C)[0]
-    return struct.unpack_from("<H", image, at + 4)[0] if image[at:at + 4] == b"PE\0\0" and len(image) >= at + 6 else None
+    return struct.unpack_from("<H", image, at + 4)[0] if image[at : at + 4] == b"PE\0\0" and len(image) >= at + 6 else None
 
 
 def _grub_stub(guest: Guest) -> Iterator[Check]:
@@ -80,19 +89,31 @@ def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
     for entry in entries:
         kernel = locate(guest, entry, entry.kernel, facts.root_subvolume)
         head = guest.read(kernel) if kernel else None
-        yield Check("kernel.image", head is not None and (head[0x202:0x206] == b"HdrS" or facts.architecture not in ("x86_64", "i686")), f"{entry.config} starts {entry.kernel}")
+        yield Check(
+            "kernel.image",
+            head is not None and (head[0x202:0x206] == b"HdrS" or facts.architecture not in ("x86_64", "i686")),
+            f"{entry.config} starts {entry.kernel}",
+        )
         known = next((item for item in facts.kernels if kernel and resolve_link(guest, kernel) == resolve_link(guest, item.image)), None)
         yield from _initramfs(guest, facts, entry, known, images)
         yield from _root(guest, facts, entry)
 
 
-def _initramfs(guest: Guest, facts: GuestFacts, entry: BootEntry, kernel: Optional[Kernel], images: dict[str, list[Check]]) -> Iterator[Check]:
+def _initramfs(
+    guest: Guest, facts: GuestFacts, entry: BootEntry, kernel: Optional[Kernel], images: dict[str, list[Check]]
+) -> Iterator[Check]:
     if kernel is None:
         yield Check("initramfs.kernel", False, f"{entry.kernel} of {entry.config} is none of the installed kernels")
         return
-    builtin = all(initramfs.provided(guest, kernel, driver) and driver not in initramfs.dependencies(guest, kernel) for driver in initramfs.NEEDED)
+    builtin = all(
+        initramfs.provided(guest, kernel, driver) and driver not in initramfs.dependencies(guest, kernel) for driver in initramfs.NEEDED
+    )
     if not entry.initrds:
-        yield Check("initramfs.image", builtin, f"{entry.kernel} starts without an initramfs; its drivers are {'built in' if builtin else 'modules'}")
+        yield Check(
+            "initramfs.image",
+            builtin,
+            f"{entry.kernel} starts without an initramfs; its drivers are {'built in' if builtin else 'modules'}",
+        )
         return
     for name in entry.initrds:
         path = locate(guest, entry, name, facts.root_subvolume)
@@ -113,9 +134,15 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
     except MigrationError as error:
         yield Check("initramfs.image", False, f"{path}: {error.msg}")
         return
-    yield Check("initramfs.image", any(name.rsplit("/", 1)[-1] in ("init", "linuxrc") for name in image.names), f"{path} unpacks and has an init")
+    yield Check(
+        "initramfs.image", any(name.rsplit("/", 1)[-1] in ("init", "linuxrc") for name in image.names), f"{path} unpacks and has an init"
+    )
     root = guest.device(_root_device(guest, facts))
-    needed = [*initramfs.NEEDED, *filter(None, [_FS_DRIVERS.get(root.fstype if root else "")]), *(["dm_mod"] if facts.root.startswith(("/dev/mapper/", "/dev/dm-")) or facts.root.count("/") == 3 else [])]
+    needed = [
+        *initramfs.NEEDED,
+        *filter(None, [_FS_DRIVERS.get(root.fstype if root else "")]),
+        *(["dm_mod"] if facts.root.startswith(("/dev/mapper/", "/dev/dm-")) or facts.root.count("/") == 3 else []),
+    ]
     depends = initramfs.dependencies(guest, kernel)
     index = b"".join(text_ for name, text_ in image.texts.items() if name.endswith("/modules.dep")).decode("utf-8", "replace")
     for driver in needed:
@@ -125,14 +152,24 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
             continue
         lacking = [module for module in closure if cpio.module_name(module) not in image.modules]
         indexed = f"/{closure[0].rsplit('/', 1)[-1]}:" in index
-        yield Check("initramfs.driver", not lacking and indexed, f"{path} has {driver}" if not lacking and indexed else f"{path} lacks {', '.join(lacking) or f'{driver} in its module index'}")
+        yield Check(
+            "initramfs.driver",
+            not lacking and indexed,
+            f"{path} has {driver}" if not lacking and indexed else f"{path} lacks {', '.join(lacking) or f'{driver} in its module index'}",
+        )
     for name, content in image.texts.items():
         for dead in _dead_resume(name, content.decode("utf-8", "replace"), guest):
             yield Check("initramfs.resume", False, f"{path} waits for {dead}")
 
 
 def _dead_resume(name: str, content: str, guest: Guest) -> Iterator[str]:
-    waits = re.findall(r"^RESUME=(\S+)", content, re.MULTILINE) if name == "conf/conf.d/resume" else cmdline.values(content, "resume") if name.startswith("etc/cmdline.d/") else []
+    waits = (
+        re.findall(r"^RESUME=(\S+)", content, re.MULTILINE)
+        if name == "conf/conf.d/resume"
+        else cmdline.values(content, "resume")
+        if name.startswith("etc/cmdline.d/")
+        else []
+    )
     yield from (spec for spec in waits if spec not in ("none", "auto") and (guest.device(spec) is None or cmdline.unstable(spec)))
 
 
@@ -145,12 +182,22 @@ def _root(guest: Guest, facts: GuestFacts, entry: BootEntry) -> Iterator[Check]:
     roots = cmdline.values(entry.cmdline, "root")
     spec = roots[-1] if roots else ""
     device = guest.device(spec) if spec else None
-    yield Check("cmdline.root", device is not None and device.name == facts.root and not cmdline.unstable(spec), f"{entry.config} boots root={spec or '(none)'}")
+    yield Check(
+        "cmdline.root",
+        device is not None and device.name == facts.root and not cmdline.unstable(spec),
+        f"{entry.config} boots root={spec or '(none)'}",
+    )
     if facts.root_subvolume:
         flags = ",".join(cmdline.values(entry.cmdline, "rootflags"))
-        yield Check("cmdline.subvolume", f"subvol={facts.root_subvolume}" in flags.replace("subvol=/", "subvol="), f"{entry.config} boots with rootflags={flags or '(none)'}")
+        yield Check(
+            "cmdline.subvolume",
+            f"subvol={facts.root_subvolume}" in flags.replace("subvol=/", "subvol="),
+            f"{entry.config} boots with rootflags={flags or '(none)'}",
+        )
     for resume in cmdline.values(entry.cmdline, "resume"):
-        yield Check("cmdline.resume", guest.device(resume) is not None and not cmdline.unstable(resume), f"{entry.config} resumes from {resume}")
+        yield Check(
+            "cmdline.resume", guest.device(resume) is not None and not cmdline.unstable(resume), f"{entry.config} resumes from {resume}"
+        )
 
 
 def _tables(guest: Guest) -> Iterator[Check]:
@@ -159,13 +206,18 @@ def _tables(guest: Guest) -> Iterator[Check]:
     for path, field in ((mounts.FSTAB, 0), (mounts.CRYPTTAB, 1)):
         for line in mounts.parse(text(guest, path) or "", field):
             spec = line.device or ""
-            if not spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")) or re.match(r"^/dev/(sr|fd|cdrom|shm|u?random|zero)", spec):
+            if not spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")) or re.match(
+                r"^/dev/(sr|fd|cdrom|shm|u?random|zero)", spec
+            ):
                 continue
             if {"noauto", "nofail"} & set(",".join(line.fields[3:4]).split(",")):
                 continue
             device = guest.device(spec)
-            yield Check("crypttab.device" if field else "fstab.device", device is not None and not cmdline.unstable(spec) and (field == 1 or _type_fits(line.fields, device)),
-                        f"{path}: {spec} for {line.other}")
+            yield Check(
+                "crypttab.device" if field else "fstab.device",
+                device is not None and not cmdline.unstable(spec) and (field == 1 or _type_fits(line.fields, device)),
+                f"{path}: {spec} for {line.other}",
+            )
     for path in mounts.units(guest):
         spec = netconfig.ini(text(guest, path) or "").get((path.rsplit(".", 1)[1], "what"), "")
         if spec.startswith("/dev/"):
@@ -185,4 +237,8 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
         by_mac = profile.mac is None or profile.mac in macs
         by_name = profile.name is None or pinned.get(profile.name) in macs
         works = by_mac and by_name and not (profile.driver and "vmxnet" in profile.driver)
-        yield Check("network.profile", works, f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}")
+        yield Check(
+            "network.profile",
+            works,
+            f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}",
+        )

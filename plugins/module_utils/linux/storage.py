@@ -3,6 +3,7 @@
 
 Source: lvmdevices(8): without a devices file every device is considered; lvm.conf(5); libblkid's cache.
 """
+
 from __future__ import annotations
 
 from ..guest.changes import Change, RemoveFile
@@ -19,7 +20,9 @@ def plan(guest: Guest) -> list[Change]:
     for path in (*_CACHES, _LVM_DEVICES):
         content = text(guest, path)
         if content is not None and (path != _LVM_DEVICES or _names_old_devices(content)):
-            changes.append(RemoveFile(path, "file", len(content.encode("utf-8", "surrogateescape")), "a list of the old hardware's devices"))
+            changes.append(
+                RemoveFile(path, "file", len(content.encode("utf-8", "surrogateescape")), "a list of the old hardware's devices")
+            )
     return changes
 
 

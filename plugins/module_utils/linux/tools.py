@@ -5,6 +5,7 @@ Debian's package database is text with a documented format, so packages leave by
 not, there the guest's own rpm does it. Packages that others depend on stay.
 Source: deb-control(5), dpkg's status file (Debian Policy 7), VMware's /etc/vmware-tools/locations.
 """
+
 from __future__ import annotations
 
 import re
@@ -18,9 +19,24 @@ PACKAGES = ("open-vm-tools-desktop", "open-vm-tools-dev", "open-vm-tools-salt-mi
 _STATUS = "/var/lib/dpkg/status"
 _INFO = "/var/lib/dpkg/info"
 _LOCATIONS = "/etc/vmware-tools/locations"
-_LEFTOVERS = ("/etc/udev/rules.d/99-vmware-scsi-udev.rules", "/etc/vmware-tools", "/usr/lib/vmware-tools", "/etc/init.d/vmware-tools", "/etc/init/vmware-tools.conf",
-              "/etc/modprobe.d/vmware-tools.conf", "/usr/bin/vmware-uninstall-tools.pl", "/usr/bin/vmware-config-tools.pl")
-_UNITS = ("open-vm-tools.service", "vmtoolsd.service", "vgauth.service", "vgauthd.service", "vmware-tools.service", "run-vmblock\\x2dfuse.mount")
+_LEFTOVERS = (
+    "/etc/udev/rules.d/99-vmware-scsi-udev.rules",
+    "/etc/vmware-tools",
+    "/usr/lib/vmware-tools",
+    "/etc/init.d/vmware-tools",
+    "/etc/init/vmware-tools.conf",
+    "/etc/modprobe.d/vmware-tools.conf",
+    "/usr/bin/vmware-uninstall-tools.pl",
+    "/usr/bin/vmware-config-tools.pl",
+)
+_UNITS = (
+    "open-vm-tools.service",
+    "vmtoolsd.service",
+    "vgauth.service",
+    "vgauthd.service",
+    "vmware-tools.service",
+    "run-vmblock\\x2dfuse.mount",
+)
 _REASON = "VMware's tools have no use on KVM"
 
 
@@ -47,12 +63,21 @@ def _dpkg(guest: Guest, findings: Findings) -> list[Change]:
     installed = {entry.get("Package", "") for entry in fields if entry.get("Status", "").endswith(" installed")}
     leaving = [name for name in PACKAGES if name in installed]
     for name in list(leaving):
-        holders = sorted(entry["Package"] for entry in fields if entry.get("Package") in installed and entry.get("Package") not in leaving
-                         and name in _names(entry.get("Depends", "")) | _names(entry.get("Pre-Depends", "")))
+        holders = sorted(
+            entry["Package"]
+            for entry in fields
+            if entry.get("Package") in installed
+            and entry.get("Package") not in leaving
+            and name in _names(entry.get("Depends", "")) | _names(entry.get("Pre-Depends", ""))
+        )
         if holders:
             leaving.remove(name)
-            findings.add("tools.needed", WARNING, f"The package {name} stays: {', '.join(holders[:3])} depends on it.",
-                         "Remove it in the guest when it is no longer wanted; it does nothing outside VMware.")
+            findings.add(
+                "tools.needed",
+                WARNING,
+                f"The package {name} stays: {', '.join(holders[:3])} depends on it.",
+                "Remove it in the guest when it is no longer wanted; it does nothing outside VMware.",
+            )
     if not leaving:
         return []
     after = "\n".join(stanza for stanza, entry in zip(stanzas, fields) if entry.get("Package") not in leaving)
@@ -99,20 +124,21 @@ def _unit_links(guest: Guest) -> Iterable[str]:
     for directory in (base, *(path for path in glob(guest, base) if path.endswith((".wants", ".requires")))):
         for unit in _UNITS:
             yield f"{directory}/{unit}"
-    for path in glob(guest, base, prefix="open-vm-tools.service."):
-        yield path
+    yield from glob(guest, base, prefix="open-vm-tools.service.")
 
 
 def _remove(guest: Guest, path: str) -> list[Change]:
     stat = guest.stat(path)
-    if stat is None or stat.kind == "dir" and not _OWN.match(path) or stat.kind == "link" and guest.listdir(path):
+    if stat is None or (stat.kind == "dir" and not _OWN.match(path)) or (stat.kind == "link" and guest.listdir(path)):
         return []
     return [RemoveFile(path, stat.kind, stat.size, _REASON)]
 
 
 # Directories that belong to the tools alone; every other directory of a package is shared with the system.
-_OWN = re.compile(r"^/(etc/vmware-tools|usr/lib/vmware-tools|usr/lib/[^/]+/open-vm-tools|usr/lib/open-vm-tools|usr/share/open-vm-tools|usr/share/doc/open-vm-tools\S*|"
-                   r"etc/systemd/system/open-vm-tools\.service\.requires)$")
+_OWN = re.compile(
+    r"^/(etc/vmware-tools|usr/lib/vmware-tools|usr/lib/[^/]+/open-vm-tools|usr/lib/open-vm-tools|usr/share/open-vm-tools|usr/share/doc/open-vm-tools\S*|"
+    r"etc/systemd/system/open-vm-tools\.service\.requires)$"
+)
 
 
 def _outermost(changes: list[Change]) -> list[Change]:

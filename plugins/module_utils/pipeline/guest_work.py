@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """INSPECT, PLAN, FIX and the proof in one appliance session: what the guest modules and the role are thin over."""
+
 from __future__ import annotations
 
 import contextlib
@@ -9,7 +10,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import Blocked, NotEnoughSpace, ProofFailed
 from ..core.progress import Progress, Silent
-from ..guest import parttable
+from ..guest import assemble, parttable
 from ..guest.apply import apply
 from ..guest.changes import ExtendInitramfs, Plan, RunCommand, WriteFile
 from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
@@ -61,26 +62,48 @@ class GuestReport:
     timings: Mapping[str, float] = field(default_factory=dict)
 
     def as_result(self) -> dict[str, Any]:
-        return {"facts": self.facts.as_result(), "changes": self.plan.summary(), "concerns": self.plan.as_data()["concerns"], "plan": self.plan.as_data(),
-                "proof": self.proof.as_result() if self.proof is not None else None, "output": list(self.output), "timings": dict(self.timings)}
+        return {
+            "facts": self.facts.as_result(),
+            "changes": self.plan.summary(),
+            "concerns": self.plan.as_data()["concerns"],
+            "plan": self.plan.as_data(),
+            "proof": self.proof.as_result() if self.proof is not None else None,
+            "output": list(self.output),
+            "timings": dict(self.timings),
+        }
 
 
 @contextlib.contextmanager
-def opened(request: GuestRequest, writable: bool, timer: Timer, progress: Progress = Silent()) -> Iterator[tuple[OfflineGuest, GuestFacts, tuple[Concern, ...]]]:
+def opened(
+    request: GuestRequest, writable: bool, timer: Timer, progress: Progress = Silent()
+) -> Iterator[tuple[OfflineGuest, GuestFacts, tuple[Concern, ...]]]:
     """The guest with everything mounted, its facts, and the concerns of the inspection itself."""
     progress.phase("start the appliance")
     with open_disks(request.disks, writable) as guest:
         timer.lap("launch")
         progress.phase("inspect")
-        locked = guest.discover(request.luks_keys)
-        guest.find_root()
-        guest.mount_all()
-        assert guest.root is not None  # find_root raises otherwise
-        facts = inspect(guest, guest.root, guest.subvolume, guest.mounts, firmware(request.firmware, guest.tables), tuple(device.uuid for device in locked))
+        locked = assemble.discover(guest, request.luks_keys)
+        root = assemble.find_root(guest)
+        assemble.mount_all(guest, root)
+        facts = inspect(
+            guest,
+            root,
+            guest.subvolume,
+            guest.mounts,
+            firmware(request.firmware, guest.tables),
+            tuple(device.uuid for device in locked),
+        )
         facts, findings = with_interfaces(facts, guest, request.cards)
         concerns = findings.concerns
         for path in guest.unmounted:
-            concerns.append(Concern("mounts.failed", WARNING, f"The file system of {path} could not be mounted.", "Check it (fsck) at the source; it is copied as it is."))
+            concerns.append(
+                Concern(
+                    "mounts.failed",
+                    WARNING,
+                    f"The file system of {path} could not be mounted.",
+                    "Check it (fsck) at the source; it is copied as it is.",
+                )
+            )
         timer.lap("inspect")
         yield guest, facts, tuple(concerns)
         progress.phase("stop the appliance")
@@ -106,9 +129,12 @@ def refuse_blockers(plan: Plan, accept: Sequence[str]) -> None:
     """Raise Blocked for blockers whose code the operator did not accept; nothing has been written then."""
     blockers = [concern for concern in plan.concerns if concern.severity == BLOCKER and concern.code not in accept]
     if blockers:
-        raise Blocked("The VM would not work after the migration: " + " ".join(concern.cause for concern in blockers),
-                      " ".join(concern.remedy for concern in blockers) + f" (migrate_accept: {', '.join(sorted({concern.code for concern in blockers}))})",
-                      codes=sorted({concern.code for concern in blockers}))
+        raise Blocked(
+            "The VM would not work after the migration: " + " ".join(concern.cause for concern in blockers),
+            " ".join(concern.remedy for concern in blockers)
+            + f" (migrate_accept: {', '.join(sorted({concern.code for concern in blockers}))})",
+            codes=sorted({concern.code for concern in blockers}),
+        )
 
 
 def check_space(guest: OfflineGuest, facts: GuestFacts, plan: Plan) -> None:
@@ -130,8 +156,13 @@ def check_space(guest: OfflineGuest, facts: GuestFacts, plan: Plan) -> None:
         free, inodes = guest.free(point)
         spare = _SPARE if point == "/" else 1 << 20
         if free < need + spare or 0 <= inodes < 100:
-            raise NotEnoughSpace(f"The guest's file system {point} has {free >> 20} MiB and {inodes} inodes free; the repair needs {(need + spare) >> 20} MiB and 100 inodes.",
-                                 "Free space in the guest before the migration (old kernels, logs, package caches).", mount=point, needed=need + spare, free=free)
+            raise NotEnoughSpace(
+                f"The guest's file system {point} has {free >> 20} MiB and {inodes} inodes free; the repair needs {(need + spare) >> 20} MiB and 100 inodes.",
+                "Free space in the guest before the migration (old kernels, logs, package caches).",
+                mount=point,
+                needed=need + spare,
+                free=free,
+            )
 
 
 def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None) -> GuestReport:
@@ -164,8 +195,11 @@ def require_proof(proof: Proof, accept: Sequence[str]) -> None:
     """Raise ProofFailed unless the proof holds or the operator accepts proof.failed."""
     if not proof.holds and "proof.failed" not in accept:
         failures = proof.failures()
-        raise ProofFailed("The guest does not prove to boot: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + ".",
-                          "Look at these places in the guest, or accept proof.failed and rely on the boot test.", failures=[check.name for check in failures])
+        raise ProofFailed(
+            "The guest does not prove to boot: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + ".",
+            "Look at these places in the guest, or accept proof.failed and rely on the boot test.",
+            failures=[check.name for check in failures],
+        )
 
 
 def look(request: GuestRequest, plan_too: bool) -> GuestReport:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The report of one VM, for machines (JSON) and for people (Markdown), from what the stages returned."""
+
 from __future__ import annotations
 
 import json
@@ -14,10 +15,23 @@ FORMAT = 1
 def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Mapping[str, Any]], boot: Mapping[str, Any]) -> dict[str, Any]:
     """The whole report; sizes in bytes, times in seconds. The same inputs give the same report."""
     return {
-        "format": FORMAT, "vm": vm.get("name"), "source": {key: value for key, value in vm.items() if key != "name"},
-        "disks": list(disks), "facts": guest.get("facts") or {}, "concerns": guest.get("concerns") or [], "changes": guest.get("changes") or [],
-        "proof": guest.get("proof") or {}, "boot": dict(boot), "timings": guest.get("timings") or {},
-        "bytes_read": sum(disk.get("bytes_read", 0) for disk in disks), "bytes_written": sum(disk.get("bytes_written", 0) for disk in disks),
+        "format": FORMAT,
+        "vm": vm.get("name"),
+        "source": {key: value for key, value in vm.items() if key != "name"},
+        "disks": list(disks),
+        "facts": guest.get("facts") or {},
+        "concerns": guest.get("concerns") or [],
+        "changes": guest.get("changes") or [],
+        "proof": guest.get("proof") or {},
+        "boot": dict(boot),
+        "timings": {
+            "fetch": vm.get("seconds"),
+            "fix": guest.get("timings") or {},
+            "convert": [disk.get("seconds") for disk in disks],
+            "boot": boot.get("seconds"),
+        },
+        "bytes_read": sum(disk.get("bytes_read", 0) for disk in disks),
+        "bytes_written": sum(disk.get("bytes_written", 0) for disk in disks),
         "tools": {"qemu-img": qemu_img.version(), "python": platform.python_version()},
     }
 
@@ -29,20 +43,34 @@ def as_json(data: Mapping[str, Any]) -> str:
 def as_markdown(data: Mapping[str, Any]) -> str:
     """A page a person can read and forward."""
     facts, proof, boot, source = data["facts"], data["proof"], data["boot"], data["source"]
-    lines = [f"# Migration of {data['vm']}", "", f"**{_verdict(data)}**", "", "## What was found", "",
-             f"- Source: {source.get('kind', '')}, {len(source.get('disks', []))} disk(s), firmware {facts.get('firmware') or source.get('firmware') or 'unknown'}",
-             f"- Guest: {facts.get('product') or 'not inspected'} ({facts.get('architecture', '')}), host name {facts.get('hostname') or 'unknown'}"]
+    lines = [
+        f"# Migration of {data['vm']}",
+        "",
+        f"**{_verdict(data)}**",
+        "",
+        "## What was found",
+        "",
+        f"- Source: {source.get('kind', '')}, {len(source.get('disks', []))} disk(s), firmware {facts.get('firmware') or source.get('firmware') or 'unknown'}",
+        f"- Guest: {facts.get('product') or 'not inspected'} ({facts.get('architecture', '')}), host name {facts.get('hostname') or 'unknown'}",
+    ]
     lines += [f"- Kernel {kernel['version']} ({kernel['image']})" for kernel in facts.get("kernels", [])]
     lines += [f"- Network card {name}: {mac}" for name, mac in facts.get("interfaces", [])]
-    lines += ["", "## What to know", ""] + ([f"- **{item['severity']}** `{item['code']}`: {item['cause']} {item['remedy']}" for item in data["concerns"]] or ["Nothing."])
+    lines += ["", "## What to know", ""] + (
+        [f"- **{item['severity']}** `{item['code']}`: {item['cause']} {item['remedy']}" for item in data["concerns"]] or ["Nothing."]
+    )
     lines += ["", "## What was changed", ""]
     lines += [line for reason, changes in _by_reason(data["changes"]) for line in _change(reason, changes)] or ["Nothing."]
     lines += ["", "## What was copied", "", "| disk | format | size | written | SHA-256 |", "| --- | --- | --- | --- | --- |"]
-    lines += [f"| {disk['path']} | {disk.get('format', '')} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{disk.get('sha256', '')}` |" for disk in data["disks"]]
+    lines += [
+        f"| {disk['path']} | {disk.get('format', '')} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{disk.get('sha256', '')}` |"
+        for disk in data["disks"]
+    ]
     lines += ["", f"## What was proved: {proof.get('verdict', 'nothing')}", ""]
     lines += [f"- {'ok' if check['passed'] else 'FAILED'} {check['name']}: {check['detail']}" for check in proof.get("checks", [])]
     lines += ["", f"## Boot test: {boot.get('verdict', 'not run')}", ""]
-    lines += [f"- {name} after {seconds} s" for name, seconds in boot.get("signals", {}).items()] + ([f"- {boot['cause']}"] if boot.get("cause") else [])
+    lines += [f"- {name} after {seconds} s" for name, seconds in sorted(boot.get("signals", {}).items(), key=lambda item: item[1])] + (
+        [f"- {boot['cause']}"] if boot.get("cause") else []
+    )
     lines += ["", "![console](console.png)"] if boot.get("screenshot") else []
     lines += ["", "## What is left to do", ""] + [f"- {step}" for step in _left(data)]
     return "\n".join(lines) + "\n"

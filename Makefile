@@ -1,0 +1,52 @@
+# See README.md. `make demo` and `make test` prepare the machine by themselves.
+SHELL := /bin/bash
+VENV := .venv/bin
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.venv/collections
+export PYTHONPATH := $(CURDIR)/.venv/collections
+MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
+
+.PHONY: setup dev demo test unit lint sanity molecule integration e2e matrix bench clean
+
+setup:  ## prepare this machine to run the playbooks from the checkout
+	@scripts/setup run
+
+dev:
+	@scripts/setup dev
+
+demo: dev  ## build a faulty VMware guest, migrate it, boot it
+	@$(VENV)/python tests/lab/demo.py
+
+test: dev lint sanity unit integration molecule e2e  ## everything CI runs
+
+unit: dev  ## the inner loop
+	$(VENV)/python -m pytest -n 2 tests/unit
+
+lint: dev
+	$(VENV)/ruff format -q --check plugins tests
+	$(VENV)/ruff check -q plugins tests
+	$(VENV)/mypy -p $(MODULE_UTILS)
+	$(VENV)/lint-imports
+	$(VENV)/ansible-lint -q
+	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
+	$(VENV)/antsibull-changelog lint
+
+sanity: dev
+	tests/run-sanity
+
+molecule: dev
+	$(VENV)/molecule test
+
+integration: dev  ## modules and playbooks on real images, one appliance at a time
+	$(VENV)/python -m pytest -n 2 tests/integration
+
+e2e: dev  ## every lab guest migrated and booted, one of them also unrepaired
+	$(VENV)/python -m pytest -n 2 --dist loadgroup tests/e2e
+
+matrix: dev  ## the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md
+	$(VENV)/python tests/lab/matrix.py
+
+bench: dev  ## this collection against virt-v2v, alternating; writes docs/benchmarks.md
+	$(VENV)/python tests/lab/bench.py
+
+clean:
+	rm -rf build .venv

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The static proof holds for a repaired guest, and taking away any one link breaks it."""
+
+from __future__ import annotations
+
+import pytest
+from fixtures import GRUB_MBR, INITRD, KVER, MODULES, ROOT, SWAP, facts, guest, tables
+from fixtures import initramfs as image
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import Table
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import initramfs
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.proof import prove
+
+
+def repaired(firmware="bios"):
+    made = guest(firmware)
+    apply(made, make_plan(made, facts(made, firmware), Options()), initramfs.build)
+    return made
+
+
+def verdict(made, firmware="bios", tables_=None):
+    return prove(made, facts(made, firmware), tables_ or tables(firmware))
+
+
+def swap(path, old, new):
+    """A mutation that replaces text; it must really change something."""
+
+    def mutate(made):
+        content = made.files[path]
+        assert old.encode() in content
+        made.files[path] = content.replace(old.encode(), new.encode())
+
+    return mutate
+
+
+def drop(path):
+    return lambda made: made.files.pop(path)
+
+
+def put(path, data):
+    return lambda made: made.files.__setitem__(path, data)
+
+
+GRUB = "/boot/grub/grub.cfg"
+COMMON = {
+    "the menu is gone": drop(GRUB),
+    "the menu has no entry": swap(GRUB, " linux ", " echo "),
+    "the menu searches another file system": swap(GRUB, ROOT.uuid + "\n", "99999999-1111-4111-8111-111111111111\n"),
+    "the kernel is gone": drop(f"/boot/vmlinuz-{KVER}"),
+    "the kernel is not a kernel": put(f"/boot/vmlinuz-{KVER}", b"not a kernel" * 100),
+    "the entry starts a kernel that is not there": swap(GRUB, f"vmlinuz-{KVER}", "vmlinuz-9.9"),
+    "the initramfs is gone": drop(INITRD),
+    "the initramfs is truncated": lambda made: made.files.__setitem__(INITRD, made.files[INITRD][:-600]),
+    "the initramfs has no init": put(INITRD, b"070701" + b"0" * 5),
+    "the initramfs lacks virtio_blk": put(INITRD, image("ext4", "virtio", "virtio_ring", "virtio_pci")),
+    "the initramfs lacks virtio_pci": put(INITRD, image("ext4", "virtio", "virtio_ring", "virtio_blk")),
+    "the initramfs lacks what virtio_blk needs": put(INITRD, image("ext4", "virtio", "virtio_pci", "virtio_blk")),
+    "the initramfs lacks the root file system": put(INITRD, image("virtio", "virtio_ring", "virtio_pci", "virtio_blk")),
+    "the initramfs waits for a resume device": put(
+        INITRD, image("ext4", "virtio", "virtio_ring", "virtio_pci", "virtio_blk", resume="/dev/sda1")
+    ),
+    "root is by an unstable name": swap(GRUB, f"root=UUID={ROOT.uuid}", "root=/dev/sda2"),
+    "root is another device": swap(GRUB, f"root=UUID={ROOT.uuid}", f"root=UUID={SWAP.uuid}"),
+    "root is missing": swap(GRUB, f"root=UUID={ROOT.uuid}", ""),
+    "resume is dead": swap(GRUB, f"resume=UUID={SWAP.uuid}", "resume=UUID=99999999-2222-4222-8222-222222222222"),
+    "fstab is gone": drop("/etc/fstab"),
+    "fstab names no root": swap("/etc/fstab", "\t/ ext4", "\t/other ext4"),
+    "fstab names a device that is not there": swap("/etc/fstab", SWAP.uuid, "99999999-2222-4222-8222-222222222222"),
+    "fstab names an unstable device": swap("/etc/fstab", f"UUID={SWAP.uuid}", "/dev/sda1"),
+    "fstab names another file system": swap("/etc/fstab", " ext4  errors", " xfs  errors"),
+    "crypttab names an unstable device": swap("/etc/crypttab", "UUID=44444444-4444-4444-8444-444444444444", "/dev/sda4"),
+    "a mount unit names an unstable device": swap(
+        "/etc/systemd/system/data.mount", "/dev/disk/by-uuid/33333333-3333-4333-8333-333333333333", "/dev/sdb1"
+    ),
+    "the card's name is not pinned": drop("/etc/systemd/network/10-hyper2kvm-ens192.link"),
+    "the card's name is pinned to another MAC": swap(
+        "/etc/systemd/network/10-hyper2kvm-ens192.link", "00:50:56:3a:bb:cc", "00:50:56:00:00:01"
+    ),
+    "a profile is for a card that is not there": swap("/etc/network/interfaces", "iface ens192", "iface ens224"),
+    "the kernel's module index is gone": drop(f"{MODULES}/modules.dep"),
+}
+UEFI = {
+    "the fallback loader is gone": drop("/boot/efi/EFI/BOOT/BOOTX64.EFI"),
+    "the fallback loader is not a program": put("/boot/efi/EFI/BOOT/BOOTX64.EFI", b"MZ nothing"),
+    "the stub searches another file system": swap("/boot/efi/EFI/debian/grub.cfg", ROOT.uuid, "99999999-1111-4111-8111-111111111111"),
+}
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_a_repaired_guest_is_proved(firmware):
+    proof = verdict(repaired(firmware), firmware)
+    assert proof.holds, proof.failures()
+    assert {"firmware.loader", "kernel.image", "initramfs.driver", "cmdline.root", "fstab.device", "network.profile"} <= {
+        check.name for check in proof.checks
+    }
+
+
+def test_an_unrepaired_guest_is_not():
+    assert {"initramfs.driver", "cmdline.root", "fstab.device"} <= {check.name for check in verdict(guest()).failures()}
+
+
+@pytest.mark.parametrize("mutate", COMMON.values(), ids=COMMON.keys())
+def test_taking_away_any_link_breaks_it(mutate):
+    made = repaired()
+    mutate(made)
+    assert not verdict(made).holds
+
+
+@pytest.mark.parametrize("mutate", UEFI.values(), ids=UEFI.keys())
+def test_taking_away_any_uefi_link_breaks_it(mutate):
+    made = repaired("uefi")
+    mutate(made)
+    assert not verdict(made, "uefi").holds
+
+
+@pytest.mark.parametrize("code", [bytes(440), GRUB_MBR[:0x5C] + bytes(8) + GRUB_MBR[0x64:]], ids=["none", "pointing nowhere"])
+def test_bios_needs_boot_code_that_leads_somewhere(code):
+    assert not verdict(repaired(), tables_={"disk0": Table("mbr", (), code)}).holds
+
+
+def test_bios_needs_the_core_image_behind_the_boot_code():
+    made = repaired()
+    made.raw["disk0"] = bytes(2048)
+    assert not verdict(made).holds
