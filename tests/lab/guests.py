@@ -85,7 +85,7 @@ def _unpack(disk: Tree, cache: Path | None = None) -> str:
     )
     disk.write(
         "/etc/udev/rules.d/70-persistent-net.rules",
-        f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{MAC}", ATTR{{dev_id}}=="0x0", ATTR{{type}}=="1", DRIVERS=="vmxnet3", NAME="{NIC}"\n',
+        f'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="vmxnet3", ATTR{{address}}=="{MAC}", ATTR{{type}}=="1", NAME="{NIC}"\n',
     )
     for bind in ("proc", "sys", "dev"):
         disk.mount(f"/{bind}", f"/{bind}", "--bind")

@@ -37,7 +37,8 @@ def command(request: BootRequest, accelerator: str, scratch: str, ssh_port: int)
         "-accel",
         "kvm" if accelerator == "kvm" else "tcg,thread=multi",
         "-machine",
-        "q35",
+        # SeaBIOS then says on the serial console too what it and GRUB find.
+        "q35" if request.firmware == "uefi" else "q35,graphics=off",
         "-cpu",
         "host" if accelerator == "kvm" else "max",
         "-smp",

@@ -6,9 +6,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Optional
+from typing import Any, Iterator, Optional
 
 from ..core import atomic
 from ..core.errors import InvalidInput, MigrationError
@@ -81,19 +82,10 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     if request.compression != "none":
         options.append(f"compression_type={request.compression}")
     try:
-        qemu_img.convert(
-            request.source,
-            request.source_format,
-            partial,
-            request.format,
-            options,
-            request.compression != "none",
-            progress,
-            planned["data"],
-        )
+        with _grown(request, planned["virtual_size"]) as (source, source_format):
+            compress = request.compression != "none"
+            qemu_img.convert(source, source_format, partial, request.format, options, compress, progress, planned["data"])
         _compare_heads(request, partial)
-        if request.resize is not None:
-            qemu_img.resize(partial, request.format, planned["virtual_size"])
         qemu_img.check(partial, request.format)
         progress.phase(f"digest {os.path.basename(request.dest)}")
         digest = sha256(partial)
@@ -113,6 +105,18 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     }
     Manifest("convert", inputs, request.options(), (Identity.of(request.dest),), result).save(manifest_path(request.dest))
     return result
+
+
+@contextlib.contextmanager
+def _grown(request: Request, size: int) -> Iterator[tuple[str, str]]:
+    """What to convert from, and its format: the source, or an empty larger overlay over it, since not every format can be resized afterwards."""
+    if request.resize is None:
+        yield request.source, request.source_format
+        return
+    with tempfile.TemporaryDirectory(prefix="grown-", dir=os.path.dirname(request.source)) as scratch:
+        path = os.path.join(scratch, "grown.qcow2")
+        qemu_img.create_overlay(path, request.source, request.source_format, size)
+        yield path, "qcow2"
 
 
 def _compare_heads(request: Request, partial: str) -> None:

@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
-from ..core.errors import InvalidInput
 from ..core.process import Limits, run
 from ..core.progress import Progress
 
@@ -37,8 +36,8 @@ def info(path: str, fmt: str) -> Image:
 
 
 def create_overlay(path: str, backing: str, backing_format: str, size: int) -> None:
-    """A qcow2 at `path` that reads through to `backing`, a file in the same directory or a json: description."""
-    name = backing if backing.startswith("json:") else os.path.basename(backing)
+    """A qcow2 at `path` that reads through to `backing`, a file (recorded relative to it) or a json: description."""
+    name = backing if backing.startswith("json:") else os.path.relpath(backing, os.path.dirname(path))
     run(
         [
             "qemu-img",
@@ -83,17 +82,6 @@ def convert(
     for option in options:
         argv += ["-o", option]
     run([*argv, _name(source), dest], Limits(timeout=_LONG, file_size=file_limit), on_output=watch)
-
-
-def resize(path: str, fmt: str, size: int) -> None:
-    """Grow an image to `size` bytes; never shrinks."""
-    if size < info(path, fmt).virtual_size:
-        raise InvalidInput(
-            f"{path} is larger than {size} bytes and is never shrunk.",
-            "Shrink the file systems and the disk at the source first.",
-            size=size,
-        )
-    run(["qemu-img", "resize", "-q", "-f", fmt, path, str(size)], _QUICK)
 
 
 def check(path: str, fmt: str) -> None:

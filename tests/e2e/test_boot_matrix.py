@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every lab guest through the playbook to a booted system with its disks, swap and network; and what happens without the repair."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+from harness import lab
+
+FORMATS = {
+    "bios": {},
+    "uefi-lvm": {"migrate_output_format": "raw"},
+    "btrfs": {"migrate_compression": "zstd"},
+    "dracut": {},
+    "systemd-boot": {"migrate_output_format": "vdi"},
+}
+
+
+def expectation(guest: lab.Guest) -> str:
+    """The line the guest itself prints about its state."""
+    data = "lab-data" if guest.second_disk else "none"
+    return rf"LAB root=\S+ swap={guest.swap} data={data} nic={lab.NIC} addr=10\.0\.2\.15/24 driver=virtio_net failed=0 tools=no dpkg=0 END"
+
+
+@pytest.mark.parametrize("name", lab.GUESTS)
+def test_a_guest_is_migrated_and_boots(name, tmp_path):
+    guest, sources = lab.GUESTS[name], harness.guest(name)
+    before = harness.digests(sources)
+    variables = {
+        "migrate_source": sources,
+        "migrate_output_dir": str(tmp_path / "out"),
+        "migrate_boot_expect": [expectation(guest)],
+        **FORMATS[name],
+    }
+    hosts = harness.inventory(tmp_path / "vms.json", **{name: variables})
+    done = harness.playbook("migrate", hosts)
+    assert done.returncode == 0, done.stdout
+    result = tmp_path / "out" / name
+    report = json.loads((result / "report.json").read_text())
+    assert report["proof"]["verdict"] == "passed" and report["boot"]["verdict"] == "passed" and report["boot"]["signals"]["ssh"]
+    assert report["facts"]["firmware"] == guest.firmware and report["facts"]["interfaces"] == [[lab.NIC, lab.MAC]]
+    assert len(report["disks"]) == 1 + guest.second_disk and all(Path(disk["path"]).exists() and disk["sha256"] for disk in report["disks"])
+    assert (result / "console.png").read_bytes().startswith(b"\x89PNG") and not list(result.glob("*.partial"))
+    for phase in ("start the appliance", "apply", "prove", "convert", "boot"):
+        assert phase in done.stdout
+    # A second run finds everything done; an appliance or a boot could not even start.
+    again = harness.playbook("migrate", hosts, env={"LIBGUESTFS_HV": "/bin/false"})
+    assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
+    assert harness.digests(sources) == before
+
+
+def test_an_unrepaired_guest_fails_and_the_cause_is_named(tmp_path):
+    """The same disks on virtio without the repair; so a passed boot test above means something."""
+    sources, work = harness.guest("bios"), str(tmp_path / "work")
+    assert harness.module("vmdk_fetch", source=sources, work_dir=work)["changed"]
+    disks = harness.module("disk_flatten", work_dir=work)["disks"]
+    answer = harness.module(
+        "boot_test", disks=[{"path": disk["path"], "format": disk["format"]} for disk in disks], dest=str(tmp_path / "out")
+    )
+    assert answer["failed"] and answer["error_code"] == "boot_failed" and "initramfs did not find the root" in answer["msg"]
+    assert "initramfs_shell" in answer["details"]["boot"]["signals"] and (tmp_path / "out" / "console.png").exists()
+    assert "ALERT!" in answer["msg"] and not (tmp_path / "out" / "boot.manifest.json").exists()

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Disks without guests: every kind of VMDK through staging and conversion, and results that equal their source."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+
+SIZE = 8 << 20
+
+
+def run(*argv, **options):
+    return subprocess.run([str(word) for word in argv], check=True, capture_output=True, text=True, **options).stdout
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A small disk with a boot sector, data, holes, and a VMDK descriptor where a prober would look."""
+    path = tmp_path / "raw"
+    content = bytearray(SIZE)
+    content[510:512] = b"\x55\xaa"
+    content[0:40] = b"# Disk DescriptorFile\nversion=1\nCID=1\n\0\0\0"
+    content[1 << 20 : (1 << 20) + 70000] = os.urandom(70000)
+    content[SIZE - 4096 :] = os.urandom(4096)
+    path.write_bytes(content)
+    return path
+
+
+def cowd(raw: bytes) -> bytes:
+    """A vmfsSparse extent: header, grain directory, grain tables, grains of 512 bytes (VMware's COWD layout as qemu reads it)."""
+    sectors = len(raw) // 512
+    tables = -(-sectors // 4096)
+    directory, position = [], 4 + -(-tables * 4 // 512)
+    grains, out = b"", []
+    data_at = position + tables * 32
+    for table in range(tables):
+        directory.append(position + table * 32)
+        entries = []
+        for sector in range(table * 4096, (table + 1) * 4096):
+            block = raw[sector * 512 : (sector + 1) * 512]
+            if block.strip(b"\0"):
+                entries.append(data_at + len(grains) // 512)
+                grains += block
+            else:
+                entries.append(0)
+        out.append(struct.pack("<4096I", *entries))
+    head = struct.pack("<4sIIIIIII", b"COWD", 1, 3, sectors, 1, 4, tables, 0).ljust(2048, b"\0")
+    return head + struct.pack(f"<{tables}I", *directory).ljust((position - 4) * 512, b"\0") + b"".join(out) + grains
+
+
+def make(kind: str, raw: Path, folder: Path) -> Path:
+    path = folder / "disk.vmdk"
+    if kind == "vmfs":
+        (folder / "disk-flat.vmdk").write_bytes(raw.read_bytes())
+        path.write_text(
+            f'# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\ncreateType="vmfs"\nRW {SIZE // 512} VMFS "disk-flat.vmdk"\n'
+        )
+    elif kind == "vmfsSparse":
+        (folder / "disk-delta.vmdk").write_bytes(cowd(raw.read_bytes()))
+        path.write_text(
+            f'# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\ncreateType="vmfsSparse"\nRW {SIZE // 512} VMFSSPARSE "disk-delta.vmdk"\n'
+        )
+    elif kind == "split in two":
+        data = raw.read_bytes()
+        for number, part in enumerate((data[: 3 << 20], data[3 << 20 :])):
+            (folder / f"disk-f00{number + 1}.vmdk").write_bytes(bytes(512) + part)
+        extents = f'RW {(3 << 20) // 512} FLAT "disk-f001.vmdk" 1\nRW {(5 << 20) // 512} FLAT "disk-f002.vmdk" 1\n'
+        path.write_text(f'# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\ncreateType="twoGbMaxExtentFlat"\n{extents}')
+    else:
+        run("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={kind}", raw, path)
+    return path
+
+
+KINDS = [
+    "monolithicSparse",
+    "monolithicFlat",
+    "twoGbMaxExtentSparse",
+    "twoGbMaxExtentFlat",
+    "streamOptimized",
+    "vmfs",
+    "vmfsSparse",
+    "split in two",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_vmdk_arrives_byte_for_byte(kind, raw, tmp_path):
+    (tmp_path / "src").mkdir()
+    path = make(kind, raw, tmp_path / "src")
+    raw.rename(tmp_path / "expected")
+    work = str(tmp_path / "work")
+    answer = harness.module("vmdk_fetch", source=[str(path)], work_dir=work)
+    assert answer["changed"] and answer["vm"]["disks"][0]["virtual_size"] == SIZE, answer
+    assert not harness.module("vmdk_fetch", source=[str(path)], work_dir=work)["changed"]
+    assert harness.module("disk_flatten", work_dir=work)["changed"] and not harness.module("disk_flatten", work_dir=work)["changed"]
+    convert = {"work_dir": work, "name": "vm", "dest": str(tmp_path / "out"), "format": "raw"}
+    (disk,) = harness.module("qemu_convert", **convert)["disks"]
+    assert Path(disk["path"]).read_bytes() == (tmp_path / "expected").read_bytes()
+    assert disk["sha256"] == run("sha256sum", disk["path"]).split()[0] and not harness.module("qemu_convert", **convert)["changed"]
+
+
+def staged(raw: Path, tmp_path: Path) -> str:
+    (tmp_path / "src").mkdir()
+    work = str(tmp_path / "work")
+    harness.module("vmdk_fetch", source=[str(make("monolithicSparse", raw, tmp_path / "src"))], work_dir=work)
+    harness.module("disk_flatten", work_dir=work)
+    return work
+
+
+@pytest.mark.parametrize(
+    ("fmt", "compression"), [("qcow2", "none"), ("qcow2", "zstd"), ("qcow2", "zlib"), ("raw", "none"), ("vdi", "none")]
+)
+def test_every_format_and_compression(fmt, compression, raw, tmp_path):
+    work = staged(raw, tmp_path)
+    (disk,) = harness.module(
+        "qemu_convert", work_dir=work, name="vm", dest=str(tmp_path / "out"), format=fmt, compression=compression, resize=["+8M"]
+    )["disks"]
+    info = json.loads(run("qemu-img", "info", "--output=json", "-f", fmt, disk["path"]))
+    assert info["virtual-size"] == 2 * SIZE == disk["virtual_size"]
+    if fmt == "qcow2":
+        assert info["format-specific"]["data"]["compression-type"] == ("zstd" if compression == "zstd" else "zlib")
+    run("qemu-img", "convert", "-f", fmt, "-O", "raw", disk["path"], tmp_path / "back")
+    assert (tmp_path / "back").read_bytes()[:SIZE] == raw.read_bytes()
+    assert not list((tmp_path / "out").glob("*.partial")) and (tmp_path / "out" / f"vm-disk0.{fmt}.manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"format": "raw", "compression": "zstd"}, "cannot be compressed"),
+        ({"resize": ["big"]}, "is not a size"),
+        ({"resize": ["1M"]}, "never shrunk"),
+        ({"name": "../x"}, "cannot be part of a file name"),
+    ],
+)
+def test_wrong_wishes_are_refused_before_anything_is_written(arguments, words, raw, tmp_path):
+    work = staged(raw, tmp_path)
+    answer = harness.module("qemu_convert", **{"work_dir": work, "name": "vm", "dest": str(tmp_path / "out"), **arguments})
+    assert answer["failed"] and words in answer["msg"] and answer["hint"] and not list((tmp_path / "out").glob("vm*"))
+
+
+def test_a_full_file_system_is_noticed_before_anything_is_written(raw, tmp_path):
+    work, out = staged(raw, tmp_path), tmp_path / "out"
+    out.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", out)
+    try:
+        answer = harness.module("qemu_convert", work_dir=work, name="vm", dest=str(out))
+        assert answer["error_code"] == "not_enough_space" and "MiB are free" in answer["msg"] and not list(out.iterdir())
+    finally:
+        run("umount", out)
+
+
+def test_flatten_can_make_a_standalone_copy(raw, tmp_path):
+    work = staged(raw, tmp_path)
+    copy = {"work_dir": work, "mode": "copy", "dest": str(tmp_path / "flat"), "format": "raw"}
+    answer = harness.module("disk_flatten", **copy)
+    assert answer["changed"] and Path(answer["disks"][0]["path"]).read_bytes() == raw.read_bytes()
+    assert not harness.module("disk_flatten", **copy)["changed"]
+
+
+def test_a_changed_source_is_staged_again(raw, tmp_path):
+    work = staged(raw, tmp_path)
+    source = tmp_path / "src" / "disk.vmdk"
+    run("qemu-io", "-f", "vmdk", "-c", "write -P 7 2M 4k", source)
+    assert harness.module("vmdk_fetch", source=[str(source)], work_dir=work)["changed"]
+    assert harness.module("disk_flatten", work_dir=work)["changed"]
+
+
+def test_a_source_in_use_is_refused_unless_accepted(raw, tmp_path):
+    (tmp_path / "src").mkdir()
+    path = make("monolithicFlat", raw, tmp_path / "src")
+    with open(tmp_path / "src" / "disk-flat.vmdk", "r+b"):
+        answer = harness.module("vmdk_fetch", source=[str(path)], work_dir=str(tmp_path / "work"))
+        assert answer["error_code"] == "busy" and "in use" in answer["msg"]
+        assert harness.module("vmdk_fetch", source=[str(path)], work_dir=str(tmp_path / "work"), accept=["source.busy"])["changed"]
+
+
+def test_check_mode_tells_and_writes_nothing(raw, tmp_path):
+    (tmp_path / "src").mkdir()
+    source, work = [str(make("streamOptimized", raw, tmp_path / "src"))], str(tmp_path / "work")
+    assert harness.module("vmdk_fetch", check=True, source=source, work_dir=work)["changed"]
+    assert harness.module("disk_flatten", check=True, source=source, work_dir=work)["disks"][0]["virtual_size"] == SIZE
+    answer = harness.module("qemu_convert", check=True, source=source, work_dir=work, name="vm", dest=str(tmp_path / "out"))
+    assert answer["changed"] and answer["disks"][0]["path"].endswith("vm-disk0.qcow2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["raw", "src"]
+
+
+def test_disk_info_describes(raw, tmp_path):
+    (tmp_path / "src").mkdir()
+    answer = harness.module("disk_info", source=[str(make("twoGbMaxExtentSparse", raw, tmp_path / "src"))])
+    assert not answer["changed"] and answer["vm"]["disks"][0]["virtual_size"] == SIZE and answer["vm"]["disks"][0]["allocated"] > 0
+
+
+def test_a_blank_disk_does_not_boot_and_says_so(tmp_path):
+    run("qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "blank.qcow2", "64M")
+    answer = harness.module("boot_test", disks=[{"path": str(tmp_path / "blank.qcow2"), "format": "qcow2"}], dest=str(tmp_path), timeout=60)
+    assert answer["error_code"] == "boot_failed" and "no boot loader" in answer["msg"], answer
+    assert harness.module("boot_test", disks=[{"path": "/nowhere", "format": "raw"}], dest=str(tmp_path))["error_code"] == "invalid_input"

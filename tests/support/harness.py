@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests with real images share: run a module, run a playbook, make a lab guest once, digest a source."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / ".venv" / "bin"
+CACHE = ROOT / "build" / "lab"
+MODULES = "ansible_collections.hyper2kvm.migration.plugins.modules"
+
+sys.path.insert(0, str(ROOT / "tests" / "lab"))
+import guests as lab
+
+
+def module(name: str, /, check: bool = False, env: dict[str, str] | None = None, **arguments: object) -> dict:
+    """Run one module the way Ansible does and return its answer."""
+    arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": check}
+    code = (
+        "import json, sys\n"
+        "from ansible.module_utils.testing import patch_module_args\n"
+        f"from {MODULES} import {name}\n"
+        "with patch_module_args(json.load(sys.stdin)):\n"
+        f"    {name}.main()\n"
+    )
+    done = subprocess.run(
+        [BIN / "python", "-c", code],
+        input=json.dumps(arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".venv" / "collections"), **(env or {})},
+    )
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise AssertionError(f"{name} printed no JSON: {done.stdout[-2000:]}\n{done.stderr[-4000:]}") from None
+
+
+def inventory(path: Path, **hosts: dict[str, object]) -> Path:
+    """An inventory file of VMs with their variables."""
+    path.write_text(json.dumps({"vms": {"hosts": hosts}}))
+    return path
+
+
+def playbook_command(name: str, hosts: Path, *arguments: str) -> list[str]:
+    return [str(BIN / "ansible-playbook"), str(ROOT / "playbooks" / f"{name}.yml"), "-i", str(hosts), *arguments]
+
+
+def playbook(name: str, hosts: Path, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the collection to its end; standard error is part of the output."""
+    return subprocess.run(
+        playbook_command(name, hosts, *arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        env={**os.environ, "ANSIBLE_NOCOLOR": "1", **(env or {})},
+    )  # fmt: skip
+
+
+def guest(name: str) -> list[str]:
+    """The source of a lab guest, built once and kept; parallel test processes wait for each other."""
+    folder = CACHE / "guests" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = hashlib.sha256(
+        b"".join((ROOT / "tests" / "lab" / file).read_bytes() for file in ("guests.py", "disk.py", "base.py"))
+    ).hexdigest()
+    with open(CACHE / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        record = folder / "sources.json"
+        if record.exists() and (known := json.loads(record.read_text()))["recipe"] == recipe:
+            return known["sources"]
+        for stale in folder.iterdir():
+            stale.unlink()
+        sources = [str(path) for path in lab.build(lab.GUESTS[name], folder)]
+        record.write_text(json.dumps({"recipe": recipe, "sources": sources}))
+        return sources
+
+
+def digests(sources: list[str]) -> dict[str, str]:
+    """Digest of every file in the folder of a source."""
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(sources[0]).parent.iterdir())}
