@@ -3,6 +3,7 @@ SHELL := /bin/bash
 VENV := .venv/bin
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.venv/collections
 export PYTHONPATH := $(CURDIR)/.venv/collections
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
 .PHONY: setup dev demo test unit lint sanity molecule integration e2e matrix bench clean

@@ -68,9 +68,9 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     lines += ["", f"## What was proved: {proof.get('verdict', 'nothing')}", ""]
     lines += [f"- {'ok' if check['passed'] else 'FAILED'} {check['name']}: {check['detail']}" for check in proof.get("checks", [])]
     lines += ["", f"## Boot test: {boot.get('verdict', 'not run')}", ""]
-    lines += [f"- {name} after {seconds} s" for name, seconds in sorted(boot.get("signals", {}).items(), key=lambda item: item[1])] + (
-        [f"- {boot['cause']}"] if boot.get("cause") else []
-    )
+    lines += [
+        f"- {name} after {seconds} s" for name, seconds in sorted(boot.get("signals", {}).items(), key=lambda item: (item[1], item[0]))
+    ] + ([f"- {boot['cause']}"] if boot.get("cause") else [])
     lines += ["", "![console](console.png)"] if boot.get("screenshot") else []
     lines += ["", "## What is left to do", ""] + [f"- {step}" for step in _left(data)]
     return "\n".join(lines) + "\n"

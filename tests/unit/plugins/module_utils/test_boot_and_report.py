@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Console signals, the qemu command, verdicts, the report, guest space, accepted concerns, and that the documents know every code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fixtures import facts, guest
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import qemu, runner
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BLOCKER, WARNING, Concern
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import guest_work, report
+
+ROOT = Path(__file__).resolve().parents[4]
+FAULTS = {
+    "no_boot_device": "No bootable device.",
+    "grub_rescue": "error: no such device: 1234.\ngrub rescue> ",
+    "initramfs_shell": "Dropping to a shell!\n\nBusyBox v1.35\n(initramfs) ",
+    "panic": "[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs",
+    "emergency": "You are in emergency mode. After logging in, type",
+    "device_wait": "[ ***  ] Job dev-sda2.device/start running (3min / no limit)",
+    "resume_wait": "Gave up waiting for suspend/resume device",
+    "device_timeout": "[ TIME ] Timed out waiting for device /dev/disk/by-path/x.",
+    "mount_failed": "[FAILED] Failed to mount /srv.",
+}
+
+
+def console(*texts, expect=()):
+    made = Console(expect)
+    for second, text in enumerate(texts):
+        made.feed(text.encode(), float(second))
+    return made
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_recognised_and_named(name):
+    fault = console("Linux version 6.1\r\n", FAULTS[name]).fault()
+    assert fault.name == name and fault.cause
+
+
+def test_every_fault_has_an_example():
+    assert set(FAULTS) == {pattern.name for pattern in PATTERNS if pattern.fatal or pattern.broken}
+
+
+def test_a_signal_split_over_two_reads_and_coloured_is_recognised():
+    assert "login" in console("\x1b[0;1mweb01 lo", "gin: ").seen
+
+
+def test_a_login_prompt_in_the_middle_of_a_line_is_none():
+    assert "login" not in console("last login: never, said web01 login: now\n").seen
+
+
+def judge(made, network, request=None):
+    return runner._judge(request or BootRequest((("x", "raw"),)), made, network)
+
+
+def test_verdicts():
+    login = "web01 login: "
+    assert judge(console(login), "ssh") == ("passed", "")
+    assert judge(console(), "ssh")[0] == "passed"  # no serial console, but it answers
+    assert judge(console(login), None) == ("failed", "the guest is up but did not answer on the network (no SSH banner, no guest agent)")
+    assert judge(console(login), None, BootRequest((("x", "raw"),), network="none")) == ("passed", "")
+    assert judge(console(FAULTS["device_timeout"], login), "ssh")[0] == "failed"
+    assert "last thing seen was: kernel" in judge(console("Linux version 6.1"), None)[1]
+    assert "never showed" in judge(console(login, expect=("READY",)), "ssh")[1]
+    assert judge(console(login, "READY", expect=("READY",)), "ssh")[0] == "passed"
+
+
+def test_the_result_is_never_written_and_every_card_keeps_its_mac(tmp_path):
+    argv = qemu.command(
+        BootRequest((("/a,b", "qcow2"), ("/c", "raw")), macs=("00:50:56:00:00:01", "00:50:56:00:00:02")), "tcg", str(tmp_path), 2222
+    )
+    drives = [word for word in argv if word.startswith("if=none")]
+    assert len(drives) == 2 and all("snapshot=on" in drive and "format=" in drive for drive in drives) and "file=/a,,b," in drives[0]
+    assert [word for word in argv if "mac=00:50:56" in word and word.startswith("virtio-net-pci")].__len__() == 2
+    assert sum("hostfwd" in word for word in argv) == 1 and all("restrict=on" in word for word in argv if word.startswith("user,"))
+
+
+def test_uefi_gets_private_variables_or_says_what_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "code").write_bytes(b"c")
+    (tmp_path / "vars").write_bytes(b"v")
+    monkeypatch.setattr(qemu, "_OVMF", ((str(tmp_path / "code"), str(tmp_path / "vars")),))
+    argv = qemu.command(BootRequest((), firmware="uefi"), "kvm", str(tmp_path), 1)
+    assert any(f"file={tmp_path}/vars.fd" in word for word in argv) and any("readonly=on" in word for word in argv)
+    monkeypatch.setattr(qemu, "_OVMF", ())
+    with pytest.raises(MissingTool, match="ovmf"):
+        qemu.firmware_files()
+
+
+def test_the_report_says_the_same_twice_and_is_readable():
+    made = guest()
+    plan = make_plan(made, facts(made), Options())
+    result = guest_work.GuestReport(facts(made), plan, Proof((Check("a", True, "b"),))).as_result()
+    vm = {"name": "web01", "kind": "vmx", "disks": [{}]}
+    disks = [
+        {
+            "path": "/o/web01-disk0.qcow2",
+            "format": "qcow2",
+            "virtual_size": 1 << 30,
+            "allocated": 1 << 20,
+            "sha256": "ab",
+            "bytes_read": 5,
+            "bytes_written": 6,
+        }
+    ]
+    boot = {"verdict": "passed", "signals": {"login": 3.0, "kernel": 1.0}, "screenshot": "/o/console.png"}
+    data = report.as_data(vm, result, disks, boot)
+    text = report.as_markdown(data)
+    assert report.as_json(data) == report.as_json(json.loads(report.as_json(data)))
+    assert text == report.as_markdown(json.loads(report.as_json(data)))
+    assert "**Migrated, proved and booted.**" in text and "+UUID=" in text and "kernel after 1.0 s\n- login after 3.0 s" in text
+    assert {
+        "vm",
+        "source",
+        "disks",
+        "facts",
+        "concerns",
+        "changes",
+        "proof",
+        "boot",
+        "timings",
+        "bytes_read",
+        "bytes_written",
+        "tools",
+    } <= set(data)
+
+
+def concern(severity, code="a.b"):
+    return Plan((), (Concern(code, severity, "Cause.", "Remedy."),))
+
+
+def test_a_blocker_stops_unless_its_code_is_accepted():
+    with pytest.raises(Blocked, match=r"Cause\..*Remedy\..*a\.b"):
+        guest_work.refuse_blockers(concern(BLOCKER), ())
+    guest_work.refuse_blockers(concern(BLOCKER), ("a.b",))
+    guest_work.refuse_blockers(concern(WARNING), ())
+
+
+def test_a_proof_that_fails_stops_unless_accepted():
+    failed = Proof((Check("kernel.image", False, "gone"),))
+    with pytest.raises(ProofFailed, match=r"kernel\.image: gone"):
+        guest_work.require_proof(failed, ())
+    guest_work.require_proof(failed, ("proof.failed",))
+    with pytest.raises(ProofFailed):
+        guest_work.require_proof(Proof(()), ())
+
+
+@pytest.mark.parametrize(("free", "inodes"), [(1 << 20, -1), (1 << 30, 50)])
+def test_a_full_guest_is_noticed_before_anything_is_written(free, inodes):
+    made = guest()
+    made.free = lambda path: (free, inodes)
+    plan = make_plan(made, facts(made), Options())
+    with pytest.raises(NotEnoughSpace, match="the repair needs"):
+        guest_work.check_space(made, facts(made), plan)
+    made.free = lambda path: (1 << 30, -1)
+    guest_work.check_space(made, facts(made), plan)
+
+
+def test_every_concern_is_documented():
+    sources = "".join(path.read_text() for path in (ROOT / "plugins" / "module_utils").rglob("*.py"))
+    used = set(re.findall(r'(?:findings\.add|Concern)\(\s*"([a-z]+\.[a-z-]+)"', sources))
+    documented = set(re.findall(r"^\| `([a-z.-]+)`", (ROOT / "docs" / "concerns.md").read_text(), re.MULTILINE))
+    assert used == documented and len(used) > 10
+
+
+def test_every_module_is_in_the_action_group():
+    group = re.findall(r"^    - (\w+)$", (ROOT / "meta" / "runtime.yml").read_text(), re.MULTILINE)
+    assert group == sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
