@@ -44,6 +44,9 @@ options:
     description: Only report the result of an earlier run that still holds, else RV(ignore:pending=true). Set by the action plugin.
     type: bool
     default: false
+  watch_pid:
+    description: End when this process ends. Set by the action plugin, so that a killed run leaves nothing running on the controller.
+    type: int
 attributes:
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import time
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -57,21 +59,30 @@ def fix_spec() -> dict[str, Any]:
 
 
 def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
-    """An AnsibleModule with check mode. `progress_file` and `probe` are for the action plugin of the same name."""
+    """An AnsibleModule with check mode. `progress_file`, `probe` and `watch_pid` are for the action plugin of the same name."""
     return AnsibleModule(argument_spec={**spec}, supports_check_mode=True, **constraints)
 
 
 def progress_spec() -> dict[str, Any]:
-    return {"progress_file": {"type": "path"}, "probe": {"type": "bool", "default": False}}
+    return {"progress_file": {"type": "path"}, "probe": {"type": "bool", "default": False}, "watch_pid": {"type": "int"}}
 
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
     """Run the work of a module; errors of the collection become its failure, anything else is a defect and stays a traceback."""
+    if module.params.get("watch_pid"):
+        threading.Thread(target=_end_with, args=(module.params["watch_pid"],), daemon=True).start()
     try:
         result = work(module)
     except MigrationError as error:
         module.fail_json(**error.as_result())
     module.exit_json(**result)
+
+
+def _end_with(pid: int) -> None:
+    """End this process as soon as `pid` is gone, as if it had been killed too: its children die with it, its results are not published."""
+    while os.path.exists(f"/proc/{pid}"):
+        time.sleep(0.2)
+    os._exit(1)
 
 
 def respawn_for_guestfs(module: AnsibleModule) -> None:

@@ -93,7 +93,7 @@ def save(module: AnsibleModule, plan: dict) -> bool:
         return False
     try:
         with open(dest, encoding="utf-8") as file:
-            changed = json.load(file) != plan
+            changed = json.load(file) != json.loads(json.dumps(plan))
     except (OSError, ValueError):
         changed = True
     if changed and not module.check_mode:

@@ -41,6 +41,8 @@ class ProgressAction(ActionBase):
         return {**result, **(self._detached(arguments, task_vars) if done.get("pending") else done)}
 
     def _beside(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        # A worker is in a session of its own, so what kills the run does not reach it; the module watches the run instead.
+        arguments = {**arguments, "watch_pid": os.getppid()}
         with tempfile.TemporaryDirectory(prefix="hyper2kvm-progress-") as scratch:
             path = os.path.join(scratch, "progress.json")
             answer: list[Any] = []
