@@ -57,6 +57,35 @@ def cowd(raw: bytes) -> bytes:
     return head + struct.pack(f"<{tables}I", *directory).ljust((position - 4) * 512, b"\0") + b"".join(out) + grains
 
 
+def sesparse(raw: bytes) -> bytes:
+    """A seSparse extent: constant and volatile header, 64-bit grain directory and tables, grains of 4 KiB, as qemu's block/vmdk.c reads them."""
+    sectors, grain, per_table = len(raw) // 512, 8, 4096
+    tables = -(-sectors // (per_table * grain))
+    at = {"volatile": 1, "journal_header": 2, "journal": 4, "directory": 2052, "tables": 2053}
+    at["bitmap"] = at["tables"] + tables * 64
+    at["backmap"] = at["bitmap"] + 8
+    at["grains"] = at["backmap"] + 8
+    grains, entries = b"", []
+    for number in range(tables * per_table):
+        block = raw[number * 4096 : (number + 1) * 4096]
+        if block.strip(b"\0"):
+            index = len(grains) // 4096
+            entries.append(0x3 << 60 | (index & 0xFFF) << 48 | index >> 12)
+            grains += block
+        else:
+            entries.append(0)
+    directory = [0x1 << 60 | number for number in range(tables)]
+    head = struct.pack("<QQQQQQ4Q", 0xCAFEBABE, 0x0000000200000001, sectors, grain, 64, 0, 0, 0, 0, 0)
+    head += struct.pack("<16Q", at["volatile"], 1, at["journal_header"], 2, at["journal"], 2048, at["directory"], 1, at["tables"], tables * 64,
+                        at["bitmap"], 8, at["backmap"], 8, at["grains"], len(grains) // 512)  # fmt: skip
+    out = bytearray(at["grains"] * 512)
+    out[: len(head)] = head
+    out[512:544] = struct.pack("<QQQQ", 0xCAFECAFE, 0, 0, 0)
+    out[at["directory"] * 512 : at["directory"] * 512 + 8 * tables] = struct.pack(f"<{tables}Q", *directory)
+    out[at["tables"] * 512 : at["tables"] * 512 + 8 * len(entries)] = struct.pack(f"<{len(entries)}Q", *entries)
+    return bytes(out) + grains
+
+
 def make(kind: str, raw: Path, folder: Path) -> Path:
     path = folder / "disk.vmdk"
     if kind == "vmfs":
@@ -68,6 +97,12 @@ def make(kind: str, raw: Path, folder: Path) -> Path:
         (folder / "disk-delta.vmdk").write_bytes(cowd(raw.read_bytes()))
         path.write_text(
             f'# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\ncreateType="vmfsSparse"\nRW {SIZE // 512} VMFSSPARSE "disk-delta.vmdk"\n'
+        )
+    elif kind == "seSparse":
+        (folder / "disk-sesparse.vmdk").write_bytes(sesparse(raw.read_bytes()))
+        path.write_text(
+            f'# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\ncreateType="seSparse"\n'
+            f'RW {SIZE // 512} SESPARSE "disk-sesparse.vmdk"\n'
         )
     elif kind == "split in two":
         data = raw.read_bytes()
@@ -88,6 +123,7 @@ KINDS = [
     "streamOptimized",
     "vmfs",
     "vmfsSparse",
+    "seSparse",
     "split in two",
 ]
 

@@ -101,3 +101,28 @@ def test_a_missing_library_is_named(tmp_path):
     )
     assert answer["missing"] == ["libguestfs Python bindings"]
     assert harness.module("conversion_host_info")["missing"] == []
+
+
+def test_an_encrypted_disk_is_opened_by_its_key_or_reported(tmp_path):
+    import guestfs
+
+    handle = guestfs.GuestFS(python_return_dict=True)
+    handle.set_backend("direct")
+    handle.set_backend_settings(["force_tcg"])
+    handle.disk_create(str(tmp_path / "luks.raw"), "raw", 64 << 20)
+    handle.add_drive_opts(str(tmp_path / "luks.raw"), format="raw")
+    handle.launch()
+    handle.luks_format("/dev/sda", "correct horse", 0)
+    uuid = handle.luks_uuid("/dev/sda")
+    handle.cryptsetup_open("/dev/sda", "correct horse", "vault")
+    handle.mkfs("ext4", "/dev/mapper/vault", label="vault")
+    handle.cryptsetup_close("/dev/mapper/vault")
+    handle.shutdown()
+    handle.close()
+    vault = tmp_path / "vault.vmdk"
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", tmp_path / "luks.raw", vault], check=True)
+    source = [str(Path(harness.guest("bios")[0]).with_name("web01-000002.vmdk")), str(vault)]
+    locked = harness.module("guest_plan", source=source, luks_keys={uuid: "wrong"})
+    assert locked["facts"]["encrypted"] == [uuid] and "luks.locked" in [concern["code"] for concern in locked["concerns"]]
+    opened = harness.module("guest_inspect", source=source, luks_keys={uuid: "correct horse"})
+    assert opened["facts"]["encrypted"] == [] and "correct horse" not in json.dumps(opened)

@@ -33,17 +33,25 @@ class Run:
 
 
 def measure(argv: list[str], log: Path) -> Run:
-    """Run a command and account for it with all its children, as wait4(2) does."""
-    subprocess.run(["sync"], check=True)
+    """Run a command and account for it with all its children, as wait4(2) does; storage traffic is the whole machine's meanwhile."""
     environment = {**os.environ, "LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
-    begin = time.monotonic()
+    before, begin = storage(), time.monotonic()
     with open(log, "wb") as out:
         child = subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=harness.ROOT, env=environment)
         status, usage = os.wait4(child.pid, 0)[1:]
     wall = time.monotonic() - begin
+    after = storage()
     if status:
         sys.exit(f"{argv[0]} failed:\n{log.read_text()[-3000:]}")
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_inblock / 2048, usage.ru_oublock / 2048, usage.ru_maxrss / 1024)
+    return Run(wall, usage.ru_utime + usage.ru_stime, after[0] - before[0], after[1] - before[1], usage.ru_maxrss / 1024)
+
+
+def storage() -> tuple[float, float]:
+    """MiB read from and written to the machine's disks so far, after a flush (both tools leave daemons that no wait accounts for)."""
+    subprocess.run(["sync"], check=True)
+    fields = [line.split() for line in Path("/proc/diskstats").read_text().splitlines()]
+    whole = [field for field in fields if Path("/sys/block", field[2], "device").exists()]
+    return sum(int(field[5]) for field in whole) / 2048, sum(int(field[9]) for field in whole) / 2048
 
 
 def source(folder: Path) -> Path:
@@ -103,7 +111,8 @@ def page(runs: dict[str, list[Run]], report: dict, data: float) -> str:
         "# Benchmarks",
         "",
         f"Written by `make bench`. The same VMDK ({data:.0f} MiB allocated) from source to repaired qcow2, without the boot test, {ROUNDS} rounds, the two",
-        "alternating in one run, page cache warm; whole processes with all their children. Ansible's own start is part of ours.",
+        "alternating in one run, page cache warm; whole processes with all their children, storage traffic of the whole machine meanwhile.",
+        "Ansible's own start is part of ours.",
         f"{versions[0]}, {versions[1]}, {os.cpu_count()} CPUs, accelerator: emulation for both.",
         "",
         "| | this collection | virt-v2v | ratio |",

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -79,15 +80,19 @@ def row(name: str, folder: Path) -> list[str]:
     ]
 
 
+def in_scratch(name: str) -> list[str]:
+    folder = Path(tempfile.mkdtemp(prefix="matrix-", dir=harness.CACHE))
+    try:
+        cells = row(name, folder)
+        print(" | ".join(cells), flush=True)
+        return cells
+    finally:
+        shutil.rmtree(folder)
+
+
 def main() -> None:
-    rows = []
-    for name in guests.GUESTS:
-        folder = Path(tempfile.mkdtemp(prefix="matrix-", dir=harness.CACHE))
-        try:
-            rows.append(row(name, folder))
-            print(" | ".join(rows[-1]), flush=True)
-        finally:
-            shutil.rmtree(folder)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        rows = list(pool.map(in_scratch, guests.GUESTS))
     head = ["guest", "what it is", "unrepaired on virtio", "repair", "repaired on virtio", "virt-v2v"]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
     (harness.ROOT / "docs" / "guests.md").write_text(

@@ -53,7 +53,12 @@ PATTERNS = (
         "systemd stopped in emergency mode, mostly because a file system of fstab is missing",
         fatal=True,
     ),
-    _pattern("device_wait", r"start running .*no limit", "a unit waits without limit for a device that does not exist", broken=True),
+    _pattern(
+        "device_wait",
+        r"\.device/start running \(\d+min .*no limit",
+        "a unit waits without limit for a device that does not exist",
+        fatal=True,
+    ),
     _pattern(
         "resume_wait",
         r"Gave up waiting for suspend/resume device",

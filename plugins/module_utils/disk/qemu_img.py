@@ -81,7 +81,7 @@ def convert(
     argv += ["-c"] if compress else []
     for option in options:
         argv += ["-o", option]
-    run([*argv, _name(source), dest], Limits(timeout=_LONG, file_size=file_limit), on_output=watch)
+    run([*argv, _name(source), _name(dest)], Limits(timeout=_LONG, file_size=file_limit), on_output=watch)
 
 
 def check(path: str, fmt: str) -> None:
