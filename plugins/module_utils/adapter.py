@@ -22,7 +22,7 @@ from .guest.offline import GUESTFS_ERROR, Attached
 from .guest.resolver import Disk
 from .linux.network import Card
 from .linux.plan import Options
-from .pipeline.guest_work import GuestReport, GuestRequest, fix
+from .pipeline.guest_work import GuestReport, GuestRequest, fix, look
 
 Result = dict[str, Any]
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
@@ -171,8 +171,6 @@ def single_fix(fixes: Sequence[str]) -> None:
 
 
 def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
-    from .pipeline.guest_work import look
-
     directory = module.params["work_dir"]
     if module.params["source"] and not module.check_mode and not (directory and staging.flattened(directory)):
         raise InvalidInput(
@@ -202,6 +200,7 @@ def composite_fix(module: AnsibleModule) -> Result:
         "initramfs": options.initramfs_mode,
         "firmware": params["firmware"],
         "accept": sorted(params["accept"]),
+        "keys": sorted(params["luks_keys"]),
         "plan": saved.id if saved is not None else None,
     }
     directory = params["work_dir"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,7 @@ def peer(name: str, folder: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"},
     )
     flat.unlink()
     if done.returncode:

@@ -107,17 +107,8 @@ def build(guest: Guest, change: ExtendInitramfs) -> bytes:
 
 
 def _extension(guest: Guest, kernel: Kernel, findings: Findings) -> Optional[ExtendInitramfs]:
-    lacking = [driver for driver in NEEDED if not provided(guest, kernel, driver)]
-    if lacking:
-        findings.add(
-            "kernel.no-virtio",
-            WARNING,
-            f"The kernel {kernel.version} has no {' and no '.join(lacking)}.",
-            "Boot another installed kernel by default, or attach the disk by SATA in the target's definition.",
-        )
-        return None
     if kernel.initramfs is None:
-        if kernel.modules is not None and any(driver in dependencies(guest, kernel) for driver in NEEDED):
+        if not _lacks_virtio(guest, kernel, set(), findings) and any(driver in dependencies(guest, kernel) for driver in NEEDED):
             findings.add(
                 "initramfs.missing",
                 WARNING,
@@ -130,6 +121,8 @@ def _extension(guest: Guest, kernel: Kernel, findings: Findings) -> Optional[Ext
         image = cpio.read(data or b"")
     except InvalidInput as error:
         findings.add("initramfs.unreadable", BLOCKER, f"{kernel.initramfs}: {error.msg}", error.hint)
+        return None
+    if _lacks_virtio(guest, kernel, image.modules, findings):
         return None
     modules = missing_drivers(guest, kernel, image)
     texts = _texts(guest, image, bool(modules))
@@ -155,6 +148,19 @@ def _extension(guest: Guest, kernel: Kernel, findings: Findings) -> Optional[Ext
         tuple(texts),
         f"virtio drivers for {kernel.version}",
     )
+
+
+def _lacks_virtio(guest: Guest, kernel: Kernel, inside: set[str], findings: Findings) -> bool:
+    """Whether a kernel can never find a virtio disk; a rescue image brings modules of its own and no tree beside them."""
+    lacking = [driver for driver in NEEDED if driver not in inside and not provided(guest, kernel, driver)]
+    if lacking:
+        findings.add(
+            "kernel.no-virtio",
+            WARNING,
+            f"The kernel {kernel.version} has no {' and no '.join(lacking)}.",
+            "Boot another installed kernel by default, or attach the disk by SATA in the target's definition.",
+        )
+    return bool(lacking)
 
 
 def _texts(guest: Guest, image: cpio.Image, drivers: bool) -> list[tuple[str, str]]:

@@ -108,6 +108,8 @@ def _initramfs(
     builtin = all(
         initramfs.provided(guest, kernel, driver) and driver not in initramfs.dependencies(guest, kernel) for driver in initramfs.NEEDED
     )
+    whole = builtin or kernel.modules is not None or "rescue" in kernel.version
+    yield Check("kernel.modules", whole, f"{kernel.version} has {'its modules' if whole else 'no module index'}")
     if not entry.initrds:
         yield Check(
             "initramfs.image",
@@ -148,7 +150,8 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
     for driver in needed:
         closure = depends.get(driver)
         if closure is None:
-            yield Check("initramfs.driver", initramfs.provided(guest, kernel, driver), f"{driver} is built into {kernel.version}")
+            there = driver in image.modules or initramfs.provided(guest, kernel, driver)
+            yield Check("initramfs.driver", there, f"{driver} is {'' if there else 'not '}built into {kernel.version} or in {path}")
             continue
         lacking = [module for module in closure if cpio.module_name(module) not in image.modules]
         indexed = f"/{closure[0].rsplit('/', 1)[-1]}:" in index

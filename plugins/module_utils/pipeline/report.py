@@ -104,7 +104,10 @@ def _change(reason: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _left(data: Mapping[str, Any]) -> list[str]:
-    macs = ", ".join(mac for dummy, mac in data["facts"].get("interfaces", []))
+    known = [nic["mac"] for nic in data["source"].get("nics", []) if nic["mac"]] + [
+        mac for dummy, mac in data["facts"].get("interfaces", [])
+    ]
+    macs = ", ".join(dict.fromkeys(known))
     steps = [f"Define the VM on the target with its disks on virtio and {data['facts'].get('firmware', 'the same')} firmware."]
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]

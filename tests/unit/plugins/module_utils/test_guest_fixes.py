@@ -139,6 +139,15 @@ def test_what_cannot_be_repaired_is_a_concern(change, code):
     assert not [change for change in changes if change.path == INITRD]
 
 
+def test_a_rescue_image_with_modules_of_its_own_is_no_concern():
+    rescue = {
+        "/boot/vmlinuz-0-rescue-abc": fixtures.KERNEL_IMAGE,
+        "/boot/initramfs-0-rescue-abc.img": image("ext4", "virtio_pci", "virtio_blk"),
+    }
+    dummy, findings = plan(guest(**rescue))
+    assert not findings.concerns
+
+
 def test_drivers_that_are_built_in_need_no_module():
     made = guest(
         **{
