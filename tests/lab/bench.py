@@ -132,8 +132,7 @@ def page(runs: dict[str, list[Run]], report: dict, data: float) -> str:
     )
     result, timings = report["disks"][0], report["timings"]
     phases = {"fetch": timings["fetch"], **timings["fix"], "convert": sum(timings["convert"])}
-    return "\n".join([
-        *lines,
+    lines += [
         "",
         f"- Wall seconds from smallest to largest: {spread}.",
         f"- Result: {result['allocated'] / (1 << 20):.0f} MiB written by one full copy of {result['data'] / (1 << 20):.0f} MiB of live data,",
@@ -144,11 +143,10 @@ def page(runs: dict[str, list[Run]], report: dict, data: float) -> str:
         "",
         "| phase | seconds |",
         "| --- | --- |",
-*(f"| {name} | {seconds} |" for name, seconds in phases.items()),
-        "",
-        "Limits: one guest, one machine; ratios, not seconds, are what carries over.",
-        "",
-    ])  # fmt: skip
+    ]
+    lines += [f"| {name} | {seconds} |" for name, seconds in phases.items()]
+    lines += ["", "Limits: one guest, one machine; ratios, not seconds, are what carries over.", ""]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

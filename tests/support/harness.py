@@ -20,15 +20,15 @@ sys.path.insert(0, str(ROOT / "tests" / "lab"))
 import guests as lab
 
 
-def module(name: str, /, check: bool = False, env: dict[str, str] | None = None, **arguments: object) -> dict:
+def module(module_name: str, check: bool = False, env: dict[str, str] | None = None, **arguments: object) -> dict:
     """Run one module the way Ansible does and return its answer."""
     arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": check}
     code = (
         "import json, sys\n"
         "from ansible.module_utils.testing import patch_module_args\n"
-        f"from {MODULES} import {name}\n"
+        f"from {MODULES} import {module_name}\n"
         "with patch_module_args(json.load(sys.stdin)):\n"
-        f"    {name}.main()\n"
+        f"    {module_name}.main()\n"
     )
     done = subprocess.run(
         [BIN / "python", "-c", code],
@@ -41,7 +41,7 @@ def module(name: str, /, check: bool = False, env: dict[str, str] | None = None,
     try:
         return json.loads(done.stdout)
     except ValueError:
-        raise AssertionError(f"{name} printed no JSON: {done.stdout[-2000:]}\n{done.stderr[-4000:]}") from None
+        raise AssertionError(f"{module_name} printed no JSON: {done.stdout[-2000:]}\n{done.stderr[-4000:]}") from None
 
 
 def inventory(path: Path, **hosts: dict[str, object]) -> Path:

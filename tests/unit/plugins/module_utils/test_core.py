@@ -112,7 +112,11 @@ def test_a_manifest_that_cannot_be_used_is_none(tmp_path, text):
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "file"
     atomic.write_text(str(path), "old", 0o600)
-    monkeypatch.setattr("os.replace", lambda *args: (_ for _ in ()).throw(OSError("killed")))
+
+    def killed(*args):
+        raise OSError("killed")
+
+    monkeypatch.setattr("os.replace", killed)
     with pytest.raises(OSError, match="killed"):
         atomic.write_text(str(path), "new")
     assert path.read_text() == "old" and path.stat().st_mode & 0o777 == 0o600

@@ -93,7 +93,7 @@ def test_links_devices_and_pipes_are_never_followed(tmp_path):
     target = tmp_path / "secret"
     target.write_bytes(bytes(1 << 20))
     path = flat(tmp_path)
-    for make in (lambda at: at.symlink_to(target), lambda at: os.mkfifo(at), lambda at: at.mkdir()):
+    for make in (lambda at: at.symlink_to(target), os.mkfifo, os.mkdir):
         extent = tmp_path / "disk-flat.vmdk"
         extent.rmdir() if extent.is_dir() else extent.unlink()
         make(extent)
