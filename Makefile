@@ -26,7 +26,7 @@ lint: dev
 	$(VENV)/ruff format -q --check plugins tests
 	$(VENV)/ruff check -q plugins tests
 	$(VENV)/mypy -p $(MODULE_UTILS)
-	$(VENV)/lint-imports
+	$(VENV)/lint-imports --cache-dir build/imports
 	$(VENV)/ansible-lint -q
 	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(VENV)/antsibull-changelog lint

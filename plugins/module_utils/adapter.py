@@ -80,8 +80,11 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
 
 def _end_with(pid: int) -> None:
     """End this process as soon as `pid` is gone, as if it had been killed too: its children die with it, its results are not published."""
-    while os.path.exists(f"/proc/{pid}"):
-        time.sleep(0.2)
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            with contextlib.suppress(PermissionError):  # another user's, so it is there
+                os.kill(pid, 0)
+            time.sleep(0.2)
     os._exit(1)
 
 
