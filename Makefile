@@ -30,6 +30,7 @@ lint: dev
 	$(VENV)/ansible-lint -q
 	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(VENV)/antsibull-changelog lint
+	shellcheck scripts/setup tests/run-sanity .ci/run
 
 sanity: dev
 	tests/run-sanity

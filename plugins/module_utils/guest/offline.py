@@ -246,6 +246,11 @@ def open_disks(disks: Sequence[Attached], writable: bool) -> Iterator[OfflineGue
         yield OfflineGuest(handle, [disk.place for disk in disks])
         handle.umount_all()
         handle.shutdown()
+    except RuntimeError as error:  # what the bindings raise for every failed call
+        raise ToolFailed(
+            f"The work inside the appliance failed: {error}.",
+            "Mostly a damaged file system in the guest: check it (fsck) at the source, then run again. The source is unchanged.",
+        ) from error
     finally:
         handle.close()
 
