@@ -24,10 +24,13 @@ SECOND = "/dev/disk/by-path/pci-0000:13:00.0-scsi-0:0:0:0-part1"
 ESP_ID = "7A3B-19C2"
 GRUB = "normal configfile linux search search_fs_uuid echo serial terminal test ls"
 REPORT = r"""#!/bin/sh
-sleep 2
 name=$(ls /sys/class/net | grep -v '^lo$' | head -n1)
+for second in $(seq 40); do
+  addr=$(ip -4 -o addr show dev "$name" | awk '{print $4; exit}')
+  [ -z "$addr" ] || break
+  sleep 1
+done
 swap=$(tail -n +2 /proc/swaps | wc -l)
-addr=$(ip -4 -o addr show dev "$name" | awk '{print $4; exit}')
 data=$(cat /srv/proof 2>/dev/null || echo none)
 failed=$(systemctl --failed --no-legend | wc -l)
 drv=$(readlink -f /sys/class/net/$name/device/driver | sed 's,.*/,,')
