@@ -8,7 +8,7 @@ import json
 
 import pytest
 from fixtures import INITRD, KVER, facts, guest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
@@ -148,7 +148,6 @@ def guests_and_plans(draw):
     return made, Plan(tuple(changes))
 
 
-@settings(deadline=None)
 @given(guests_and_plans())
 def test_apply_then_undo_is_nothing_for_any_plan(pair):
     made, plan = pair
