@@ -22,7 +22,6 @@ _TAIL = 4000
 PACKAGES = {
     "qemu-img": "qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL, SUSE)",
     "qemu-system-x86_64": "qemu-system-x86 (Debian, Ubuntu) or qemu-kvm (Fedora, RHEL)",
-    "nbdcopy": "libnbd-bin (Debian, Ubuntu) or libnbd (Fedora, RHEL)",
 }
 
 

@@ -81,10 +81,11 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     options = ["lazy_refcounts=on"] if request.format == "qcow2" else []
     if request.compression != "none":
         options.append(f"compression_type={request.compression}")
+    limit = planned["virtual_size"] + planned["virtual_size"] // 50 + (64 << 20)
     try:
         with _grown(request, planned["virtual_size"]) as (source, source_format):
             compress = request.compression != "none"
-            qemu_img.convert(source, source_format, partial, request.format, options, compress, progress, planned["data"])
+            qemu_img.convert(source, source_format, partial, request.format, options, compress, progress, planned["data"], limit)
         _compare_heads(request, partial)
         qemu_img.check(partial, request.format)
         progress.phase(f"digest {os.path.basename(request.dest)}")

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Optional, Sequence
+from typing import Optional, Sequence
 
 from ..core.process import Limits, run
 from ..core.progress import Progress
@@ -68,9 +68,9 @@ def convert(
     compress: bool,
     progress: Progress,
     size: int,
-    file_limit: Optional[int] = None,
+    limit: int,
 ) -> None:
-    """One pass from `source` to a new file `dest`. `size` is the virtual size, for progress."""
+    """One pass from `source` to a new file `dest`. `size` is the amount of data, for progress; `limit` the largest file, both in bytes."""
 
     def watch(chunk: bytes) -> None:
         found = _PERCENT.findall(chunk)
@@ -81,7 +81,7 @@ def convert(
     argv += ["-c"] if compress else []
     for option in options:
         argv += ["-o", option]
-    run([*argv, _name(source), _name(dest)], Limits(timeout=_LONG, file_size=file_limit), on_output=watch)
+    run([*argv, _name(source), _name(dest)], Limits(timeout=_LONG, file_size=limit), on_output=watch)
 
 
 def check(path: str, fmt: str) -> None:
@@ -117,8 +117,3 @@ def version() -> str:
 def _name(path: str) -> str:
     """qemu takes "x:y" for a protocol; a path that is made absolute is never mistaken for one."""
     return path if path.startswith("json:") else os.path.abspath(path)
-
-
-def json_source(path: str, fmt: str, **options: Any) -> str:
-    """A json: description of a local image, for options that have no command line flag."""
-    return "json:" + json.dumps({"driver": fmt, "file": {"driver": "file", "filename": os.path.abspath(path)}, **options})
