@@ -21,7 +21,7 @@ from .guest.changes import Plan
 from .guest.offline import GUESTFS_ERROR, Attached
 from .guest.resolver import Disk
 from .linux.network import Card
-from .linux.plan import Options
+from .linux.plan import FIXES, Options
 from .pipeline.guest_work import GuestReport, GuestRequest, fix, look
 
 Result = dict[str, Any]
@@ -56,6 +56,10 @@ def fix_spec() -> dict[str, Any]:
         "initramfs": {"type": "str", "default": "overlay", "choices": ["overlay", "regenerate", "skip"]},
         "accept": {"type": "list", "elements": "str", "default": []},
     }
+
+
+def fixes_spec() -> dict[str, Any]:
+    return {"fixes": {"type": "list", "elements": "str", "default": [], "choices": list(FIXES)}}
 
 
 def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
@@ -164,6 +168,18 @@ def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> 
     for concern in report.plan.concerns:
         module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
     return result
+
+
+def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
+    """The body of a module that only looks."""
+    module = module_for(disk_set_spec(), required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
+    respawn_for_guestfs(module)
+
+    def work(module: AnsibleModule) -> Result:
+        with guest_request(module) as request:
+            return {"changed": False, **look_at(request).as_result()}
+
+    run(module, work)
 
 
 def single_fix(fixes: Sequence[str]) -> None:

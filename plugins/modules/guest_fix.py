@@ -91,6 +91,7 @@ proof:
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     composite_fix,
     fix_spec,
+    fixes_spec,
     module_for,
     progress_spec,
     respawn_for_guestfs,
@@ -102,12 +103,7 @@ def argument_spec() -> dict:
     spec = {
         **fix_spec(),
         **progress_spec(),
-        "fixes": {
-            "type": "list",
-            "elements": "str",
-            "default": [],
-            "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "initramfs"],
-        },
+        **fixes_spec(),
         "plan": {"type": "dict"},
         "work_dir": {"type": "path", "required": True},
     }

@@ -51,28 +51,13 @@ timings:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    Result,
-    disk_set_spec,
-    guest_request,
-    module_for,
-    respawn_for_guestfs,
-    run,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import report_on_guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
 
 
-def work(module: AnsibleModule) -> Result:
-    with guest_request(module) as request:
-        return {"changed": False, **look(request, plan_too=False).as_result()}
-
-
 def main() -> None:
-    module = module_for(disk_set_spec(), required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
-    respawn_for_guestfs(module)
-    run(module, work)
+    report_on_guest(lambda request: look(request, plan_too=False))
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     Result,
     fix_spec,
+    fixes_spec,
     guest_request,
     module_for,
     report_result,
@@ -102,14 +103,8 @@ def save(module: AnsibleModule, plan: dict) -> bool:
 
 
 def main() -> None:
-    fixes = {
-        "type": "list",
-        "elements": "str",
-        "default": [],
-        "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "initramfs"],
-    }
     module = module_for(
-        {**fix_spec(), "fixes": fixes, "dest": {"type": "path"}},
+        {**fix_spec(), **fixes_spec(), "dest": {"type": "path"}},
         required_one_of=[("source", "disks", "work_dir")],
         mutually_exclusive=[("source", "disks")],
     )

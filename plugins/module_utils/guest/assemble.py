@@ -153,7 +153,7 @@ def _uses(guest: OfflineGuest) -> list[Use]:
     for line in (text(guest, "/etc/fstab") or "").splitlines():
         fields = line.split()
         if len(fields) >= 3 and not fields[0].startswith("#"):
-            uses.append(Use(fields[0], fields[1], fields[2]))
+            uses.append(Use(fields[0], fields[1], fields[2], tuple(fields[3].split(",")) if len(fields) > 3 else ()))
     for line in (text(guest, "/etc/crypttab") or "").splitlines():
         fields = line.split()
         if len(fields) >= 2 and not fields[0].startswith("#"):
@@ -168,13 +168,12 @@ def mount_all(guest: OfflineGuest, root: BlockDevice) -> None:
         (use for use in _uses(guest) if use.mount_point.startswith("/") and use.mount_point != "/"),
         key=lambda use: use.mount_point.count("/"),
     )
-    lines = {fields[1]: fields[3] for fields in map(str.split, (text(guest, "/etc/fstab") or "").splitlines()) if len(fields) >= 4}
     for use in entries:
         device = guest.device(use.spec)
         path = use.mount_point.replace("\\040", " ")
-        if device is None or device.fstype in ("swap", "", "crypto_LUKS") or "bind" in lines.get(use.mount_point, ""):
+        if device is None or device.fstype in ("swap", "", "crypto_LUKS") or "bind" in use.options or "rbind" in use.options:
             continue
-        subvolume = next((option[7:] for option in lines.get(use.mount_point, "").split(",") if option.startswith("subvol=")), "")
+        subvolume = next((option[7:] for option in use.options if option.startswith("subvol=")), "")
         try:
             if not guest.handle.is_dir(path):
                 guest.handle.mkdir_p(path)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterable, Optional, Sequence, Union
 
 from ..core.errors import InvalidInput
-from .model import Concern
+from .model import Concern, Stat
 
 FORMAT = 1
 
@@ -166,6 +166,11 @@ def merge(changes: Iterable[Change]) -> tuple[Change, ...]:
 def edit(path: str, before: Optional[str], after: str, reason: str, mode: int = 0o644) -> Sequence[Change]:
     """A change if there is anything to change."""
     return [] if before == after else [WriteFile(path, before, after, reason, mode)]
+
+
+def remove(path: str, stat: Optional[Stat], reason: str) -> Sequence[Change]:
+    """A removal if there is anything to remove; `stat` is the directory entry itself, so that a link is taken for a link."""
+    return [] if stat is None else [RemoveFile(path, stat.kind, stat.size, reason)]
 
 
 def _diff(before: str, after: str, old: str, new: str) -> str:

@@ -198,17 +198,15 @@ class OfflineGuest:
         info = self.handle.statvfs(path)
         return info["bavail"] * info["frsize"], info["ffree"] if info["files"] else -1
 
-    def trim(self) -> int:
-        """Discard free space so that it is not converted; returns how many file systems could."""
-        done, seen = 0, set()
+    def trim(self) -> None:
+        """Discard free space, where the file system can, so that it is not converted."""
+        seen = set()
         for mount in self.mounts:
             if mount.device in seen:
                 continue
             seen.add(mount.device)
             with contextlib.suppress(RuntimeError):  # vfat and some others cannot
                 self.handle.fstrim(mount.path)
-                done += 1
-        return done
 
 
 @contextlib.contextmanager

@@ -42,11 +42,12 @@ class Disk:
 
 @dataclass(frozen=True)
 class Use:
-    """How a guest uses a name: mount point and file system type as fstab says (empty if unknown)."""
+    """How a guest uses a name: mount point, file system type and options as fstab says (empty if unknown)."""
 
     spec: str
     mount_point: str = ""
     fstype: str = ""
+    options: tuple[str, ...] = ()
 
 
 class DeviceTable:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from typing import Iterator
 
-from ..guest.changes import Change, RemoveFile, edit
+from ..guest.changes import Change, edit, remove
 from ..guest.model import BLOCKER, WARNING, Findings
 from ..guest.protocol import Guest, glob, text
 from . import cmdline
-from .inspect import ESP_MOUNTS, bls_entries
+from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, bls_entries, vendor_configs
 
 GRUBENV_SIZE = 1024
 # A menu line that loads a kernel: command, kernel path, then the command line. `set root=` is not one.
@@ -31,13 +31,13 @@ def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
     """Every file that carries a command line, with the patterns whose second group is one."""
     for path in ("/etc/default/grub", "/etc/sysconfig/grub", *glob(guest, "/etc/default/grub.d", ".cfg")):
         yield path, (_DEFAULT_GRUB,)
-    for path in ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", *_vendor_configs(guest)):
+    for path in (*GRUB_CONFIGS, *vendor_configs(guest)):
         yield path, (_GRUB_KERNEL, _GRUB_VARIABLE)
-    for path in ("/boot/grub/menu.lst", "/boot/grub/grub.conf"):
+    for path in GRUB_LEGACY_CONFIGS:
         yield path, (_GRUB_KERNEL, _KOPT)
     for path in bls_entries(guest):
         yield path, (_OPTIONS,)
-    for path in ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/boot/syslinux/syslinux.cfg"):
+    for path in EXTLINUX_CONFIGS:
         yield path, (_APPEND,)
     yield "/etc/kernel/cmdline", (_WHOLE,)
 
@@ -59,14 +59,7 @@ def plan(guest: Guest, findings: Findings) -> list[Change]:
     for path in ("/boot/grub/device.map", "/boot/grub2/device.map"):
         content = text(guest, path)
         if content is not None and any(cmdline.unstable(word) for word in content.split()):
-            changes.append(
-                RemoveFile(
-                    path,
-                    "file",
-                    len(content.encode("utf-8", "surrogateescape")),
-                    "a device map of the old hardware; GRUB finds the disks itself",
-                )
-            )
+            changes += remove(path, guest.stat(path), "a device map of the old hardware; GRUB finds the disks itself")
     _unified_kernels(guest, findings)
     return changes
 
@@ -112,10 +105,6 @@ def _grubenv(guest: Guest, findings: Findings) -> list[Change]:
             continue
         changes += edit(path, before, body + "#" * (GRUBENV_SIZE - len(body)), "kernel command line by stable names")
     return changes
-
-
-def _vendor_configs(guest: Guest) -> list[str]:
-    return [f"{base}/EFI/{vendor}/grub.cfg" for base in ESP_MOUNTS for vendor in guest.listdir(f"{base}/EFI") if vendor.upper() != "BOOT"]
 
 
 def _unified_kernels(guest: Guest, findings: Findings) -> None:

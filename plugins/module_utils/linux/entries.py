@@ -7,11 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import Iterator, Optional
 
-from ..guest.protocol import Guest, exists, glob, text
-from .inspect import ESP_MOUNTS, bls_entries
+from ..guest.protocol import Guest, exists, text
+from .inspect import EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, bls_entries, vendor_configs
 
-GRUB_CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/menu.lst", "/boot/grub/grub.conf")
-EXTLINUX_CONFIGS = ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/boot/syslinux/syslinux.cfg")
 _KERNEL = re.compile(r"^\s*(?:linux|linux16|linuxefi|kernel)\s+(\S+)[ \t]*(.*)$")
 _INITRD = re.compile(r"^\s*(?:initrd|initrd16|initrdefi)\s+(.*)$")
 _MEMTEST = re.compile(r"memtest|xen.*\.gz$")
@@ -30,7 +28,7 @@ class BootEntry:
 def boot_entries(guest: Guest) -> list[BootEntry]:
     """Every entry that starts a Linux kernel, in the order of the configuration files."""
     found: list[BootEntry] = []
-    for path in (*GRUB_CONFIGS, *_vendor_configs(guest)):
+    for path in (*GRUB_CONFIGS, *GRUB_LEGACY_CONFIGS, *vendor_configs(guest)):
         content = text(guest, path)
         if content is not None:
             found += _grub(path, content)
@@ -106,9 +104,3 @@ def _bls(path: str, content: str, options: str) -> Iterator[BootEntry]:
         yield BootEntry(
             path, values["linux"][0], tuple(initrds), " ".join(values.get("options", [])).replace("$kernelopts", options).strip()
         )
-
-
-def _vendor_configs(guest: Guest) -> list[str]:
-    return [
-        path for base in ESP_MOUNTS for vendor in guest.listdir(f"{base}/EFI") for path in glob(guest, f"{base}/EFI/{vendor}", "grub.cfg")
-    ]

@@ -15,6 +15,9 @@ from ..guest.protocol import Guest, exists, glob, text
 from . import netconfig
 
 ESP_MOUNTS = ("/boot/efi", "/efi", "/boot")
+GRUB_CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
+GRUB_LEGACY_CONFIGS = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
+EXTLINUX_CONFIGS = ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/boot/syslinux/syslinux.cfg")
 _FAMILIES = {
     "debian": "debian",
     "ubuntu": "debian",
@@ -113,16 +116,22 @@ def bls_entries(guest: Guest) -> list[str]:
     return [entry for base in ESP_MOUNTS for entry in glob(guest, f"{base}/loader/entries", ".conf")]
 
 
+def vendor_configs(guest: Guest) -> list[str]:
+    """GRUB's configuration files on the ESP: stubs, and whole menus on older RHEL."""
+    found = (find_ci(guest, f"{base}/EFI/{vendor}", "grub.cfg") for base in ESP_MOUNTS for vendor in guest.listdir(f"{base}/EFI"))
+    return [path for path in found if path is not None]
+
+
 def boot_loaders(guest: Guest) -> tuple[str, ...]:
     """The boot loaders whose configuration is present."""
     found = []
-    if any(exists(guest, path) for path in ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")):
+    if any(exists(guest, path) for path in GRUB_CONFIGS):
         found.append("grub2")
-    if any(exists(guest, path) for path in ("/boot/grub/menu.lst", "/boot/grub/grub.conf")):
+    if any(exists(guest, path) for path in GRUB_LEGACY_CONFIGS):
         found.append("grub-legacy")
     if any(exists(guest, f"{base}/loader/loader.conf") for base in ESP_MOUNTS):
         found.append("systemd-boot")
-    if any(exists(guest, path) for path in ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/boot/syslinux/syslinux.cfg")):
+    if any(exists(guest, path) for path in EXTLINUX_CONFIGS):
         found.append("extlinux")
     return tuple(found)
 

@@ -117,7 +117,8 @@ def _networkd(guest: Guest) -> Iterator[Profile]:
     for path in glob(guest, "/etc/systemd/network", ".network"):
         values = ini(text(guest, path) or "")
         mac = values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress"))
-        for name in values.get(("match", "name"), "").split() or ([None] if mac else []):  # type: ignore[list-item]
+        names: list[Optional[str]] = [*values.get(("match", "name"), "").split()]
+        for name in names or ([None] if mac else []):
             yield Profile("networkd", path, name, mac.lower() if mac and MAC.fullmatch(mac) else None, values.get(("match", "driver")))
 
 

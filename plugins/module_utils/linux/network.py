@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-from ..guest.changes import Change, RemoveFile, edit
+from ..guest.changes import Change, edit, remove
 from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, text
 from . import netconfig
@@ -86,20 +86,15 @@ def plan(guest: Guest, pins: Sequence[tuple[str, str]], findings: Findings) -> l
                 f"{profile.path} applies only to cards with the driver {profile.driver}.",
                 "Match by name or MAC in the guest instead; the card is virtio_net after the move.",
             )
-    rules = text(guest, netconfig.PERSISTENT_RULES)
     if netconfig.has_systemd(guest):
         for name, mac in pins:
             path = LINK.format(name=name)
             changes += edit(
                 path, text(guest, path), f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n", f"{name} keeps its name on the new hardware"
             )
-        if rules is not None:
-            changes.append(
-                RemoveFile(
-                    netconfig.PERSISTENT_RULES, "file", len(rules.encode("utf-8", "surrogateescape")), "names are pinned by .link files now"
-                )
-            )
+        changes += remove(netconfig.PERSISTENT_RULES, guest.stat(netconfig.PERSISTENT_RULES), "names are pinned by .link files now")
     elif pins:
+        rules = text(guest, netconfig.PERSISTENT_RULES)
         changes += edit(
             netconfig.PERSISTENT_RULES, rules, "".join(_RULE.format(mac=mac, name=name) for name, mac in pins), "names pinned to their MAC"
         )

@@ -17,7 +17,7 @@ from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, resolve_link, text
 from . import cmdline, cpio, efi, initramfs, mounts, netconfig
 from .entries import BootEntry, boot_entries, locate
-from .inspect import esp, find_ci
+from .inspect import vendor_configs
 
 _PE_MACHINES = {"x86_64": 0x8664, "i686": 0x14C, "aarch64": 0xAA64, "riscv64": 0x5064}
 _SEARCH = re.compile(r"^\s*search(?:\.fs_uuid\s+|\s.*--fs-uuid\s.*?)([0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}|[0-9a-f-]{36})\b", re.MULTILINE)
@@ -67,12 +67,8 @@ def _pe_machine(image: Optional[bytes]) -> Optional[int]:
 
 def _grub_stub(guest: Guest) -> Iterator[Check]:
     """GRUB on the ESP reads a stub that searches the file system with the real menu."""
-    base = esp(guest)
-    for vendor in guest.listdir(f"{base}/EFI") if base else ():
-        path = find_ci(guest, f"{base}/EFI/{vendor}", "grub.cfg")
-        content = text(guest, path) if path else None
-        if content is not None:
-            yield from _searches(guest, path or "", content)
+    for path in vendor_configs(guest):
+        yield from _searches(guest, path, text(guest, path) or "")
 
 
 def _searches(guest: Guest, path: str, content: str) -> Iterator[Check]:

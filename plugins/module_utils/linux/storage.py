@@ -6,7 +6,7 @@ Source: lvmdevices(8): without a devices file every device is considered; lvm.co
 
 from __future__ import annotations
 
-from ..guest.changes import Change, RemoveFile
+from ..guest.changes import Change, remove
 from ..guest.protocol import Guest, text
 from .cmdline import unstable
 
@@ -20,9 +20,7 @@ def plan(guest: Guest) -> list[Change]:
     for path in (*_CACHES, _LVM_DEVICES):
         content = text(guest, path)
         if content is not None and (path != _LVM_DEVICES or _names_old_devices(content)):
-            changes.append(
-                RemoveFile(path, "file", len(content.encode("utf-8", "surrogateescape")), "a list of the old hardware's devices")
-            )
+            changes += remove(path, guest.stat(path), "a list of the old hardware's devices")
     return changes
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Iterable, Optional
 
-from ..guest.changes import Change, RemoveFile, RunCommand, edit
+from ..guest.changes import Change, RemoveFile, RunCommand, edit, remove
 from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, exists, glob, text
 
@@ -129,9 +129,9 @@ def _unit_links(guest: Guest) -> Iterable[str]:
 
 def _remove(guest: Guest, path: str) -> list[Change]:
     stat = guest.stat(path)
-    if stat is None or (stat.kind == "dir" and not _OWN.match(path)) or (stat.kind == "link" and guest.listdir(path)):
+    if stat is not None and ((stat.kind == "dir" and not _OWN.match(path)) or (stat.kind == "link" and guest.listdir(path))):
         return []
-    return [RemoveFile(path, stat.kind, stat.size, _REASON)]
+    return list(remove(path, stat, _REASON))
 
 
 # Directories that belong to the tools alone; every other directory of a package is shared with the system.

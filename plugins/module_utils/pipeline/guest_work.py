@@ -58,7 +58,6 @@ class GuestReport:
     plan: Plan
     proof: Optional[Proof] = None
     output: tuple[str, ...] = ()
-    trimmed: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
 
     def as_result(self) -> dict[str, Any]:
@@ -186,9 +185,9 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         timer.lap("prove")
         require_proof(proof, request.accept)
         progress.phase("trim")
-        trimmed = guest.trim()
+        guest.trim()
         timer.lap("trim")
-    return GuestReport(facts, plan, proof, outcome.output, trimmed, timer.phases)
+    return GuestReport(facts, plan, proof, outcome.output, timer.phases)
 
 
 def require_proof(proof: Proof, accept: Sequence[str]) -> None:

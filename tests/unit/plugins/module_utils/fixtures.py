@@ -123,10 +123,8 @@ def dpkg() -> dict[str, str | bytes | Stat]:
 
 
 def guest(firmware: str = "bios", **overrides: str | bytes | Stat | None) -> MemoryGuest:
-    made = MemoryGuest({**files(firmware)}, DEVICES, {"disk0": bytes(512) + b"core" * 128})
-    for path, value in overrides.items():
-        made.files[path] = value.encode() if isinstance(value, str) else value  # type: ignore[assignment]
-    return made
+    content = {**files(firmware), **{path: value for path, value in overrides.items() if value is not None}}
+    return MemoryGuest(content, DEVICES, {"disk0": bytes(512) + b"core" * 128})
 
 
 def facts(made: MemoryGuest, firmware: str = "bios") -> GuestFacts:
