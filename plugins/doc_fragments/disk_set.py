@@ -44,6 +44,10 @@ options:
     description: Keys of encrypted devices, by the UUID of the LUKS header, or under V(all).
     type: dict
     default: {}
+  root:
+    description: The root file system, as a device or V(UUID=...), where the disks hold more than one system.
+    type: str
+    default: ""
 """
 
     FIX = r"""
@@ -60,6 +64,16 @@ options:
     type: str
     default: overlay
     choices: [overlay, regenerate, skip]
+  agent_packages:
+    description: Packages with the QEMU guest agent and what it depends on, or directories of such, on the host the module runs on. They are
+      installed inside the appliance, without any network. Nothing happens where the agent is installed.
+    type: list
+    elements: path
+    default: []
+  mac_map:
+    description: New MACs by the old ones, for cards that do not keep theirs. Every profile that names an old one follows.
+    type: dict
+    default: {}
   accept:
     description: Codes of concerns that the operator accepts.
     type: list
@@ -69,4 +83,60 @@ requirements:
   - libguestfs with its Python bindings
   - qemu-img
   - python3-zstandard and python3-lz4 for guests whose initramfs is compressed so
+"""
+
+    OPTIONS = r"""
+options:
+  remove_tools:
+    description: The hypervisors whose guest tools leave the guest.
+    type: list
+    elements: str
+    default: [vmware]
+    choices: [vmware, hyperv, virtualbox, xen, parallels, azure, aws]
+  customize:
+    description: What is to be changed beside the repair.
+    type: dict
+    default: {}
+    suboptions:
+      hostname:
+        description: A new host name.
+        type: str
+        default: ""
+      ssh_keys:
+        description: Public SSH keys by user, one or a list, to be added to their authorized keys.
+        type: dict
+        default: {}
+      firstboot_script:
+        description: A script that systemd runs once, at the first boot. Without an interpreter line it is run by C(/bin/sh).
+        type: str
+        default: ""
+      serial_console:
+        description: Whether the guest gets a login on its first serial port.
+        type: bool
+        default: false
+      selinux_relabel:
+        description: Whether a guest with SELinux labels every file at its first boot. Files that are written get their labels without this.
+        type: bool
+        default: false
+      cloud_init:
+        description: A NoCloud seed and a drop-in configuration, for guests with cloud-init. Without it cloud-init is told to keep what it configured.
+        type: dict
+        default: {}
+        suboptions:
+          user_data:
+            description: The seed's C(user-data).
+            type: str
+            default: ""
+          meta_data:
+            description: The seed's C(meta-data).
+            type: str
+            default: ""
+          network_config:
+            description: The seed's C(network-config).
+            type: str
+            default: ""
+          drop_in:
+            description: A file for C(/etc/cloud/cloud.cfg.d).
+            type: str
+            default: ""
 """

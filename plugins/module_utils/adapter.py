@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
+from dataclasses import replace
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -20,9 +22,12 @@ from .disk import qemu_img, staging
 from .guest.changes import Plan
 from .guest.offline import GUESTFS_ERROR, Attached
 from .guest.resolver import Disk
+from .linux.customize import Customization
 from .linux.network import Card
 from .linux.plan import FIXES, Options
+from .linux.tools import HYPERVISORS
 from .pipeline.guest_work import GuestReport, GuestRequest, fix, look
+from .pipeline.live_work import live_fix, rollback
 
 Result = dict[str, Any]
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
@@ -46,6 +51,7 @@ def disk_set_spec() -> dict[str, Any]:
         },
         "firmware": {"type": "str", "default": "auto", "choices": ["auto", "bios", "uefi"]},
         "luks_keys": {"type": "dict", "default": {}, "no_log": True},
+        "root": {"type": "str", "default": ""},
     }
 
 
@@ -54,7 +60,34 @@ def fix_spec() -> dict[str, Any]:
         **disk_set_spec(),
         "fstab_mode": {"type": "str", "default": "stabilize-all", "choices": ["stabilize-all", "bypath-only", "noop"]},
         "initramfs": {"type": "str", "default": "overlay", "choices": ["overlay", "regenerate", "skip"]},
+        **options_spec(),
+        "agent_packages": {"type": "list", "elements": "path", "default": []},
+        "mac_map": {"type": "dict", "default": {}},
         "accept": {"type": "list", "elements": "str", "default": []},
+    }
+
+
+def options_spec() -> dict[str, Any]:
+    """What offline and live repairs have in common beside the modes."""
+    return {
+        "remove_tools": {"type": "list", "elements": "str", "default": ["vmware"], "choices": list(HYPERVISORS)},
+        "customize": {
+            "type": "dict",
+            "default": {},
+            "options": {
+                "hostname": {"type": "str", "default": ""},
+                "ssh_keys": {"type": "dict", "default": {}, "no_log": False},
+                "firstboot_script": {"type": "str", "default": ""},
+                "serial_console": {"type": "bool", "default": False},
+                "selinux_relabel": {"type": "bool", "default": False},
+                "cloud_init": {
+                    "type": "dict",
+                    "default": {},
+                    "no_log": True,
+                    "options": {key: {"type": "str", "default": ""} for key in ("user_data", "meta_data", "network_config", "drop_in")},
+                },
+            },
+        },
     }
 
 
@@ -111,7 +144,23 @@ def working_on(module: AnsibleModule, directory: str) -> Iterator[None]:
 
 
 def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
-    return Options(tuple(fixes), params["fstab_mode"], params["initramfs"])
+    wanted = params.get("customize") or {}
+    return Options(
+        tuple(fixes),
+        params["fstab_mode"],
+        params["initramfs"],
+        tuple(params["remove_tools"]),
+        tuple(params.get("agent_packages") or ()),
+        params.get("mac_map") or {},
+        Customization(
+            wanted.get("hostname") or "",
+            {user: (keys,) if isinstance(keys, str) else tuple(keys) for user, keys in (wanted.get("ssh_keys") or {}).items()},
+            wanted.get("firstboot_script") or "",
+            bool(wanted.get("serial_console")),
+            {key: value for key, value in (wanted.get("cloud_init") or {}).items() if value},
+            bool(wanted.get("selinux_relabel")),
+        ),
+    )
 
 
 @contextlib.contextmanager
@@ -131,7 +180,7 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
                     f"{disk.path} is not an overlay, and a fix never writes to a source.",
                     "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
                 )
-        yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], options, accept)
+        yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], params["root"], options, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = staging.require_fetched(params["work_dir"])
         yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, accept)
@@ -157,7 +206,7 @@ def staged_request(
     attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
     cards = tuple(Card(nic["mac"], nic["slot"]) for nic in description["nics"])
     firmware = params["firmware"] if params["firmware"] != "auto" else description["firmware"] or "auto"
-    return GuestRequest(attached, cards, firmware, params["luks_keys"], options, accept)
+    return GuestRequest(attached, cards, firmware, params["luks_keys"], params["root"], options, accept)
 
 
 def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> Result:
@@ -199,13 +248,29 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
         if module.check_mode:
             report = look(request, plan_too=True)
         else:
-            report = fix(
-                GuestRequest(
-                    request.disks, request.cards, request.firmware, request.luks_keys, request.options, (*request.accept, "proof.failed")
-                ),
-                Silent(),
-            )
+            report = fix(replace(request, accept=(*request.accept, "proof.failed")), Silent())
         return report_result(module, report, bool(report.plan.changes))
+
+
+def live_spec() -> dict[str, Any]:
+    """The options of a repair on the running system."""
+    spec = {**fix_spec(), **fixes_spec()}
+    for name in (*disk_set_spec(), "mac_map"):
+        del spec[name]
+    return {**spec, "initramfs": {**spec["initramfs"], "default": "regenerate"}}
+
+
+def live_fix_work(module: AnsibleModule) -> Result:
+    """guest_live_fix: on the system that the module runs on."""
+    options = options_of(module.params, module.params["fixes"])
+    report = live_fix(options, tuple(module.params["accept"]), module.check_mode)
+    return report_result(module, report, bool(report.plan.changes))
+
+
+def live_rollback_work(module: AnsibleModule) -> Result:
+    """guest_live_rollback: takes back what guest_live_fix did on the system that the module runs on."""
+    done = rollback(module.params["id"], module.check_mode)
+    return {"changed": bool(done.undone), "undone": list(done.undone), "left": list(done.left)}
 
 
 def composite_fix(module: AnsibleModule) -> Result:
@@ -218,6 +283,7 @@ def composite_fix(module: AnsibleModule) -> Result:
         "fstab_mode": options.fstab_mode,
         "initramfs": options.initramfs_mode,
         "firmware": params["firmware"],
+        "options": options_digest(params["root"], options),
         "accept": sorted(params["accept"]),
         "keys": sorted(params["luks_keys"]),
         "plan": saved.id if saved is not None else None,
@@ -246,6 +312,11 @@ def composite_fix(module: AnsibleModule) -> Result:
             "fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}
         ).save(os.path.join(directory, FIXED))
         return result
+
+
+def options_digest(root: str, options: Options) -> str:
+    """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
+    return hashlib.sha256(repr((root, options)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _load_plan(data: Optional[Any]) -> Optional[Plan]:

@@ -36,11 +36,59 @@ options:
     type: str
     default: bios
     choices: [bios, uefi]
-  macs:
-    description: The MACs of the network cards, in order.
+  boot_disk:
+    description: The number of the disk that the firmware starts from, counted from 0.
+    type: int
+    default: 0
+  disk_bus:
+    description: How the disks are attached.
+    type: str
+    default: virtio
+    choices: [virtio, sata]
+  nic_model:
+    description: The model of the network cards.
+    type: str
+    default: virtio
+    choices: [virtio, e1000e]
+  cards:
+    description: The network cards in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the
+      network that the guest believes to be in, so that it is reached at its own address.
     type: list
-    elements: str
+    elements: dict
     default: []
+    suboptions:
+      mac:
+        description: The MAC.
+        type: str
+        required: true
+      addresses:
+        description: The static addresses, as address and prefix length.
+        type: list
+        elements: str
+        default: []
+      gateway:
+        description: The default gateway.
+        type: str
+        default: ""
+      name:
+        description: The guest's name of the card; not used.
+        type: str
+      method:
+        description: How the card gets its address; not used.
+        type: str
+      backend:
+        description: What configures the card; not used.
+        type: str
+      path:
+        description: The profile; not used.
+        type: str
+      'on':
+        description: The bond, bridge or VLAN with the addresses; not used.
+        type: str
+  luks_keys:
+    description: Keys of encrypted devices as for M(hyper2kvm.migration.guest_fix). They answer the guest when it asks for a passphrase on its console.
+    type: dict
+    default: {}
   memory:
     description: Memory in MiB.
     type: int
@@ -79,7 +127,10 @@ EXAMPLES = r"""
     disks:
       - path: /var/lib/images/web01/web01-disk0.qcow2
         format: qcow2
-    macs: ["00:50:56:3a:bb:cc"]
+    cards:
+      - mac: 00:50:56:3a:bb:cc
+        addresses: [192.0.2.10/24]
+        gateway: 192.0.2.1
     dest: /var/lib/images/web01
 """
 
@@ -96,11 +147,13 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+
+_HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 
 
 def argument_spec() -> dict:
@@ -116,7 +169,21 @@ def argument_spec() -> dict:
             },
         },
         "firmware": {"type": "str", "default": "bios", "choices": ["bios", "uefi"]},
-        "macs": {"type": "list", "elements": "str", "default": []},
+        "boot_disk": {"type": "int", "default": 0},
+        "disk_bus": {"type": "str", "default": "virtio", "choices": ["virtio", "sata"]},
+        "nic_model": {"type": "str", "default": "virtio", "choices": ["virtio", "e1000e"]},
+        "cards": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "mac": {"type": "str", "required": True},
+                "addresses": {"type": "list", "elements": "str", "default": []},
+                "gateway": {"type": "str", "default": ""},
+                **{name: {"type": "str"} for name in ("name", "method", "backend", "path", "on")},
+            },
+        },
+        "luks_keys": {"type": "dict", "default": {}, "no_log": True},
         "memory": {"type": "int", "default": 1024},
         "cpus": {"type": "int", "default": 2},
         "timeout": {"type": "int", "default": 300},
@@ -124,6 +191,10 @@ def argument_spec() -> dict:
         "expect": {"type": "list", "elements": "str", "default": []},
         "dest": {"type": "path", "required": True},
     }
+
+
+def _nic(card: dict) -> Nic:
+    return Nic(card["mac"], next((address for address in card["addresses"] if ":" not in address), ""), card["gateway"])
 
 
 def work(module: AnsibleModule) -> Result:
@@ -134,7 +205,7 @@ def work(module: AnsibleModule) -> Result:
     if missing:
         raise InvalidInput(f"{missing[0]} does not exist.", "Convert the VM first.", path=missing[0])
     inputs = tuple(Identity.of(disk["path"]) for disk in params["disks"])
-    options = {key: params[key] for key in ("firmware", "macs", "memory", "cpus", "timeout", "network", "expect")}
+    options = {key: params[key] for key in (*_HARDWARE, "memory", "cpus", "timeout", "network", "expect")}
     record = os.path.join(params["dest"], "boot.manifest.json")
     earlier = Manifest.load(record)
     if earlier is not None and earlier.current("boot", inputs, options):
@@ -146,7 +217,11 @@ def work(module: AnsibleModule) -> Result:
     request = BootRequest(
         tuple((disk["path"], disk["format"]) for disk in params["disks"]),
         params["firmware"],
-        tuple(params["macs"]),
+        tuple(_nic(card) for card in params["cards"]),
+        params["boot_disk"],
+        params["disk_bus"],
+        params["nic_model"],
+        tuple(dict.fromkeys(params["luks_keys"].values())),
         params["memory"],
         params["cpus"],
         params["timeout"],

@@ -24,7 +24,7 @@ options:
     type: list
     elements: str
     default: []
-    choices: [fstab, storage, bootloader, network, vmware_tools, initramfs]
+    choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs]
   firmware:
     description: What starts the guest. V(auto) takes what the source says, else what the partition tables show.
     type: str
@@ -34,6 +34,10 @@ options:
     description: Keys of encrypted devices, by the UUID of the LUKS header, or under V(all).
     type: dict
     default: {}
+  root:
+    description: The root file system, as a device or V(UUID=...), where the disks hold more than one system.
+    type: str
+    default: ""
   plan:
     description: A plan as returned by M(hyper2kvm.migration.guest_plan), to carry out instead of making one.
     type: dict
@@ -42,6 +46,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.attributes.action
   - hyper2kvm.migration.disk_set
   - hyper2kvm.migration.disk_set.fix
+  - hyper2kvm.migration.disk_set.options
 """
 
 EXAMPLES = r"""
@@ -58,6 +63,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+id:
+  description: The repair's id. What it replaced or removed is below C(/var/lib/hyper2kvm/<id>) in the guest.
+  returned: success
+  type: str
 facts:
   description: What inspection found out (distribution, kernels, boot loaders, root, mounts, interfaces with their MACs, ...).
   returned: success

@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.disk_set
   - hyper2kvm.migration.disk_set.guest
   - hyper2kvm.migration.disk_set.fix
+  - hyper2kvm.migration.disk_set.options
 """
 
 EXAMPLES = r"""
@@ -37,6 +38,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+id:
+  description: The repair's id. What it replaced or removed is below C(/var/lib/hyper2kvm/<id>) in the guest.
+  returned: success
+  type: str
 facts:
   description: What inspection found out (distribution, kernels, boot loaders, root, mounts, interfaces with their MACs, ...).
   returned: success

@@ -20,7 +20,7 @@ options:
     type: list
     elements: str
     default: []
-    choices: [fstab, storage, bootloader, network, vmware_tools, initramfs]
+    choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs]
   dest:
     description: A file to save the plan to, as JSON.
     type: path
@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.disk_set
   - hyper2kvm.migration.disk_set.guest
   - hyper2kvm.migration.disk_set.fix
+  - hyper2kvm.migration.disk_set.options
 """
 
 EXAMPLES = r"""
@@ -39,6 +40,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+id:
+  description: The repair's id. What it replaced or removed is below C(/var/lib/hyper2kvm/<id>) in the guest.
+  returned: success
+  type: str
 facts:
   description: What inspection found out (distribution, kernels, boot loaders, root, mounts, interfaces with their MACs, ...).
   returned: success

@@ -34,6 +34,7 @@ PACKAGES = (
     "xz-utils",
     "lz4",
     "open-vm-tools",
+    "python3",
 )
 LEFT_OUT = (
     "drivers/gpu",
@@ -58,9 +59,10 @@ LEFT_OUT = (
 SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
 
 
-def base_tar(cache: Path) -> Path:
-    """The archive, built on first use; its name carries a digest of what it is made of."""
-    recipe = repr((PACKAGES, LEFT_OUT)).encode()
+def base_tar(cache: Path, extra: tuple[str, ...] = ()) -> Path:
+    """The archive with `extra` packages, built on first use; its name carries a digest of what it is made of."""
+    packages = (*PACKAGES, *extra)
+    recipe = repr((packages, LEFT_OUT)).encode()
     tar = cache / f"base-{hashlib.sha256(recipe).hexdigest()[:12]}.tar"
     if tar.exists():
         return tar
@@ -80,7 +82,7 @@ def base_tar(cache: Path) -> Path:
                 '--aptopt=APT::Install-Recommends "false"',
                 "--dpkgopt=force-unsafe-io",
                 *excluded,
-                f"--include={','.join(PACKAGES)}",
+                f"--include={','.join(packages)}",
                 "bookworm",
                 partial.name,
                 sources,

@@ -44,8 +44,8 @@ class Tree:
         part = json.loads(run("sfdisk", "-J", self.image))["partitiontable"]["partitions"][number - 1]
         return part["start"] * 512, part["size"] * 512
 
-    def loop(self, offset: int, size: int) -> str:
-        device = run("losetup", "-f", "--show", "-o", str(offset), "--sizelimit", str(size), self.image).strip()
+    def loop(self, offset: int, size: int, image: Path | None = None) -> str:
+        device = run("losetup", "-f", "--show", "-o", str(offset), "--sizelimit", str(size), image or self.image).strip()
         self._stack.callback(run, "losetup", "-d", device)
         return device
 
@@ -82,11 +82,11 @@ def tree(image: Path, size: str) -> Iterator[Tree]:
         made.close()
 
 
-def grub_bios(disk: Tree, prefix: str, modules: str, core_at: int) -> None:
+def grub_bios(disk: Tree, prefix: str, modules: str, core_at: int, options: str = "") -> None:
     """boot.img into the MBR, core.img at sector `core_at`, as grub-install would do."""
     lib = disk.root / "usr/lib/grub/i386-pc"
     shutil.copytree(lib, disk.root / "boot/grub/i386-pc", dirs_exist_ok=True)
-    disk.sh(f"grub-mkimage -O i386-pc -p '{prefix}' -o /boot/grub/i386-pc/core.img biosdisk {modules} normal configfile")
+    disk.sh(f"grub-mkimage -O i386-pc {options} -p '{prefix}' -o /boot/grub/i386-pc/core.img biosdisk {modules} normal configfile")
     core = bytearray((disk.root / "boot/grub/i386-pc/core.img").read_bytes())
     boot = bytearray((lib / "boot.img").read_bytes())
     boot[0x66:0x68] = b"\x90\x90"
@@ -115,3 +115,14 @@ def data_disk(image: Path, label: str, size: str = "128M") -> str:
         disk.write("/proof", f"{label}\n")
         os.sync()
         return run("blkid", "-s", "UUID", "-o", "value", device).strip()
+
+
+def cpio_archive(name: str, data: bytes) -> bytes:
+    """One file in a newc archive, as the kernel's own format document has it."""
+    out = b""
+    for entry, content, mode in ((name, data, 0o100644), ("TRAILER!!!", b"", 0)):
+        raw = entry.encode() + b"\0"
+        out += b"070701" + b"".join(b"%08x" % value for value in (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(raw), 0)) + raw
+        out += b"\0" * (-len(out) % 4) + content
+        out += b"\0" * (-len(out) % 4)
+    return out

@@ -16,14 +16,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import guests
 import harness
 
-WORDS = {
-    "bios": "BIOS, MBR, ext4, by-path; chain of 3 VMDKs, second disk on a second controller (.vmx)",
-    "uefi-lvm": "UEFI, GPT, ESP, /boot, LVM root and swap; no EFI/BOOT; second disk as /dev/sdb1 (VMDKs)",
-    "btrfs": "BIOS on GPT, btrfs subvolumes, xz initramfs, systemd-networkd (OVA)",
-    "dracut": "BIOS, dracut hostonly without virtio, lz4 initramfs (split VMDK)",
-    "systemd-boot": "UEFI, systemd-boot, BLS entry and kernel on the ESP (OVF folder)",
-}
-
 
 def overlays(name: str, folder: Path) -> tuple[list[dict], dict]:
     work = str(folder / f"{name}-work")
@@ -31,8 +23,16 @@ def overlays(name: str, folder: Path) -> tuple[list[dict], dict]:
     return [{"path": disk["path"], "format": "qcow2"} for disk in harness.module("disk_flatten", work_dir=work)["disks"]], vm
 
 
-def boot(disks: list[dict], firmware: str, folder: Path, **options: object) -> dict:
-    answer = harness.module("boot_test", disks=disks, firmware=firmware, macs=[guests.MAC], dest=str(folder), timeout=240, **options)
+def boot(disks: list[dict], guest: guests.Guest, folder: Path, **options: object) -> dict:
+    answer = harness.module(
+        "boot_test",
+        disks=disks,
+        firmware=guest.firmware,
+        cards=[{"mac": mac} for dummy, mac in guest.interfaces],
+        dest=str(folder),
+        timeout=240,
+        **options,
+    )
     return answer["details"]["boot"] if answer.get("failed") else answer["boot"]
 
 
@@ -53,7 +53,7 @@ def peer(name: str, folder: Path) -> str:
         errors = [line for line in (done.stderr + done.stdout).splitlines() if "error:" in line]
         return f"refused: {errors[0][:120] if errors else 'no message'}"
     result = folder / "peer-out-sda"
-    seen = boot([{"path": str(result), "format": "qcow2"}], guests.GUESTS[name].firmware, folder / "peer")
+    seen = boot([{"path": str(result), "format": "qcow2"}], guests.GUESTS[name], folder / "peer")
     result.unlink()
     return f"boots: {seen['verdict']}" + (f" ({seen['cause']})" if seen["cause"] else f", login after {seen['signals'].get('login')} s")
 
@@ -61,7 +61,7 @@ def peer(name: str, folder: Path) -> str:
 def row(name: str, folder: Path) -> list[str]:
     guest = guests.GUESTS[name]
     disks, dummy = overlays(name, folder)
-    before = boot(disks, guest.firmware, folder / "before")
+    before = boot(disks, guest, folder / "before")
     hosts = harness.inventory(
         folder / "vms.json", **{name: {"migrate_source": harness.guest(name), "migrate_output_dir": str(folder / "out")}}
     )
@@ -74,7 +74,7 @@ def row(name: str, folder: Path) -> list[str]:
     repaired = f"login after {after['signals']['login']} s, network after {after['signals']['ssh']} s"
     return [
         name,
-        WORDS[name],
+        guest.words,
         f"{before['verdict']}: {before['cause']}",
         f"{len(report['changes'])} changes in {seconds:.0f} s",
         repaired,

@@ -67,7 +67,10 @@ def guest(name: str) -> list[str]:
     folder = CACHE / "guests" / name
     folder.mkdir(parents=True, exist_ok=True)
     recipe = hashlib.sha256(
-        b"".join((ROOT / "tests" / "lab" / file).read_bytes() for file in ("guests.py", "disk.py", "base.py"))
+        b"".join(
+            (ROOT / "tests" / "lab" / file).read_bytes()
+            for file in ("recipes_boot.py", "recipes_layout.py", "parts.py", "sources.py", "disk.py", "base.py")
+        )
     ).hexdigest()
     with open(CACHE / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

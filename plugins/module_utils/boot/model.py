@@ -8,16 +8,30 @@ from typing import Any, Mapping, Optional
 
 
 @dataclass(frozen=True)
+class Nic:
+    """A network card: its MAC, and the IPv4 address (CIDR) and gateway that the guest gives itself, where it does."""
+
+    mac: str
+    address: str = ""
+    gateway: str = ""
+
+
+@dataclass(frozen=True)
 class BootRequest:
-    """`disks` are (path, format) in order; `memory` in MiB; `timeout` and `grace` in seconds.
+    """`disks` are (path, format) in order, and the firmware starts with number `boot_disk`; `memory` in MiB; `timeout` and `grace` in seconds.
 
     `network` is auto (SSH banner or guest agent), ssh, agent, or none. `grace` is how long the network, and
-    the console lines that the regular expressions in `expect` ask for, may take after login.
+    the console lines that the regular expressions in `expect` ask for, may take after login. `passphrases` answer what the guest
+    asks on its console to unlock a disk, in their order.
     """
 
     disks: tuple[tuple[str, str], ...]
     firmware: str = "bios"
-    macs: tuple[str, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    boot_disk: int = 0
+    disk_bus: str = "virtio"
+    nic_model: str = "virtio"
+    passphrases: tuple[str, ...] = ()
     memory: int = 1024
     cpus: int = 2
     timeout: float = 300.0

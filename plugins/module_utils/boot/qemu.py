@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import shutil
+from typing import Sequence
 
 from ..core.errors import MissingTool
-from .model import BootRequest
+from .model import BootRequest, Nic
 
 # (code, variables) as distributions install them: Debian and Ubuntu, Fedora and RHEL, SUSE, Arch.
 _OVMF = (
@@ -30,8 +32,8 @@ def firmware_files() -> tuple[str, str]:
     )
 
 
-def command(request: BootRequest, accelerator: str, scratch: str, ssh_port: int) -> list[str]:
-    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; guest port 22 answers at `ssh_port` on loopback."""
+def command(request: BootRequest, accelerator: str, scratch: str, ports: Sequence[int]) -> list[str]:
+    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; port 22 of each card answers at its of `ports` on loopback."""
     argv = [
         "qemu-system-x86_64",
         "-accel",
@@ -73,13 +75,38 @@ def command(request: BootRequest, accelerator: str, scratch: str, ssh_port: int)
         argv += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}", "-drive", f"if=pflash,unit=1,format=raw,file={private}"]
     for index, (path, fmt) in enumerate(request.disks):
         name = os.path.abspath(path).replace(",", ",,")
+        first = 1 if index == request.boot_disk else index + 2
+        argv += ["-drive", f"if=none,id=disk{index},file={name},format={fmt},snapshot=on,cache=unsafe"]
+        if request.disk_bus == "virtio":
+            argv += ["-device", f"virtio-blk-pci,drive=disk{index},bootindex={first}"]
+        else:
+            argv += ["-device", f"ich9-ahci,id=ahci{index}"] if index % 6 == 0 else []
+            argv += ["-device", f"ide-hd,drive=disk{index},bus=ahci{index // 6 * 6}.{index % 6},bootindex={first}"]
+    model = {"virtio": "virtio-net-pci"}.get(request.nic_model, request.nic_model)
+    for index, (nic, port) in enumerate(zip(nics_of(request), ports)):
         argv += [
-            "-drive",
-            f"if=none,id=disk{index},file={name},format={fmt},snapshot=on,cache=unsafe",
+            "-netdev",
+            f"user,id=net{index},restrict=on{_network(nic, port)}",
             "-device",
-            f"virtio-blk-pci,drive=disk{index},bootindex={index + 1}",
+            f"{model},netdev=net{index},mac={nic.mac},romfile=",
         ]
-    for index, mac in enumerate(request.macs or ("52:54:00:00:00:01",)):
-        forward = f",hostfwd=tcp:127.0.0.1:{ssh_port}-:22" if index == 0 else ""
-        argv += ["-netdev", f"user,id=net{index},restrict=on{forward}", "-device", f"virtio-net-pci,netdev=net{index},mac={mac},romfile="]
     return argv
+
+
+def nics_of(request: BootRequest) -> tuple[Nic, ...]:
+    """The cards of the test; a VM that is known to have none gets one, to be asked over."""
+    return request.nics or (Nic("52:54:00:00:00:01"),)
+
+
+def _network(nic: Nic, port: int) -> str:
+    """The forwarded port; around a static address, the network that the guest believes to be in, with the host as its gateway."""
+    try:
+        own = ipaddress.IPv4Interface(nic.address)
+    except ValueError:
+        return f",hostfwd=tcp:127.0.0.1:{port}-:22"
+    if not 8 <= own.network.prefixlen <= 29:
+        return f",hostfwd=tcp:127.0.0.1:{port}-:22"
+    hosts = (str(host) for host in own.network.hosts() if host != own.ip and str(host) != nic.gateway)
+    inside = nic.gateway != str(own.ip) and nic.gateway in map(str, own.network.hosts())
+    gateway = nic.gateway if inside else next(hosts)
+    return f",net={own.network},host={gateway},dns={next(hosts)},dhcpstart={own.ip},hostfwd=tcp:127.0.0.1:{port}-{own.ip}:22"

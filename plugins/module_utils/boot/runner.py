@@ -9,14 +9,14 @@ import os
 import socket
 import tempfile
 import time
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, Sequence
 
 from ..core.accel import accelerator
 from ..core.errors import ToolFailed
 from ..core.process import Limits, start, stop
 from ..core.progress import Progress
 from .model import BootOutcome, BootRequest
-from .qemu import command
+from .qemu import command, nics_of
 from .signals import Console
 
 _QUIET = 0.2  # seconds between two looks at a silent console
@@ -28,7 +28,7 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
     A guest without a serial console is judged by its network alone. Raises ToolFailed when qemu itself does not start.
     """
     kind = accelerator()
-    with tempfile.TemporaryDirectory(prefix="hyper2kvm-boot-") as scratch, _started(request, kind, scratch) as (serial, qmp, port):
+    with tempfile.TemporaryDirectory(prefix="hyper2kvm-boot-") as scratch, _started(request, kind, scratch) as (serial, qmp, ports):
         console, begin = Console(request.expect), time.monotonic()
         progress.phase("boot")
         with contextlib.ExitStack() as stack:
@@ -42,12 +42,15 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
                 console.feed(data, now)
                 if log is not None:
                     log.write(data)
+                answer = console.answer(request.passphrases)
+                if answer is not None:
+                    serial.sendall(answer.encode("utf-8") + b"\n")
                 fault = console.fault()
                 if fault is not None and fault.fatal:
                     break
                 silent = not console.seen and now > request.timeout / 2
                 if request.network != "none" and ("login" in console.seen or silent) and network is None:
-                    network = _network(request.network, port, scratch)
+                    network = _network(request.network, ports, scratch)
                     if network is not None:
                         console.seen[network] = round(time.monotonic() - begin, 1)
                 if (network is not None or request.network == "none") and ("login" in console.seen or silent) and not console.missing():
@@ -71,16 +74,20 @@ def _judge(request: BootRequest, console: Console, network: Optional[str]) -> tu
         return "passed", "the guest has no serial console; it answered on the network"
     if "login" in console.seen:
         return "failed", "the guest is up but did not answer on the network (no SSH banner, no guest agent)"
+    if "passphrase" in console.seen:
+        return "failed", "the guest waits for the passphrase of a disk" + (
+            " and does not take the given ones" if request.passphrases else ""
+        )
     last = max(console.seen, key=lambda name: console.seen[name], default="nothing")
     return "failed", f"no login prompt within {request.timeout:.0f} seconds; the last thing seen was: {last}"
 
 
 @contextlib.contextmanager
-def _started(request: BootRequest, kind: str, scratch: str) -> Iterator[tuple[socket.socket, socket.socket, int]]:
-    port = _free_port()
+def _started(request: BootRequest, kind: str, scratch: str) -> Iterator[tuple[socket.socket, socket.socket, list[int]]]:
+    ports = _free_ports(len(nics_of(request)))
     errors = os.path.join(scratch, "errors")
     with open(errors, "wb") as sink:
-        child = start(command(request, kind, scratch, port), Limits(), stderr=sink)
+        child = start(command(request, kind, scratch, ports), Limits(), stderr=sink)
     sockets: list[socket.socket] = []
     try:
         for name in ("serial", "qmp"):
@@ -93,7 +100,7 @@ def _started(request: BootRequest, kind: str, scratch: str) -> Iterator[tuple[so
                     )
             sockets.append(connection)
         sockets[0].settimeout(_QUIET)
-        yield sockets[0], sockets[1], port
+        yield sockets[0], sockets[1], ports
     finally:
         stop(child, grace=0.5)
         for connection in sockets:
@@ -124,8 +131,8 @@ def _receive(serial: socket.socket) -> Optional[bytes]:
         return None
 
 
-def _network(kind: str, port: int, scratch: str) -> Optional[str]:
-    if kind in ("auto", "ssh"):
+def _network(kind: str, ports: Sequence[int], scratch: str) -> Optional[str]:
+    for port in ports if kind in ("auto", "ssh") else ():
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as connection:
             connection.settimeout(5)
             if connection.recv(64).startswith(b"SSH-"):
@@ -158,7 +165,9 @@ def _screenshot(qmp: socket.socket, path: Optional[str]) -> Optional[str]:
     return None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for dummy in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Sequence
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ def _pattern(name: str, regex: str, cause: str = "", fatal: bool = False, broken
     return Pattern(name, re.compile(regex, re.MULTILINE), cause, fatal, broken)
 
 
+_PROMPT = re.compile(r"(unlock disk|[Pp]assphrase for|enter passphrase)[^\n]*: ?\Z", re.MULTILINE)
 PATTERNS = (
     _pattern("boot_loader", r"GNU GRUB|Loading Linux|Booting `|systemd-boot|ISOLINUX|SYSLINUX|EXTLINUX"),
     _pattern("kernel", r"Linux version \S+"),
     _pattern("systemd", r"systemd\[1\]: systemd \d+|Welcome to "),
+    _pattern("passphrase", _PROMPT.pattern),
     _pattern("login", r"^\S+ login: ?$"),
     _pattern(
         "no_boot_device",
@@ -85,9 +87,13 @@ class Console:
     expect: tuple[str, ...] = ()
     seen: dict[str, float] = field(default_factory=dict)
     _text: str = ""
+    _answered: int = 0
+    _asked_at: int = -1
+    _fed: int = 0
 
     def feed(self, data: bytes, now: float) -> None:
         """Take more output that came `now` seconds after power-on."""
+        self._fed += len(data)
         self._text = (self._text + _ESCAPES.sub("", data.decode("utf-8", "replace")))[-262144:]
         for pattern in PATTERNS:
             if pattern.name not in self.seen and pattern.regex.search(self._text):
@@ -95,6 +101,15 @@ class Console:
         for regex in self.missing():
             if re.search(regex, self._text, re.MULTILINE):
                 self.seen[f"expect {regex}"] = round(now, 1)
+
+    def answer(self, passphrases: Sequence[str]) -> Optional[str]:
+        """The next passphrase, when the console's last line asks for one and nothing has answered it; each is tried three times at most."""
+        asked = _PROMPT.search(self._text[-300:])
+        if asked is None or self._fed == self._asked_at or self._answered >= 3 * len(passphrases):
+            return None
+        self._asked_at = self._fed
+        self._answered += 1
+        return passphrases[(self._answered - 1) % len(passphrases)]
 
     def missing(self) -> list[str]:
         """Expected lines that have not come yet."""

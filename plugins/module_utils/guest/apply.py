@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import Callable, Optional, Sequence
 
-from ..core.errors import StalePlan
-from .changes import Change, CopyFile, ExtendInitramfs, Plan, RemoveFile, RunCommand, WriteFile
+from ..core.errors import InvalidInput, StalePlan, ToolFailed
+from .changes import Change, CopyFile, ExtendInitramfs, MakeLink, Plan, RemoveFile, RunCommand, UploadFile, WriteFile
 from .model import Stat
 from .protocol import WritableGuest, exists
 
@@ -36,8 +36,16 @@ def stale(guest: WritableGuest, changes: Sequence[Change]) -> list[str]:
 def apply(guest: WritableGuest, plan: Plan, build: Builder) -> Outcome:
     """Carry out `plan`, whole or not at all as far as its preconditions go.
 
-    Raises StalePlan, before anything is written, when the guest is no longer what the plan saw.
+    Raises StalePlan, before anything is written, when the guest is no longer what the plan saw, and InvalidInput for a saved plan
+    whose secrets were not stored.
     """
+    sealed = [
+        change.path for change in plan.changes if isinstance(change, WriteFile) and change.secret and change.after.startswith("sha256:")
+    ]
+    if sealed:
+        raise InvalidInput(
+            f"A saved plan does not hold the secret text of {sealed[0]}.", "Carry it out without a saved plan.", path=sealed[0]
+        )
     changed = stale(guest, plan.changes)
     if changed:
         raise StalePlan(
@@ -54,12 +62,12 @@ def apply(guest: WritableGuest, plan: Plan, build: Builder) -> Outcome:
 
 
 def undo(guest: WritableGuest, plan: Plan) -> None:
-    """Take an applied plan back, from its own data and its backup, and remove the backup.
+    """Take an applied plan back, from its own data and its backup, and remove the backup; what it had not come to yet stays.
 
     Raises StalePlan when a file was changed by somebody else after the plan.
     """
     backup = f"{BACKUPS}/{plan.id}"
-    foreign = [change.path for change in plan.changes if isinstance(change, WriteFile) and guest.read(change.path) != _bytes(change.after)]
+    foreign = [change.path for change in plan.changes if isinstance(change, WriteFile) and not _ours(guest, change)]
     if foreign:
         raise StalePlan(
             f"These files were changed after the plan was applied: {', '.join(foreign[:5])}.",
@@ -67,22 +75,34 @@ def undo(guest: WritableGuest, plan: Plan) -> None:
             paths=foreign,
         )
     for change in reversed(plan.changes):
-        if isinstance(change, WriteFile):
-            if change.before is None:
-                guest.remove(change.path)
-            else:
-                guest.write(change.path, _bytes(change.before), None)
-        elif isinstance(change, CopyFile):
-            guest.remove(change.path)
-        elif isinstance(change, ExtendInitramfs):
-            guest.truncate(change.path, change.size)
-        elif isinstance(change, RemoveFile):
-            guest.rename(backup + change.path, change.path)
-        else:
-            for path in change.touches:
-                if exists(guest, backup + path):
-                    guest.rename(backup + path, path)
+        _take_back(guest, change, backup)
     guest.remove(backup)
+
+
+def _ours(guest: WritableGuest, change: WriteFile) -> bool:
+    data = guest.read(change.path)
+    return change.fits(data) or data == (None if change.before is None else _bytes(change.before))
+
+
+def _take_back(guest: WritableGuest, change: Change, backup: str) -> None:
+    if isinstance(change, WriteFile):
+        if change.before is None:
+            guest.remove(change.path)
+        elif change.fits(guest.read(change.path)):
+            guest.write(change.path, _bytes(change.before), None)
+    elif isinstance(change, (CopyFile, MakeLink, UploadFile)):
+        guest.remove(change.path)
+    elif isinstance(change, ExtendInitramfs):
+        guest.truncate(change.path, change.size)
+    elif isinstance(change, RemoveFile):
+        if exists(guest, backup + change.path):
+            guest.rename(backup + change.path, change.path)
+    else:
+        if change.revert:
+            guest.run(change.revert)
+        for path in change.touches:
+            if exists(guest, backup + path):
+                guest.rename(backup + path, path)
 
 
 def _carry_out(guest: WritableGuest, change: Change, backup: str, build: Builder) -> list[str]:
@@ -92,21 +112,43 @@ def _carry_out(guest: WritableGuest, change: Change, backup: str, build: Builder
             _keep(guest, change.path, backup)
         else:
             guest.mkdir(parent)
-        guest.write(change.path, _bytes(change.after), None if change.before is not None else Stat("file", mode=change.mode))
+        new = Stat("file", mode=change.mode, uid=change.owner[0], gid=change.owner[1])
+        guest.write(change.path, _bytes(change.after), None if change.before is not None else new)
     elif isinstance(change, RemoveFile):
         guest.mkdir((backup + change.path).rsplit("/", 1)[0])
         guest.rename(change.path, backup + change.path)
     elif isinstance(change, CopyFile):
         guest.mkdir(parent)
         guest.copy(change.source, change.path)
+    elif isinstance(change, MakeLink):
+        guest.mkdir(parent)
+        guest.symlink(change.target, change.path)
+    elif isinstance(change, UploadFile):
+        guest.mkdir(parent)
+        guest.write(change.path, _host_file(change) or b"", Stat("file", mode=change.mode))
     elif isinstance(change, ExtendInitramfs):
         guest.append(change.path, build(guest, change))
     elif isinstance(change, RunCommand):
         for path in change.touches:
             if exists(guest, path):
                 _keep(guest, path, backup)
-        return [guest.run(change.argv)]
+        try:
+            return [guest.run(change.argv)]
+        except ToolFailed as error:
+            if change.must:
+                raise
+            return [f"{error.msg} {error.hint}"]
     return []
+
+
+def _host_file(change: UploadFile) -> Optional[bytes]:
+    """The bytes that the plan saw; None when they are others now."""
+    try:
+        with open(change.source, "rb") as file:
+            data = file.read(change.size + 1)
+    except OSError:
+        return None
+    return data if len(data) == change.size and hashlib.sha256(data).hexdigest() == change.sha256 else None
 
 
 def _keep(guest: WritableGuest, path: str, backup: str) -> None:
@@ -122,6 +164,10 @@ def _holds(guest: WritableGuest, change: Change) -> bool:
         return stat is not None and stat.kind == change.kind and (stat.kind == "dir" or stat.size == change.size)
     if isinstance(change, CopyFile):
         return exists(guest, change.source) and not exists(guest, change.path)
+    if isinstance(change, MakeLink):
+        return not exists(guest, change.path)
+    if isinstance(change, UploadFile):
+        return _host_file(change) is not None and not exists(guest, change.path)
     if isinstance(change, ExtendInitramfs):
         data = guest.read(change.path)
         same = data is not None and len(data) == change.size and hashlib.sha256(data).hexdigest() == change.sha256

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Mapping
+from typing import Mapping, Optional, Sequence
 
 from ..core.errors import UnsupportedGuest
 from . import parttable
@@ -18,22 +18,28 @@ _SUBVOLUMES = ("@", "@rootfs", "root", "rootfs", "@root")
 
 
 def discover(guest: OfflineGuest, keys: Mapping[str, str]) -> list[BlockDevice]:
-    """Fill the device table: partitions, LVM, arrays, opened LUKS devices. Returns LUKS devices that no key opened."""
+    """Fill the device table: partitions, arrays, LVM and opened LUKS devices, whichever lies on which. Returns LUKS devices that no key opened."""
     devices: list[BlockDevice] = []
     for number in range(len(guest.places)):
         devices += _disk_devices(guest, number)
-    locked = [device for device in devices if device.fstype == "crypto_LUKS"]
-    opened = [device for device in locked if _unlock(guest, device, keys)]
-    types = {device.fstype for device in devices}
-    if "linux_raid_member" in types:
-        devices += [_probe(guest, BlockDevice(name, aliases=(name,))) for name in guest.handle.list_md_devices()]
-    if opened or "LVM2_member" in types:
-        devices += _volumes(guest)
-    devices += [
-        _probe(guest, BlockDevice(f"/dev/mapper/luks-{device.uuid}", aliases=(f"/dev/mapper/luks-{device.uuid}",))) for device in opened
-    ]
+    devices += [_array(guest, name, devices) for name in guest.handle.list_md_devices()]
+    tried: set[str] = set()
+    locked: list[BlockDevice] = []
+    while True:
+        known = {device.name for device in devices}
+        found = [device for device in _volumes(guest, devices) if device.name not in known]
+        for device in (device for device in devices if device.fstype == "crypto_LUKS" and device.name not in tried):
+            tried.add(device.name)
+            if _unlock(guest, device, keys):
+                name = f"/dev/mapper/luks-{device.uuid}"
+                found.append(_probe(guest, BlockDevice(name, aliases=(name,), kind="crypt", parents=(device.name,))))
+            else:
+                locked.append(device)
+        if not found:
+            break
+        devices += found
     guest.table = DeviceTable(guest.places, devices)
-    return [device for device in locked if device not in opened]
+    return locked
 
 
 def _disk_devices(guest: OfflineGuest, number: int) -> list[BlockDevice]:
@@ -41,7 +47,7 @@ def _disk_devices(guest: OfflineGuest, number: int) -> list[BlockDevice]:
     table = parttable.parse(lambda offset, size: guest.read_device(disk, offset, size))
     guest.tables[f"disk{number}"] = table
     if not table.partitions:
-        return [_probe(guest, BlockDevice(disk, disk=number, size=guest.handle.blockdev_getsize64(disk)))]
+        return [_probe(guest, BlockDevice(disk, disk=number, size=guest.handle.blockdev_getsize64(disk), kind="disk"))]
     return [
         _probe(
             guest,
@@ -67,12 +73,26 @@ def _probe(guest: OfflineGuest, device: BlockDevice) -> BlockDevice:
     return replace(device, fstype=tags.get("TYPE", ""), uuid=tags.get("UUID", ""), label=tags.get("LABEL", ""))
 
 
-def _volumes(guest: OfflineGuest) -> list[BlockDevice]:
+def _array(guest: OfflineGuest, name: str, devices: Sequence[BlockDevice]) -> BlockDevice:
+    """An md array under every name that a guest may use for it: /dev/md0, /dev/md/0, /dev/md/root, its UUID."""
+    detail = guest.handle.md_detail(name)
+    uuid, title = detail.get("uuid", ""), detail.get("name", "").rpartition(":")[2]
+    aliases = [name, f"/dev/disk/by-id/md-uuid-{uuid}", f"/dev/disk/by-id/md-name-{detail.get('name', '')}"]
+    aliases += [f"/dev/md/{title}", f"/dev/md{title}"] if title else []
+    digits = uuid.replace(":", "")
+    members = tuple(device.name for device in devices if digits and device.uuid.replace("-", "") == digits)
+    return _probe(guest, BlockDevice(name, aliases=tuple(aliases), kind=detail.get("level", "raid"), parents=members))
+
+
+def _volumes(guest: OfflineGuest, devices: Sequence[BlockDevice]) -> list[BlockDevice]:
     found = []
     for name in guest.handle.lvs():
         group, volume = name.split("/")[2:4]
-        mapped = f"/dev/mapper/{group.replace('-', '--')}-{volume.replace('-', '--')}"
-        found.append(_probe(guest, BlockDevice(name, aliases=(name, mapped, f"/dev/disk/by-id/dm-name-{mapped[12:]}"))))
+        dashed = f"{group.replace('-', '--')}-{volume.replace('-', '--')}"
+        members = set(guest.handle.vgpvuuids(group))
+        parents = tuple(device.name for device in devices if device.uuid in members)
+        aliases = (name, f"/dev/mapper/{dashed}", f"/dev/disk/by-id/dm-name-{dashed}")
+        found.append(_probe(guest, BlockDevice(name, aliases=aliases, kind="lvm", parents=parents)))
     return found
 
 
@@ -87,10 +107,10 @@ def _unlock(guest: OfflineGuest, device: BlockDevice, keys: Mapping[str, str]) -
     return False
 
 
-def find_root(guest: OfflineGuest) -> BlockDevice:
-    """Mount the root file system; its fstab then tells the device table what the guest's names mean.
+def find_root(guest: OfflineGuest, choice: str = "") -> Optional[BlockDevice]:
+    """Mount the root file system; its tables then tell what the guest's names mean. None when no disk holds a Linux root.
 
-    Raises UnsupportedGuest when there is none, or several and nothing to choose by.
+    `choice` names the root where there are several. Raises UnsupportedGuest when there are and it names none of them.
     """
     found: list[tuple[BlockDevice, str]] = []
     for device in guest.table.devices:
@@ -100,23 +120,33 @@ def find_root(guest: OfflineGuest) -> BlockDevice:
             if _try_root(guest, device, subvolume):
                 found.append((device, subvolume))
                 break
-    if not found:
-        kinds = sorted({device.fstype for device in guest.table.devices if device.fstype}) or ["nothing"]
+    if choice:
+        wanted = guest.device(choice)
+        found = [pair for pair in found if wanted is not None and pair[0].name == wanted.name]
+    if not found and not choice:
+        return None
+    if len(found) != 1:
+        names = [f"{device.name} (UUID={device.uuid})" for device, dummy in found]
         raise UnsupportedGuest(
-            f"No Linux root file system was found; the disks hold {', '.join(kinds)}.",
-            "Check that all disks of the VM are given, and the keys of encrypted ones (migrate_luks_keys).",
-            found=kinds,
-        )
-    if len(found) > 1:
-        raise UnsupportedGuest(
-            f"Several root file systems were found: {', '.join(device.name for device, dummy in found)}.",
-            "Migrate the VM with the disks of one system at a time.",
-            found=[device.name for device, dummy in found],
+            f"Several root file systems were found: {', '.join(names)}." if found else f"{choice} is no root file system of this VM.",
+            "Say which one is migrated: migrate_root (root of the modules), as a device or UUID=...",
+            found=names,
         )
     root, guest.subvolume = found[0]
     _mount(guest, root, guest.subvolume, "/")
-    guest.table.learn(_uses(guest), root)
+    learn(guest, root, ())
     return root
+
+
+def learn(guest: OfflineGuest, root: BlockDevice, more: Sequence[Use]) -> None:
+    """Tell the device table what fstab, crypttab and `more` call the devices, and which names multipath and crypttab give."""
+    guest.table.learn([*_uses(guest), *more], root)
+    for fields in _table(guest, "/etc/crypttab"):
+        container = guest.device(fields[1])
+        if container is not None:
+            guest.table.alias(f"/dev/mapper/{fields[0]}", f"/dev/mapper/luks-{container.uuid}")
+    for fields in _table(guest, "/etc/multipath/bindings"):
+        guest.table.multipath(fields[0], fields[1])
 
 
 def _candidates(device: BlockDevice) -> tuple[str, ...]:
@@ -148,17 +178,19 @@ def _mount(guest: OfflineGuest, device: BlockDevice, subvolume: str, path: str) 
     guest.forget()
 
 
+def _table(guest: OfflineGuest, path: str) -> list[list[str]]:
+    """The fields of every entry of at least two in a table."""
+    lines = (line.split() for line in (text(guest, path) or "").splitlines())
+    return [fields for fields in lines if len(fields) >= 2 and not fields[0].startswith("#")]
+
+
 def _uses(guest: OfflineGuest) -> list[Use]:
-    uses = []
-    for line in (text(guest, "/etc/fstab") or "").splitlines():
-        fields = line.split()
-        if len(fields) >= 3 and not fields[0].startswith("#"):
-            uses.append(Use(fields[0], fields[1], fields[2], tuple(fields[3].split(",")) if len(fields) > 3 else ()))
-    for line in (text(guest, "/etc/crypttab") or "").splitlines():
-        fields = line.split()
-        if len(fields) >= 2 and not fields[0].startswith("#"):
-            uses.append(Use(fields[1], "", "crypto_LUKS"))
-    return uses
+    uses = [
+        Use(fields[0], fields[1], fields[2], tuple(fields[3].split(",")) if len(fields) > 3 else ())
+        for fields in _table(guest, "/etc/fstab")
+        if len(fields) >= 3
+    ]
+    return uses + [Use(fields[1], "", "crypto_LUKS") for fields in _table(guest, "/etc/crypttab")]
 
 
 def mount_all(guest: OfflineGuest, root: BlockDevice) -> None:

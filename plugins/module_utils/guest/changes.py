@@ -17,15 +17,28 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class WriteFile:
-    """Replace the text of a file; `before` is what the plan saw, None where there was no file. `mode` is for new files."""
+    """Replace the text of a file; `before` is what the plan saw, None where there was no file. `mode` and `owner` are for new files.
+
+    The text of a `secret` file is neither shown nor stored: a plan as data has its digest instead.
+    """
 
     path: str
     before: Optional[str]
     after: str
     reason: str
     mode: int = 0o644
+    owner: tuple[int, int] = (0, 0)
+    secret: bool = False
+
+    def fits(self, data: Optional[bytes]) -> bool:
+        """Whether `data` is the text that this change writes."""
+        if data is None:
+            return False
+        return data == self.after.encode("utf-8", "surrogateescape") or (self.secret and self.after == _digest(data))
 
     def diff(self) -> str:
+        if self.secret:
+            return f"+++ {self.path} (not shown)\n"
         return _diff(self.before or "", self.after, self.path if self.before is not None else "/dev/null", self.path)
 
 
@@ -55,6 +68,33 @@ class CopyFile:
 
 
 @dataclass(frozen=True)
+class MakeLink:
+    """Make a symbolic link where there is nothing."""
+
+    path: str
+    target: str
+    reason: str
+
+    def diff(self) -> str:
+        return f"linked: {self.path} -> {self.target}\n"
+
+
+@dataclass(frozen=True)
+class UploadFile:
+    """Put a file of the conversion host into the guest where there is none; size and digest are what the plan saw."""
+
+    source: str
+    path: str
+    size: int
+    sha256: str
+    reason: str
+    mode: int = 0o644
+
+    def diff(self) -> str:
+        return f"uploaded: {self.source} -> {self.path}\n"
+
+
+@dataclass(frozen=True)
 class ExtendInitramfs:
     """Append an archive with `modules` (guest paths), the guest's module indexes and `texts` (path, content) to an initramfs."""
 
@@ -73,25 +113,32 @@ class ExtendInitramfs:
 
 @dataclass(frozen=True)
 class RunCommand:
-    """Run one of the guest's own programs inside the appliance; `touches` are the files it rewrites, kept in the backup."""
+    """Run one of the guest's own programs, confined; `touches` are the files it rewrites, kept in the backup.
+
+    `revert` undoes what it did elsewhere. A command that need not succeed only reports its failure.
+    """
 
     argv: tuple[str, ...]
     touches: tuple[str, ...]
     reason: str
+    must: bool = True
+    revert: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
         return self.argv[0]
 
     def diff(self) -> str:
-        return f"run in the appliance: {' '.join(self.argv)}\n"
+        return f"run: {' '.join(self.argv)}\n"
 
 
-Change = Union[WriteFile, RemoveFile, CopyFile, ExtendInitramfs, RunCommand]
+Change = Union[WriteFile, RemoveFile, CopyFile, MakeLink, UploadFile, ExtendInitramfs, RunCommand]
 _KINDS: dict[str, Any] = {
     "write": WriteFile,
     "remove": RemoveFile,
     "copy": CopyFile,
+    "link": MakeLink,
+    "upload": UploadFile,
     "extend_initramfs": ExtendInitramfs,
     "run": RunCommand,
 }
@@ -113,7 +160,7 @@ class Plan:
     def as_data(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "changes": [{"change": _NAMES[type(change)], **asdict(change)} for change in self.changes],
+            "changes": [{"change": _NAMES[type(change)], **asdict(_sealed(change))} for change in self.changes],
             "concerns": [asdict(concern) for concern in self.concerns],
         }
 
@@ -136,6 +183,16 @@ class Plan:
     def diff(self) -> list[dict[str, str]]:
         """As Ansible's --diff shows it."""
         return [{"prepared": change.diff()} for change in self.changes]
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _sealed(change: Change) -> Change:
+    if isinstance(change, WriteFile) and change.secret and not change.after.startswith("sha256:"):
+        return replace(change, after=_digest(change.after.encode("utf-8", "surrogateescape")))
+    return change
 
 
 def _change(item: dict[str, Any]) -> Change:

@@ -75,6 +75,9 @@ class MemoryGuest:
     def copy(self, source: str, path: str) -> None:
         self.files[path] = self.files[self._follow(source)]
 
+    def symlink(self, target: str, path: str) -> None:
+        self.files[path] = Stat("link", len(target), 0o777, target=target)
+
     def append(self, path: str, data: bytes) -> None:
         self.files[self._follow(path)] = (self.read(path) or b"") + data
 

@@ -23,7 +23,10 @@ class Stat:
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """A partition, logical volume, array or whole disk, with the names that survive a change of hypervisor. Sizes in bytes."""
+    """A partition, logical volume, array or whole disk, with the names that survive a change of hypervisor. Sizes in bytes.
+
+    `kind` is disk, part, lvm, crypt or a RAID level (raid1, ...); `parents` are the names of the devices it lies on.
+    """
 
     name: str
     fstype: str = ""
@@ -36,6 +39,8 @@ class BlockDevice:
     disk: Optional[int] = None
     part: Optional[int] = None
     aliases: tuple[str, ...] = ()
+    kind: str = "part"
+    parents: tuple[str, ...] = ()
 
     def stable_spec(self, allow: tuple[str, ...] = ("UUID", "PARTUUID", "LABEL", "PARTLABEL")) -> Optional[str]:
         """The best portable name as fstab(5) writes it; None when the device has none."""
@@ -73,8 +78,25 @@ class Mount:
 
 
 @dataclass(frozen=True)
+class CardFacts:
+    """How a network card will come up: its name and MAC, dhcp, static or none, addresses as CIDR, the profile's backend and file.
+
+    `on` is the bond, bridge or VLAN that carries the addresses, where it is not the card itself.
+    """
+
+    name: str
+    mac: str
+    method: str = "none"
+    addresses: tuple[str, ...] = ()
+    gateway: str = ""
+    backend: str = ""
+    path: str = ""
+    on: str = ""
+
+
+@dataclass(frozen=True)
 class GuestFacts:
-    """What inspection found out."""
+    """What inspection found out. `disk_bus` and `nic_model` are what the guest can run on: virtio, or sata and e1000e."""
 
     os: str = "linux"
     distribution: str = ""
@@ -87,15 +109,22 @@ class GuestFacts:
     firmware: str = "bios"
     root: str = ""
     root_subvolume: str = ""
+    root_stack: tuple[str, ...] = ()
+    boot_containers: tuple[str, ...] = ()
+    boot_disk: int = 0
+    disk_bus: str = "virtio"
+    nic_model: str = "virtio"
     mounts: tuple[Mount, ...] = ()
     kernels: tuple[Kernel, ...] = ()
     boot_loaders: tuple[str, ...] = ()
     initramfs_tool: str = ""
     network: tuple[str, ...] = ()
     interfaces: tuple[tuple[str, str], ...] = ()
+    cards: tuple[CardFacts, ...] = ()
     tools: tuple[str, ...] = ()
     selinux: bool = False
     encrypted: tuple[str, ...] = ()
+    live: bool = False
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)

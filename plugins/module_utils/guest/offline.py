@@ -159,6 +159,10 @@ class OfflineGuest:
         self.handle.cp_a(source, path)
         self.forget()
 
+    def symlink(self, target: str, path: str) -> None:
+        self.handle.ln_s(target, path)
+        self.forget()
+
     def append(self, path: str, data: bytes) -> None:
         self.handle.write_append(path, data)
         self.forget()

@@ -44,6 +44,9 @@ class WritableGuest(Guest, Protocol):
     def copy(self, source: str, path: str) -> None:
         """Copy one file with its attributes."""
 
+    def symlink(self, target: str, path: str) -> None:
+        """Make a symbolic link."""
+
     def append(self, path: str, data: bytes) -> None:
         """Add bytes to the end of a file."""
 

@@ -57,9 +57,27 @@ class DeviceTable:
         self._disks = tuple(disks)
         self.devices = tuple(devices)
         self._places: dict[Location, Optional[int]] = {}
+        self._letters: dict[str, tuple[Optional[int], ...]] = {}
+        self._names: dict[str, str] = {}
+
+    def alias(self, name: str, device: str) -> None:
+        """The guest calls the device with the known name or alias `device` also `name`."""
+        self._names[name] = device
+
+    def multipath(self, name: str, wwid: str) -> None:
+        """The guest calls the disk with a World Wide Identifier (3 and the NAA identifier) /dev/mapper/`name`."""
+        disk = next((number for number, known in enumerate(self._disks) if known.wwn and f"3{known.wwn}" == wwid), None)
+        if disk is None and len(self._disks) == 1:
+            disk = 0
+        for device in self.devices if disk is not None else ():
+            for form in (f"{name}{device.part or ''}", f"{name}p{device.part}", f"{name}-part{device.part}"):
+                if device.disk == disk:
+                    self._names.setdefault(f"/dev/mapper/{form}", device.name)
 
     def learn(self, uses: Iterable[Use], root: Optional[BlockDevice]) -> None:
-        """Settle which disk each by-path location is; locations that stay ambiguous resolve to nothing."""
+        """Settle which disk each by-path location and each letter is; what stays ambiguous resolves to nothing."""
+        uses = list(uses)
+        self._learn_letters(uses, root)
         demands: dict[Location, list[tuple[int, Use]]] = {}
         for use in uses:
             found = location(use.spec)
@@ -76,6 +94,35 @@ class DeviceTable:
             answers = {choice[index] for choice in (fitting if len(fitting) == 1 else natural)}
             self._places[place] = answers.pop() if len(answers) == 1 else None
 
+    def _learn_letters(self, uses: Sequence[Use], root: Optional[BlockDevice]) -> None:
+        """sda is the first disk, unless what the guest says of its names fits another order alone."""
+        for prefix, order in self._orders().items():
+            demands: dict[int, list[tuple[int, Use]]] = {}
+            for use in uses:
+                found = _lettered(use.spec)
+                if found is not None and found[0] == prefix and found[1] < len(order):
+                    demands.setdefault(found[1], []).append((found[2], use))
+            if not demands or all(self._fits(order[index], wanted, root) for index, wanted in demands.items()):
+                continue
+            fitting = [
+                choice
+                for choice in itertools.islice(itertools.permutations(order, len(demands)), _MAX_CHOICES)
+                if all(self._fits(disk, demands[index], root) for disk, index in zip(choice, sorted(demands)))
+            ]
+            settled: list[Optional[int]] = [None] * len(order)
+            for position, index in enumerate(sorted(demands)):
+                settled[index] = fitting[0][position] if len({choice[position] for choice in fitting}) == 1 else None
+            self._letters[prefix] = tuple(settled)
+
+    def _orders(self) -> dict[str, list[int]]:
+        """The disks that letters and NVMe numbers count, by the kind of name."""
+        numbered = list(enumerate(self._disks))
+        letters = [number for number, disk in numbered if disk.bus != "nvme"]
+        return {
+            **dict.fromkeys(("sd", "hd", "vd", "xvd"), letters),
+            "nvme": [number for number, disk in numbered if disk.bus in (None, "nvme")],
+        }
+
     def resolve(self, spec: str) -> Optional[BlockDevice]:
         """The device behind a name of fstab(5), crypttab(5) or the kernel command line; None when it is not certain."""
         tag, equals, value = spec.partition("=")
@@ -91,17 +138,14 @@ class DeviceTable:
                 return self._part(place, found[1]) if found is not None and place is not None else None
             if kind == "id":
                 return self._by_id(spec)
-        for pattern, group in ((_LETTER, "scsi"), (_NVME, "nvme")):
-            match = pattern.match(spec)
-            if match is not None:
-                index = ord(match[2]) - ord("a") if group == "scsi" else int(match[1])
-                disks = [number for number, disk in enumerate(self._disks) if disk.bus is None or (disk.bus == "nvme") == (group == "nvme")]
-                return (
-                    self._part(disks[index], int(match[match.lastindex or 0] or 0) if pattern is _LETTER else int(match[2] or 0))
-                    if index < len(disks)
-                    else None
-                )
-        return next((device for device in self.devices if spec in device.aliases), None)
+        found_letter = _lettered(spec)
+        if found_letter is not None:
+            prefix, index, part = found_letter
+            order = self._letters.get(prefix) or tuple(self._orders()[prefix])
+            number = order[index] if index < len(order) else None
+            return self._part(number, part) if number is not None else None
+        spec = self._names.get(spec, spec)
+        return next((device for device in self.devices if spec in device.aliases or spec == device.name), None)
 
     def _tagged(self, tag: str, value: str) -> Optional[BlockDevice]:
         if not value:
@@ -159,6 +203,15 @@ class DeviceTable:
         """Without a controller in the metadata, unit N is the Nth disk (VMware leaves unit 7 to the adapter)."""
         disk, unit = self._disks[number], place[1]
         return disk.controller is not None or number == (unit if unit < 7 else unit - 1)
+
+
+def _lettered(spec: str) -> Optional[tuple[str, int, int]]:
+    """(kind of name, index of the disk, partition or 0) of sda2, nvme0n1p2 and the like; None for other names."""
+    match = _LETTER.match(spec)
+    if match is not None:
+        return match[1], ord(match[2]) - ord("a"), int(match[3] or 0)
+    match = _NVME.match(spec)
+    return ("nvme", int(match[1]), int(match[2] or 0)) if match is not None else None
 
 
 def location(spec: str) -> Optional[tuple[Location, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from .changes import Change, CopyFile, RemoveFile, WriteFile
+from .changes import Change, CopyFile, MakeLink, RemoveFile, UploadFile, WriteFile
 from .model import BlockDevice, Stat
 from .protocol import Guest
 
@@ -15,7 +15,9 @@ class PendingView:
 
     def __init__(self, base: Guest, pending: tuple[Change, ...]) -> None:
         self._base = base
-        self._pending = {change.path: change for change in pending if isinstance(change, (WriteFile, RemoveFile, CopyFile))}
+        self._pending = {
+            change.path: change for change in pending if isinstance(change, (WriteFile, RemoveFile, CopyFile, MakeLink, UploadFile))
+        }
 
     def read(self, path: str) -> Optional[bytes]:
         change = self._pending.get(path)
@@ -31,6 +33,10 @@ class PendingView:
             return Stat("file", len(change.after), change.mode)
         if isinstance(change, CopyFile):
             return self._base.stat(change.source)
+        if isinstance(change, MakeLink):
+            return Stat("link", len(change.target), 0o777, target=change.target)
+        if isinstance(change, UploadFile):
+            return Stat("file", change.size, change.mode)
         return None if self._removed(path) else self._base.stat(path)
 
     def listdir(self, path: str) -> tuple[str, ...]:
@@ -58,5 +64,5 @@ class PendingView:
         while path != "/":
             if isinstance(self._pending.get(path), RemoveFile):
                 return True
-            path = path.rsplit("/", 1)[0] or "/"
+            path = path.rpartition("/")[0] or "/"
         return False

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from typing import Iterator
 
-from ..guest.changes import Change, edit, remove
-from ..guest.model import BLOCKER, WARNING, Findings
+from ..guest.changes import Change, edit, merge, remove
+from ..guest.model import BLOCKER, WARNING, Findings, GuestFacts
 from ..guest.protocol import Guest, glob, text
-from . import cmdline
+from ..guest.view import PendingView
+from . import cmdline, initramfs
+from .default import GRUBENV_SIZE, default_entry, grubenvs, set_default
+from .entries import boot_entries, kernel_of
 from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, bls_entries, vendor_configs
 
-GRUBENV_SIZE = 1024
 # A menu line that loads a kernel: command, kernel path, then the command line. `set root=` is not one.
 _GRUB_KERNEL = re.compile(r"^(\s*(?:linux|linux16|linuxefi|kernel)[ \t]+\S+)([^\n]*)", re.MULTILINE)
 _GRUB_VARIABLE = re.compile(r'^(\s*set\s+kernelopts=")([^"\n]*)', re.MULTILINE)
@@ -25,6 +27,10 @@ _OPTIONS = re.compile(r"^(\s*options[ \t]+)([^\n]*)", re.MULTILINE)
 _APPEND = re.compile(r"^(\s*append[ \t]+)([^\n]*)", re.MULTILINE | re.IGNORECASE)
 _KERNELOPTS = re.compile(r"^(kernelopts=)([^\n]*)", re.MULTILINE)
 _WHOLE = re.compile(r"\A()([^\n]*)")
+_ROOT_VARIABLE = re.compile(r"^(\s*set\s+rootpartition=)(\S+)", re.MULTILINE)  # Photon's menu
+_DEBCONF = "/var/cache/debconf/config.dat"
+_INSTALL_DEVICES = re.compile(r"(^Name: grub-pc/install_devices\n(?:\S[^\n]*\n)*?Value: )([^\n]*)", re.MULTILINE)
+_INSTALL_EMPTY = re.compile(r"(^Name: grub-pc/install_devices_empty\n(?:\S[^\n]*\n)*?Value: )[^\n]*", re.MULTILINE)
 
 
 def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
@@ -42,8 +48,9 @@ def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
     yield "/etc/kernel/cmdline", (_WHOLE,)
 
 
-def plan(guest: Guest, findings: Findings) -> list[Change]:
-    """Changes that give root= and resume= stable names in every boot loader's configuration, and drop stale device maps."""
+def plan(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change]:
+    """Changes that give root= and resume= stable names in every boot loader's configuration, drop stale device maps, and let a
+    kernel start by default that can run."""
     changes: list[Change] = []
     done: set[str] = set()
     for path, patterns in files(guest):
@@ -54,14 +61,48 @@ def plan(guest: Guest, findings: Findings) -> list[Change]:
         after = before
         for pattern in patterns:
             after = _edit(pattern, after, guest, path, findings)
+        if path in GRUB_CONFIGS:
+            after = _ROOT_VARIABLE.sub(lambda match: match[1] + cmdline.rewrite(f"root={match[2]}", guest)[len("root=") :], after)
         changes += edit(path, before, after, "kernel command line by stable names")
     changes += _grubenv(guest, findings)
     for path in ("/boot/grub/device.map", "/boot/grub2/device.map"):
         content = text(guest, path)
         if content is not None and any(cmdline.unstable(word) for word in content.split()):
             changes += remove(path, guest.stat(path), "a device map of the old hardware; GRUB finds the disks itself")
+    changes += _debconf(guest)
+    changes += _default(PendingView(guest, merge(changes)), facts, findings)
     _unified_kernels(guest, findings)
     return changes
+
+
+def _default(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change]:
+    """Another default, where the guest's own kernel has no virtio drivers at all and another installed one has."""
+    entries = boot_entries(guest)
+    chosen = default_entry(guest, entries)
+    kernel = kernel_of(guest, chosen, facts.kernels, facts.root_subvolume) if chosen is not None else None
+    if facts.disk_bus != "virtio" or kernel is None or initramfs.runs_on(guest, kernel, "virtio"):
+        return []
+    for entry in entries:
+        other = kernel_of(guest, entry, facts.kernels, facts.root_subvolume)
+        if other is not None and initramfs.runs_on(guest, other, "virtio"):
+            findings.add(
+                "bootloader.default-changed",
+                WARNING,
+                f"The default kernel {kernel.version} has no virtio drivers; {other.version} becomes the default.",
+                "Nothing, if that is fine; or install another kernel in the guest before the migration.",
+            )
+            return set_default(guest, entry)
+    return []
+
+
+def _debconf(guest: Guest) -> list[Change]:
+    """Debian's grub-pc remembers disks to install itself on, which are gone; an upgrade would stop and ask."""
+    before = text(guest, _DEBCONF)
+    chosen = _INSTALL_DEVICES.search(before or "")
+    if before is None or chosen is None or not any(map(cmdline.unstable, chosen[2].split(", "))):
+        return []
+    after = _INSTALL_EMPTY.sub(r"\1true", before[: chosen.start(2)] + before[chosen.end(2) :])
+    return list(edit(_DEBCONF, before, after, "GRUB is not installed again on disks that are gone"))
 
 
 def _edit(pattern: re.Pattern[str], content: str, guest: Guest, path: str, findings: Findings) -> str:
@@ -87,10 +128,8 @@ def _missing(name: str, spec: str, path: str, findings: Findings) -> None:
 def _grubenv(guest: Guest, findings: Findings) -> list[Change]:
     """grubenv is a block of exactly 1024 bytes, padded with '#'."""
     changes: list[Change] = []
-    for path in ("/boot/grub/grubenv", "/boot/grub2/grubenv"):
-        before, stat = text(guest, path), guest.stat(path)
-        if before is None or (stat is not None and stat.kind == "link"):
-            continue
+    for path in grubenvs(guest):
+        before = text(guest, path) or ""
         body = _edit(_KERNELOPTS, before, guest, path, findings)
         if body == before:
             continue

@@ -10,11 +10,13 @@ import bz2
 import importlib
 import lzma
 import stat as st
+import tempfile
 import zlib
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Optional
 
-from ..core.errors import InvalidInput, MissingTool
+from ..core.errors import InvalidInput, MissingTool, ToolFailed
+from ..core.process import Limits, run
 
 
 def _optional(name: str) -> Any:
@@ -33,8 +35,9 @@ _MAX_ENTRIES = 200000
 _MAX_INDEX = 32 << 20
 _LZ4_LEGACY = b"\x02\x21\x4c\x18"
 _LZ4_BLOCK = 8 << 20
+_LIMITS = Limits(timeout=120, memory=4 << 30)
 # Small files that steer the image itself; their texts are kept while reading, and modules.dep's.
-_KEPT = ("conf/", "etc/cmdline.d/", "etc/modules-load.d/", "etc/fstab", "etc/crypttab", "cryptroot/")
+_KEPT = ("conf/", "etc/cmdline.d/", "etc/modules-load.d/", "etc/fstab", "etc/crypttab", "cryptroot/", "etc/mdadm", "etc/lvm/")
 
 
 @dataclass
@@ -107,7 +110,7 @@ def _entries(data: memoryview, image: Image) -> int:
             raise InvalidInput(f"An initramfs is damaged: it ends inside {name}.", "Rebuild it in the guest before the migration.")
         name = name[2:] if name.startswith("./") else name.lstrip("/")
         image.names.add(name)
-        if st.S_ISREG(mode) and ((name.startswith(_KEPT) and size <= 65536) or (name.endswith("/modules.dep") and size <= _MAX_INDEX)):
+        if st.S_ISREG(mode) and ((name.startswith(_KEPT) and size <= 262144) or (name.endswith("/modules.dep") and size <= _MAX_INDEX)):
             image.texts[name] = bytes(data[start : start + size])
     raise InvalidInput("An initramfs has too many entries.", "Rebuild it in the guest before the migration.")
 
@@ -125,16 +128,42 @@ def _decompress(data: memoryview, budget: int) -> tuple[str, bytes, int]:
         return ("bzip2", *_stream(bz2.BZ2Decompressor(), data, budget))
     if head[:4] == b"\x28\xb5\x2f\xfd":
         if zstandard is None:
-            raise MissingTool(
-                "An initramfs is compressed with zstd, and the Python module zstandard is missing.", "Install python3-zstandard."
-            )
+            return ("zstd", _program("zstd", data, budget), len(data))
         return ("zstd", *_stream(zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(), data, budget))
     if head[:4] == _LZ4_LEGACY:
-        return ("lz4", *_lz4(data, budget))
+        return ("lz4", *_lz4(data, budget)) if lz4_block is not None else ("lz4", _program("lz4", data, budget), len(data))
     raise InvalidInput(
         f"An initramfs has a part of an unknown format (it starts with {head.hex()}).",
         "Rebuild it in the guest with gzip, xz, zstd or lz4.",
     )
+
+
+def _program(name: str, data: memoryview, budget: int) -> bytes:
+    """Everything that follows, unpacked by the program of that name: a guest that packs its images so has it, but rarely the module.
+
+    Raises MissingTool when the program is missing too, or when there is more than this one archive.
+    """
+    module = {"zstd": "zstandard"}.get(name, name)
+    out: list[bytes] = []
+    total = 0
+
+    def keep(chunk: bytes) -> None:
+        nonlocal total
+        total += len(chunk)
+        if total > budget:
+            raise InvalidInput(f"An initramfs unpacks to more than {LIMIT >> 30} GiB.", "Rebuild it in the guest before the migration.")
+        out.append(chunk)
+
+    try:
+        with tempfile.NamedTemporaryFile(prefix="hyper2kvm-") as file:
+            file.write(data)
+            file.flush()
+            run([name, "-dcq", file.name], _LIMITS, on_output=keep)
+    except (MissingTool, ToolFailed) as error:
+        raise MissingTool(
+            f"An initramfs is compressed with {name}, and the Python module {module} is missing.", f"Install python3-{module}."
+        ) from error
+    return b"".join(out)
 
 
 def _stream(decoder: Any, data: memoryview, budget: int) -> tuple[bytes, int]:
@@ -164,8 +193,6 @@ def _ended(decoder: Any) -> bool:
 
 
 def _lz4(data: memoryview, budget: int) -> tuple[bytes, int]:
-    if lz4_block is None:
-        raise MissingTool("An initramfs is compressed with lz4, and the Python module lz4 is missing.", "Install python3-lz4.")
     out: list[bytes] = []
     position = 4
     while position + 4 <= len(data):

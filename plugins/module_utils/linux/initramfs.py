@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""initramfs: every installed kernel finds its root on virtio.
+"""initramfs: every installed kernel finds its root on the target's disks.
 
 The image is looked into first. What it lacks is appended as one more archive, made of the guest's own modules and module
 indexes; nothing of the guest runs. The tool's configuration follows, so that the next kernel update keeps it.
-Source: initramfs-tools(7), initramfs.conf(5), dracut.conf(5), mkinitcpio.conf(5), modules.dep(5).
+Source: initramfs-tools(7), initramfs.conf(5), dracut.conf(5), mkinitcpio.conf(5), mkinitfs.conf(5), SUSE's mkinitrd(8), modules.dep(5).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import Optional, Sequence
+from typing import Optional
 
 from ..core.errors import InvalidInput
 from ..guest.changes import Change, ExtendInitramfs, RunCommand, edit
-from ..guest.model import BLOCKER, WARNING, Findings, Kernel
+from ..guest.model import BLOCKER, WARNING, Findings, GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, glob, text
-from . import cmdline, cpio
+from . import cmdline, cpio, mounts, storage
+from .entries import boot_entries, images_of
 
 MODES = ("overlay", "regenerate", "skip")
-DRIVERS = ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net")
-NEEDED = ("virtio_pci", "virtio_blk")
+# By the bus of the target's disks: what an image should have, and what it must have to find the root.
+DRIVERS = {"virtio": ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"), "sata": ("ahci", "sd_mod", "e1000e")}
+NEEDED = {"virtio": ("virtio_pci", "virtio_blk"), "sata": ("ahci", "sd_mod")}
 _INDEXES = (
     "modules.dep",
     "modules.dep.bin",
@@ -40,34 +42,43 @@ _RESUME = "conf/conf.d/resume"
 _TOOLS_MODULES = "/etc/initramfs-tools/modules"
 _TOOLS_RESUME = "/etc/initramfs-tools/conf.d/resume"
 _DRACUT = "/etc/dracut.conf.d/90-hyper2kvm.conf"
-_MKINITCPIO = "/etc/mkinitcpio.conf"
 
 
-def plan(guest: Guest, kernels: Sequence[Kernel], tool: str, mode: str, findings: Findings) -> list[Change]:
-    """Changes that give every kernel's initramfs the virtio drivers and take dead resume devices out of it."""
+def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list[Change]:
+    """Changes that give every kernel's images the drivers of the target and take what was bound to the old hardware out of them."""
     if mode not in MODES:
         raise InvalidInput(f"The initramfs mode {mode!r} is not known.", f"Use one of {', '.join(MODES)}.")
     if mode == "skip":
         return []
     configuration = _resume_configuration(guest)
+    entries = boot_entries(guest)
     lacking: list[tuple[Kernel, ExtendInitramfs]] = []
-    for kernel in kernels:
-        extension = _extension(guest, kernel, findings)
-        if extension is not None:
-            lacking.append((kernel, extension))
+    for kernel in facts.kernels:
+        images = images_of(guest, entries, kernel, facts.root_subvolume)
+        if not images:
+            _without_image(guest, kernel, facts, findings)
+        for image in images:
+            extension = _extension(guest, kernel, image, facts, findings)
+            if extension is not None and image not in {known.path for dummy, known in lacking}:
+                lacking.append((kernel, extension))
     if lacking:
-        configuration += _permanent(guest, tool)
+        configuration += _permanent(guest, facts)
     if mode == "overlay":
         return [*configuration, *(extension for dummy, extension in lacking)]
-    return [*configuration, *(_regenerate(guest, kernel, extension.path, tool) for kernel, extension in lacking)]
+    return [*configuration, *(_regenerate(guest, kernel, extension.path, facts) for kernel, extension in lacking)]
 
 
-def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image) -> list[str]:
-    """Modules of `DRIVERS`, with what they depend on, that the kernel has as modules and the image lacks."""
+def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image, bus: str) -> list[str]:
+    """Modules for the bus, with what they depend on, that the kernel has as modules and the image lacks."""
     depends = dependencies(guest, kernel)
-    needed = dict.fromkeys(path for driver in DRIVERS if driver in depends for path in depends[driver])
+    needed = dict.fromkeys(path for driver in DRIVERS[bus] if driver in depends for path in depends[driver])
     have = image.modules
     return [path for path in needed if cpio.module_name(path) not in have]
+
+
+def runs_on(guest: Guest, kernel: Kernel, bus: str) -> bool:
+    """Whether a kernel can find a disk on the bus, with an initramfs or without; of rescue images only their own modules are known."""
+    return kernel.modules is None or all(provided(guest, kernel, driver) for driver in NEEDED[bus])
 
 
 def provided(guest: Guest, kernel: Kernel, driver: str) -> bool:
@@ -106,26 +117,28 @@ def build(guest: Guest, change: ExtendInitramfs) -> bytes:
     return b"\0" * cpio.padding(change.size) + cpio.write(members)
 
 
-def _extension(guest: Guest, kernel: Kernel, findings: Findings) -> Optional[ExtendInitramfs]:
-    if kernel.initramfs is None:
-        if not _lacks_virtio(guest, kernel, set(), findings) and any(driver in dependencies(guest, kernel) for driver in NEEDED):
-            findings.add(
-                "initramfs.missing",
-                WARNING,
-                f"The kernel {kernel.version} has its virtio drivers as modules but no initramfs to load them from.",
-                "Create its initramfs in the guest before the migration.",
-            )
-        return None
-    data = guest.read(kernel.initramfs)
+def _without_image(guest: Guest, kernel: Kernel, facts: GuestFacts, findings: Findings) -> None:
+    needed = NEEDED[facts.disk_bus]
+    if not _lacks(guest, kernel, set(), facts.disk_bus, findings) and any(driver in dependencies(guest, kernel) for driver in needed):
+        findings.add(
+            "initramfs.missing",
+            WARNING,
+            f"The kernel {kernel.version} has its drivers as modules but no initramfs to load them from.",
+            "Create its initramfs in the guest before the migration.",
+        )
+
+
+def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findings: Findings) -> Optional[ExtendInitramfs]:
+    data = guest.read(path)
     try:
         image = cpio.read(data or b"")
     except InvalidInput as error:
-        findings.add("initramfs.unreadable", BLOCKER, f"{kernel.initramfs}: {error.msg}", error.hint)
+        findings.add("initramfs.unreadable", BLOCKER, f"{path}: {error.msg}", error.hint)
         return None
-    if _lacks_virtio(guest, kernel, image.modules, findings):
+    if _lacks(guest, kernel, image.modules, facts.disk_bus, findings):
         return None
-    modules = missing_drivers(guest, kernel, image)
-    texts = _texts(guest, image, bool(modules))
+    modules = missing_drivers(guest, kernel, image, facts.disk_bus)
+    texts = _texts(guest, image, facts.disk_bus if modules else "")
     if data is None or not (modules or texts):
         return None
     damaged = [name for name in modules if not exists(guest, f"{kernel.modules}/{name}")]
@@ -137,50 +150,62 @@ def _extension(guest: Guest, kernel: Kernel, findings: Findings) -> Optional[Ext
             "Reinstall the kernel package in the guest before the migration, or accept kernel.damaged to leave its initramfs alone.",
         )
         return None
-    base = _module_base(image) + f"/{kernel.version}"
+    base = f"{_module_base(image)}/{kernel.version}"
     indexes = [name for name in _INDEXES if modules and exists(guest, f"{kernel.modules}/{name}")]
     return ExtendInitramfs(
-        kernel.initramfs,
+        path,
         len(data),
         hashlib.sha256(data).hexdigest(),
         tuple(f"{kernel.modules}/{name} -> {base}/{name}" for name in modules),
         tuple(f"{kernel.modules}/{name} -> {base}/{name}" for name in indexes),
         tuple(texts),
-        f"virtio drivers for {kernel.version}",
+        f"{facts.disk_bus} drivers for {kernel.version}",
     )
 
 
-def _lacks_virtio(guest: Guest, kernel: Kernel, inside: set[str], findings: Findings) -> bool:
-    """Whether a kernel can never find a virtio disk; a rescue image brings modules of its own and no tree beside them."""
-    lacking = [driver for driver in NEEDED if driver not in inside and not provided(guest, kernel, driver)]
+def _lacks(guest: Guest, kernel: Kernel, inside: set[str], bus: str, findings: Findings) -> bool:
+    """Whether a kernel can never find a disk on the bus; a rescue image brings modules of its own and no tree beside them."""
+    lacking = [driver for driver in NEEDED[bus] if driver not in inside and not provided(guest, kernel, driver)]
     if lacking:
         findings.add(
-            "kernel.no-virtio",
+            "kernel.no-driver",
             WARNING,
             f"The kernel {kernel.version} has no {' and no '.join(lacking)}.",
-            "Boot another installed kernel by default, or attach the disk by SATA in the target's definition.",
+            "Another installed kernel boots by default where there is one; or install one in the guest before the migration.",
         )
     return bool(lacking)
 
 
-def _texts(guest: Guest, image: cpio.Image, drivers: bool) -> list[tuple[str, str]]:
-    """Files that steer the image, as they must read: early modules, and no devices of the old hardware."""
+def _texts(guest: Guest, image: cpio.Image, bus: str) -> list[tuple[str, str]]:
+    """Files that steer the image, as they must read: early modules for `bus`, and no devices of the old hardware."""
     texts: dict[str, str] = {}
     for name, content in image.texts.items():
         before = content.decode("utf-8", "surrogateescape")
-        if name == _RESUME:
-            after = _resume_line(before, guest)
-        elif name.startswith("etc/cmdline.d/"):
-            after = cmdline.rewrite(before, guest)
-        elif name == "conf/modules" and drivers:
-            after = before.rstrip("\n") + "\n" + "".join(f"{driver}\n" for driver in DRIVERS)
-        else:
-            continue
+        after = _steering(name, before, guest)
+        if name == "conf/modules" and bus:
+            after = before.rstrip("\n") + "\n" + "".join(f"{driver}\n" for driver in DRIVERS[bus])
         if after != before:
             texts[name] = after
-    if drivers and "conf/modules" not in image.texts:
-        texts["etc/modules-load.d/hyper2kvm.conf"] = "".join(f"{driver}\n" for driver in NEEDED)
+    if bus and "conf/modules" not in image.texts:
+        texts["etc/modules-load.d/hyper2kvm.conf"] = "".join(f"{driver}\n" for driver in NEEDED[bus])
     return sorted(texts.items())
+
+
+def _steering(name: str, before: str, guest: Guest) -> str:
+    """A file of an image, by stable names, as the tool would copy it from the repaired guest."""
+    if name == _RESUME:
+        return _resume_line(before, guest)
+    if name.startswith("etc/cmdline.d/"):
+        return cmdline.rewrite(before, guest)
+    if name in ("cryptroot/crypttab", "etc/crypttab", "etc/fstab"):
+        return mounts.rewritten(before, 0 if name == "etc/fstab" else 1, guest)
+    if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
+        return storage.mdadm_conf(before)
+    if name == "etc/lvm/lvm.conf":
+        return storage.lvm_conf(before)
+    if name == "etc/lvm/devices/system.devices":
+        return storage.devices_file(before)
+    return before
 
 
 def _module_base(image: cpio.Image) -> str:
@@ -218,31 +243,38 @@ def _resume_configuration(guest: Guest) -> list[Change]:
     )
 
 
-def _permanent(guest: Guest, tool: str) -> list[Change]:
+def _permanent(guest: Guest, facts: GuestFacts) -> list[Change]:
     """Configuration of the guest's tool, so that the next kernel update builds the drivers in again."""
-    reason = "virtio drivers also after the next kernel update"
+    reason = f"{facts.disk_bus} drivers also after the next kernel update"
+    drivers, tool = DRIVERS[facts.disk_bus], facts.initramfs_tool
     changes: list[Change] = []
     if tool == "initramfs-tools":
         before = text(guest, _TOOLS_MODULES)
         present = {line.split()[0] for line in (before or "").splitlines() if line.split()}
-        added = "".join(f"{driver}\n" for driver in DRIVERS if driver not in present)
+        added = "".join(f"{driver}\n" for driver in drivers if driver not in present)
         start = before if before is None or before.endswith("\n") or not before else before + "\n"
         changes += edit(_TOOLS_MODULES, before, (start or "") + added, reason)
     elif tool == "dracut":
-        changes += edit(_DRACUT, text(guest, _DRACUT), f'add_drivers+=" {" ".join(DRIVERS)} "\n', reason)
+        changes += edit(_DRACUT, text(guest, _DRACUT), f'add_drivers+=" {" ".join(drivers)} "\n', reason)
         for path in ("/etc/dracut.conf", *glob(guest, "/etc/dracut.conf.d", ".conf")):
             before = text(guest, path)
             if before is not None and path != _DRACUT:
                 changes += edit(path, before, _OMIT.sub(_keep_virtio, before), reason)
-    elif tool == "mkinitcpio":
-        before = text(guest, _MKINITCPIO) or ""
-        match = re.search(r"^MODULES=\(([^)]*)\)", before, re.MULTILINE)
+    for path, pattern, wanted in (_LISTS[tool],) if tool in _LISTS else ():
+        before = text(guest, path) or ""
+        match = pattern.search(before)
         if match is not None:
-            names = [*match[1].split(), *(driver for driver in DRIVERS if driver not in match[1].split())]
-            changes += edit(_MKINITCPIO, before, before[: match.start(1)] + " ".join(names) + before[match.end(1) :], reason)
+            names = [*match[1].split(), *(name for name in wanted or drivers if name not in match[1].split())]
+            changes += edit(path, before, before[: match.start(1)] + " ".join(names) + before[match.end(1) :], reason)
     return changes
 
 
+# Tools whose configuration is one list of words in quotes or brackets: the file, the list, and words other than the drivers.
+_LISTS: dict[str, tuple[str, re.Pattern[str], tuple[str, ...]]] = {
+    "mkinitcpio": ("/etc/mkinitcpio.conf", re.compile(r"^MODULES=[(\"]([^)\"]*)[)\"]", re.MULTILINE), ()),
+    "mkinitfs": ("/etc/mkinitfs/mkinitfs.conf", re.compile(r"^features=\"([^\"]*)\"", re.MULTILINE), ("virtio",)),
+    "mkinitrd": ("/etc/sysconfig/kernel", re.compile(r"^INITRD_MODULES=\"([^\"]*)\"", re.MULTILINE), ()),
+}
 _OMIT = re.compile(r'^(\s*omit_drivers\+?=")([^"\n]*)', re.MULTILINE)
 
 
@@ -250,22 +282,23 @@ def _keep_virtio(match: re.Match[str]) -> str:
     return match[1] + re.sub(r"[ \t]*\bvirtio(?:_\w+)?\b", "", match[2])
 
 
-def _regenerate(guest: Guest, kernel: Kernel, image: str, tool: str) -> RunCommand:
+def _regenerate(guest: Guest, kernel: Kernel, image: str, facts: GuestFacts) -> RunCommand:
+    """The guest's own tool with explicit arguments. In the appliance dracut must not look at the hardware it runs on."""
+    dracut = next((path for path in ("/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut") if exists(guest, path)), "/usr/bin/dracut")
+    generic = () if facts.live or facts.version.split(".")[0] == "6" else ("--no-hostonly",)
     argv = {
         "initramfs-tools": ("/usr/sbin/update-initramfs", "-u", "-k", kernel.version),
-        "dracut": (
-            next((path for path in ("/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut") if exists(guest, path)), "/usr/bin/dracut"),
-            "--force",
-            "--no-hostonly",
-            "--kver",
-            kernel.version,
-            image,
-        ),
+        "dracut": (dracut, "--force", *generic, image, kernel.version),
         "mkinitcpio": ("/usr/bin/mkinitcpio", "-k", kernel.version, "-g", image),
-    }.get(tool)
+        "mkinitfs": ("/sbin/mkinitfs", "-o", image, kernel.version),
+        "mkinitrd": ("/sbin/mkinitrd", "-k", kernel.image, "-i", image, "-m", " ".join(DRIVERS[facts.disk_bus])),
+    }.get(facts.initramfs_tool)
     if argv is None:
         raise InvalidInput(
-            f"The initramfs of this guest cannot be regenerated: its tool {tool or '(none found)'} is not known.",
+            f"The initramfs of this guest cannot be regenerated: its tool {facts.initramfs_tool or '(none found)'} is not known.",
             "Use migrate_initramfs: overlay.",
         )
-    return RunCommand(argv, (image,), f"virtio drivers for {kernel.version}")
+    # update-initramfs keeps a checksum of the image it made, and makes no other if it finds a foreign one.
+    sums = f"/var/lib/initramfs-tools/{kernel.version}"
+    touches = (image, *([sums] if facts.initramfs_tool == "initramfs-tools" and exists(guest, sums) else []))
+    return RunCommand(argv, touches, f"{facts.disk_bus} drivers for {kernel.version}")

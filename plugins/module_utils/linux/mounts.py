@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""fstab, crypttab and systemd mount units: every entry finds its device on any hypervisor.
+"""fstab, automount maps, kdump's target and systemd mount units: every entry finds its device on any hypervisor.
 
 Lines are kept to the byte; only the device field of an entry that needs it is replaced.
-Source: fstab(5), crypttab(5), systemd.mount(5), systemd.swap(5).
+Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5).
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from .cmdline import unstable
 FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
 MODES = ("stabilize-all", "bypath-only", "noop")
 _ENTRY = re.compile(r"^(?P<lead>[ \t]*)(?P<first>[^\s#]\S*)(?P<gap>[ \t]+)(?P<second>\S+)(?P<rest>.*)$", re.DOTALL)
+_AUTOFS = re.compile(r"^([^#\n]*\s:)(/dev/\S+)", re.MULTILINE)
+_KDUMP = re.compile(r"^([ \t]*(?:ext[234]|xfs|btrfs|minix|raw)[ \t]+)(/dev/\S+)", re.MULTILINE)
+_REASON = "devices by stable names"
 _WHAT = re.compile(r"^(?P<lead>\s*What\s*=\s*)(?P<first>\S+)(?P<rest>.*)$", re.DOTALL)
 
 
@@ -61,25 +64,31 @@ def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[
     if mode == "noop":
         return []
     changes: list[Change] = []
-    for path, field in ((FSTAB, 0), (CRYPTTAB, 1)):
-        before = text(guest, path)
-        if before is not None:
-            after = "".join(_stabilise(line, path, guest, findings, mode).text for line in parse(before, field))
-            changes += edit(path, before, after, "devices by stable names")
+    before = text(guest, FSTAB)
+    if before is not None:
+        after = "".join(stabilise(line, FSTAB, guest, findings, mode).text for line in parse(before, 0))
+        changes += edit(FSTAB, before, after, _REASON)
     for path in units(guest):
         before = text(guest, path) or ""
         after = "".join(_unit_line(line, path, guest, findings, mode) for line in before.splitlines(keepends=True))
-        changes += edit(path, before, after, "devices by stable names")
+        changes += edit(path, before, after, _REASON)
+    for path, pattern, form in [(path, _AUTOFS, "/dev/disk/by-uuid/{}") for path in glob(guest, "/etc", prefix="auto.")] + [
+        ("/etc/kdump.conf", _KDUMP, "UUID={}")
+    ]:
+        before = text(guest, path)
+        if before is not None:
+            changes += edit(path, before, _replace(pattern, before, form, guest, mode), _REASON)
     return changes
 
 
 def units(guest: Guest) -> Iterator[str]:
-    """Mount and swap units that the administrator wrote."""
+    """Mount and swap units that the administrator wrote; automount units name no device."""
     for suffix in (".mount", ".swap"):
         yield from glob(guest, "/etc/systemd/system", suffix)
 
 
-def _stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
+def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
+    """The line with its device by a stable name; what cannot be resolved is a concern and stays."""
     if line.device is None or not _wanted(line.device, mode):
         return line
     spec = _stable(line.device, guest)
@@ -87,6 +96,21 @@ def _stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: st
         _unresolved(line.device, path, line.fields, findings)
         return line
     return line.with_device(spec)
+
+
+def rewritten(content: str, field: int, guest: Guest) -> str:
+    """A table inside an initramfs by stable names; what cannot be resolved stays."""
+    return "".join(stabilise(line, "", guest, Findings(), "stabilize-all").text for line in parse(content, field))
+
+
+def _replace(pattern: re.Pattern[str], content: str, form: str, guest: Guest, mode: str) -> str:
+    """`content` with the second group of every match by UUID, where it needs that and its device is known."""
+
+    def stable(match: re.Match[str]) -> str:
+        device = guest.device(match[2]) if _wanted(match[2], mode) else None
+        return match[1] + form.format(device.uuid) if device is not None and device.uuid else match[0]
+
+    return pattern.sub(stable, content)
 
 
 def _unit_line(line: str, path: str, guest: Guest, findings: Findings, mode: str) -> str:

@@ -1,24 +1,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network: the MAC is kept, and the name the guest used for a card is pinned to it. No profile is edited.
+"""Network: the MAC is kept, and the name the guest used for a card is pinned to it. No profile's meaning is changed.
 
 Kernel and udev derive a name like ens192 from the PCI slot of the old hypervisor; on the new one the card would get another
-name and every profile that says ens192 would be dead.
+name and every profile that says ens192 would be dead. Only where the operator gives a card another MAC do profiles follow.
 Source: systemd.link(5), udev(7); VMware's pciSlotNumber is the hotplug slot that udev's net_id shows as ens<slot>.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
-from ..guest.changes import Change, edit, remove
+from ..core.errors import InvalidInput
+from ..guest.changes import Change, edit, merge, remove
 from ..guest.model import WARNING, Findings
-from ..guest.protocol import Guest, text
-from . import netconfig
+from ..guest.protocol import Guest, glob, text
+from ..guest.view import PendingView
+from .netconf import names as netnames
+from .netconf.model import MAC
 
 LINK = "/etc/systemd/network/10-hyper2kvm-{name}.link"
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
+_RULES_ONLY = re.compile(r"^\s*#.*$", re.MULTILINE)
+# Where a MAC may be written down: directory, beginning and end of the file's name.
+_MAC_FILES = (
+    ("/etc/network", "interfaces", ""),
+    ("/etc/network/interfaces.d", "", ""),
+    ("/etc/netplan", "", ".yaml"),
+    ("/etc/systemd/network", "", ""),
+    ("/etc/NetworkManager/system-connections", "", ""),
+    ("/etc/sysconfig/network-scripts", "ifcfg-", ""),
+    ("/etc/sysconfig/network", "ifcfg-", ""),
+    ("/etc/udev/rules.d", "", ".rules"),
+    ("/etc/cloud/cloud.cfg.d", "", ".cfg"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,25 +47,28 @@ class Card:
 
 
 def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: Findings) -> tuple[tuple[str, str], ...]:
-    """(name, MAC) of every card, in the order of the cards: what the guest calls it, and the MAC it has and keeps.
+    """(name, MAC) of every card, in the order of the cards: what the guest calls it, and the MAC it has at the source.
 
     A source without metadata (a bare disk) has no cards; then the guest's own rules and profiles say which names and MACs
     there are, and a name whose MAC nobody knows gets one made from the machine id, for the target's definition to use.
     """
-    profiles = netconfig.profiles(guest)
-    bound = netconfig.persistent_names(guest)
-    for profile in profiles:
+    found = netnames.profiles(guest)
+    bound = netnames.persistent_names(guest)
+    for profile in netnames.physical(found):
         if profile.mac and profile.name:
             bound.setdefault(profile.mac, profile.name)
-    names = sorted({profile.name for profile in profiles if profile.name} - set(bound.values()), key=_natural)
+    names = sorted(set(netnames.card_names(found)) - set(bound.values()), key=_natural)
     pairs: list[tuple[str, str]] = []
     open_cards: list[Card] = []
     # An OVF rarely records MACs; the guest's own bindings then say which cards there are.
     known = iter([mac for mac in bound if mac not in {card.mac for card in cards}])
+    only_by_mac = {profile.mac for profile in found if profile.mac and profile.name is None}
     for card in cards:
         if card.mac is None:
             card = Card(next(known, None), card.slot)
         name = bound.get(card.mac or "") or next((name for name in names if card.slot is not None and name == f"ens{card.slot}"), None)
+        if name is None and card.slot is not None and card.mac in only_by_mac:
+            name = f"ens{card.slot}"  # its profile does not need the name, but people and firewall rules know it by this one
         if name and card.mac:
             pairs.append((name, card.mac))
             names = [other for other in names if other != name]
@@ -75,10 +95,22 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
     return tuple(pairs)
 
 
-def plan(guest: Guest, pins: Sequence[tuple[str, str]], findings: Findings) -> list[Change]:
-    """Changes that pin each name to its MAC and take away rules that would give names to cards that are gone."""
-    changes: list[Change] = []
-    for profile in netconfig.profiles(guest):
+def mac_map(values: Mapping[str, str]) -> dict[str, str]:
+    """Old MAC to new, in lower case. Raises InvalidInput for what is no MAC and for a MAC that two cards would have."""
+    wrong = [mac for pair in values.items() for mac in pair if not MAC.fullmatch(mac)]
+    if wrong:
+        raise InvalidInput(f"{wrong[0]!r} in the map of MACs is no MAC.", "Write MACs as 52:54:00:12:34:56.")
+    if len({mac.lower() for mac in values.values()}) < len(values):
+        raise InvalidInput("The map of MACs gives two cards the same MAC.", "Give every card a MAC of its own.")
+    return {old.lower(): new.lower() for old, new in values.items()}
+
+
+def plan(guest: Guest, pins: Sequence[tuple[str, str]], macs: Mapping[str, str], findings: Findings) -> list[Change]:
+    """Changes that pin each name to its MAC, let profiles follow a new MAC, and take away what was for VMware's cards."""
+    changes: list[Change] = _follow(guest, macs)
+    view = PendingView(guest, merge(changes))
+    problems: list[str] = []
+    for profile in netnames.profiles(view, problems):
         if profile.driver is not None and "vmxnet" in profile.driver:
             findings.add(
                 "network.driver-match",
@@ -86,18 +118,36 @@ def plan(guest: Guest, pins: Sequence[tuple[str, str]], findings: Findings) -> l
                 f"{profile.path} applies only to cards with the driver {profile.driver}.",
                 "Match by name or MAC in the guest instead; the card is virtio_net after the move.",
             )
-    if netconfig.has_systemd(guest):
+    for problem in problems:
+        findings.add(
+            "network.unreadable", WARNING, f"A network file cannot be read: {problem}.", "Correct it in the guest; it is left as it is."
+        )
+    if netnames.has_systemd(guest):
         for name, mac in pins:
             path = LINK.format(name=name)
             changes += edit(
                 path, text(guest, path), f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n", f"{name} keeps its name on the new hardware"
             )
-        changes += remove(netconfig.PERSISTENT_RULES, guest.stat(netconfig.PERSISTENT_RULES), "names are pinned by .link files now")
-    elif pins:
-        rules = text(guest, netconfig.PERSISTENT_RULES)
-        changes += edit(
-            netconfig.PERSISTENT_RULES, rules, "".join(_RULE.format(mac=mac, name=name) for name, mac in pins), "names pinned to their MAC"
-        )
+        changes += remove(netnames.PERSISTENT_RULES, guest.stat(netnames.PERSISTENT_RULES), "names are pinned by .link files now")
+    elif pins and netnames.has_udev(guest):
+        rules = text(guest, netnames.PERSISTENT_RULES)
+        if dict(netnames.persistent_names(view)) == {mac: name for name, mac in pins} and "vmxnet" not in _RULES_ONLY.sub("", rules or ""):
+            pins = ()
+        written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins)
+        changes += edit(netnames.PERSISTENT_RULES, rules, written, "names pinned to their MAC") if pins else ()
+    # A file that is removed or written as a whole need not be edited before.
+    final = {change.path: change for change in changes}
+    return list(final.values())
+
+
+def _follow(guest: Guest, macs: Mapping[str, str]) -> list[Change]:
+    changes: list[Change] = []
+    for directory, prefix, suffix in _MAC_FILES if macs else ():
+        for path in glob(guest, directory, suffix, prefix):
+            before = text(guest, path)
+            if before is not None:
+                after = MAC.sub(lambda match: macs.get(match[0].lower(), match[0]), before)
+                changes += edit(path, before, after, "the card has a new MAC")
     return changes
 
 

@@ -15,14 +15,28 @@ from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, resolve_link, text
-from . import cmdline, cpio, efi, initramfs, mounts, netconfig
-from .entries import BootEntry, boot_entries, locate
+from . import cmdline, cpio, efi, initramfs, mounts, storage
+from .default import default_entry
+from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
 from .inspect import vendor_configs
+from .netconf import names as netnames
+from .netconf.model import ini
 
 _PE_MACHINES = {"x86_64": 0x8664, "i686": 0x14C, "aarch64": 0xAA64, "riscv64": 0x5064}
 _SEARCH = re.compile(r"^\s*search(?:\.fs_uuid\s+|\s.*--fs-uuid\s.*?)([0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}|[0-9a-f-]{36})\b", re.MULTILINE)
 # What must be in the initramfs beside virtio, by the root's file system; a kernel may have it built in.
 _FS_DRIVERS = {"ext2": "ext4", "ext3": "ext4", "ext4": "ext4", "xfs": "xfs", "btrfs": "btrfs", "f2fs": "f2fs"}
+# And by what lies beneath it.
+_KIND_DRIVERS = {
+    "lvm": ("dm_mod",),
+    "crypt": ("dm_mod", "dm_crypt"),
+    "raid0": ("raid0",),
+    "raid1": ("raid1",),
+    "raid4": ("raid456",),
+    "raid5": ("raid456",),
+    "raid6": ("raid456",),
+    "raid10": ("raid10",),
+}
 
 
 def prove(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Proof:
@@ -81,16 +95,19 @@ def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
     yield Check("bootloader.entries", bool(entries), f"{len(entries)} entries start a kernel")
     for config in dict.fromkeys(entry.config for entry in entries):
         yield from _searches(guest, config, text(guest, config) or "")
+    chosen = default_entry(guest, entries)
     images: dict[str, list[Check]] = {}
     for entry in entries:
         kernel = locate(guest, entry, entry.kernel, facts.root_subvolume)
+        known = kernel_of(guest, entry, facts.kernels, facts.root_subvolume)
+        if entry is not chosen and known is not None and not initramfs.runs_on(guest, known, facts.disk_bus):
+            continue  # it can never run here, and it does not start by itself; a concern says so
         head = guest.read(kernel) if kernel else None
         yield Check(
             "kernel.image",
             head is not None and (head[0x202:0x206] == b"HdrS" or facts.architecture not in ("x86_64", "i686")),
-            f"{entry.config} starts {entry.kernel}",
+            f"{entry.config} starts {entry.kernel}" + (" by default" if entry is chosen else ""),
         )
-        known = next((item for item in facts.kernels if kernel and resolve_link(guest, kernel) == resolve_link(guest, item.image)), None)
         yield from _initramfs(guest, facts, entry, known, images)
         yield from _root(guest, facts, entry)
 
@@ -101,10 +118,11 @@ def _initramfs(
     if kernel is None:
         yield Check("initramfs.kernel", False, f"{entry.kernel} of {entry.config} is none of the installed kernels")
         return
+    needed = initramfs.NEEDED[facts.disk_bus]
     builtin = all(
-        initramfs.provided(guest, kernel, driver) and driver not in initramfs.dependencies(guest, kernel) for driver in initramfs.NEEDED
-    )
-    whole = builtin or kernel.modules is not None or "rescue" in kernel.version
+        initramfs.provided(guest, kernel, driver) and driver not in initramfs.dependencies(guest, kernel) for driver in needed
+    )  # fmt: skip
+    whole = builtin or kernel.modules is not None or "rescue" in kernel.image
     yield Check("kernel.modules", whole, f"{kernel.version} has {'its modules' if whole else 'no module index'}")
     if not entry.initrds:
         yield Check(
@@ -119,7 +137,7 @@ def _initramfs(
             yield Check("initramfs.image", False, f"{name} of {entry.config} does not exist")
             continue
         real = resolve_link(guest, path)
-        if real.endswith(("-ucode.img", "ucode.cpio")):
+        if microcode(real):
             continue
         if real not in images:
             images[real] = list(_initramfs_content(guest, facts, kernel, real))
@@ -137,9 +155,9 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
     )
     root = guest.device(_root_device(guest, facts))
     needed = [
-        *initramfs.NEEDED,
+        *initramfs.NEEDED[facts.disk_bus],
         *filter(None, [_FS_DRIVERS.get(root.fstype if root else "")]),
-        *(["dm_mod"] if facts.root.startswith(("/dev/mapper/", "/dev/dm-")) or facts.root.count("/") == 3 else []),
+        *dict.fromkeys(driver for kind in facts.root_stack for driver in _KIND_DRIVERS.get(kind, ())),
     ]
     depends = initramfs.dependencies(guest, kernel)
     index = b"".join(text_ for name, text_ in image.texts.items() if name.endswith("/modules.dep")).decode("utf-8", "replace")
@@ -157,8 +175,23 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
             f"{path} has {driver}" if not lacking and indexed else f"{path} lacks {', '.join(lacking) or f'{driver} in its module index'}",
         )
     for name, content in image.texts.items():
-        for dead in _dead_resume(name, content.decode("utf-8", "replace"), guest):
+        said = content.decode("utf-8", "replace")
+        for dead in _dead_resume(name, said, guest):
             yield Check("initramfs.resume", False, f"{path} waits for {dead}")
+        yield from _steering(guest, path, name, said)
+
+
+def _steering(guest: Guest, path: str, name: str, content: str) -> Iterator[Check]:
+    """What the image itself looks for: headers to unlock, disks to scan."""
+    if name in ("cryptroot/crypttab", "etc/crypttab"):
+        for line in mounts.parse(content, 1):
+            if line.device is not None and line.device.startswith(("/dev/", "UUID=")):
+                found = guest.device(line.device) is not None and not cmdline.unstable(line.device)
+                yield Check("initramfs.crypttab", found, f"{path} unlocks {line.device} as {line.other}")
+    if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
+        yield Check("initramfs.mdadm", storage.mdadm_conf(content) == content, f"{path} looks for arrays on every device")
+    if name == "etc/lvm/lvm.conf":
+        yield Check("initramfs.lvm", storage.lvm_conf(content) == content, f"{path} looks for volume groups on every device")
 
 
 def _dead_resume(name: str, content: str, guest: Guest) -> Iterator[str]:
@@ -218,7 +251,7 @@ def _tables(guest: Guest) -> Iterator[Check]:
                 f"{path}: {spec} for {line.other}",
             )
     for path in mounts.units(guest):
-        spec = netconfig.ini(text(guest, path) or "").get((path.rsplit(".", 1)[1], "what"), "")
+        spec = ini(text(guest, path) or "").get((path.rsplit(".", 1)[1], "what"), "")
         if spec.startswith("/dev/"):
             yield Check("unit.device", guest.device(spec) is not None and not cmdline.unstable(spec), f"{path}: {spec}")
 
@@ -229,10 +262,16 @@ def _type_fits(fields: list[str], device: BlockDevice) -> bool:
 
 
 def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
-    """Every profile for a physical card applies to a card of the VM, by a name that is pinned or by its MAC."""
-    pinned = {name: mac for mac, name in netconfig.persistent_names(guest).items()}
+    """Every profile for a physical card applies to a card of the VM, by a name that is pinned or by its MAC; and what each card will do."""
+    pinned = {name: mac for mac, name in netnames.persistent_names(guest).items()}
+    if not netnames.has_udev(guest) and len(facts.interfaces) == 1:
+        pinned = dict(facts.interfaces)
     macs = {mac for dummy, mac in facts.interfaces}
-    for profile in netconfig.profiles(guest):
+    problems: list[str] = []
+    profiles = netnames.profiles(guest, problems)
+    for problem in problems:
+        yield Check("network.readable", False, f"{problem}")
+    for profile in netnames.physical(profiles):
         by_mac = profile.mac is None or profile.mac in macs
         by_name = profile.name is None or pinned.get(profile.name) in macs
         works = by_mac and by_name and not (profile.driver and "vmxnet" in profile.driver)
@@ -241,3 +280,12 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
             works,
             f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}",
         )
+    for name in netnames.card_names(profiles):
+        yield Check("network.name", pinned.get(name) in macs, f"{name} is {pinned.get(name, 'not pinned')}")
+    for card in netnames.cards(profiles, facts.interfaces):
+        how = ", ".join(card.addresses) or {"dhcp": "an address by DHCP"}.get(card.method, "no address")
+        by = f" by {card.backend} ({card.path})" if card.backend else ""
+        yield Check(
+            "network.card", True, f"{card.name} ({card.mac}){f' carries {card.on} with' if card.on else ' comes up with'} {how}"
+            f"{f' and the gateway {card.gateway}' if card.gateway else ''}{by}",
+        )  # fmt: skip

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VMware's guest tools: packages and tarball installations leave no file, link or database entry behind.
+"""The old hypervisor's guest tools: packages and tarball installations leave no file, link or database entry behind.
 
 Debian's package database is text with a documented format, so packages leave by file edits and no guest program runs; RPM's is
 not, there the guest's own rpm does it. Packages that others depend on stay.
@@ -9,59 +9,144 @@ Source: deb-control(5), dpkg's status file (Debian Policy 7), VMware's /etc/vmwa
 from __future__ import annotations
 
 import re
-from typing import Iterable, Optional
+from dataclasses import dataclass
+from typing import Iterable, Optional, Sequence
 
 from ..guest.changes import Change, RemoveFile, RunCommand, edit, remove
 from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, exists, glob, text
 
-PACKAGES = ("open-vm-tools-desktop", "open-vm-tools-dev", "open-vm-tools-salt-minion", "open-vm-tools-sdmp", "open-vm-tools")
+HYPERVISORS = ("vmware", "hyperv", "virtualbox", "xen", "parallels", "azure", "aws")
 _STATUS = "/var/lib/dpkg/status"
 _INFO = "/var/lib/dpkg/info"
 _LOCATIONS = "/etc/vmware-tools/locations"
-_LEFTOVERS = (
-    "/etc/udev/rules.d/99-vmware-scsi-udev.rules",
-    "/etc/vmware-tools",
-    "/usr/lib/vmware-tools",
-    "/etc/init.d/vmware-tools",
-    "/etc/init/vmware-tools.conf",
-    "/etc/modprobe.d/vmware-tools.conf",
-    "/usr/bin/vmware-uninstall-tools.pl",
-    "/usr/bin/vmware-config-tools.pl",
-)
-_UNITS = (
-    "open-vm-tools.service",
-    "vmtoolsd.service",
-    "vgauth.service",
-    "vgauthd.service",
-    "vmware-tools.service",
-    "run-vmblock\\x2dfuse.mount",
-)
-_REASON = "VMware's tools have no use on KVM"
+_REASON = "the old hypervisor's tools have no use on KVM"
 
 
-def plan(guest: Guest, findings: Findings) -> list[Change]:
-    """Changes that take VMware's tools out of the guest, and their links with them."""
+@dataclass(frozen=True)
+class Tools:
+    """The tools of one hypervisor: packages (dependents first), a program that shows they are there, files and units they leave."""
+
+    packages: tuple[str, ...]
+    program: str
+    rpm: tuple[str, ...]
+    leftovers: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+TOOLS = {
+    "vmware": Tools(
+        ("open-vm-tools-desktop", "open-vm-tools-dev", "open-vm-tools-salt-minion", "open-vm-tools-sdmp", "open-vm-tools"),
+        "/usr/bin/vmtoolsd",
+        ("open-vm-tools",),
+        (
+            "/etc/udev/rules.d/99-vmware-scsi-udev.rules", "/etc/vmware-tools", "/usr/lib/vmware-tools", "/etc/init.d/vmware-tools",
+            "/etc/init/vmware-tools.conf", "/etc/modprobe.d/vmware-tools.conf", "/usr/bin/vmware-uninstall-tools.pl",
+            "/usr/bin/vmware-config-tools.pl",
+        ),
+        ("open-vm-tools.service", "vmtoolsd.service", "vgauth.service", "vgauthd.service", "vmware-tools.service", "run-vmblock\\x2dfuse.mount"),
+    ),
+    "hyperv": Tools(
+        ("hyperv-daemons", "linux-cloud-tools-virtual", "linux-cloud-tools-generic"), "/usr/sbin/hypervkvpd", ("hyperv-daemons", "hypervkvpd"),
+        (), ("hypervkvpd.service", "hypervvssd.service", "hypervfcopyd.service", "hv-kvp-daemon.service", "hv-vss-daemon.service", "hv-fcopy-daemon.service"),
+    ),
+    "virtualbox": Tools(
+        ("virtualbox-guest-x11", "virtualbox-guest-utils", "virtualbox-guest-dkms"), "/usr/sbin/VBoxService", ("virtualbox-guest-additions",),
+        (), ("vboxservice.service", "vboxadd.service", "vboxadd-service.service", "virtualbox-guest-utils.service"),
+    ),
+    "xen": Tools(
+        ("xe-guest-utilities", "xen-utils-guest"), "/usr/sbin/xe-daemon", ("xe-guest-utilities", "xe-guest-utilities-latest"),
+        (), ("xe-daemon.service", "xe-linux-distribution.service"),
+    ),
+    "parallels": Tools((), "/usr/lib/parallels-tools/install", (), (), ("prltoolsd.service",)),
+    "azure": Tools(
+        ("walinuxagent",), "/usr/sbin/waagent", ("WALinuxAgent",),
+        ("/etc/udev/rules.d/66-azure-storage.rules", "/etc/udev/rules.d/99-azure-product-uuid.rules"),
+        ("walinuxagent.service", "waagent.service"),
+    ),
+    "aws": Tools(
+        ("amazon-ssm-agent", "ec2-hibinit-agent", "ec2-instance-connect"), "/usr/bin/amazon-ssm-agent",
+        ("amazon-ssm-agent", "ec2-net-utils", "ec2-hibinit-agent"),
+        (), ("amazon-ssm-agent.service", "hibinit-agent.service"),
+    ),
+}  # fmt: skip
+
+
+def present(guest: Guest) -> tuple[str, ...]:
+    """The tools that are installed, by package or by hand."""
+    found = [
+        {"vmware": "open-vm-tools"}.get(name, name)
+        for name, tools in TOOLS.items()
+        if exists(guest, tools.program)
+    ]  # fmt: skip
+    return (*found, *(["vmware-tools"] if exists(guest, _LOCATIONS) else []))
+
+
+def plan(guest: Guest, findings: Findings, hypervisors: Sequence[str] = ("vmware",)) -> list[Change]:
+    """Changes that take the tools of these hypervisors out of the guest, their links and repositories with them."""
     changes: list[Change] = []
-    if exists(guest, _STATUS):
-        changes += _dpkg(guest, findings)
-    elif exists(guest, "/usr/bin/vmtoolsd") and (exists(guest, "/usr/bin/rpm") or exists(guest, "/bin/rpm")):
-        rpm = "/usr/bin/rpm" if exists(guest, "/usr/bin/rpm") else "/bin/rpm"
-        changes.append(RunCommand((rpm, "-e", "--nodeps", "--noscripts", "open-vm-tools"), (), _REASON))
-    if exists(guest, _LOCATIONS):
-        changes += _tarball(guest)
-    if changes:
-        changes += [change for path in _LEFTOVERS for change in _remove(guest, path)]
-        changes += [change for path in _unit_links(guest) for change in _remove(guest, path)]
+    for name in hypervisors:
+        tools = TOOLS[name]
+        own = _dpkg(guest, tools, findings) if exists(guest, _STATUS) else _rpm(guest, tools)
+        if name == "vmware" and exists(guest, _LOCATIONS):
+            own += _tarball(guest)
+        if name == "virtualbox":
+            own += _additions(guest)
+        if name == "parallels" and exists(guest, tools.program):
+            own.append(RunCommand((tools.program, "-r"), (), _REASON, must=False))
+        if own:
+            own += [change for path in (*tools.leftovers, *_unit_links(guest, tools)) for change in _remove(guest, path)]
+        if name == "vmware":
+            own += _repositories(guest)
+        changes += own
     return _outermost(changes)
 
 
-def _dpkg(guest: Guest, findings: Findings) -> list[Change]:
+def _rpm(guest: Guest, tools: Tools) -> list[Change]:
+    """RPM's database is no text; its own tool takes the package out, and a broken database is not our matter."""
+    rpm = next((path for path in ("/usr/bin/rpm", "/bin/rpm") if exists(guest, path)), None)
+    if rpm is None or not exists(guest, tools.program):
+        return []
+    return [RunCommand((rpm, "-e", "--nodeps", "--noscripts", package), (), _REASON, must=False) for package in tools.rpm]
+
+
+def _additions(guest: Guest) -> list[Change]:
+    match = re.search(r"^INSTALL_DIR=['\"]?(/[^'\"\n]+)", text(guest, "/var/lib/VBoxGuestAdditions/config") or "", re.MULTILINE)
+    script = f"{match[1]}/uninstall.sh" if match else ""
+    return [RunCommand((script,), (), _REASON, must=False)] if script and exists(guest, script) else []
+
+
+def _repositories(guest: Guest) -> list[Change]:
+    """Package sources of vmware.com, switched off: they are no use without VMware and fail every update once its tools are gone."""
+    changes: list[Change] = []
+    for path in (*glob(guest, "/etc/yum.repos.d", ".repo"), *glob(guest, "/etc/zypp/repos.d", ".repo")):
+        before = text(guest, path) or ""
+        sections = re.split(r"(?m)^(?=\[)", before)
+        after = "".join(_disabled(section) if _VMWARE_URL.search(section) else section for section in sections)
+        changes += edit(path, before, after, "a package source of VMware")
+    for path in ("/etc/apt/sources.list", *glob(guest, "/etc/apt/sources.list.d", ".list")):
+        before = text(guest, path) or ""
+        if before:
+            changes += edit(
+                path, before, re.sub(r"(?m)^(deb(?:-src)?\s[^\n]*://[\w.-]*\bvmware\.com)", r"# \1", before), "a package source of VMware"
+            )
+    return changes
+
+
+_VMWARE_URL = re.compile(r"^(?:baseurl|mirrorlist)\s*=\s*\w+://(?:[\w.-]+\.)?vmware\.com\b", re.MULTILINE)
+
+
+def _disabled(section: str) -> str:
+    changed = re.sub(r"(?m)^(enabled\s*=\s*)1", r"\g<1>0", section)
+    return changed if re.search(r"(?m)^enabled\s*=", section) else re.sub(r"(?m)^(\[[^\n]*\])$", r"\1\nenabled=0", section, count=1)
+
+
+def _dpkg(guest: Guest, tools: Tools, findings: Findings) -> list[Change]:
     before = text(guest, _STATUS) or ""
     stanzas = re.split(r"(?<=\n)\n", before)
     fields = [_fields(stanza) for stanza in stanzas]
     installed = {entry.get("Package", "") for entry in fields if entry.get("Status", "").endswith(" installed")}
-    leaving = [name for name in PACKAGES if name in installed]
+    leaving = [name for name in tools.packages if name in installed]
     for name in list(leaving):
         holders = sorted(
             entry["Package"]
@@ -76,7 +161,7 @@ def _dpkg(guest: Guest, findings: Findings) -> list[Change]:
                 "tools.needed",
                 WARNING,
                 f"The package {name} stays: {', '.join(holders[:3])} depends on it.",
-                "Remove it in the guest when it is no longer wanted; it does nothing outside VMware.",
+                "Remove it in the guest when it is no longer wanted; it does nothing elsewhere.",
             )
     if not leaving:
         return []
@@ -119,12 +204,13 @@ def _tarball(guest: Guest) -> list[Change]:
     return [change for path in present for change in _remove(guest, path)]
 
 
-def _unit_links(guest: Guest) -> Iterable[str]:
+def _unit_links(guest: Guest, tools: Tools) -> Iterable[str]:
     base = "/etc/systemd/system"
     for directory in (base, *(path for path in glob(guest, base) if path.endswith((".wants", ".requires")))):
-        for unit in _UNITS:
+        for unit in tools.units:
             yield f"{directory}/{unit}"
-    yield from glob(guest, base, prefix="open-vm-tools.service.")
+    for unit in tools.units:
+        yield from glob(guest, base, prefix=f"{unit}.")
 
 
 def _remove(guest: Guest, path: str) -> list[Change]:

@@ -6,20 +6,24 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
 from ..core.errors import Blocked, NotEnoughSpace, ProofFailed
 from ..core.progress import Progress, Silent
 from ..guest import assemble, parttable
 from ..guest.apply import apply
-from ..guest.changes import ExtendInitramfs, Plan, RunCommand, WriteFile
-from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
+from ..guest.changes import ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
+from ..guest.model import BLOCKER, WARNING, BlockDevice, CardFacts, Concern, GuestFacts
 from ..guest.offline import Attached, OfflineGuest, open_disks
 from ..guest.proof import Proof
-from ..linux import initramfs
+from ..guest.protocol import WritableGuest
+from ..guest.resolver import Use
+from ..linux import cmdline, initramfs
+from ..linux.default import default_entry
+from ..linux.entries import boot_entries
 from ..linux.inspect import inspect
 from ..linux.network import Card
-from ..linux.plan import Options, make_plan, with_interfaces
+from ..linux.plan import Options, complete, make_plan
 from ..linux.proof import prove
 
 _SPARE = 20 << 20  # bytes that stay free in every file system that is written to
@@ -33,6 +37,7 @@ class GuestRequest:
     cards: tuple[Card, ...] = ()
     firmware: str = "auto"
     luks_keys: Mapping[str, str] = field(default_factory=dict)
+    root: str = ""
     options: Options = Options()
     accept: tuple[str, ...] = ()
 
@@ -62,6 +67,7 @@ class GuestReport:
 
     def as_result(self) -> dict[str, Any]:
         return {
+            "id": self.plan.id,
             "facts": self.facts.as_result(),
             "changes": self.plan.summary(),
             "concerns": self.plan.as_data()["concerns"],
@@ -70,6 +76,13 @@ class GuestReport:
             "output": list(self.output),
             "timings": dict(self.timings),
         }
+
+
+class SpaciousGuest(WritableGuest, Protocol):
+    """A guest that knows what is free in its file systems."""
+
+    def free(self, path: str) -> tuple[int, int]:
+        """Free bytes and inodes of the file system at `path` (inodes -1 where it does not count them)."""
 
 
 @contextlib.contextmanager
@@ -81,19 +94,18 @@ def opened(
     with open_disks(request.disks, writable) as guest:
         timer.lap("launch")
         progress.phase("inspect")
-        locked = assemble.discover(guest, request.luks_keys)
-        root = assemble.find_root(guest)
-        assemble.mount_all(guest, root)
-        facts = inspect(
-            guest,
-            root,
-            guest.subvolume,
-            guest.mounts,
-            firmware(request.firmware, guest.tables),
-            tuple(device.uuid for device in locked),
-        )
-        facts, findings = with_interfaces(facts, guest, request.cards)
-        concerns = findings.concerns
+        locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
+        root = assemble.find_root(guest, request.root)
+        starts = firmware(request.firmware, guest.tables)
+        if root is None:
+            facts, concerns = _unknown(guest, request, starts, locked)
+        else:
+            assemble.mount_all(guest, root)
+            _learn_command_line(guest, root)
+            facts = inspect(guest, root, guest.subvolume, guest.mounts, starts, locked)
+            facts, findings = complete(facts, guest, request.cards, request.options.macs)
+            concerns = findings.concerns
+        facts = replace(facts, boot_disk=boot_disk(starts, guest.tables))
         for path in guest.unmounted:
             concerns.append(
                 Concern(
@@ -107,6 +119,44 @@ def opened(
         yield guest, facts, tuple(concerns)
         progress.phase("stop the appliance")
     timer.lap("shutdown")
+
+
+def _unknown(guest: OfflineGuest, request: GuestRequest, starts: str, locked: tuple[str, ...]) -> tuple[GuestFacts, list[Concern]]:
+    """A system that is copied as it is: no repair, disks and cards that every system has drivers for."""
+    cards = tuple(CardFacts("", card.mac) for card in request.cards if card.mac)
+    kinds = sorted({device.fstype for device in guest.devices() if device.fstype}) or ["nothing that is known"]
+    if locked:
+        concern = Concern(
+            "luks.locked",
+            BLOCKER,
+            f"No Linux root file system was found, and encrypted devices stayed locked: {', '.join(locked)}.",
+            "Give their keys in migrate_luks_keys, or accept luks.locked to copy the disks as they are.",
+        )
+    else:
+        concern = Concern(
+            "guest.unknown",
+            WARNING,
+            f"No Linux root file system was found; the disks hold {', '.join(kinds)}. They are copied without a repair.",
+            "Give all disks of the VM if some are missing. Define the VM with SATA disks and e1000e cards, and look at its first boot.",
+        )
+    return GuestFacts(os="unknown", firmware=starts, cards=cards, disk_bus="sata", nic_model="e1000e", encrypted=locked), [concern]
+
+
+def _learn_command_line(guest: OfflineGuest, root: BlockDevice) -> None:
+    """What the default entry calls the root says more about the guest's names."""
+    entry = default_entry(guest, boot_entries(guest))
+    named = cmdline.values(entry.cmdline, "root")[-1:] if entry is not None else []
+    if named:
+        assemble.learn(guest, root, [Use(named[0], "/")])
+
+
+def boot_disk(starts: str, tables: Mapping[str, parttable.Table]) -> int:
+    """The number of the disk that the firmware starts from: the first with an EFI system partition, or with boot code."""
+    for number, table in enumerate(tables.values()):
+        system = any(part.type in (parttable.ESP, "ef") for part in table.partitions)
+        if system if starts == "uefi" else bool(table.boot_code.strip(b"\0")):
+            return number
+    return 0
 
 
 def firmware(choice: str, tables: Mapping[str, parttable.Table]) -> str:
@@ -136,7 +186,7 @@ def refuse_blockers(plan: Plan, accept: Sequence[str]) -> None:
         )
 
 
-def check_space(guest: OfflineGuest, facts: GuestFacts, plan: Plan) -> None:
+def check_space(guest: SpaciousGuest, facts: GuestFacts, plan: Plan) -> None:
     """Raise NotEnoughSpace when the changes do not fit the guest's file systems; computed before anything is written."""
     points = sorted((mount.path for mount in facts.mounts), key=len, reverse=True)
     needs: dict[str, int] = {}
@@ -144,6 +194,8 @@ def check_space(guest: OfflineGuest, facts: GuestFacts, plan: Plan) -> None:
         at = next((point for point in points if change.path == point or change.path.startswith(point.rstrip("/") + "/")), "/")
         if isinstance(change, WriteFile):
             needs[at] = needs.get(at, 0) + len(change.after)
+        elif isinstance(change, UploadFile):
+            needs[at] = needs.get(at, 0) + 5 * change.size  # and what comes out of a package
         elif isinstance(change, ExtendInitramfs):
             sizes = (guest.stat(entry.partition(" -> ")[0]) for entry in (*change.modules, *change.indexes))
             needs[at] = needs.get(at, 0) + sum(stat.size for stat in sizes if stat is not None)
@@ -181,9 +233,10 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         outcome = apply(guest, plan, initramfs.build)
         timer.lap("apply")
         progress.phase("prove")
-        proof = prove(guest, facts, guest.tables)
+        proof = prove(guest, facts, guest.tables) if facts.os == "linux" else None
         timer.lap("prove")
-        require_proof(proof, request.accept)
+        if proof is not None:
+            require_proof(proof, request.accept)
         progress.phase("trim")
         guest.trim()
         timer.lap("trim")
@@ -214,6 +267,6 @@ def validate(request: GuestRequest) -> GuestReport:
     """The static proof of disks as they are."""
     timer = Timer()
     with opened(request, False, timer) as (guest, facts, concerns):
-        proof = prove(guest, facts, guest.tables)
+        proof = prove(guest, facts, guest.tables) if facts.os == "linux" else None
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases)

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import gzip
 import struct
+from dataclasses import replace
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Kernel, Mount, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, tools
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.inspect import inspect
 
 KVER = "6.1.0-1-amd64"
@@ -128,10 +129,8 @@ def guest(firmware: str = "bios", **overrides: str | bytes | Stat | None) -> Mem
 
 
 def facts(made: MemoryGuest, firmware: str = "bios") -> GuestFacts:
-    from dataclasses import replace
-
     found = inspect(made, ROOT, "", (Mount("/dev/sda2", "/"),), firmware, ())
-    return replace(found, interfaces=(("ens192", MAC),))
+    return replace(found, interfaces=(("ens192", MAC),), tools=tools.present(made))
 
 
 def tables(firmware: str = "bios") -> dict[str, Table]:

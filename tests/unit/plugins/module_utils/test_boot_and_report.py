@@ -11,7 +11,7 @@ import pytest
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import qemu, runner
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
@@ -77,19 +77,24 @@ def test_verdicts():
 
 def test_the_result_is_never_written_and_every_card_keeps_its_mac(tmp_path):
     argv = qemu.command(
-        BootRequest((("/a,b", "qcow2"), ("/c", "raw")), macs=("00:50:56:00:00:01", "00:50:56:00:00:02")), "tcg", str(tmp_path), 2222
+        BootRequest((("/a,b", "qcow2"), ("/c", "raw")), nics=(Nic("00:50:56:00:00:01"), Nic("00:50:56:00:00:02")), boot_disk=1),
+        "tcg",
+        str(tmp_path),
+        (2222, 2223),
     )
     drives = [word for word in argv if word.startswith("if=none")]
     assert len(drives) == 2 and all("snapshot=on" in drive and "format=" in drive for drive in drives) and "file=/a,,b," in drives[0]
     assert [word for word in argv if "mac=00:50:56" in word and word.startswith("virtio-net-pci")].__len__() == 2
-    assert sum("hostfwd" in word for word in argv) == 1 and all("restrict=on" in word for word in argv if word.startswith("user,"))
+    assert [word.rsplit(":", 2)[1] for word in argv if "hostfwd" in word] == ["2222-", "2223-"] and all(
+        "restrict=on" in word for word in argv if word.startswith("user,")
+    )
 
 
 def test_uefi_gets_private_variables_or_says_what_is_missing(tmp_path, monkeypatch):
     (tmp_path / "code").write_bytes(b"c")
     (tmp_path / "vars").write_bytes(b"v")
     monkeypatch.setattr(qemu, "_OVMF", ((str(tmp_path / "code"), str(tmp_path / "vars")),))
-    argv = qemu.command(BootRequest((), firmware="uefi"), "kvm", str(tmp_path), 1)
+    argv = qemu.command(BootRequest((), firmware="uefi"), "kvm", str(tmp_path), (1,))
     assert any(f"file={tmp_path}/vars.fd" in word for word in argv) and any("readonly=on" in word for word in argv)
     monkeypatch.setattr(qemu, "_OVMF", ())
     with pytest.raises(MissingTool, match="ovmf"):

@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile, RemoveFile, RunCommand, WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, GuestFacts, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
     cpio,
     efi,
     initramfs,
     inspect,
-    netconfig,
     network,
     storage,
     tools,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.network import Card
 
 
@@ -100,7 +100,7 @@ def test_a_missing_decompressor_is_named(monkeypatch):
 
 def plan(made, mode="overlay", tool="initramfs-tools"):
     findings = Findings()
-    return initramfs.plan(made, inspect.kernels(made), tool, mode, findings), findings
+    return initramfs.plan(made, GuestFacts(kernels=inspect.kernels(made), initramfs_tool=tool), mode, findings), findings
 
 
 def test_a_complete_image_is_left_alone():
@@ -123,7 +123,7 @@ def test_every_kernel_gets_its_drivers():
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({f"{MODULES}/modules.dep": "kernel/fs/ext4/ext4.ko:\n"}, "kernel.no-virtio"),
+        ({f"{MODULES}/modules.dep": "kernel/fs/ext4/ext4.ko:\n"}, "kernel.no-driver"),
         ({INITRD: b"garbage"}, "initramfs.unreadable"),
         ({f"{MODULES}/{fixtures.DRIVERS['virtio_blk']}": None}, "kernel.damaged"),
         ({INITRD: None}, "initramfs.missing"),
@@ -283,8 +283,8 @@ PROFILES = {
 @pytest.mark.parametrize("kind", PROFILES)
 def test_a_profile_is_read(kind):
     path, text, name, mac = PROFILES[kind]
-    (profile,) = netconfig.profiles(MemoryGuest({path: text}))
-    assert (profile.backend, profile.name, profile.mac) == (kind.split("-")[0], name, mac)
+    (profile,) = [profile for profile in names.profiles(MemoryGuest({path: text})) if profile.kind == "ethernet"]
+    assert (profile.backend, profile.name, profile.mac) == ("wicked" if kind == "ifcfg-suse" else kind.split("-")[0], name, mac)
 
 
 def cards(made, *given):
@@ -302,13 +302,13 @@ def test_the_slot_of_a_card_says_its_name():
 
 def test_the_guests_own_rule_says_its_name():
     rule = f'ATTR{{address}}=="{MAC}", NAME="ens224"\n'
-    made = MemoryGuest({**LAN, netconfig.PERSISTENT_RULES: rule})
+    made = MemoryGuest({**LAN, names.PERSISTENT_RULES: rule})
     assert cards(made, Card(MAC), Card("00:00:00:00:00:01"))[0] == (("ens224", MAC), ("ens192", "00:00:00:00:00:01"))
 
 
 def test_an_ovf_without_macs_takes_the_guests_own():
     made = MemoryGuest(
-        {"/etc/network/interfaces": "iface ens192 inet dhcp\n", netconfig.PERSISTENT_RULES: f'ATTR{{address}}=="{MAC}", NAME="ens192"\n'}
+        {"/etc/network/interfaces": "iface ens192 inet dhcp\n", names.PERSISTENT_RULES: f'ATTR{{address}}=="{MAC}", NAME="ens192"\n'}
     )
     assert cards(made, Card(None))[0] == (("ens192", MAC),)
 
@@ -325,20 +325,22 @@ def test_an_assumed_order_and_a_missing_card_are_concerns():
 
 
 def test_names_are_pinned_and_no_profile_is_touched():
-    changes = network.plan(MemoryGuest(LAN), [("ens192", MAC)], Findings())
+    changes = network.plan(MemoryGuest(LAN), [("ens192", MAC)], {}, Findings())
     assert [(change.path, change.after) for change in changes] == [
         ("/etc/systemd/network/10-hyper2kvm-ens192.link", f"[Match]\nMACAddress={MAC}\n\n[Link]\nName=ens192\n")
     ]
 
 
 def test_old_udev_gets_a_rule():
-    (change,) = network.plan(MemoryGuest({"/etc/network/interfaces": "iface eth0 inet dhcp\n"}), [("eth0", MAC)], Findings())
-    assert change.path == netconfig.PERSISTENT_RULES and MAC in change.after and "vmxnet3" not in change.after
+    (change,) = network.plan(
+        MemoryGuest({"/etc/network/interfaces": "iface eth0 inet dhcp\n", "/lib/udev/x": ""}), [("eth0", MAC)], {}, Findings()
+    )
+    assert change.path == names.PERSISTENT_RULES and MAC in change.after and "vmxnet3" not in change.after
 
 
 def test_a_profile_for_vmwares_driver_is_a_concern():
     findings = Findings()
-    network.plan(MemoryGuest({"/etc/systemd/network/a.network": "[Match]\nName=ens192\nDriver=vmxnet3\n"}), [], findings)
+    network.plan(MemoryGuest({"/etc/systemd/network/a.network": "[Match]\nName=ens192\nDriver=vmxnet3\n"}), [], {}, findings)
     assert [concern.code for concern in findings.concerns] == ["network.driver-match"]
 
 
@@ -371,12 +373,14 @@ def test_uefi_without_a_loader_is_a_blocker(files, code):
 
 def test_caches_of_the_old_hardware_go():
     old = "VERSION=1.1.1\nIDTYPE=sys_wwid IDNAME=naa.6000c29 DEVNAME=/dev/sda3 PVID=x\n"
-    assert [change.path for change in storage.plan(MemoryGuest({"/etc/lvm/devices/system.devices": old, "/etc/blkid.tab": "x"}))] == [
+    assert [
+        change.path for change in storage.plan(MemoryGuest({"/etc/lvm/devices/system.devices": old, "/etc/blkid.tab": "x"}), Findings())
+    ] == [
         "/etc/blkid.tab",
         "/etc/lvm/devices/system.devices",
     ]
     kept = "IDTYPE=lvmlv_uuid IDNAME=LVM-x DEVNAME=/dev/x PVID=x\n"
-    assert storage.plan(MemoryGuest({"/etc/lvm/devices/system.devices": kept})) == []
+    assert storage.plan(MemoryGuest({"/etc/lvm/devices/system.devices": kept}), Findings()) == []
 
 
 def test_facts():

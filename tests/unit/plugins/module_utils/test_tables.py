@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BLOCKER, WARNING, BlockDevice, Findings
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader, cmdline, mounts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BLOCKER, WARNING, BlockDevice, Findings, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader, cmdline, crypttab, mounts
 
 UNSTABLE = [*DEVICES, "/dev/sdz9", "/dev/disk/by-path/pci-0000:0b:00.0-scsi-0:0:9:0-part1"]
 STABLE = [
@@ -113,7 +113,8 @@ def test_crypttab_and_units():
         {mounts.CRYPTTAB: "# x\nvault\t/dev/sda4 none luks\n", "/etc/systemd/system/a.mount": "[Mount]\nWhat = /dev/sdb1\nWhere=/a\n"},
         DEVICES,
     )
-    assert {change.path: change.after for change in mounts.plan(made, Findings())} == {
+    changes = [*mounts.plan(made, Findings()), *crypttab.plan(made, GuestFacts(), "stabilize-all", Findings())]
+    assert {change.path: change.after for change in changes} == {
         mounts.CRYPTTAB: "# x\nvault\tUUID=44444444-4444-4444-8444-444444444444 none luks\n",
         "/etc/systemd/system/a.mount": f"[Mount]\nWhat = /dev/disk/by-uuid/{DATA.uuid}\nWhere=/a\n",
     }
@@ -189,30 +190,30 @@ LOADERS = {
 def test_every_boot_loader(path):
     before, expected = LOADERS[path]
     made = MemoryGuest({path: before}, DEVICES)
-    assert [change.after for change in bootloader.plan(made, Findings())] == [expected]
-    assert bootloader.plan(MemoryGuest({path: expected}, DEVICES), Findings()) == []
+    assert [change.after for change in bootloader.plan(made, GuestFacts(), Findings())] == [expected]
+    assert bootloader.plan(MemoryGuest({path: expected}, DEVICES), GuestFacts(), Findings()) == []
 
 
 def test_grubenv_keeps_its_size():
     before = "# GRUB Environment Block\nsaved_entry=x\nkernelopts=root=/dev/sda2 ro\n".ljust(1024, "#")
-    (change,) = bootloader.plan(MemoryGuest({"/boot/grub2/grubenv": before}, DEVICES), Findings())
+    (change,) = bootloader.plan(MemoryGuest({"/boot/grub2/grubenv": before}, DEVICES), GuestFacts(), Findings())
     assert len(change.after) == 1024 and f"kernelopts=root=UUID={ROOT.uuid} ro\n" in change.after and change.after.endswith("#")
 
 
 def test_a_grubenv_that_would_overflow_is_a_blocker():
     before = ("# GRUB Environment Block\nkernelopts=root=/dev/sda2 " + "x" * 960 + "\n").ljust(1024, "#")
     findings = Findings()
-    assert bootloader.plan(MemoryGuest({"/boot/grub2/grubenv": before}, DEVICES), findings) == []
+    assert bootloader.plan(MemoryGuest({"/boot/grub2/grubenv": before}, DEVICES), GuestFacts(), findings) == []
     assert [concern.code for concern in findings.concerns] == ["bootloader.grubenv-full"]
 
 
 def test_a_root_that_is_not_there_is_a_blocker_and_stays():
     findings = Findings()
-    assert bootloader.plan(MemoryGuest({"/etc/kernel/cmdline": "root=/dev/sdz9\n"}, DEVICES), findings) == []
+    assert bootloader.plan(MemoryGuest({"/etc/kernel/cmdline": "root=/dev/sdz9\n"}, DEVICES), GuestFacts(), findings) == []
     assert [(concern.code, concern.severity) for concern in findings.concerns] == [("bootloader.unresolved-root", BLOCKER)]
 
 
 def test_a_unified_kernel_is_reported():
     findings = Findings()
-    bootloader.plan(MemoryGuest({"/efi/EFI/Linux/a.efi": b"MZ"}), findings)
+    bootloader.plan(MemoryGuest({"/efi/EFI/Linux/a.efi": b"MZ"}), GuestFacts(), findings)
     assert [concern.code for concern in findings.concerns] == ["bootloader.unified-kernel"]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""qemu-guest-agent from packages that the operator gives, installed without any network, before the first boot.
+
+Source: dpkg(1), rpm(8); both run inside the appliance and start no service there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Sequence
+
+from ..core.errors import InvalidInput
+from ..guest.changes import Change, RunCommand, UploadFile
+from ..guest.model import WARNING, Findings
+from ..guest.protocol import Guest, exists
+
+_PROGRAMS = ("/usr/sbin/qemu-ga", "/usr/bin/qemu-ga")
+_STORE = "/var/cache/hyper2kvm"
+_REASON = "the guest agent, for shutdown, backups and addresses"
+
+
+def plan(guest: Guest, packages: Sequence[str], family: str, findings: Findings) -> list[Change]:
+    """Changes that bring in the packages and install them together; nothing where the agent is installed already.
+
+    `packages` are files or directories with packages. Raises InvalidInput for what is neither, or has no package of the guest's kind.
+    """
+    if not packages or any(exists(guest, path) for path in _PROGRAMS):
+        return []
+    dpkg, rpm = exists(guest, "/usr/bin/dpkg"), next((path for path in ("/usr/bin/rpm", "/bin/rpm") if exists(guest, path)), None)
+    if not dpkg and rpm is None:
+        findings.add(
+            "agent.no-package-tool",
+            WARNING,
+            f"The guest agent is not installed: {family} has neither dpkg nor rpm.",
+            "Install it after the move.",
+        )
+        return []
+    files = _files(packages, ".deb" if dpkg else ".rpm")
+    uploads = [_upload(path) for path in files]
+    inside = tuple(upload.path for upload in uploads)
+    if dpkg:
+        argv: tuple[str, ...] = ("/usr/bin/env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--install", *inside)
+        revert: tuple[str, ...] = ("/usr/bin/dpkg", "--purge", "qemu-guest-agent")
+    else:
+        argv, revert = (rpm or "", "-U", "--replacepkgs", *inside), (rpm or "", "-e", "qemu-guest-agent")
+    return [*uploads, RunCommand(argv, (), _REASON, revert=revert)]
+
+
+def _files(packages: Sequence[str], suffix: str) -> list[str]:
+    found: list[str] = []
+    for path in packages:
+        if os.path.isdir(path):
+            found += sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(suffix))
+        elif os.path.isfile(path):
+            found += [path] if path.endswith(suffix) else []
+        else:
+            raise InvalidInput(
+                f"{path} of the guest agent's packages does not exist.", "Give files or directories of the conversion host.", path=path
+            )
+    if not any(os.path.basename(path).startswith("qemu-guest-agent") for path in found):
+        raise InvalidInput(
+            f"There is no qemu-guest-agent*{suffix} among the given packages.",
+            "Download the package and what it depends on for the guest's release.",
+        )
+    return found
+
+
+def _upload(path: str) -> UploadFile:
+    with open(path, "rb") as file:
+        data = file.read()
+    return UploadFile(path, f"{_STORE}/{os.path.basename(path)}", len(data), hashlib.sha256(data).hexdigest(), _REASON)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""crypttab: every entry finds its LUKS header, and what the boot itself needs is unlocked by the initramfs.
+
+Source: crypttab(5), cryptsetup-initramfs' README.Debian (option initramfs), the LUKS2 on-disk format specification.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Optional
+
+from ..guest.changes import Change, edit
+from ..guest.model import INFO, WARNING, BlockDevice, Findings, GuestFacts
+from ..guest.protocol import Guest, text
+from . import mounts
+
+PATH = mounts.CRYPTTAB
+_HEADER = b"LUKS\xba\xbe\0\x02"
+_MAX_HEADER = 4 << 20
+
+
+def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list[Change]:
+    """Changes to /etc/crypttab; headers bound to hardware that stays behind become concerns."""
+    changes: list[Change] = []
+    before = text(guest, PATH)
+    if before is not None and mode != "noop":
+        lines = [mounts.stabilise(line, PATH, guest, findings, mode) for line in mounts.parse(before, 1)]
+        if facts.initramfs_tool == "initramfs-tools":
+            lines = [_early(line, guest, facts) for line in lines]
+        changes += edit(PATH, before, "".join(line.text for line in lines), "devices by stable names, unlocked where the boot needs them")
+    for device in guest.devices():
+        if device.fstype == "crypto_LUKS":
+            _bindings(guest, device, findings)
+    return changes
+
+
+def _early(line: mounts.Line, guest: Guest, facts: GuestFacts) -> mounts.Line:
+    """With the option initramfs, where root, /usr or the resume device lie on it."""
+    device = guest.device(line.device) if line.device else None
+    if device is None or device.uuid not in facts.boot_containers:
+        return line
+    fields = line.fields
+    if len(fields) > 3 and "initramfs" in fields[3].split(","):
+        return line
+    body = line.text.rstrip("\n")
+    ending = line.text[len(body) :]
+    added = {2: " none luks,initramfs", 3: " luks,initramfs"}.get(len(fields))
+    if added is None:
+        start = body.index(fields[3], body.index(fields[2], line.end) + len(fields[2])) + len(fields[3])
+        return mounts.Line(body[:start] + ",initramfs" + body[start:] + ending, line.device, line.other, line.start, line.end)
+    return mounts.Line(body.rstrip() + added + ending, line.device, line.other, line.start, line.end)
+
+
+def _bindings(guest: Guest, device: BlockDevice, findings: Findings) -> None:
+    for token in tokens(guest, device):
+        if token.startswith("clevis"):
+            findings.add(
+                "luks.clevis",
+                INFO,
+                f"{device.name} is unlocked by clevis.",
+                "It goes on where its Tang server can be reached; a slot bound to the TPM does not. Keep a passphrase at hand.",
+            )
+        elif token.startswith("systemd-tpm2"):
+            findings.add(
+                "luks.tpm",
+                WARNING,
+                f"{device.name} is unlocked by the TPM of the old hypervisor, which stays behind.",
+                "Make sure that a passphrase slot exists and is known; enrol the new TPM after the move (systemd-cryptenroll).",
+            )
+
+
+def tokens(guest: Guest, device: BlockDevice) -> list[str]:
+    """The types of the tokens in a LUKS2 header; LUKS1 has none."""
+    head = guest.read_device(device.name, 0, 4096)
+    if head[:8] != _HEADER:
+        return []
+    size: int = struct.unpack_from(">Q", head, 8)[0]
+    body = guest.read_device(device.name, 4096, min(size, _MAX_HEADER) - 4096) if size > 4096 else b""
+    data = _json(body.split(b"\0", 1)[0])
+    found = data.get("tokens") if isinstance(data, dict) else None
+    return [str(token.get("type", "")) for token in (found or {}).values() if isinstance(token, dict)] if isinstance(found, dict) else []
+
+
+def _json(raw: bytes) -> Optional[object]:
+    try:
+        data: object = json.loads(raw)
+        return data
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which entry starts by itself, and how to choose another one: the guest's own default is kept when its kernel can run.
+
+Source: GRUB manual 2.06 (default, saved_entry), GRUB legacy manual, loader.conf(5), syslinux wiki (DEFAULT).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import Optional, Sequence
+
+from ..guest.changes import Change, edit
+from ..guest.protocol import Guest, glob, resolve_link, text
+from .entries import BootEntry, environment, newest_first
+from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, vendor_configs
+
+GRUBENV_SIZE = 1024
+_DEFAULT = re.compile(r"^([ \t]*set[ \t]+default=)(\"[^\"\n]*\"|'[^'\n]*'|[^\s;]*)", re.MULTILINE)
+_LEGACY = re.compile(r"^([ \t]*default[ \t=]+)(\S+)", re.MULTILINE)
+_GRUB_DEFAULT = re.compile(r"^([ \t]*GRUB_DEFAULT=)([^\n]*)", re.MULTILINE)
+_BLSCFG = re.compile(r"^\s*blscfg\b", re.MULTILINE)
+_REASON = "a kernel that can run on virtio starts by default"
+
+
+def default_entry(guest: Guest, entries: Sequence[BootEntry]) -> Optional[BootEntry]:
+    """The entry that starts by itself; None when that cannot be told."""
+    for path in (*GRUB_CONFIGS, *vendor_configs(guest)):
+        content = text(guest, path)
+        if content is None:
+            continue
+        chosen = _grub_choice(guest, content)
+        if _BLSCFG.search(content):
+            listed = newest_first([entry for entry in entries if "/loader/entries/" in entry.config])
+            return _named(listed, chosen) or (listed[0] if listed else None)
+        own = [entry for entry in entries if entry.config == path]
+        if own:
+            return _by_path(own, chosen) or own[0]
+    for path in GRUB_LEGACY_CONFIGS:
+        own = [entry for entry in entries if entry.config == path]
+        match = _LEGACY.search(text(guest, path) or "")
+        if own:
+            return _by_path(own, match[2] if match else "0") or own[0]
+    return _loader_default(guest, entries) or _extlinux_default(guest, entries) or (entries[0] if entries else None)
+
+
+def set_default(guest: Guest, entry: BootEntry) -> list[Change]:
+    """Changes after which `entry` starts by itself, also after the menu is generated anew."""
+    if "/loader/entries/" in entry.config:
+        changes = [change for path in grubenvs(guest) for change in set_env(guest, path, "saved_entry", entry.names[0][1])]
+        for base in ESP_MOUNTS:
+            path = f"{base}/loader/loader.conf"
+            before = text(guest, path)
+            if before is not None:
+                line = f"default {entry.names[0][0]}"
+                found = re.search(r"^[ \t]*default\b.*$", before, re.MULTILINE)
+                after = before[: found.start()] + line + before[found.end() :] if found else f"{line}\n{before}"
+                changes += edit(path, before, after, _REASON)
+        return changes
+    before = text(guest, entry.config) or ""
+    if entry.config in GRUB_LEGACY_CONFIGS:
+        return list(edit(entry.config, before, _LEGACY.sub(lambda match: match[1] + entry.names[0][0], before), _REASON))
+    if entry.config in EXTLINUX_CONFIGS:
+        after = re.sub(
+            r"^([ \t]*default[ \t]+)\S+", lambda match: match[1] + entry.names[0][0], before, count=1, flags=re.MULTILINE | re.IGNORECASE
+        )
+        return list(edit(entry.config, before, after, _REASON))
+    spec = ">".join(names[-1] for names in entry.names)
+    changes = []
+    if "${saved_entry}" in before:
+        changes += [change for path in grubenvs(guest) for change in set_env(guest, path, "saved_entry", spec)]
+    else:
+        after = _DEFAULT.sub(lambda match: match[0] if "$" in match[2] else f'{match[1]}"{spec}"', before)
+        changes += edit(entry.config, before, after if after != before else f'set default="{spec}"\n{before}', _REASON)
+    defaults = text(guest, "/etc/default/grub")
+    if defaults is not None and not re.search(r"^[ \t]*GRUB_DEFAULT=[\"']?saved", defaults, re.MULTILINE):
+        changes += edit("/etc/default/grub", defaults, _GRUB_DEFAULT.sub(lambda match: f'{match[1]}"{spec}"', defaults), _REASON)
+    return changes
+
+
+def grubenvs(guest: Guest) -> list[str]:
+    """GRUB's environment blocks; in /boot it may be a link to the one on the ESP."""
+    found = ["/boot/grub/grubenv", "/boot/grub2/grubenv"]
+    found += [f"{path.rsplit('/', 1)[0]}/grubenv" for path in vendor_configs(guest)]
+    return list(dict.fromkeys(resolve_link(guest, path) for path in found if guest.read(path) is not None))
+
+
+def set_env(guest: Guest, path: str, key: str, value: str) -> list[Change]:
+    """A change of one variable of a GRUB environment block, which is exactly 1024 bytes, padded with '#'."""
+    before = text(guest, path) or ""
+    lines = [line for line in before.rstrip("#").splitlines() if not line.startswith(f"{key}=")]
+    body = "\n".join([*lines, f"{key}={value}"]) + "\n"
+    return list(edit(path, before, body + "#" * (GRUBENV_SIZE - len(body)), _REASON)) if len(body) <= GRUBENV_SIZE else []
+
+
+def _grub_choice(guest: Guest, content: str) -> str:
+    """The literal default of a menu, or the saved one where the menu asks for it."""
+    if "${saved_entry}" in content or _BLSCFG.search(content):
+        saved = next((environment(text(guest, path) or "").get("saved_entry") for path in grubenvs(guest)), None)
+        if saved:
+            return saved
+    literal = [match[2].strip("\"'") for match in _DEFAULT.finditer(content) if "$" not in match[2]]
+    return literal[-1] if literal else "0"
+
+
+def _by_path(entries: Sequence[BootEntry], spec: str) -> Optional[BootEntry]:
+    """The entry at "submenu>entry", each by number, title or id; a submenu alone means its first entry."""
+    steps = spec.split(">")
+    return next(
+        (entry for entry in entries if len(steps) <= len(entry.names) and all(step in names for step, names in zip(steps, entry.names))),
+        None,
+    )
+
+
+def _named(listed: Sequence[BootEntry], spec: str) -> Optional[BootEntry]:
+    if spec.isdigit() and int(spec) < len(listed):
+        return listed[int(spec)]
+    return next((entry for entry in listed if spec in entry.names[0]), None)
+
+
+def _loader_default(guest: Guest, entries: Sequence[BootEntry]) -> Optional[BootEntry]:
+    listed = newest_first([entry for entry in entries if "/loader/entries/" in entry.config])
+    for base in ESP_MOUNTS:
+        match = re.search(r"^[ \t]*default[ \t]+(\S+)", text(guest, f"{base}/loader/loader.conf") or "", re.MULTILINE)
+        if match is not None and glob(guest, f"{base}/loader/entries", ".conf"):
+            pattern = match[1] if "*" in match[1] else match[1].replace(".conf", "") + "*"
+            return next((entry for entry in listed if fnmatch.fnmatch(entry.names[0][0], pattern)), None) or (listed[0] if listed else None)
+    return listed[0] if listed else None
+
+
+def _extlinux_default(guest: Guest, entries: Sequence[BootEntry]) -> Optional[BootEntry]:
+    for path in EXTLINUX_CONFIGS:
+        own = [entry for entry in entries if entry.config == path]
+        match = re.search(r"^[ \t]*(?:default|ontimeout)[ \t]+(\S+)", text(guest, path) or "", re.MULTILINE | re.IGNORECASE)
+        if own:
+            return next((entry for entry in own if match is not None and entry.names[0][0] == match[1]), own[0])
+    return None

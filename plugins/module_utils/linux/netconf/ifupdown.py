@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Debian's and Alpine's /etc/network/interfaces. Source: interfaces(5), ifenslave's and vlan's own pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator
+
+from ...guest.protocol import Guest, glob, text
+from .model import Profile, cidr
+
+_MEMBERS = ("bond-slaves", "slaves", "bridge-ports")
+
+
+def read(guest: Guest) -> Iterator[Profile]:
+    for path in ("/etc/network/interfaces", *glob(guest, "/etc/network/interfaces.d")):
+        yield from parse(path, text(guest, path) or "")
+
+
+def parse(path: str, content: str) -> Iterator[Profile]:
+    """One profile per interface; its inet and inet6 stanzas count together."""
+    stanzas: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    options: dict[str, str] = {}
+    inside = ""
+    for raw in re.sub(r"\\\n", " ", content).splitlines():
+        words = raw.split("#", 1)[0].split() if raw.lstrip().startswith("#") else raw.split()
+        if not words:
+            continue
+        if words[0] in ("iface", "auto", "mapping", "source", "source-directory", "rename") or words[0].startswith(("allow-", "no-auto")):
+            inside = ""
+            if words[0] == "iface" and len(words) >= 2:
+                inside = words[1].split(":")[0]
+                options = {}
+                stanzas.setdefault(inside, []).append((words[3] if len(words) > 3 else "manual", options))
+        elif inside:
+            key = words[0].replace("_", "-")
+            options[key] = f"{options[key]} {' '.join(words[1:])}" if key in options else " ".join(words[1:])
+    masters: dict[str, list[str]] = {}
+    for name, parts in stanzas.items():
+        for dummy, values in parts:
+            if "bond-master" in values:
+                masters.setdefault(values["bond-master"], []).append(name)
+    for name, parts in stanzas.items():
+        yield _profile(path, name, parts, masters.get(name, []))
+
+
+def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], enslaved: list[str]) -> Profile:
+    merged: dict[str, str] = {}
+    addresses = []
+    for dummy, values in parts:
+        merged = {**values, **merged}
+        for address in values.get("address", "").split():
+            found = cidr(address, values.get("netmask", ""))
+            if found is not None:
+                addresses.append(found)
+    methods = {method for method, dummy in parts}
+    members = [word for key in _MEMBERS for word in merged.get(key, "").split() if word not in ("none", "all")] + enslaved
+    bond = any(key.startswith("bond-") and key not in ("bond-master", "bond-primary") for key in merged) or "slaves" in merged
+    dotted = re.match(r"^(.+)\.\d+$", name)
+    parent = merged.get("vlan-raw-device", dotted[1] if dotted else "")
+    kind = "bridge" if "bridge-ports" in merged else "vlan" if parent else "bond" if bond or enslaved else "ethernet"
+    return Profile(
+        "ifupdown", path, name,
+        kind=kind, members=tuple(dict.fromkeys(members)), parent=parent,
+        method="static" if addresses else "dhcp" if methods & {"dhcp", "auto"} else "none",
+        addresses=tuple(addresses), gateway=merged.get("gateway", ""),
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A network profile, whichever backend wrote it, and the small readers that several backends share."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Iterable, Optional
+
+PHYSICAL = re.compile(r"^(eth\d+|en[opsxP]\w+|em\d+|p\d+p\d+)$")
+MAC = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile of `backend` in `path` for the interface `name` (or a pattern of names) and/or the card with `mac` (None: not bound to it).
+
+    `kind` is ethernet, bond, bridge, team or vlan; `members` are the interfaces below a bond, bridge or team, `parent` the one below a
+    VLAN. `method` is static, dhcp or none; `addresses` are in CIDR form.
+    """
+
+    backend: str
+    path: str
+    name: Optional[str]
+    mac: Optional[str] = None
+    driver: Optional[str] = None
+    kind: str = "ethernet"
+    members: tuple[str, ...] = ()
+    parent: str = ""
+    method: str = "none"
+    addresses: tuple[str, ...] = ()
+    gateway: str = ""
+
+
+def ini(content: str) -> dict[tuple[str, str], str]:
+    """(section, key) in lower case to value; the first of a repeated key counts."""
+    values: dict[tuple[str, str], str] = {}
+    for section, key, value in entries(content):
+        values.setdefault((section, key), value)
+    return values
+
+
+def entries(content: str) -> list[tuple[str, str, str]]:
+    """Every (section, key, value) in order, section and key in lower case."""
+    found = []
+    section = ""
+    for raw in content.splitlines():
+        line = raw.strip()
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1].lower()
+        elif "=" in line and line[0] not in "#;":
+            key, dummy, value = line.partition("=")
+            found.append((section, key.strip().lower(), value.strip()))
+    return found
+
+
+def shell(content: str) -> dict[str, str]:
+    """Assignments of a sysconfig file, without their quotes."""
+    return {
+        match[1]: match[2].strip().strip("\"'")
+        for match in re.finditer(r"^[ \t]*(?:export[ \t]+)?(\w+)=(\"[^\"\n]*\"|'[^'\n]*'|[^\s#]*)", content, re.MULTILINE)
+    }
+
+
+def mac_of(value: Optional[str]) -> Optional[str]:
+    """A MAC in lower case; None for anything else."""
+    value = (value or "").strip("\"' ").replace("-", ":")
+    return value.lower() if MAC.fullmatch(value) else None
+
+
+def cidr(address: str, prefix: str = "") -> Optional[str]:
+    """ADDRESS/PREFIX from an address that may carry its prefix, and a prefix length or netmask; None for what is no address."""
+    text = address if "/" in address or not prefix else f"{address}/{prefix}"
+    try:
+        return ipaddress.ip_interface(text).with_prefixlen
+    except ValueError:
+        return None
+
+
+def cidrs(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(found for found in map(cidr, values) if found is not None)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All profiles of a guest, the names that are bound to MACs, and how each card will come up.
+
+Source: systemd.link(5), udev(7), the pages of each backend's module.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from typing import Iterable, Optional, Sequence
+
+from ...guest.model import CardFacts
+from ...guest.protocol import Guest, exists, glob, text
+from . import dhcpcd, ifcfg, ifupdown, netplan, networkd, networkmanager
+from .model import PHYSICAL, Profile, ini, mac_of
+
+PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
+_RULE = re.compile(r'ATTR\{address\}=="([0-9a-fA-F:]{17})".*NAME="([^"]+)"')
+_VIRTUAL = ("bond", "bridge", "team", "vlan")
+
+
+def profiles(guest: Guest, problems: Optional[list[str]] = None) -> tuple[Profile, ...]:
+    """Every profile but the loopback's, in the order of the backends and their files; unreadable files go to `problems`."""
+    found = [
+        *ifupdown.read(guest),
+        *netplan.read(guest, problems if problems is not None else []),
+        *networkd.read(guest),
+        *networkmanager.read(guest),
+        *ifcfg.read(guest),
+        *dhcpcd.read(guest),
+    ]
+    return tuple(profile for profile in found if profile.name != "lo")
+
+
+def backends(guest: Guest) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(profile.backend for profile in profiles(guest)))
+
+
+def physical(found: Iterable[Profile]) -> tuple[Profile, ...]:
+    """The profiles for cards, by a name of a card or by MAC."""
+    return tuple(
+        profile
+        for profile in found
+        if profile.kind == "ethernet" and (profile.mac or PHYSICAL.match(profile.name or "")) and not _pattern(profile.name)
+    )
+
+
+def card_names(found: Iterable[Profile]) -> list[str]:
+    """Every name of a card that a profile uses: its own, those below a bond, bridge or team, and the one below a VLAN."""
+    names: dict[str, None] = {}
+    for profile in found:
+        own = [profile.name] if profile.kind == "ethernet" and profile.name else []
+        for name in (*own, *profile.members, profile.parent):
+            if PHYSICAL.match(name):
+                names[name] = None
+    return list(names)
+
+
+def persistent_names(guest: Guest) -> dict[str, str]:
+    """MAC to name, as old udev's generated rules and .link files bind them."""
+    names = {match[1].lower(): match[2] for match in map(_RULE.search, (text(guest, PERSISTENT_RULES) or "").splitlines()) if match}
+    for path in glob(guest, networkd.DIRECTORY, ".link"):
+        values = ini(text(guest, path) or "")
+        mac = mac_of(values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress")))
+        name = values.get(("link", "name"))
+        if mac and name:
+            names[mac] = name
+    return names
+
+
+def cards(found: Sequence[Profile], interfaces: Sequence[tuple[str, str]]) -> tuple[CardFacts, ...]:
+    """How each (name, MAC) will come up: by its own profile, or by the bond, bridge, team or VLAN above it."""
+    taken: set[str] = set()
+    result = []
+    for name, mac in interfaces:
+        own = _best(profile for profile in found if _applies(profile, name, mac))
+        above = _best(_above(found, name, taken)) if own is None or own.method == "none" else None
+        used = above or own
+        if used is None:
+            result.append(CardFacts(name, mac))
+            continue
+        if above is not None:
+            taken.add(above.name or "")
+        result.append(
+            CardFacts(
+                name, mac, used.method, used.addresses, used.gateway, used.backend, used.path, above.name or "" if above is not None else ""
+            )
+        )
+    return tuple(result)
+
+
+def has_systemd(guest: Guest) -> bool:
+    """Whether .link files are read (systemd 209 and later; udev before that knows only rules)."""
+    return any(
+        exists(guest, path)
+        for path in (
+            "/usr/lib/systemd/systemd-networkd",
+            "/lib/systemd/network/99-default.link",
+            "/usr/lib/systemd/network/99-default.link",
+        )
+    )
+
+
+def has_udev(guest: Guest) -> bool:
+    """Whether anything renames cards at all; without udev a single card is eth0 on every hypervisor."""
+    return has_systemd(guest) or any(exists(guest, path) for path in ("/etc/udev", "/lib/udev", "/usr/lib/udev"))
+
+
+def _pattern(name: Optional[str]) -> bool:
+    return bool(name) and bool(re.search(r"[*?\[]", name or ""))
+
+
+def _applies(profile: Profile, name: str, mac: str) -> bool:
+    if profile.kind != "ethernet" or (profile.name is None and profile.mac is None):
+        return False
+    return (profile.mac is None or profile.mac == mac) and (profile.name is None or fnmatch.fnmatchcase(name, profile.name))
+
+
+def _above(found: Sequence[Profile], name: str, taken: set[str]) -> list[Profile]:
+    """What lies on a card, from the nearest up; of a bond only the first card carries the addresses."""
+    result: list[Profile] = []
+    below = {name}
+    for dummy in range(4):
+        level = [profile for profile in found if profile.kind in _VIRTUAL and (below & set(profile.members) or profile.parent in below)]
+        result += [profile for profile in level if profile.name not in taken and profile not in result]
+        below = {profile.name for profile in level if profile.name}
+    return result
+
+
+def _best(candidates: Iterable[Profile]) -> Optional[Profile]:
+    """The profile that gives addresses, before one that only exists."""
+    known = list(candidates)
+    return next((profile for profile in known if profile.method != "none"), known[0] if known else None)

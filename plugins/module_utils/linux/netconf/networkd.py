@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""systemd-networkd's .network and .netdev files. Source: systemd.network(5), systemd.netdev(5)."""
+
+from __future__ import annotations
+
+from typing import Iterator, Optional
+
+from ...guest.protocol import Guest, glob, text
+from .model import Profile, cidrs, entries, ini, mac_of
+
+DIRECTORY = "/etc/systemd/network"
+_DYNAMIC = ("yes", "true", "both", "ipv4", "ipv6")
+
+
+def read(guest: Guest) -> Iterator[Profile]:
+    kinds: dict[str, str] = {}
+    for path in glob(guest, DIRECTORY, ".netdev"):
+        values = ini(text(guest, path) or "")
+        kinds[values.get(("netdev", "name"), "")] = values.get(("netdev", "kind"), "").lower()
+    contents = {path: text(guest, path) or "" for path in glob(guest, DIRECTORY, ".network")}
+    members: dict[str, list[str]] = {}
+    parents: dict[str, str] = {}
+    for content in contents.values():
+        names = ini(content).get(("match", "name"), "").split()
+        for section, key, value in entries(content):
+            if section == "network" and key in ("bond", "bridge"):
+                members.setdefault(value, []).extend(names)
+            elif section == "network" and key == "vlan":
+                parents.update({vlan: name for vlan in value.split() for name in names})
+    for path, content in contents.items():
+        yield from _profiles(path, content, kinds, members, parents)
+
+
+def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str, list[str]], parents: dict[str, str]) -> Iterator[Profile]:
+    values = ini(content)
+    found = values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress")) or ""
+    mac = mac_of(found.split()[0] if found.split() else "")
+    addresses = cidrs(value for section, key, value in entries(content) if section in ("network", "address") and key == "address")
+    gateways = [
+        value for section, key, value in entries(content) if section in ("network", "route") and key == "gateway" and value[:1].isdigit()
+    ]
+    dynamic = values.get(("network", "dhcp"), "no").lower() in _DYNAMIC
+    names: list[Optional[str]] = [*values.get(("match", "name"), "").split()]
+    for name in names or ([None] if mac else []):
+        if name is not None and name.startswith("!"):
+            continue
+        kind = kinds.get(name or "", "")
+        yield Profile(
+            "networkd", path, name, mac, values.get(("match", "driver")),
+            kind if kind in ("bond", "bridge", "vlan", "team") else "ethernet",
+            tuple(members.get(name or "", ())), parents.get(name or "", ""),
+            "static" if addresses else "dhcp" if dynamic else "none", addresses, gateways[0] if gateways else "",
+        )  # fmt: skip

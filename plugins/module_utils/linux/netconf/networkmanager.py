@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""NetworkManager's keyfiles. Source: nm-settings-keyfile(5)."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from ...guest.protocol import Guest, glob, text
+from .model import Profile, cidr, entries, ini, mac_of
+
+DIRECTORIES = ("/etc/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
+_KINDS = {"ethernet": "ethernet", "802-3-ethernet": "ethernet", "bond": "bond", "bridge": "bridge", "vlan": "vlan", "team": "team"}
+
+
+def read(guest: Guest) -> Iterator[Profile]:
+    contents = {path: text(guest, path) or "" for directory in DIRECTORIES for path in glob(guest, directory)}
+    members: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for content in contents.values():
+        values = ini(content)
+        name = values.get(("connection", "interface-name"), "")
+        names[values.get(("connection", "uuid"), "")] = name
+        master = values.get(("connection", "master")) or values.get(("connection", "controller"))
+        if master and name:
+            members.setdefault(master, []).append(name)
+    for path, content in contents.items():
+        values = ini(content)
+        kind = _KINDS.get(values.get(("connection", "type"), ""))
+        if kind is None:
+            continue
+        section = "ethernet" if ("ethernet", "mac-address") in values else "802-3-ethernet"
+        own = values.get(("connection", "interface-name")) or values.get(("match", "interface-name"), "").split(";")[0] or None
+        below = members.get(own or "", []) + members.get(values.get(("connection", "uuid"), "?"), [])
+        parent = values.get(("vlan", "parent"), "")
+        fixed, gateway = _addresses(content, values.get(("ipv4", "gateway"), ""))
+        methods = {values.get(("ipv4", "method")), values.get(("ipv6", "method"))}
+        yield Profile(
+            "networkmanager", path, own, mac_of(values.get((section, "mac-address"))), values.get(("match", "driver")), kind,
+            tuple(below), names.get(parent, parent),
+            "static" if "manual" in methods and fixed else "dhcp" if "auto" in methods else "none", fixed, gateway,
+        )  # fmt: skip
+
+
+def _addresses(content: str, gateway: str) -> tuple[tuple[str, ...], str]:
+    """addressN=ADDRESS/PREFIX[,GATEWAY], and the older form with semicolons."""
+    fixed = []
+    for section, key, value in entries(content):
+        if section in ("ipv4", "ipv6") and key.startswith("address") and key != "addresses-data":
+            words = [word.strip() for word in value.replace(";", ",").split(",") if word.strip()]
+            found = cidr(words[0]) if words else None
+            if found is not None:
+                fixed.append(found)
+            if section == "ipv4" and len(words) > 1 and "/" not in words[1] and not gateway:
+                gateway = words[1]
+    return tuple(fixed), gateway

@@ -1,0 +1,56 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take back the repairs on a running system."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: guest_live_rollback
+short_description: Take back what guest_live_fix changed
+description:
+  - Restores every file that M(hyper2kvm.migration.guest_live_fix) replaced, removed or created on the system that the module runs on.
+  - Nothing is restored when somebody else has changed one of the files since; the module then names them.
+version_added: 0.2.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  id:
+    description: The repair to take back, as its directory below C(/var/lib/hyper2kvm) is called. All of them by default, newest first.
+    type: str
+    default: ""
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+seealso:
+  - module: hyper2kvm.migration.guest_live_fix
+"""
+
+EXAMPLES = r"""
+- name: Take everything back
+  hyper2kvm.migration.guest_live_rollback:
+  become: true
+"""
+
+RETURN = r"""
+undone:
+  description: The repairs that were taken back, newest first.
+  returned: success
+  type: list
+  elements: str
+left:
+  description: The repairs that are still in place.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_rollback_work, module_for, run
+
+
+def main() -> None:
+    run(module_for({"id": {"type": "str", "default": ""}}), live_rollback_work)
+
+
+if __name__ == "__main__":
+    main()
