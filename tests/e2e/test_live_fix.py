@@ -13,15 +13,17 @@ import harness
 from harness import lab
 from machine import running
 
-# What a boot itself writes.
+# Without what a boot itself writes. Digests where repairs write, sizes everywhere.
 STATE = (
     "find /etc /boot /usr /var/lib/dpkg /var/lib/initramfs-tools -xdev -not -path /etc/resolv.conf -not -path /etc/adjtime "
-    r"-not -path '*/__pycache__*' \( -type f -printf '%p %m %U %G ' -exec sha256sum {} \; -o -type l -printf '%p -> %l\n' \) | sort"
+    r"-not -name '*.pyc' \( -type f -printf '%p %m %U %G %s\n' -o -type l -printf '%p -> %l\n' \) | sort; "
+    "find /etc /boot /usr/bin /usr/sbin /usr/lib/systemd /var/lib/dpkg /var/lib/initramfs-tools -xdev -type f -not -path /etc/resolv.conf "
+    "-not -path /etc/adjtime -print0 | sort -z | xargs -0 sha256sum"
 )
 
 
 def state(machine) -> list[str]:
-    """Every file with its mode, owner and digest, and every link."""
+    """Every file with its mode, owner, size and digest, and every link."""
     return machine.ssh(STATE, 300).splitlines()
 
 

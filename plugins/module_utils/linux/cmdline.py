@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Callable, Optional
 
-from ..guest.model import BlockDevice
 from ..guest.protocol import Guest
 
 _TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+')
@@ -30,41 +29,39 @@ def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None
 
     `missing(parameter, spec)` is told of a root that cannot be resolved; the token is then left alone.
     """
-
-    def replace(match: re.Match[str]) -> str:
-        name, equals, value = match[0].partition("=")
-        if not equals or name not in ("root", "resume"):
-            return match[0]
-        spec = value.strip('"')
-        if not spec.startswith("/dev/") and name == "root":
-            return match[0]
-        if spec in ("", "none") or (name == "root" and not unstable(spec)):
-            return match[0]
-        device = guest.device(spec)
-        if name == "resume":
-            return _resume(match[0], spec, device)
-        stable = device.stable_spec(("UUID", "PARTUUID")) if device is not None else None
-        if stable is None:
-            if missing is not None:
-                missing(name, spec)
-            return match[0]
-        return f"root={stable}"
-
-    return _drop_markers(_TOKEN.sub(replace, line))
+    out, position = "", 0
+    for match in _TOKEN.finditer(line):
+        token = _replaced(match[0], guest, missing)
+        gap = line[position : match.start()]
+        if token is not None:
+            out += gap + token
+        elif not out.strip():  # without the white space on one side
+            out += gap
+            position = match.end() + len(line[match.end() :]) - len(line[match.end() :].lstrip(" \t"))
+            continue
+        position = match.end()
+    return out + line[position:]
 
 
-def _resume(token: str, spec: str, device: Optional[BlockDevice]) -> str:
-    if device is None or device.fstype not in ("swap", "swsuspend"):
-        return _MARK
-    return f"resume=UUID={device.uuid}" if unstable(spec) and device.uuid else token
-
-
-_MARK = "\0"
-
-
-def _drop_markers(line: str) -> str:
-    """Remove dropped tokens with one side of their white space."""
-    return re.sub(f"[ \t]+{_MARK}|{_MARK}[ \t]*", "", line)
+def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], None]]) -> Optional[str]:
+    """What a token becomes; None for one that is dropped."""
+    name, equals, value = token.partition("=")
+    spec = value.strip('"')
+    if not equals or name not in ("root", "resume") or spec in ("", "none"):
+        return token
+    if name == "root" and not unstable(spec):
+        return token
+    device = guest.device(spec)
+    if name == "resume":
+        if device is None or device.fstype not in ("swap", "swsuspend"):
+            return None
+        return f"resume=UUID={device.uuid}" if unstable(spec) and device.uuid else token
+    stable = device.stable_spec(("UUID", "PARTUUID")) if device is not None else None
+    if stable is None:
+        if missing is not None:
+            missing(name, spec)
+        return token
+    return f"root={stable}"
 
 
 def values(line: str, name: str) -> list[str]:
