@@ -25,10 +25,9 @@ def test_a_guest_is_migrated_and_boots(name, tmp_path):
     guest, sources = lab.GUESTS[name], harness.guest(name)
     before = harness.digests(sources)
     variables = {
-        "migrate_source": sources,
         "migrate_output_dir": str(tmp_path / "out"),
         "migrate_boot_expect": [guest.report],
-        **guest.variables,
+        **harness.variables(name),
         **FORMATS.get(name, {}),
     }
     hosts = harness.inventory(tmp_path / "vms.json", **{name: variables})
@@ -36,7 +35,11 @@ def test_a_guest_is_migrated_and_boots(name, tmp_path):
     assert done.returncode == 0, done.stdout
     result = tmp_path / "out" / name
     report = json.loads((result / "report.json").read_text())
-    assert report["proof"]["verdict"] == "passed" and report["boot"]["verdict"] == "passed" and report["boot"]["signals"]["ssh"]
+    assert (
+        report["proof"]["verdict"] == "passed"
+        and report["boot"]["verdict"] == "passed"
+        and ("agent" if guest.agent else "ssh") in report["boot"]["signals"]
+    )
     assert report["facts"]["firmware"] == guest.firmware and report["facts"]["interfaces"] == [list(pair) for pair in guest.interfaces]
     assert len(report["disks"]) == 1 + bool(guest.second_disk) and all(
         Path(disk["path"]).exists() and disk["sha256"] for disk in report["disks"]

@@ -99,5 +99,20 @@ def base_tar(cache: Path, extra: tuple[str, ...] = ()) -> Path:
     return tar
 
 
+def agent_packages(cache: Path) -> Path:
+    """A folder with qemu-guest-agent and what it needs beside the base, as an operator would gather it."""
+    folder = cache / "agent"
+    if not list(folder.glob("qemu-guest-agent*.deb")):
+        (folder / "partial").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            subprocess.run(["tar", "-xf", base_tar(cache), "-C", scratch, "./var/lib/dpkg/status"], check=True)
+            subprocess.run(
+                ["apt-get", "install", "-y", "-q", "--no-install-recommends", "--download-only", "-o", f"Dir::State::status={scratch}/var/lib/dpkg/status",
+                 "-o", f"Dir::Cache::archives={folder}", "-o", "Debug::NoLocking=1", "qemu-guest-agent"],
+                check=True, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+    return folder
+
+
 if __name__ == "__main__":
     print(base_tar(Path(__file__).resolve().parents[2] / "build" / "lab"))

@@ -35,6 +35,7 @@ class Guest:
     interfaces: tuple[tuple[str, str], ...] = ((NIC, MAC),)
     kernel: str = r"\S+"
     variables: Mapping[str, object] = field(default_factory=dict)
+    agent: bool = False
     size: str = "3G"
 
     @property
@@ -70,8 +71,8 @@ GUESTS = {
               recipes_boot.bios, sources.vmdk_chain, "bios", "behind", _NO_ROOT),
         Guest("uefi-lvm", "UEFI, GPT, ESP, /boot, LVM root and swap; no EFI/BOOT; second disk as /dev/sdb1 (VMDKs)",
               recipes_boot.uefi_lvm, sources.plain, "uefi", "behind", "no_boot_device"),
-        Guest("btrfs", "BIOS on GPT, btrfs subvolumes, xz initramfs, systemd-networkd (OVA)",
-              recipes_boot.btrfs, sources.ova, "bios", "", _NO_ROOT, profiles=r"20-lan\.network,"),
+        Guest("btrfs", "BIOS on GPT, btrfs subvolumes, xz initramfs, systemd-networkd; gets the guest agent offline (OVA)",
+              recipes_boot.btrfs, sources.ova, "bios", "", _NO_ROOT, profiles=r"20-lan\.network,", agent=True),
         Guest("dracut", "BIOS, dracut hostonly without virtio, lz4 initramfs (split VMDK)",
               recipes_boot.dracut, sources.split, "bios", "", "device_wait"),
         Guest("systemd-boot", "UEFI, systemd-boot, BLS entry and kernel on the ESP (OVF folder)",

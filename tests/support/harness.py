@@ -18,6 +18,7 @@ MODULES = "ansible_collections.hyper2kvm.migration.plugins.modules"
 
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
 import guests as lab
+from base import agent_packages
 
 
 def module(module_name: str, check: bool = False, env: dict[str, str] | None = None, **arguments: object) -> dict:
@@ -82,6 +83,13 @@ def guest(name: str) -> list[str]:
         sources = [str(path) for path in lab.build(lab.GUESTS[name], folder)]
         record.write_text(json.dumps({"recipe": recipe, "sources": sources}))
         return sources
+
+
+def variables(name: str) -> dict[str, object]:
+    """What the playbook gets for a lab guest beside its place."""
+    made = lab.GUESTS[name]
+    agent = {"migrate_guest_agent_packages": [str(agent_packages(CACHE))], "migrate_boot_network": "agent"} if made.agent else {}
+    return {"migrate_source": guest(name), **agent, **made.variables}
 
 
 def digests(sources: list[str]) -> dict[str, str]:
