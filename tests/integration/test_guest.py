@@ -85,14 +85,6 @@ def test_a_fix_never_writes_to_a_source(tmp_path):
     assert answer["error_code"] == "invalid_input" and "is not an overlay" in answer["msg"]
 
 
-def test_a_disk_without_a_known_system_is_named(tmp_path):
-    subprocess.run(["truncate", "-s", "64M", tmp_path / "raw"], check=True)
-    subprocess.run(["mkfs.ext4", "-q", tmp_path / "raw"], check=True)
-    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", tmp_path / "raw", tmp_path / "data.vmdk"], check=True)
-    answer = harness.module("guest_inspect", source=[str(tmp_path / "data.vmdk")])
-    assert answer["error_code"] == "unsupported_guest" and "the disks hold ext4" in answer["msg"] and answer["hint"]
-
-
 def test_a_missing_library_is_named(tmp_path):
     """An interpreter without the bindings, and none to go on under."""
     (tmp_path / "guestfs.py").write_text("raise ImportError('not here')\n")

@@ -55,10 +55,11 @@ class LiveGuest:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None
+        info = os.fstat(descriptor)
+        if not st.S_ISREG(info.st_mode):
+            os.close(descriptor)
+            return None
         with os.fdopen(descriptor, "rb") as file:
-            info = os.fstat(descriptor)
-            if not st.S_ISREG(info.st_mode):
-                return None
             if info.st_size > MAX_READ:
                 raise InvalidInput(
                     f"{path} has {info.st_size} bytes; nothing that a repair reads is so large.", "Shorten or remove it.", path=path

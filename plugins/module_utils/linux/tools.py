@@ -128,12 +128,15 @@ def _repositories(guest: Guest) -> list[Change]:
         before = text(guest, path) or ""
         if before:
             changes += edit(
-                path, before, re.sub(r"(?m)^(deb(?:-src)?\s[^\n]*://[\w.-]*\bvmware\.com)", r"# \1", before), "a package source of VMware"
+                path,
+                before,
+                re.sub(r"(?m)^(deb(?:-src)?\s[^\n]*://(?:[\w.-]+\.)?vmware\.com(?=[/:\s]))", r"# \1", before),
+                "a package source of VMware",
             )
     return changes
 
 
-_VMWARE_URL = re.compile(r"^(?:baseurl|mirrorlist)\s*=\s*\w+://(?:[\w.-]+\.)?vmware\.com\b", re.MULTILINE)
+_VMWARE_URL = re.compile(r"^(?:baseurl|mirrorlist)\s*=\s*\w+://(?:[\w.-]+\.)?vmware\.com(?=[/:]|$)", re.MULTILINE)
 
 
 def _disabled(section: str) -> str:

@@ -54,7 +54,11 @@ def as_markdown(data: Mapping[str, Any]) -> str:
         f"- Guest: {facts.get('product') or 'not inspected'} ({facts.get('architecture', '')}), host name {facts.get('hostname') or 'unknown'}",
     ]
     lines += [f"- Kernel {kernel['version']} ({kernel['image']})" for kernel in facts.get("kernels", [])]
-    lines += [f"- Network card {name}: {mac}" for name, mac in facts.get("interfaces", [])]
+    lines += [
+        f"- Network card {card['name'] or '(no profile)'}: {card['mac']}, {', '.join(card['addresses']) or card['method']}"
+        f"{' on ' + card['on'] if card['on'] else ''}{' by ' + card['backend'] if card['backend'] else ''}"
+        for card in facts.get("cards", [])
+    ]
     lines += ["", "## What to know", ""] + (
         [f"- **{item['severity']}** `{item['code']}`: {item['cause']} {item['remedy']}" for item in data["concerns"]] or ["Nothing."]
     )
@@ -107,8 +111,13 @@ def _left(data: Mapping[str, Any]) -> list[str]:
     known = [nic["mac"] for nic in data["source"].get("nics", []) if nic["mac"]] + [
         mac for dummy, mac in data["facts"].get("interfaces", [])
     ]
-    macs = ", ".join(dict.fromkeys(known))
-    steps = [f"Define the VM on the target with its disks on virtio and {data['facts'].get('firmware', 'the same')} firmware."]
+    facts = data["facts"]
+    macs = ", ".join([card["mac"] for card in facts.get("cards", [])] or dict.fromkeys(known))
+    disks = "SATA" if facts.get("disk_bus") == "sata" else "virtio"
+    steps = [
+        f"Define the VM on the target with {disks} disks, {facts.get('nic_model', 'virtio')} network cards"
+        f" and {facts.get('firmware', 'the same')} firmware; it starts from disk {facts.get('boot_disk', 0)}."
+    ]
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]
 

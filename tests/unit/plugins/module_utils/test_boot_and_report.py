@@ -180,3 +180,51 @@ def test_every_concern_is_documented():
 def test_every_module_is_in_the_action_group():
     group = re.findall(r"^    - (\w+)$", (ROOT / "meta" / "runtime.yml").read_text(), re.MULTILINE)
     assert group == sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+
+
+STATICS = {
+    ("10.1.2.3/24", "10.1.2.1"): ",net=10.1.2.0/24,host=10.1.2.1,dns=10.1.2.2,dhcpstart=10.1.2.3,hostfwd=tcp:127.0.0.1:2222-10.1.2.3:22",
+    ("10.1.2.3/24", ""): ",net=10.1.2.0/24,host=10.1.2.1,dns=10.1.2.2,dhcpstart=10.1.2.3,hostfwd=tcp:127.0.0.1:2222-10.1.2.3:22",
+    ("10.1.2.1/29", "fe80::1"): ",net=10.1.2.0/29,host=10.1.2.2,dns=10.1.2.3,dhcpstart=10.1.2.1,hostfwd=tcp:127.0.0.1:2222-10.1.2.1:22",
+    ("10.1.2.3/31", ""): ",hostfwd=tcp:127.0.0.1:2222-:22",
+    ("fd00::1/64", ""): ",hostfwd=tcp:127.0.0.1:2222-:22",
+    ("", ""): ",hostfwd=tcp:127.0.0.1:2222-:22",
+}
+
+
+@pytest.mark.parametrize("given", STATICS)
+def test_a_static_address_is_reached_in_its_own_network(given, tmp_path):
+    argv = qemu.command(BootRequest((), nics=(Nic("00:50:56:00:00:01", *given),)), "tcg", str(tmp_path), (2222,))
+    assert argv[argv.index("-netdev") + 1] == f"user,id=net0,restrict=on{STATICS[given]}"
+
+
+def test_the_boot_disk_comes_first_and_old_kernels_get_sata(tmp_path):
+    disks = tuple((f"/d{number}", "raw") for number in range(8))
+    argv = qemu.command(BootRequest(disks, boot_disk=2, disk_bus="sata", nic_model="e1000e"), "tcg", str(tmp_path), (1,))
+    drives = [word for word in argv if word.startswith("ide-hd")]
+    assert "bootindex=1" in drives[2] and sum(",bootindex=1" in word + "," and word.endswith("bootindex=1") for word in drives) == 1
+    assert (
+        "bus=ahci6.1" in drives[7] and any(word.startswith("e1000e,") for word in argv) and not any("virtio-blk" in word for word in argv)
+    )
+
+
+def test_a_passphrase_is_typed_when_it_is_asked_for():
+    made = console("Please unlock disk sda2_crypt: ")
+    assert "passphrase" in made.seen and made.answer(("one", "two")) == "one" and made.answer(("one", "two")) is None
+    made.feed(b"\r\ncryptsetup: ERROR: bad password\r\nPlease unlock disk sda2_crypt: ", 2.0)
+    assert made.answer(("one", "two")) == "two" and made.answer(()) is None
+    made.feed(b"\r\nset up successfully\r\n", 3.0)
+    assert made.answer(("one",)) is None
+    assert "waits for the passphrase" in judge(console("Please enter passphrase for disk x: "), None)[1]
+
+
+def test_the_first_disk_with_something_to_start_from():
+    from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
+
+    plain, system = Table("gpt", (), bytes(440)), Table("gpt", (Partition(1, 0, 1, ESP, "x"),), b"\x33" + bytes(439))
+    assert (
+        guest_work.boot_disk("bios", {"disk0": plain, "disk1": system})
+        == guest_work.boot_disk("uefi", {"disk0": plain, "disk1": system})
+        == 1
+    )
+    assert guest_work.boot_disk("bios", {"disk0": plain}) == 0

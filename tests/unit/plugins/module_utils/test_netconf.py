@@ -43,7 +43,8 @@ CARDS = {
         ("static", ("10.0.0.2/24",), "", "")),
     "netplan bond and vlan": ({"/etc/netplan/1.yaml": "network:\n  ethernets: {ens192: {}, ens224: {}}\n  bonds: {bond0: {interfaces: [ens192, ens224]}}\n"
         "  vlans: {v5: {id: 5, link: bond0, addresses: [10.0.5.2/24]}}\n"}, ("static", ("10.0.5.2/24",), "", "v5")),
-    "networkd static": ({f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\nAddress=10.0.0.2/24\nGateway=10.0.0.1\n[Address]\nAddress=10.0.0.3/24\n"},
+    "networkd static": ({f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\nAddress=10.0.0.2/24\nGateway=10.0.0.1\n"
+        "[Address]\nAddress=10.0.0.3/24\n"},
         ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", "")),
     "networkd pattern": ({f"{NET}/a.network": "[Match]\nName=en*\n[Network]\nDHCP=ipv4\n"}, ("dhcp", (), "", "")),
     "networkd no": ({f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\n"}, ("none", (), "", "")),
@@ -57,7 +58,8 @@ CARDS = {
     "NetworkManager vlan": ({f"{NM}/a": "[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\nmethod=disabled\n",
         f"{NM}/b": "[connection]\ntype=vlan\ninterface-name=ens192.7\n[vlan]\nparent=ens192\nid=7\n[ipv4]\nmethod=manual\naddress1=10.0.7.2/24\n"},
         ("static", ("10.0.7.2/24",), "", "ens192.7")),
-    "ifcfg static": ({f"{RH}/ifcfg-ens192": 'DEVICE="ens192"\nBOOTPROTO=none\nIPADDR=10.0.0.2\nPREFIX=24\nIPADDR1="10.0.0.3"\nPREFIX1=24\nGATEWAY=10.0.0.1 # x\n'},
+    "ifcfg static": ({f"{RH}/ifcfg-ens192": 'DEVICE="ens192"\nBOOTPROTO=none\nIPADDR=10.0.0.2\nPREFIX=24\nIPADDR1="10.0.0.3"\nPREFIX1=24\n'
+        'GATEWAY=10.0.0.1 # x\n'},
         ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", "")),
     "ifcfg bond": ({f"{RH}/ifcfg-ens192": "DEVICE=ens192\nMASTER=bond0\nSLAVE=yes\n",
         f"{RH}/ifcfg-bond0": "DEVICE=bond0\nBONDING_OPTS=mode=1\nBOOTPROTO=dhcp\n"},
