@@ -135,13 +135,7 @@ class OfflineGuest:
         if there:
             self.handle.copy_attributes(target, partial, all=True)
         else:
-            with contextlib.suppress(RuntimeError):  # the directory's SELinux label, where there is one
-                self.handle.lsetxattr(
-                    "security.selinux",
-                    (label := self.handle.lgetxattr(target.rpartition("/")[0] or "/", "security.selinux")),
-                    len(label),
-                    partial,
-                )
+            self._label(target.rpartition("/")[0] or "/", partial)
         if like is not None:
             self.handle.chmod(like.mode, partial)
             self.handle.chown(like.uid, like.gid, partial)
@@ -161,7 +155,14 @@ class OfflineGuest:
 
     def symlink(self, target: str, path: str) -> None:
         self.handle.ln_s(target, path)
+        self._label(path.rpartition("/")[0] or "/", path)
         self.forget()
+
+    def _label(self, directory: str, path: str) -> None:
+        """The directory's SELinux label, where there is one, for something new in it."""
+        with contextlib.suppress(RuntimeError):
+            label = self.handle.lgetxattr(directory, "security.selinux")
+            self.handle.lsetxattr("security.selinux", label, len(label), path)
 
     def append(self, path: str, data: bytes) -> None:
         self.handle.write_append(path, data)

@@ -110,8 +110,15 @@ class DeviceTable:
                 if all(self._fits(disk, demands[index], root) for disk, index in zip(choice, sorted(demands)))
             ]
             settled: list[Optional[int]] = [None] * len(order)
+            # A wrong entry for a data disk says nothing about the others, as long as the root is where its letter says.
+            rooted = all(
+                self._fits(order[index], [one for one in wanted if one[1].mount_point == "/"], root) for index, wanted in demands.items()
+            )
             for position, index in enumerate(sorted(demands)):
-                settled[index] = fitting[0][position] if len({choice[position] for choice in fitting}) == 1 else None
+                if fitting:
+                    settled[index] = fitting[0][position] if len({choice[position] for choice in fitting}) == 1 else None
+                elif rooted and self._fits(order[index], demands[index], root):
+                    settled[index] = order[index]
             self._letters[prefix] = tuple(settled)
 
     def _orders(self) -> dict[str, list[int]]:

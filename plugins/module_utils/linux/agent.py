@@ -11,17 +11,19 @@ import os
 from typing import Sequence
 
 from ..core.errors import InvalidInput
-from ..guest.changes import Change, RunCommand, UploadFile
-from ..guest.model import WARNING, Findings
-from ..guest.protocol import Guest, exists
+from ..guest.changes import Change, RunCommand, UploadFile, edit
+from ..guest.model import INFO, WARNING, Findings, GuestFacts
+from ..guest.protocol import Guest, exists, text
 
 _PROGRAMS = ("/usr/sbin/qemu-ga", "/usr/bin/qemu-ga")
 _STORE = "/var/cache/hyper2kvm"
 _REASON = "the guest agent, for shutdown, backups and addresses"
 
 
-def plan(guest: Guest, packages: Sequence[str], family: str, findings: Findings) -> list[Change]:
+def plan(guest: Guest, packages: Sequence[str], facts: GuestFacts, findings: Findings) -> list[Change]:
     """Changes that bring in the packages and install them together; nothing where the agent is installed already.
+
+    What a package tool writes in the appliance has no SELinux labels, so such a guest has to label its files at the first boot.
 
     `packages` are files or directories with packages. Raises InvalidInput for what is neither, or has no package of the guest's kind.
     """
@@ -32,7 +34,7 @@ def plan(guest: Guest, packages: Sequence[str], family: str, findings: Findings)
         findings.add(
             "agent.no-package-tool",
             WARNING,
-            f"The guest agent is not installed: {family} has neither dpkg nor rpm.",
+            f"The guest agent is not installed: {facts.family} has neither dpkg nor rpm.",
             "Install it after the move.",
         )
         return []
@@ -44,7 +46,19 @@ def plan(guest: Guest, packages: Sequence[str], family: str, findings: Findings)
         revert: tuple[str, ...] = ("/usr/bin/dpkg", "--purge", "qemu-guest-agent")
     else:
         argv, revert = (rpm or "", "-U", "--replacepkgs", *inside), (rpm or "", "-e", "qemu-guest-agent")
-    return [*uploads, RunCommand(argv, (), _REASON, revert=revert)]
+    relabel = (
+        edit("/.autorelabel", text(guest, "/.autorelabel"), "", "the installed files get their labels")
+        if facts.selinux and not facts.live
+        else ()
+    )
+    if relabel:
+        findings.add(
+            "selinux.relabel",
+            INFO,
+            "The first boot labels every file and starts again, because packages were installed offline.",
+            "Give the boot test time (migrate_boot_timeout).",
+        )
+    return [*uploads, *relabel, RunCommand(argv, (), _REASON, revert=revert)]
 
 
 def _files(packages: Sequence[str], suffix: str) -> list[str]:

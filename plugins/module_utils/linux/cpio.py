@@ -37,7 +37,17 @@ _LZ4_LEGACY = b"\x02\x21\x4c\x18"
 _LZ4_BLOCK = 8 << 20
 _LIMITS = Limits(timeout=120, memory=4 << 30)
 # Small files that steer the image itself; their texts are kept while reading, and modules.dep's.
-_KEPT = ("conf/", "etc/cmdline.d/", "etc/modules-load.d/", "etc/fstab", "etc/crypttab", "cryptroot/", "etc/mdadm", "etc/lvm/")
+_KEPT = (
+    "conf/",
+    "etc/cmdline.d/",
+    "etc/modules-load.d/",
+    "etc/fstab",
+    "etc/crypttab",
+    "cryptroot/",
+    "etc/mdadm",
+    "etc/lvm/",
+    "etc/systemd/network/",
+)
 
 
 @dataclass

@@ -18,11 +18,16 @@ from ..guest.model import BLOCKER, WARNING, Findings, GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, glob, text
 from . import cmdline, cpio, mounts, storage
 from .entries import boot_entries, images_of
+from .netconf.names import has_systemd, pin
 
 MODES = ("overlay", "regenerate", "skip")
 # By the bus of the target's disks: what an image should have, and what it must have to find the root.
-DRIVERS = {"virtio": ("virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"), "sata": ("ahci", "sd_mod", "e1000e")}
+DRIVERS = {"virtio": ("virtio_pci", "virtio_blk", "virtio_scsi"), "sata": ("ahci", "sd_mod")}
 NEEDED = {"virtio": ("virtio_pci", "virtio_blk"), "sata": ("ahci", "sd_mod")}
+# Only an image that drives the old card wants the network early and gets the new card's driver too; and wherever it has that, it
+# must know the names: systemd before 240 never renames a card that the initramfs has named. Source: systemd.net-naming-scheme(7).
+_OLD_CARDS = {"vmxnet3", "e1000", "e1000e"}
+_LINK = "etc/systemd/network/10-hyper2kvm-{}.link"
 _INDEXES = (
     "modules.dep",
     "modules.dep.bin",
@@ -68,11 +73,12 @@ def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list
     return [*configuration, *(_regenerate(guest, kernel, extension.path, facts) for kernel, extension in lacking)]
 
 
-def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image, bus: str) -> list[str]:
-    """Modules for the bus, with what they depend on, that the kernel has as modules and the image lacks."""
+def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image, bus: str, card: str) -> list[str]:
+    """Modules for the bus, and for the card where the network is wanted early, with what they depend on, that the kernel has as modules and the image lacks."""
     depends = dependencies(guest, kernel)
-    needed = dict.fromkeys(path for driver in DRIVERS[bus] if driver in depends for path in depends[driver])
     have = image.modules
+    drivers = (*DRIVERS[bus], *((card,) if have & _OLD_CARDS else ()))
+    needed = dict.fromkeys(path for driver in drivers if driver in depends for path in depends[driver])
     return [path for path in needed if cpio.module_name(path) not in have]
 
 
@@ -137,8 +143,12 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
         return None
     if _lacks(guest, kernel, image.modules, facts.disk_bus, findings):
         return None
-    modules = missing_drivers(guest, kernel, image, facts.disk_bus)
+    card = _card(facts)
+    modules = missing_drivers(guest, kernel, image, facts.disk_bus, card)
     texts = _texts(guest, image, facts.disk_bus if modules else "")
+    if card in image.modules | set(map(cpio.module_name, modules)) and has_systemd(guest):
+        texts += [(_LINK.format(name), pin(name, mac)) for name, mac in facts.interfaces]
+        texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):
         return None
     damaged = [name for name in modules if not exists(guest, f"{kernel.modules}/{name}")]
@@ -161,6 +171,10 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
         tuple(texts),
         f"{facts.disk_bus} drivers for {kernel.version}",
     )
+
+
+def _card(facts: GuestFacts) -> str:
+    return {"virtio": "virtio_net"}.get(facts.nic_model, facts.nic_model)
 
 
 def _lacks(guest: Guest, kernel: Kernel, inside: set[str], bus: str, findings: Findings) -> bool:

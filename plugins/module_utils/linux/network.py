@@ -57,7 +57,7 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
     for profile in netnames.physical(found):
         if profile.mac and profile.name:
             bound.setdefault(profile.mac, profile.name)
-    names = sorted(set(netnames.card_names(found)) - set(bound.values()), key=_natural)
+    names = sorted(set(netnames.card_names(found, netnames.given_names(guest))) - set(bound.values()), key=_natural)
     pairs: list[tuple[str, str]] = []
     open_cards: list[Card] = []
     # An OVF rarely records MACs; the guest's own bindings then say which cards there are.
@@ -125,9 +125,7 @@ def plan(guest: Guest, pins: Sequence[tuple[str, str]], macs: Mapping[str, str],
     if netnames.has_systemd(guest):
         for name, mac in pins:
             path = LINK.format(name=name)
-            changes += edit(
-                path, text(guest, path), f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n", f"{name} keeps its name on the new hardware"
-            )
+            changes += edit(path, text(guest, path), netnames.pin(name, mac), f"{name} keeps its name on the new hardware")
         changes += remove(netnames.PERSISTENT_RULES, guest.stat(netnames.PERSISTENT_RULES), "names are pinned by .link files now")
     elif pins and netnames.has_udev(guest):
         rules = text(guest, netnames.PERSISTENT_RULES)

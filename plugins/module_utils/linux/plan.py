@@ -46,7 +46,7 @@ FIXES: dict[str, Fix] = {
         *modules.plan(guest),
     ],
     "vmware_tools": lambda guest, facts, options, findings: tools.plan(guest, findings, options.remove_tools),
-    "agent": lambda guest, facts, options, findings: agent.plan(guest, options.agent_packages, facts.family, findings),
+    "agent": lambda guest, facts, options, findings: agent.plan(guest, options.agent_packages, facts, findings),
     "customize": lambda guest, facts, options, findings: customize.plan(guest, facts, options.customize, findings),
     "initramfs": lambda guest, facts, options, findings: initramfs.plan(guest, facts, options.initramfs_mode, findings),
 }

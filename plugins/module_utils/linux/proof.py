@@ -280,7 +280,7 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
             works,
             f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}",
         )
-    for name in netnames.card_names(profiles):
+    for name in netnames.card_names(profiles, netnames.given_names(guest)):
         yield Check("network.name", pinned.get(name) in macs, f"{name} is {pinned.get(name, 'not pinned')}")
     for card in netnames.cards(profiles, facts.interfaces):
         how = ", ".join(card.addresses) or {"dhcp": "an address by DHCP"}.get(card.method, "no address")

@@ -46,13 +46,17 @@ def physical(found: Iterable[Profile]) -> tuple[Profile, ...]:
     )
 
 
-def card_names(found: Iterable[Profile]) -> list[str]:
-    """Every name of a card that a profile uses: its own, those below a bond, bridge or team, and the one below a VLAN."""
+def card_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
+    """Every name of a card that a profile uses: its own, those below a bond, bridge or team, and the one below a VLAN.
+
+    `given` are names of the administrator's own making, which no pattern knows.
+    """
+    own_names = set(given)
     names: dict[str, None] = {}
     for profile in found:
         own = [profile.name] if profile.kind == "ethernet" and profile.name else []
         for name in (*own, *profile.members, profile.parent):
-            if PHYSICAL.match(name):
+            if PHYSICAL.match(name) or name in own_names:
                 names[name] = None
     return list(names)
 
@@ -67,6 +71,17 @@ def persistent_names(guest: Guest) -> dict[str, str]:
         if mac and name:
             names[mac] = name
     return names
+
+
+def given_names(guest: Guest) -> set[str]:
+    """The names that .link files and udev rules give to cards, by whatever they match."""
+    names = {ini(text(guest, path) or "").get(("link", "name"), "") for path in glob(guest, networkd.DIRECTORY, ".link")}
+    for path in glob(guest, "/etc/udev/rules.d", ".rules"):
+        lines = (
+            line for line in (text(guest, path) or "").splitlines() if 'SUBSYSTEM=="net"' in line and not line.lstrip().startswith("#")
+        )
+        names.update(match[1] for match in (re.search(r'\bNAME:?="([^"%$]+)"', line) for line in lines) if match)
+    return names - {""}
 
 
 def cards(found: Sequence[Profile], interfaces: Sequence[tuple[str, str]]) -> tuple[CardFacts, ...]:
@@ -88,6 +103,11 @@ def cards(found: Sequence[Profile], interfaces: Sequence[tuple[str, str]]) -> tu
             )
         )
     return tuple(result)
+
+
+def pin(name: str, mac: str) -> str:
+    """A .link file that gives the card with a MAC its name."""
+    return f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n"
 
 
 def has_systemd(guest: Guest) -> bool:

@@ -30,6 +30,8 @@ def read(guest: Guest) -> Iterator[Profile]:
             continue
         section = "ethernet" if ("ethernet", "mac-address") in values else "802-3-ethernet"
         own = values.get(("connection", "interface-name")) or values.get(("match", "interface-name"), "").split(";")[0] or None
+        if own is None and (section, "mac-address") not in values and kind == "ethernet":
+            own = "*"  # bound to nothing, so it takes any card
         below = members.get(own or "", []) + members.get(values.get(("connection", "uuid"), "?"), [])
         parent = values.get(("vlan", "parent"), "")
         fixed, gateway = _addresses(content, values.get(("ipv4", "gateway"), ""))

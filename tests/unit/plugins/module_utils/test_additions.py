@@ -13,7 +13,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan, RunCommand, UploadFile, WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, GuestFacts, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import agent, initramfs, tools
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.customize import Customization
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
@@ -125,6 +125,14 @@ def test_the_agent_comes_with_what_it_needs_and_goes_again(tmp_path):
     assert made.commands[-1] == ("/usr/bin/dpkg", "--purge", "qemu-guest-agent") and made.files == before
 
 
+def test_selinux_labels_what_was_installed_offline_and_says_so(tmp_path):
+    given, findings = packages(tmp_path, "qemu-guest-agent-1.rpm"), Findings()
+    made = MemoryGuest({"/usr/bin/rpm": "x"})
+    paths = [change.path for change in agent.plan(made, given, GuestFacts(selinux=True), findings)]
+    assert "/.autorelabel" in paths and [concern.code for concern in findings.concerns] == ["selinux.relabel"]
+    assert "/.autorelabel" not in [change.path for change in agent.plan(made, given, GuestFacts(selinux=True, live=True), Findings())]
+
+
 def test_packages_that_changed_since_the_plan_are_refused(tmp_path):
     made = guest(**{"/usr/bin/dpkg": "x", "/usr/bin/env": "x"})
     plan = make_plan(made, facts(made), Options(("agent",), agent_packages=packages(tmp_path, "qemu-guest-agent_1.deb")))
@@ -136,14 +144,14 @@ def test_packages_that_changed_since_the_plan_are_refused(tmp_path):
 
 def test_the_agent_where_it_is_or_cannot_be(tmp_path):
     given, findings = packages(tmp_path, "qemu-guest-agent-1.rpm"), Findings()
-    assert agent.plan(MemoryGuest({"/usr/bin/qemu-ga": "x", "/usr/bin/rpm": "x"}), given, "redhat", findings) == []
-    assert agent.plan(MemoryGuest({"/usr/bin/rpm": "x"}), given, "redhat", findings)[-1].argv[:2] == ("/usr/bin/rpm", "-U")
-    assert agent.plan(MemoryGuest({}), given, "alpine", findings) == [] and [concern.code for concern in findings.concerns] == [
+    assert agent.plan(MemoryGuest({"/usr/bin/qemu-ga": "x", "/usr/bin/rpm": "x"}), given, GuestFacts(), findings) == []
+    assert agent.plan(MemoryGuest({"/usr/bin/rpm": "x"}), given, GuestFacts(), findings)[-1].argv[:2] == ("/usr/bin/rpm", "-U")
+    assert agent.plan(MemoryGuest({}), given, GuestFacts(), findings) == [] and [concern.code for concern in findings.concerns] == [
         "agent.no-package-tool"
     ]
     for wrong in (str(tmp_path / "missing"), str(tmp_path)):
         with pytest.raises(InvalidInput):
-            agent.plan(MemoryGuest({"/usr/bin/dpkg": "x"}), (wrong,), "debian", findings)
+            agent.plan(MemoryGuest({"/usr/bin/dpkg": "x"}), (wrong,), GuestFacts(), findings)
 
 
 @pytest.mark.parametrize("name", tools.HYPERVISORS)

@@ -6,8 +6,9 @@ from __future__ import annotations
 import copy
 import json
 
+import fixtures
 import pytest
-from fixtures import INITRD, KVER, facts, guest
+from fixtures import INITRD, KVER, MAC, facts, guest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,9 +125,31 @@ def test_the_extended_image_keeps_its_first_archive_and_gains_the_drivers():
     new = made.read(INITRD)
     image = cpio.read(new)
     assert new.startswith(old)
-    assert {"virtio_pci", "virtio_blk", "virtio_net", "ext4", "vmw_pvscsi"} <= image.modules
+    assert {"virtio_pci", "virtio_blk", "virtio_scsi", "ext4", "vmw_pvscsi"} <= image.modules
     assert image.texts["conf/modules"].startswith(b"ext4\n") and b"virtio_blk" in image.texts["conf/modules"]
     assert image.texts["conf/conf.d/resume"] == b"RESUME=UUID=22222222-2222-4222-8222-222222222222\n"
+
+
+PINNED = "etc/systemd/network/10-hyper2kvm-ens192.link"
+
+
+@pytest.mark.parametrize(
+    ("modules", "driver", "known"),
+    [
+        (("ext4", "vmw_pvscsi"), False, False),  # nothing names cards before the real root does
+        (("ext4", "vmw_pvscsi", "vmxnet3"), True, True),  # the old image wants the network, so must the new one
+        (("ext4", "virtio", "virtio_ring", "virtio_net"), True, True),  # it drives the new card, so it must know the name
+    ],
+)
+def test_an_image_that_drives_cards_knows_their_names(modules, driver, known, monkeypatch):
+    monkeypatch.setitem(fixtures.DRIVERS, "vmxnet3", "kernel/drivers/net/vmxnet3/vmxnet3.ko")
+    made = guest(**{INITRD: fixtures.initramfs(*modules)})
+    plan = make_plan(made, facts(made), Options(("initramfs",)))
+    apply(made, plan, initramfs.build)
+    image = cpio.read(made.read(INITRD))
+    assert ("virtio_net" in image.modules) == driver and (PINNED in image.texts) == known
+    assert not known or MAC.encode() in image.texts[PINNED]
+    assert make_plan(made, facts(made), Options(("initramfs",))).changes == ()
 
 
 names = st.text("abcdefgh", min_size=1, max_size=6).map(lambda name: f"/etc/{name}")

@@ -103,6 +103,26 @@ def test_names_below_a_bond_are_pinned():
     assert [change.path[-11:] for change in network.plan(made, facts.interfaces, {}, Findings())] == ["ens192.link", "ens224.link"]
 
 
+@pytest.mark.parametrize(
+    "binding",
+    [
+        {f"{NET}/10-lan.link": "[Match]\nPath=pci-0000:0b:00.0\n[Link]\nName=lan0\n"},
+        {"/etc/udev/rules.d/10-lan.rules": '# x\nSUBSYSTEM=="net", ACTION=="add", KERNELS=="0000:0b:00.0", NAME="lan0"\n'},
+    ],
+)
+def test_a_name_of_the_administrators_own_is_pinned_too(binding):
+    made = MemoryGuest({"/etc/network/interfaces": "iface lan0 inet dhcp\n", "/usr/lib/systemd/network/99-default.link": "", **binding})
+    facts, dummy = complete(GuestFacts(), made, (network.Card(MAC, 192),), {})
+    assert facts.interfaces == (("lan0", MAC),)
+
+
+def test_a_profile_bound_to_nothing_takes_any_card():
+    (card,) = names.cards(
+        names.profiles(MemoryGuest({f"{NM}/any": "[connection]\ntype=ethernet\n[ipv4]\nmethod=auto\n"})), [("ens192", MAC)]
+    )
+    assert (card.method, card.backend) == ("dhcp", "networkmanager")
+
+
 def test_a_card_without_a_profile_is_still_a_card():
     facts, dummy = complete(GuestFacts(), MemoryGuest({}), (network.Card(MAC, 192),), {})
     assert facts.cards == (CardFacts("", MAC),)

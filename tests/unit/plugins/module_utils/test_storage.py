@@ -165,6 +165,11 @@ def test_letters_that_fit_nothing_are_not_guessed():
     assert made.resolve("/dev/sda1") is None and made.resolve("/dev/sdc2") is None
 
 
+def test_a_wrong_entry_for_data_does_not_make_the_root_uncertain():
+    made = table(Use("/dev/sdb2", "/", "ext4"), Use("/dev/sda1", "/srv", "ext4"))
+    assert made.resolve("/dev/sdb2").uuid == "root" and made.resolve("/dev/sda1") is None
+
+
 def test_names_that_the_guest_gives():
     made = table()
     made.alias("/dev/mapper/vault", "/dev/sda1")
