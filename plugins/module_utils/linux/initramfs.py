@@ -18,7 +18,7 @@ from ..guest.model import BLOCKER, WARNING, Findings, GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, glob, text
 from . import cmdline, cpio, mounts, storage
 from .entries import boot_entries, images_of
-from .netconf.names import has_systemd, pin
+from .netconf.names import LINK, has_systemd, pin
 
 MODES = ("overlay", "regenerate", "skip")
 # By the bus of the target's disks: what an image should have, and what it must have to find the root.
@@ -27,7 +27,6 @@ NEEDED = {"virtio": ("virtio_pci", "virtio_blk"), "sata": ("ahci", "sd_mod")}
 # Only an image that drives the old card wants the network early and gets the new card's driver too; and wherever it has that, it
 # must know the names: systemd before 240 never renames a card that the initramfs has named. Source: systemd.net-naming-scheme(7).
 _OLD_CARDS = {"vmxnet3", "e1000", "e1000e"}
-_LINK = "etc/systemd/network/10-hyper2kvm-{}.link"
 _INDEXES = (
     "modules.dep",
     "modules.dep.bin",
@@ -147,7 +146,7 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
     modules = missing_drivers(guest, kernel, image, facts.disk_bus, card)
     texts = _texts(guest, image, facts.disk_bus if modules else "")
     if card in image.modules | set(map(cpio.module_name, modules)) and has_systemd(guest):
-        texts += [(_LINK.format(name), pin(name, mac)) for name, mac in facts.interfaces]
+        texts += [(LINK.format(name)[1:], pin(name, mac)) for name, mac in facts.interfaces]
         texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):
         return None

@@ -21,9 +21,8 @@ from ..guest.view import PendingView
 from .netconf import names as netnames
 from .netconf.model import MAC
 
-LINK = "/etc/systemd/network/10-hyper2kvm-{name}.link"
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
-_RULES_ONLY = re.compile(r"^\s*#.*$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 # Where a MAC may be written down: directory, beginning and end of the file's name.
 _MAC_FILES = (
     ("/etc/network", "interfaces", ""),
@@ -124,15 +123,15 @@ def plan(guest: Guest, pins: Sequence[tuple[str, str]], macs: Mapping[str, str],
         )
     if netnames.has_systemd(guest):
         for name, mac in pins:
-            path = LINK.format(name=name)
+            path = netnames.LINK.format(name)
             changes += edit(path, text(guest, path), netnames.pin(name, mac), f"{name} keeps its name on the new hardware")
         changes += remove(netnames.PERSISTENT_RULES, guest.stat(netnames.PERSISTENT_RULES), "names are pinned by .link files now")
     elif pins and netnames.has_udev(guest):
         rules = text(guest, netnames.PERSISTENT_RULES)
-        if dict(netnames.persistent_names(view)) == {mac: name for name, mac in pins} and "vmxnet" not in _RULES_ONLY.sub("", rules or ""):
-            pins = ()
-        written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins)
-        changes += edit(netnames.PERSISTENT_RULES, rules, written, "names pinned to their MAC") if pins else ()
+        bound = netnames.persistent_names(view) == {mac: name for name, mac in pins}
+        if not bound or "vmxnet" in _COMMENT.sub("", rules or ""):
+            written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins)
+            changes += edit(netnames.PERSISTENT_RULES, rules, written, "names pinned to their MAC")
     # A file that is removed or written as a whole need not be edited before.
     final = {change.path: change for change in changes}
     return list(final.values())

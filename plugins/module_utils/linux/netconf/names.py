@@ -15,6 +15,7 @@ from ...guest.protocol import Guest, exists, glob, text
 from . import dhcpcd, ifcfg, ifupdown, netplan, networkd, networkmanager
 from .model import PHYSICAL, Profile, ini, mac_of
 
+LINK = "/etc/systemd/network/10-hyper2kvm-{}.link"
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
 _RULE = re.compile(r'ATTR\{address\}=="([0-9a-fA-F:]{17})".*NAME="([^"]+)"')
 _VIRTUAL = ("bond", "bridge", "team", "vlan")

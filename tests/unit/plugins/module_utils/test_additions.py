@@ -190,11 +190,13 @@ def test_virtualbox_additions_take_themselves_out():
 
 def test_package_sources_of_vmware_are_switched_off():
     made = MemoryGuest({
-        "/etc/yum.repos.d/a.repo": "[vmware-tools]\nbaseurl=https://packages.vmware.com/tools/x\nenabled=1\n[own]\nbaseurl=https://vmware.com.example.test/x\nenabled=1\n[v2]\nmirrorlist=http://vmware.com/y\n",
+        "/etc/yum.repos.d/a.repo": "[vmware-tools]\nbaseurl=https://packages.vmware.com/tools/x\nenabled=1\n"
+        "[own]\nbaseurl=https://vmware.com.example.test/x\nenabled=1\n[v2]\nmirrorlist=http://vmware.com/y\n",
         "/etc/apt/sources.list.d/v.list": "deb http://packages.vmware.com/x y z\ndeb http://deb.example.test/x y z\n",
     })  # fmt: skip
     assert {change.path: change.after for change in tools.plan(made, Findings())} == {
-        "/etc/yum.repos.d/a.repo": "[vmware-tools]\nbaseurl=https://packages.vmware.com/tools/x\nenabled=0\n[own]\nbaseurl=https://vmware.com.example.test/x\nenabled=1\n[v2]\nenabled=0\nmirrorlist=http://vmware.com/y\n",
+        "/etc/yum.repos.d/a.repo": "[vmware-tools]\nbaseurl=https://packages.vmware.com/tools/x\nenabled=0\n"
+        "[own]\nbaseurl=https://vmware.com.example.test/x\nenabled=1\n[v2]\nenabled=0\nmirrorlist=http://vmware.com/y\n",
         "/etc/apt/sources.list.d/v.list": "# deb http://packages.vmware.com/x y z\ndeb http://deb.example.test/x y z\n",
     }  # fmt: skip
     again = MemoryGuest({change.path: change.after for change in tools.plan(made, Findings())})

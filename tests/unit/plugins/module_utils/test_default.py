@@ -40,12 +40,15 @@ CASES = {
     "a submenu": ({"/boot/grub/grub.cfg": "set default=1\n" + MENU}, "/boot/vmlinuz-2", 3),
     "saved": ({"/boot/grub/grub.cfg": 'set default="${saved_entry}"\n' + MENU, "/boot/grub/grubenv": SAVED}, "/boot/vmlinuz-1", 0),
     "BLS, nothing saved": ({"/boot/grub2/grub.cfg": "blscfg\n", "/boot/grub2/grubenv": ENV, **BLS}, "/vmlinuz-5.14.0-427", 0),
-    "BLS on the ESP's menu": ({"/boot/efi/EFI/redhat/grub.cfg": "blscfg\n", "/boot/efi/EFI/redhat/grubenv": ENV, "/boot/grub2/grubenv": LINK, **BLS},
-                               "/vmlinuz-5.14.0-427", 0),
+    "BLS on the ESP's menu": (
+        {"/boot/efi/EFI/redhat/grub.cfg": "blscfg\n", "/boot/efi/EFI/redhat/grubenv": ENV, "/boot/grub2/grubenv": LINK, **BLS},
+        "/vmlinuz-5.14.0-427",
+        0,
+    ),
     "legacy": ({"/boot/grub/grub.conf": LEGACY.format(1)}, "/vmlinuz-2", 0),
     "systemd-boot": ({"/boot/loader/loader.conf": "timeout 3\ndefault m-5.9*\n", **BLS}, "/vmlinuz-5.9", 1),
     "extlinux": ({"/boot/extlinux/extlinux.conf": EXTLINUX.format("two")}, "/vmlinuz-2", 0),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

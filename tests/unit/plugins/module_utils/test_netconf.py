@@ -21,64 +21,141 @@ NM = "/etc/NetworkManager/system-connections"
 RH, SUSE = "/etc/sysconfig/network-scripts", "/etc/sysconfig/network"
 # Files, and how ens192 comes up: method, addresses, gateway, on what.
 CARDS = {
-    "ifupdown static": ({"/etc/network/interfaces": "auto ens192\niface ens192 inet static\n address 10.0.0.2\n netmask 255.255.255.0\n gateway 10.0.0.1\n"
-        "iface ens192 inet6 static\n address fd00::2/64\niface ens192:1 inet static\n address 10.0.0.3/24\n"},
-        ("static", ("10.0.0.2/24", "fd00::2/64", "10.0.0.3/24"), "10.0.0.1", "")),
+    "ifupdown static": (
+        {
+            "/etc/network/interfaces": "auto ens192\niface ens192 inet static\n address 10.0.0.2\n netmask 255.255.255.0\n gateway 10.0.0.1\n"
+            "iface ens192 inet6 static\n address fd00::2/64\niface ens192:1 inet static\n address 10.0.0.3/24\n"
+        },
+        ("static", ("10.0.0.2/24", "fd00::2/64", "10.0.0.3/24"), "10.0.0.1", ""),
+    ),
     "ifupdown dhcp": ({"/etc/network/interfaces.d/lan": "allow-hotplug ens192\niface ens192 inet dhcp\n"}, ("dhcp", (), "", "")),
-    "ifupdown bond": ({"/etc/network/interfaces": "iface bond0 inet static\n bond-slaves ens192 ens224\n bond-mode 1\n address 10.0.0.2/24\n"},
-        ("static", ("10.0.0.2/24",), "", "bond0")),
-    "ifupdown bond by its members": ({"/etc/network/interfaces": "iface ens192 inet manual\n bond-master bond0\niface bond0 inet dhcp\n bond-mode 4\n"},
-        ("dhcp", (), "", "bond0")),
-    "ifupdown vlan": ({"/etc/network/interfaces": "iface ens192 inet manual\niface ens192.5 inet static\n address 10.0.5.2/24\n"},
-        ("static", ("10.0.5.2/24",), "", "ens192.5")),
-    "ifupdown bridge": ({"/etc/network/interfaces": "iface br0 inet static\n address 10.0.0.2/24\n bridge_ports ens192\n"},
-        ("static", ("10.0.0.2/24",), "", "br0")),
-    "netplan static": ({"/etc/netplan/1.yaml": "network:\n  ethernets:\n    ens192:\n      addresses: [10.0.0.2/24, {10.0.0.3/24: {lifetime: 0}}]\n"
-        "      routes: [{to: default, via: 10.0.0.1}]\n"},
-        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", "")),
-    "netplan by MAC": ({"/etc/netplan/1.yaml": f"network:\n  ethernets:\n    lan:\n      match: {{macaddress: '{MAC.upper()}'}}\n      dhcp4: true\n"},
-        ("dhcp", (), "", "")),
-    "netplan merged": ({"/lib/netplan/0.yaml": "network: {ethernets: {ens192: {dhcp4: true}}}\n",
-        "/etc/netplan/9.yaml": "network: {ethernets: {ens192: {dhcp4: false, addresses: [10.0.0.2/24]}}}\n"},
-        ("static", ("10.0.0.2/24",), "", "")),
-    "netplan bond and vlan": ({"/etc/netplan/1.yaml": "network:\n  ethernets: {ens192: {}, ens224: {}}\n  bonds: {bond0: {interfaces: [ens192, ens224]}}\n"
-        "  vlans: {v5: {id: 5, link: bond0, addresses: [10.0.5.2/24]}}\n"}, ("static", ("10.0.5.2/24",), "", "v5")),
-    "networkd static": ({f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\nAddress=10.0.0.2/24\nGateway=10.0.0.1\n"
-        "[Address]\nAddress=10.0.0.3/24\n"},
-        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", "")),
+    "ifupdown bond": (
+        {"/etc/network/interfaces": "iface bond0 inet static\n bond-slaves ens192 ens224\n bond-mode 1\n address 10.0.0.2/24\n"},
+        ("static", ("10.0.0.2/24",), "", "bond0"),
+    ),
+    "ifupdown bond by its members": (
+        {"/etc/network/interfaces": "iface ens192 inet manual\n bond-master bond0\niface bond0 inet dhcp\n bond-mode 4\n"},
+        ("dhcp", (), "", "bond0"),
+    ),
+    "ifupdown vlan": (
+        {"/etc/network/interfaces": "iface ens192 inet manual\niface ens192.5 inet static\n address 10.0.5.2/24\n"},
+        ("static", ("10.0.5.2/24",), "", "ens192.5"),
+    ),
+    "ifupdown bridge": (
+        {"/etc/network/interfaces": "iface br0 inet static\n address 10.0.0.2/24\n bridge_ports ens192\n"},
+        ("static", ("10.0.0.2/24",), "", "br0"),
+    ),
+    "netplan static": (
+        {
+            "/etc/netplan/1.yaml": "network:\n  ethernets:\n    ens192:\n      addresses: [10.0.0.2/24, {10.0.0.3/24: {lifetime: 0}}]\n"
+            "      routes: [{to: default, via: 10.0.0.1}]\n"
+        },
+        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", ""),
+    ),
+    "netplan by MAC": (
+        {"/etc/netplan/1.yaml": f"network:\n  ethernets:\n    lan:\n      match: {{macaddress: '{MAC.upper()}'}}\n      dhcp4: true\n"},
+        ("dhcp", (), "", ""),
+    ),
+    "netplan merged": (
+        {
+            "/lib/netplan/0.yaml": "network: {ethernets: {ens192: {dhcp4: true}}}\n",
+            "/etc/netplan/9.yaml": "network: {ethernets: {ens192: {dhcp4: false, addresses: [10.0.0.2/24]}}}\n",
+        },
+        ("static", ("10.0.0.2/24",), "", ""),
+    ),
+    "netplan bond and vlan": (
+        {
+            "/etc/netplan/1.yaml": "network:\n  ethernets: {ens192: {}, ens224: {}}\n  bonds: {bond0: {interfaces: [ens192, ens224]}}\n"
+            "  vlans: {v5: {id: 5, link: bond0, addresses: [10.0.5.2/24]}}\n"
+        },
+        ("static", ("10.0.5.2/24",), "", "v5"),
+    ),
+    "networkd static": (
+        {
+            f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\nAddress=10.0.0.2/24\nGateway=10.0.0.1\n"
+            "[Address]\nAddress=10.0.0.3/24\n"
+        },
+        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", ""),
+    ),
     "networkd pattern": ({f"{NET}/a.network": "[Match]\nName=en*\n[Network]\nDHCP=ipv4\n"}, ("dhcp", (), "", "")),
     "networkd no": ({f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\n"}, ("none", (), "", "")),
-    "networkd bond": ({f"{NET}/a.netdev": "[NetDev]\nName=bond0\nKind=bond\n", f"{NET}/a.network": "[Match]\nName=ens192 ens224\n[Network]\nBond=bond0\n",
-        f"{NET}/b.network": "[Match]\nName=bond0\n[Network]\nAddress=10.0.0.2/24\n"}, ("static", ("10.0.0.2/24",), "", "bond0")),
-    "NetworkManager static": ({f"{NM}/a": "[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\nmethod=manual\naddress1=10.0.0.2/24,10.0.0.1\n"
-        "address2=10.0.0.3/24\n"},
-        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", "")),
-    "NetworkManager bond": ({f"{NM}/a": "[connection]\nuuid=u-u\ntype=bond\ninterface-name=bond0\n[ipv4]\nmethod=auto\n",
-        f"{NM}/b": "[connection]\ntype=ethernet\ninterface-name=ens192\nmaster=u-u\nslave-type=bond\n"}, ("dhcp", (), "", "bond0")),
-    "NetworkManager vlan": ({f"{NM}/a": "[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\nmethod=disabled\n",
-        f"{NM}/b": "[connection]\ntype=vlan\ninterface-name=ens192.7\n[vlan]\nparent=ens192\nid=7\n[ipv4]\nmethod=manual\naddress1=10.0.7.2/24\n"},
-        ("static", ("10.0.7.2/24",), "", "ens192.7")),
-    "ifcfg static": ({f"{RH}/ifcfg-ens192": 'DEVICE="ens192"\nBOOTPROTO=none\nIPADDR=10.0.0.2\nPREFIX=24\nIPADDR1="10.0.0.3"\nPREFIX1=24\n'
-        'GATEWAY=10.0.0.1 # x\n'},
-        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", "")),
-    "ifcfg bond": ({f"{RH}/ifcfg-ens192": "DEVICE=ens192\nMASTER=bond0\nSLAVE=yes\n",
-        f"{RH}/ifcfg-bond0": "DEVICE=bond0\nBONDING_OPTS=mode=1\nBOOTPROTO=dhcp\n"},
-        ("dhcp", (), "", "bond0")),
-    "ifcfg bridge": ({f"{RH}/ifcfg-ens192": "DEVICE=ens192\nBRIDGE=br0\n",
-        f"{RH}/ifcfg-br0": "DEVICE=br0\nTYPE=Bridge\nIPADDR=10.0.0.2\nNETMASK=255.255.255.0\n"},
-        ("static", ("10.0.0.2/24",), "", "br0")),
-    "ifcfg vlan": ({f"{RH}/ifcfg-ens192": "DEVICE=ens192\n", f"{RH}/ifcfg-ens192.5": "DEVICE=ens192.5\nVLAN=yes\nIPADDR=10.0.5.2\nPREFIX=24\n"},
-        ("static", ("10.0.5.2/24",), "", "ens192.5")),
-    "ifcfg team": ({f"{RH}/ifcfg-ens192": "DEVICE=ens192\nDEVICETYPE=TeamPort\nTEAM_MASTER=team0\n",
-        f"{RH}/ifcfg-team0": "DEVICE=team0\nDEVICETYPE=Team\nBOOTPROTO=dhcp\n"},
-        ("dhcp", (), "", "team0")),
-    "wicked static": ({f"{SUSE}/ifcfg-ens192": "BOOTPROTO='static'\nIPADDR='10.0.0.2/24'\nIPADDR_x='10.0.0.3'\nNETMASK_x='255.255.255.0'\n",
-        f"{SUSE}/ifroute-ens192": "default 10.0.0.1 - -\n"},
-        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", "")),
-    "wicked bond": ({f"{SUSE}/ifcfg-bond0": "BONDING_MASTER=yes\nBONDING_SLAVE0=ens192\nBONDING_SLAVE_1=ens224\nBOOTPROTO=dhcp4\n"}, ("dhcp", (), "", "bond0")),
-    "dhcpcd": ({"/etc/dhcpcd.conf": "duid\ninterface ens192\nstatic ip_address=10.0.0.2/24\nstatic routers=10.0.0.1\ninterface eth1\n"},
-        ("static", ("10.0.0.2/24",), "10.0.0.1", "")),
-}  # fmt: skip
+    "networkd bond": (
+        {
+            f"{NET}/a.netdev": "[NetDev]\nName=bond0\nKind=bond\n",
+            f"{NET}/a.network": "[Match]\nName=ens192 ens224\n[Network]\nBond=bond0\n",
+            f"{NET}/b.network": "[Match]\nName=bond0\n[Network]\nAddress=10.0.0.2/24\n",
+        },
+        ("static", ("10.0.0.2/24",), "", "bond0"),
+    ),
+    "NetworkManager static": (
+        {
+            f"{NM}/a": "[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\nmethod=manual\naddress1=10.0.0.2/24,10.0.0.1\n"
+            "address2=10.0.0.3/24\n"
+        },
+        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", ""),
+    ),
+    "NetworkManager bond": (
+        {
+            f"{NM}/a": "[connection]\nuuid=u-u\ntype=bond\ninterface-name=bond0\n[ipv4]\nmethod=auto\n",
+            f"{NM}/b": "[connection]\ntype=ethernet\ninterface-name=ens192\nmaster=u-u\nslave-type=bond\n",
+        },
+        ("dhcp", (), "", "bond0"),
+    ),
+    "NetworkManager vlan": (
+        {
+            f"{NM}/a": "[connection]\ntype=ethernet\ninterface-name=ens192\n[ipv4]\nmethod=disabled\n",
+            f"{NM}/b": "[connection]\ntype=vlan\ninterface-name=ens192.7\n[vlan]\nparent=ens192\nid=7\n[ipv4]\nmethod=manual\naddress1=10.0.7.2/24\n",
+        },
+        ("static", ("10.0.7.2/24",), "", "ens192.7"),
+    ),
+    "ifcfg static": (
+        {
+            f"{RH}/ifcfg-ens192": 'DEVICE="ens192"\nBOOTPROTO=none\nIPADDR=10.0.0.2\nPREFIX=24\nIPADDR1="10.0.0.3"\nPREFIX1=24\n'
+            "GATEWAY=10.0.0.1 # x\n"
+        },
+        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", ""),
+    ),
+    "ifcfg bond": (
+        {
+            f"{RH}/ifcfg-ens192": "DEVICE=ens192\nMASTER=bond0\nSLAVE=yes\n",
+            f"{RH}/ifcfg-bond0": "DEVICE=bond0\nBONDING_OPTS=mode=1\nBOOTPROTO=dhcp\n",
+        },
+        ("dhcp", (), "", "bond0"),
+    ),
+    "ifcfg bridge": (
+        {
+            f"{RH}/ifcfg-ens192": "DEVICE=ens192\nBRIDGE=br0\n",
+            f"{RH}/ifcfg-br0": "DEVICE=br0\nTYPE=Bridge\nIPADDR=10.0.0.2\nNETMASK=255.255.255.0\n",
+        },
+        ("static", ("10.0.0.2/24",), "", "br0"),
+    ),
+    "ifcfg vlan": (
+        {f"{RH}/ifcfg-ens192": "DEVICE=ens192\n", f"{RH}/ifcfg-ens192.5": "DEVICE=ens192.5\nVLAN=yes\nIPADDR=10.0.5.2\nPREFIX=24\n"},
+        ("static", ("10.0.5.2/24",), "", "ens192.5"),
+    ),
+    "ifcfg team": (
+        {
+            f"{RH}/ifcfg-ens192": "DEVICE=ens192\nDEVICETYPE=TeamPort\nTEAM_MASTER=team0\n",
+            f"{RH}/ifcfg-team0": "DEVICE=team0\nDEVICETYPE=Team\nBOOTPROTO=dhcp\n",
+        },
+        ("dhcp", (), "", "team0"),
+    ),
+    "wicked static": (
+        {
+            f"{SUSE}/ifcfg-ens192": "BOOTPROTO='static'\nIPADDR='10.0.0.2/24'\nIPADDR_x='10.0.0.3'\nNETMASK_x='255.255.255.0'\n",
+            f"{SUSE}/ifroute-ens192": "default 10.0.0.1 - -\n",
+        },
+        ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", ""),
+    ),
+    "wicked bond": (
+        {f"{SUSE}/ifcfg-bond0": "BONDING_MASTER=yes\nBONDING_SLAVE0=ens192\nBONDING_SLAVE_1=ens224\nBOOTPROTO=dhcp4\n"},
+        ("dhcp", (), "", "bond0"),
+    ),
+    "dhcpcd": (
+        {"/etc/dhcpcd.conf": "duid\ninterface ens192\nstatic ip_address=10.0.0.2/24\nstatic routers=10.0.0.1\ninterface eth1\n"},
+        ("static", ("10.0.0.2/24",), "10.0.0.1", ""),
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CARDS)

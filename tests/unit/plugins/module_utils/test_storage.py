@@ -138,10 +138,10 @@ def test_the_boot_needs_what_root_and_swap_lie_on():
     assert facts.root_stack == ("lvm", "crypt", "part") and facts.boot_containers == ("lu-ks",)
 
 
-TWO = [
+TWO = (
     BlockDevice("/dev/sda1", "xfs", "data", disk=0, part=1), BlockDevice("/dev/sdb1", "ext4", "boot", disk=1, part=1),
     BlockDevice("/dev/sdb2", "ext4", "root", disk=1, part=2),
-]  # fmt: skip
+)  # fmt: skip
 
 
 def table(*uses, root=TWO[2], disks=2, devices=TWO):
