@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Iterable, Optional, Sequence
+from typing import Iterable, Sequence
 
 from ..guest.changes import Change, RemoveFile, RunCommand, edit, remove
 from ..guest.model import WARNING, Findings
@@ -38,7 +38,7 @@ TOOLS = {
     "vmware": Tools(
         ("open-vm-tools-desktop", "open-vm-tools-dev", "open-vm-tools-salt-minion", "open-vm-tools-sdmp", "open-vm-tools"),
         "/usr/bin/vmtoolsd",
-        ("open-vm-tools",),
+        ("open-vm-tools-desktop", "open-vm-tools"),
         (
             "/etc/udev/rules.d/99-vmware-scsi-udev.rules", "/etc/vmware-tools", "/usr/lib/vmware-tools", "/etc/init.d/vmware-tools",
             "/etc/init/vmware-tools.conf", "/etc/modprobe.d/vmware-tools.conf", "/usr/bin/vmware-uninstall-tools.pl",
@@ -103,11 +103,11 @@ def plan(guest: Guest, findings: Findings, hypervisors: Sequence[str] = ("vmware
 
 
 def _rpm(guest: Guest, tools: Tools) -> list[Change]:
-    """RPM's database is no text; its own tool takes the package out, and a broken database is not our matter."""
+    """RPM's database is no text; its own tool takes the packages out. What others need stays, and so does all when the database is broken."""
     rpm = next((path for path in ("/usr/bin/rpm", "/bin/rpm") if exists(guest, path)), None)
     if rpm is None or not exists(guest, tools.program):
         return []
-    return [RunCommand((rpm, "-e", "--nodeps", "--noscripts", package), (), _REASON, must=False) for package in tools.rpm]
+    return [RunCommand((rpm, "-e", "--noscripts", package), (), _REASON, must=False) for package in tools.rpm]
 
 
 def _additions(guest: Guest) -> list[Change]:
@@ -233,9 +233,9 @@ _OWN = re.compile(
 def _outermost(changes: list[Change]) -> list[Change]:
     """Without removals inside a directory that is removed as a whole, and without repetitions."""
     directories = {change.path for change in changes if isinstance(change, RemoveFile) and change.kind == "dir"}
-    kept: dict[Optional[str], Change] = {}
+    kept: dict[object, Change] = {}
     for change in changes:
         inside = isinstance(change, RemoveFile) and any(change.path.startswith(directory + "/") for directory in directories)
         if not inside:
-            kept.setdefault(change.path, change)
+            kept.setdefault(change.argv if isinstance(change, RunCommand) else change.path, change)
     return list(kept.values())
