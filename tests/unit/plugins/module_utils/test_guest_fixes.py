@@ -227,7 +227,10 @@ def test_an_alternative_is_no_need():
 
 def test_rpm_does_it_itself():
     made = MemoryGuest({"/usr/bin/vmtoolsd": b"x", "/usr/bin/rpm": b"x"})
-    assert [change.argv[:2] for change in tools.plan(made, Findings()) if isinstance(change, RunCommand)] == [("/usr/bin/rpm", "-e")]
+    assert [change.argv for change in tools.plan(made, Findings()) if isinstance(change, RunCommand)] == [
+        ("/usr/bin/rpm", "-e", "--noscripts", "open-vm-tools-desktop"),
+        ("/usr/bin/rpm", "-e", "--noscripts", "open-vm-tools"),
+    ]
 
 
 def test_a_tarball_leaves_what_it_gave_back():
