@@ -22,12 +22,14 @@ def discover(guest: OfflineGuest, keys: Mapping[str, str]) -> list[BlockDevice]:
     devices: list[BlockDevice] = []
     for number in range(len(guest.places)):
         devices += _disk_devices(guest, number)
-    devices += [_array(guest, name, devices) for name in guest.handle.list_md_devices()]
+    if any(device.fstype == "linux_raid_member" for device in devices):
+        devices += [_array(guest, name, devices) for name in guest.handle.list_md_devices()]
     tried: set[str] = set()
     locked: list[BlockDevice] = []
     while True:
         known = {device.name for device in devices}
-        found = [device for device in _volumes(guest, devices) if device.name not in known]
+        grouped = any(device.fstype == "LVM2_member" for device in devices)
+        found = [device for device in _volumes(guest, devices) if device.name not in known] if grouped else []
         for device in (device for device in devices if device.fstype == "crypto_LUKS" and device.name not in tried):
             tried.add(device.name)
             if _unlock(guest, device, keys):
