@@ -67,7 +67,9 @@ def undo(guest: WritableGuest, plan: Plan) -> None:
     Raises StalePlan when a file was changed by somebody else after the plan.
     """
     backup = f"{BACKUPS}/{plan.id}"
-    foreign = [change.path for change in plan.changes if isinstance(change, WriteFile) and not _ours(guest, change)]
+    touched = {path for change in plan.changes if isinstance(change, RunCommand) for path in change.touches}
+    written = [change for change in plan.changes if isinstance(change, WriteFile) and change.path not in touched]
+    foreign = [change.path for change in written if not _ours(guest, change)]
     if foreign:
         raise StalePlan(
             f"These files were changed after the plan was applied: {', '.join(foreign[:5])}.",

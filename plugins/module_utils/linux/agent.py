@@ -16,6 +16,7 @@ from ..guest.model import INFO, WARNING, Findings, GuestFacts
 from ..guest.protocol import Guest, exists, text
 
 _PROGRAMS = ("/usr/sbin/qemu-ga", "/usr/bin/qemu-ga")
+_DATABASE = "/var/lib/dpkg/status"
 _STORE = "/var/cache/hyper2kvm"
 _REASON = "the guest agent, for shutdown, backups and addresses"
 
@@ -58,7 +59,7 @@ def plan(guest: Guest, packages: Sequence[str], facts: GuestFacts, findings: Fin
             "The first boot labels every file and starts again, because packages were installed offline.",
             "Give the boot test time (migrate_boot_timeout).",
         )
-    return [*uploads, *relabel, RunCommand(argv, (), _REASON, revert=revert)]
+    return [*uploads, *relabel, RunCommand(argv, (_DATABASE,) if dpkg else (), _REASON, revert=revert)]
 
 
 def _files(packages: Sequence[str], suffix: str) -> list[str]:

@@ -133,6 +133,22 @@ def test_selinux_labels_what_was_installed_offline_and_says_so(tmp_path):
     assert "/.autorelabel" not in [change.path for change in agent.plan(made, given, GuestFacts(selinux=True, live=True), Findings())]
 
 
+def test_a_database_that_a_command_writes_after_us_goes_back_to_the_first_text(tmp_path):
+    class Dpkg(MemoryGuest):
+        def run(self, argv):
+            self.files["/var/lib/dpkg/status"] += b"Package: qemu-guest-agent\nStatus: deinstall ok\n\n"
+            return ""
+
+    made = Dpkg({**guest().files, "/usr/bin/dpkg": "x", "/usr/bin/env": "x"})
+    before = copy.deepcopy(made.files)
+    options = Options(("vmware_tools", "agent"), agent_packages=packages(tmp_path, "qemu-guest-agent_1.deb"))
+    plan = make_plan(made, facts(guest()), options)
+    apply(made, plan, initramfs.build)
+    assert b"open-vm-tools" not in made.read("/var/lib/dpkg/status") and b"qemu-guest-agent" in made.read("/var/lib/dpkg/status")
+    undo(made, plan)
+    assert made.files == before
+
+
 def test_packages_that_changed_since_the_plan_are_refused(tmp_path):
     made = guest(**{"/usr/bin/dpkg": "x", "/usr/bin/env": "x"})
     plan = make_plan(made, facts(made), Options(("agent",), agent_packages=packages(tmp_path, "qemu-guest-agent_1.deb")))
