@@ -134,6 +134,8 @@ def main() -> None:
         "Written by `make matrix`: real Debian 12 guests with VMware-shaped faults, each booted on virtio as it is, migrated with the\n"
         "playbook, and booted again; and what virt-v2v makes of the same disks. A boot has passed when the guest itself reports its root, swap, data disk,\n"
         "cards with their addresses and profiles, and no failed unit. Emulation on 2 CPUs, so seconds are long.\n\n" + table + "\n\n"
+        "virt-v2v runs grub-mkconfig, which takes `root=/dev/sdX` over from the guests' `/etc/default/grub`, where older installers wrote it; the\n"
+        "initramfs then waits for that device.\n\n"
         "Not booted, for want of their packages: RHEL 6 to 10, Fedora, SLES 12 and 15, openSUSE, Ubuntu 16.04 to 26.04, Amazon Linux 2 and 2023,\n"
         "Photon, Arch, Alpine and Gentoo. Their conventions are in `tests/unit/plugins/module_utils/trees`, the reviewed plan of each in `golden`\n"
         "beside it; RHEL 9 (GPT, ESP, XFS on LVM, BLS) and Ubuntu 22.04 are also repaired and proved as disks. A live repair is tested on the guest\n"

@@ -29,6 +29,8 @@ PATTERNS = (
     _pattern("kernel", r"Linux version \S+"),
     _pattern("systemd", r"systemd\[1\]: systemd \d+|Welcome to "),
     _pattern("passphrase", _PROMPT.pattern),
+    # No fault by itself: after its timeout dracut starts a degraded array, too.
+    _pattern("initqueue_wait", r"dracut-initqueue.*still waiting for following initqueue hooks"),
     _pattern("login", r"^\S+ login: ?$"),
     _pattern(
         "no_boot_device",

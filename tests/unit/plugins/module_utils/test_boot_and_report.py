@@ -218,6 +218,11 @@ def test_a_passphrase_is_typed_when_it_is_asked_for():
     assert "waits for the passphrase" in judge(console("Please enter passphrase for disk x: "), None)[1]
 
 
+def test_an_initramfs_that_waits_for_ever_is_the_last_thing_seen():
+    said = "dracut-initqueue[269]: Warning: dracut-initqueue: timeout, still waiting for following initqueue hooks:"
+    assert "last thing seen was: initqueue_wait" in judge(console("Linux version 6.1", said), None)[1]
+
+
 def test_the_first_disk_with_something_to_start_from():
     from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
 
