@@ -27,12 +27,12 @@ def vmdk_chain(disks: list[Path], folder: Path) -> list[Path]:
     return [folder / "web01.vmx"]
 
 
-def vmx(cards: int, together: bool) -> Callable[[list[Path], Path], list[Path]]:
-    """A .vmx over monolithic disks on one controller, or on one each, with network cards on slots 192, 224, ..."""
+def vmx(cards: int) -> Callable[[list[Path], Path], list[Path]]:
+    """A .vmx over monolithic disks on one controller, with network cards on slots 192, 224, ..."""
 
     def package(disks: list[Path], folder: Path) -> list[Path]:
         names = [_convert(disk, folder / f"srv01_{number}.vmdk", "monolithicSparse").name for number, disk in enumerate(disks)]
-        _vmx(folder / "srv01.vmx", [names] if together else [[name] for name in names], cards)
+        _vmx(folder / "srv01.vmx", [names], cards)
         return [folder / "srv01.vmx"]
 
     return package

@@ -11,9 +11,10 @@ import os
 from typing import Sequence
 
 from ..core.errors import InvalidInput
-from ..guest.changes import Change, RunCommand, UploadFile, edit
-from ..guest.model import INFO, WARNING, Findings, GuestFacts
-from ..guest.protocol import Guest, exists, text
+from ..guest.changes import Change, RunCommand, UploadFile
+from ..guest.model import WARNING, Findings, GuestFacts
+from ..guest.protocol import Guest, exists
+from . import selinux
 
 _PROGRAMS = ("/usr/sbin/qemu-ga", "/usr/bin/qemu-ga")
 _DATABASE = "/var/lib/dpkg/status"
@@ -47,19 +48,8 @@ def plan(guest: Guest, packages: Sequence[str], facts: GuestFacts, findings: Fin
         revert: tuple[str, ...] = ("/usr/bin/dpkg", "--purge", "qemu-guest-agent")
     else:
         argv, revert = (rpm or "", "-U", "--replacepkgs", *inside), (rpm or "", "-e", "qemu-guest-agent")
-    relabel = (
-        edit("/.autorelabel", text(guest, "/.autorelabel"), "", "the installed files get their labels")
-        if facts.selinux and not facts.live
-        else ()
-    )
-    if relabel:
-        findings.add(
-            "selinux.relabel",
-            INFO,
-            "The first boot labels every file and starts again, because packages were installed offline.",
-            "Give the boot test time (migrate_boot_timeout).",
-        )
-    return [*uploads, *relabel, RunCommand(argv, (_DATABASE,) if dpkg else (), _REASON, revert=revert)]
+    unlabelled = [] if facts.live else selinux.relabel(guest, facts, "packages were installed offline, without labels", findings)
+    return [*uploads, *unlabelled, RunCommand(argv, (_DATABASE,) if dpkg else (), _REASON, revert=revert)]
 
 
 def _files(packages: Sequence[str], suffix: str) -> list[str]:

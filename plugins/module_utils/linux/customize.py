@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator wants changed beside the repair: host name, SSH keys, serial console, a script for the first boot, SELinux relabel.
+"""What the operator wants changed beside the repair: host name, SSH keys, serial console, a script for the first boot and, with selinux, a relabel.
 
 Source: hostname(5), sshd's AuthorizedKeysFile, systemd-getty-generator(8), systemd.unit(5) (ConditionPathExists), selinux-autorelabel.
 """
@@ -12,9 +12,9 @@ from typing import Mapping
 
 from ..core.errors import InvalidInput
 from ..guest.changes import Change, MakeLink, WriteFile, edit
-from ..guest.model import INFO, WARNING, Findings, GuestFacts
+from ..guest.model import WARNING, Findings, GuestFacts
 from ..guest.protocol import Guest, exists, text
-from . import cloudinit
+from . import cloudinit, selinux
 
 _SCRIPT = "/usr/local/sbin/hyper2kvm-firstboot"
 _DONE = "/var/lib/hyper2kvm-firstboot.done"
@@ -56,11 +56,8 @@ def plan(guest: Guest, facts: GuestFacts, wanted: Customization, findings: Findi
         )
     seed = {key: value for key, value in wanted.cloud_init.items() if key in cloudinit.FILES and value}
     changes += cloudinit.plan(guest, seed, wanted.cloud_init.get("drop_in", ""))
-    if wanted.selinux_relabel and facts.selinux:
-        changes += edit("/.autorelabel", text(guest, "/.autorelabel"), "", "SELinux labels every file at the first boot")
-        findings.add(
-            "selinux.relabel", INFO, "The first boot labels every file and starts again.", "Give the boot test time (migrate_boot_timeout)."
-        )
+    if wanted.selinux_relabel:
+        changes += selinux.relabel(guest, facts, "the operator asked for it", findings)
     return changes
 
 

@@ -12,9 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import Iterable, Sequence
 
-from ..guest.changes import Change, RemoveFile, RunCommand, edit, remove
+from ..guest.changes import Change, RemoveFile, RunCommand, edit, merge, remove
 from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, exists, glob, text
+from ..guest.view import PendingView
 
 HYPERVISORS = ("vmware", "hyperv", "virtualbox", "xen", "parallels", "azure", "aws")
 _STATUS = "/var/lib/dpkg/status"
@@ -74,32 +75,34 @@ TOOLS = {
 
 def present(guest: Guest) -> tuple[str, ...]:
     """The tools that are installed, by package or by hand."""
-    found = [
-        {"vmware": "open-vm-tools"}.get(name, name)
-        for name, tools in TOOLS.items()
-        if exists(guest, tools.program)
-    ]  # fmt: skip
+    found = ["open-vm-tools" if name == "vmware" else name for name, tools in TOOLS.items() if exists(guest, tools.program)]
     return (*found, *(["vmware-tools"] if exists(guest, _LOCATIONS) else []))
 
 
 def plan(guest: Guest, findings: Findings, hypervisors: Sequence[str] = ("vmware",)) -> list[Change]:
     """Changes that take the tools of these hypervisors out of the guest, their links and repositories with them."""
-    changes: list[Change] = []
+    changes: tuple[Change, ...] = ()
     for name in hypervisors:
-        tools = TOOLS[name]
-        own = _dpkg(guest, tools, findings) if exists(guest, _STATUS) else _rpm(guest, tools)
-        if name == "vmware" and exists(guest, _LOCATIONS):
-            own += _tarball(guest)
-        if name == "virtualbox":
-            own += _additions(guest)
-        if name == "parallels" and exists(guest, tools.program):
-            own.append(RunCommand((tools.program, "-r"), (), _REASON, must=False))
-        if own:
-            own += [change for path in (*tools.leftovers, *_unit_links(guest, tools)) for change in _remove(guest, path)]
-        if name == "vmware":
-            own += _repositories(guest)
-        changes += own
+        # Each leaves the package database as it will be after the one before it.
+        changes = merge([*changes, *_of(name, PendingView(guest, changes), findings)])
     return _outermost(changes)
+
+
+def _of(name: str, guest: Guest, findings: Findings) -> list[Change]:
+    """The changes for one hypervisor."""
+    tools = TOOLS[name]
+    changes = _dpkg(guest, tools, findings) if exists(guest, _STATUS) else _rpm(guest, tools)
+    if name == "vmware" and exists(guest, _LOCATIONS):
+        changes += _tarball(guest)
+    if name == "virtualbox":
+        changes += _additions(guest)
+    if name == "parallels" and exists(guest, tools.program):
+        changes.append(RunCommand((tools.program, "-r"), (), _REASON, must=False))
+    if changes:
+        changes += [change for path in (*tools.leftovers, *_unit_links(guest, tools)) for change in _remove(guest, path)]
+    if name == "vmware":
+        changes += _repositories(guest)
+    return changes
 
 
 def _rpm(guest: Guest, tools: Tools) -> list[Change]:
@@ -230,7 +233,7 @@ _OWN = re.compile(
 )
 
 
-def _outermost(changes: list[Change]) -> list[Change]:
+def _outermost(changes: Sequence[Change]) -> list[Change]:
     """Without removals inside a directory that is removed as a whole, and without repetitions."""
     directories = {change.path for change in changes if isinstance(change, RemoveFile) and change.kind == "dir"}
     kept: dict[object, Change] = {}

@@ -187,6 +187,20 @@ def test_tools_leave_only_when_their_hypervisor_is_named(name):
     assert {change.path for change in changes} >= {path for path in known.leftovers if made.stat(path) and made.stat(path).kind == "file"}
 
 
+def test_two_hypervisors_packages_leave_one_database():
+    extra = "Package: hyperv-daemons\nStatus: install ok installed\nVersion: 6\n\n"
+    made = guest()
+    made.files["/var/lib/dpkg/status"] += extra.encode()
+    made.files["/var/lib/dpkg/info/hyperv-daemons.list"] = b"/.\n/usr\n"
+    before = copy.deepcopy(made.files)
+    plan = make_plan(made, facts(made), Options(("vmware_tools",), remove_tools=("vmware", "hyperv")))
+    apply(made, plan, initramfs.build)
+    status = made.read("/var/lib/dpkg/status")
+    assert b"open-vm-tools" not in status and b"hyperv-daemons" not in status and status.count(b"Package:") == 2
+    undo(made, plan)
+    assert made.files == before
+
+
 def test_a_broken_package_database_does_not_stop_the_repair():
     class Broken(MemoryGuest):
         def run(self, argv):
