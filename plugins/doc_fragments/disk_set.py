@@ -66,7 +66,7 @@ options:
     choices: [overlay, regenerate, skip]
   agent_packages:
     description: Packages with the QEMU guest agent and what it depends on, or directories of such, on the host the module runs on. They are
-      installed inside the appliance, without any network. Nothing happens where the agent is installed.
+      installed inside the appliance, without any network. Nothing happens where the agent is installed. Windows installs an C(.msi) at its first start.
     type: list
     elements: path
     default: []
@@ -74,6 +74,63 @@ options:
     description: New MACs by the old ones, for cards that do not keep theirs. Every profile that names an old one follows.
     type: dict
     default: {}
+  virtio_win:
+    description:
+      - The virtio drivers for Windows on the host that the module runs on, as the virtio-win ISO or a directory with its content.
+      - Without it C(/usr/share/virtio-win) is taken where the distribution's package installed it.
+    type: path
+  windows:
+    description: What is chosen for Windows guests.
+    type: dict
+    default: {}
+    suboptions:
+      boot:
+        description:
+          - V(direct) starts the system disk on virtio at once.
+          - V(two_phase) starts it on SATA (IDE before Vista) first, with a small virtio disk and the network card beside it, so that Windows installs
+            their drivers, and on virtio after that has worked.
+        type: str
+        default: direct
+        choices: [direct, two_phase]
+      drivers:
+        description: Which drivers are staged beside those for disks. All that the source has by default.
+        type: list
+        elements: str
+        default: []
+        choices: [netkvm, balloon, vioser, viorng, pvpanic, pvpanic-pci, fwcfg, viofs, viogpudo, qxl, qxldod, vioinput, viosock]
+      network:
+        description: Settings of network cards by their MAC, in place of what the registry says.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          mac:
+            description: The card's MAC on the target.
+            type: str
+            required: true
+          addresses:
+            description: Addresses as address/prefix. None means DHCP.
+            type: list
+            elements: str
+            default: []
+          gateway:
+            description: The default gateway.
+            type: str
+            default: ""
+          dns:
+            description: Name servers.
+            type: list
+            elements: str
+            default: []
+          suffix:
+            description: The DNS suffix of the connection.
+            type: str
+            default: ""
+      wrapper:
+        description:
+          - A program that runs a command as a service (C(rhsrvany.exe) or C(pvvxsvc.exe)), which then starts the first-boot work.
+          - Without it the Setup command line does, which needs no program of a third party.
+        type: path
   accept:
     description: Codes of concerns that the operator accepts.
     type: list
@@ -81,6 +138,7 @@ options:
     default: []
 requirements:
   - libguestfs with its Python bindings
+  - hivex with its Python bindings, for Windows guests
   - qemu-img
   - python3-zstandard and python3-lz4 for guests whose initramfs is compressed so
 """

@@ -19,19 +19,24 @@ from .core.locks import exclusive
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
 from .disk import qemu_img, staging
+from .guest.cards import Card
 from .guest.changes import Plan
 from .guest.offline import GUESTFS_ERROR, Attached
 from .guest.resolver import Disk
 from .linux.customize import Customization
-from .linux.network import Card
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
-from .pipeline.guest_work import GuestReport, GuestRequest, fix, look
+from .pipeline.guest_work import GuestReport, fix, look
 from .pipeline.live_work import live_fix, rollback
+from .pipeline.systems import GuestRequest, fixes
+from .windows import drivers
+from .windows.plan import DIRECT, TWO_PHASE
+from .windows.plan import Options as WindowsOptions
 
 Result = dict[str, Any]
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 FIXED = "fix.json"
+PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
 
 def work_dir_spec() -> dict[str, Any]:
@@ -63,6 +68,28 @@ def fix_spec() -> dict[str, Any]:
         **options_spec(),
         "agent_packages": {"type": "list", "elements": "path", "default": []},
         "mac_map": {"type": "dict", "default": {}},
+        "virtio_win": {"type": "path"},
+        "windows": {
+            "type": "dict",
+            "default": {},
+            "options": {
+                "boot": {"type": "str", "default": DIRECT, "choices": [DIRECT, TWO_PHASE]},
+                "drivers": {"type": "list", "elements": "str", "default": [], "choices": list(drivers.OPTIONAL)},
+                "network": {
+                    "type": "list",
+                    "elements": "dict",
+                    "default": [],
+                    "options": {
+                        "mac": {"type": "str", "required": True},
+                        "addresses": {"type": "list", "elements": "str", "default": []},
+                        "gateway": {"type": "str", "default": ""},
+                        "dns": {"type": "list", "elements": "str", "default": []},
+                        "suffix": {"type": "str", "default": ""},
+                    },
+                },
+                "wrapper": {"type": "path"},
+            },
+        },
         "accept": {"type": "list", "elements": "str", "default": []},
     }
 
@@ -92,7 +119,7 @@ def options_spec() -> dict[str, Any]:
 
 
 def fixes_spec() -> dict[str, Any]:
-    return {"fixes": {"type": "list", "elements": "str", "default": [], "choices": list(FIXES)}}
+    return {"fixes": {"type": "list", "elements": "str", "default": [], "choices": list(fixes())}}
 
 
 def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
@@ -163,6 +190,21 @@ def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
     )
 
 
+def windows_options_of(params: Mapping[str, Any]) -> WindowsOptions:
+    """What the operator chose for Windows; drivers of the distribution's package where no source is named."""
+    wanted = params.get("windows") or {}
+    path = params.get("virtio_win") or (PACKAGED_DRIVERS if os.path.isdir(PACKAGED_DRIVERS) else "")
+    source, iso = drivers.locate(path) if path else ("", False)
+    return WindowsOptions(
+        source,
+        iso,
+        tuple(wanted.get("drivers") or ()),
+        wanted.get("boot") or DIRECT,
+        tuple(wanted.get("network") or ()),
+        wanted.get("wrapper") or "",
+    )
+
+
 @contextlib.contextmanager
 def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bool = False) -> Iterator[GuestRequest]:
     """The request behind `disks`, a `work_dir` with overlays, or a `source`, which is looked at through throw-away overlays.
@@ -171,6 +213,7 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
     """
     params = module.params
     options = options_of(params, fixes) if "fstab_mode" in params else Options()
+    for_windows = windows_options_of(params) if "virtio_win" in params else WindowsOptions()
     accept = tuple(params.get("accept") or ())
     if params["disks"]:
         disks = tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
@@ -180,13 +223,13 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
                     f"{disk.path} is not an overlay, and a fix never writes to a source.",
                     "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
                 )
-        yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], params["root"], options, accept)
+        yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = staging.require_fetched(params["work_dir"])
-        yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, accept)
+        yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
     elif params["source"]:
         with staging.temporary(params["source"]) as (description, staged):
-            yield staged_request(params, description, staged, options, accept)
+            yield staged_request(params, description, staged, options, for_windows, accept)
     else:
         raise InvalidInput(
             "There is nothing to look at: the work directory has no overlays and no source was given.",
@@ -199,6 +242,7 @@ def staged_request(
     description: Mapping[str, Any],
     disks: Sequence[staging.StagedDisk],
     options: Options,
+    for_windows: WindowsOptions,
     accept: tuple[str, ...],
 ) -> GuestRequest:
     """A request for overlays, with the places and cards that the source's metadata give."""
@@ -206,7 +250,7 @@ def staged_request(
     attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
     cards = tuple(Card(nic["mac"], nic["slot"]) for nic in description["nics"])
     firmware = params["firmware"] if params["firmware"] != "auto" else description["firmware"] or "auto"
-    return GuestRequest(attached, cards, firmware, params["luks_keys"], params["root"], options, accept)
+    return GuestRequest(attached, cards, firmware, params["luks_keys"], params["root"], options, for_windows, accept)
 
 
 def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> Result:
@@ -255,8 +299,9 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
 def live_spec() -> dict[str, Any]:
     """The options of a repair on the running system."""
     spec = {**fix_spec(), **fixes_spec()}
-    for name in (*disk_set_spec(), "mac_map"):
+    for name in (*disk_set_spec(), "mac_map", "virtio_win", "windows"):
         del spec[name]
+    spec["fixes"]["choices"] = list(FIXES)
     return {**spec, "initramfs": {**spec["initramfs"], "default": "regenerate"}}
 
 
@@ -277,13 +322,14 @@ def composite_fix(module: AnsibleModule) -> Result:
     """guest_fix: on the overlays of a work directory; in check mode the same on throw-away overlays."""
     params = module.params
     options = options_of(params, params["fixes"])
+    for_windows = windows_options_of(params)
     saved = _load_plan(params["plan"])
     recorded = {
         "fixes": list(options.fixes),
         "fstab_mode": options.fstab_mode,
         "initramfs": options.initramfs_mode,
         "firmware": params["firmware"],
-        "options": options_digest(params["root"], options),
+        "options": options_digest(params["root"], options, for_windows),
         "accept": sorted(params["accept"]),
         "keys": sorted(params["luks_keys"]),
         "plan": saved.id if saved is not None else None,
@@ -300,12 +346,12 @@ def composite_fix(module: AnsibleModule) -> Result:
             if not params["source"]:
                 raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
             with staging.temporary(params["source"]) as (description, staged):
-                request = staged_request(params, description, staged, options, tuple(params["accept"]))
+                request = staged_request(params, description, staged, options, for_windows, tuple(params["accept"]))
                 return report_result(module, fix(request, Silent(), saved), True)
         base = staging.require_fetched(directory)
         # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
         staged = staging.flatten(base.result, directory, base.inputs)
-        request = staged_request(params, base.result, staged, options, tuple(params["accept"]))
+        request = staged_request(params, base.result, staged, options, for_windows, tuple(params["accept"]))
         result = report_result(module, fix(request, sink(params["progress_file"]), saved), True)
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
         Manifest(
@@ -314,9 +360,10 @@ def composite_fix(module: AnsibleModule) -> Result:
         return result
 
 
-def options_digest(root: str, options: Options) -> str:
+def options_digest(root: str, options: Options, for_windows: WindowsOptions) -> str:
     """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
-    return hashlib.sha256(repr((root, options)).encode("utf-8", "surrogateescape")).hexdigest()
+    source = drivers.stamp(for_windows.virtio_win) if for_windows.virtio_win else ""
+    return hashlib.sha256(repr((root, options, for_windows, source)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _load_plan(data: Optional[Any]) -> Optional[Plan]:

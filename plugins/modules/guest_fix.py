@@ -24,7 +24,7 @@ options:
     type: list
     elements: str
     default: []
-    choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs]
+    choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
   firmware:
     description: What starts the guest. V(auto) takes what the source says, else what the partition tables show.
     type: str

@@ -20,7 +20,7 @@ options:
     type: list
     elements: str
     default: []
-    choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs]
+    choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
   dest:
     description: A file to save the plan to, as JSON.
     type: path

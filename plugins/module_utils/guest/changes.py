@@ -7,7 +7,7 @@ import difflib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Iterable, Optional, Sequence, Union
+from typing import Any, Iterable, NamedTuple, Optional, Sequence, Union
 
 from ..core.errors import InvalidInput
 from .model import Concern, Stat
@@ -57,11 +57,12 @@ class RemoveFile:
 
 @dataclass(frozen=True)
 class CopyFile:
-    """Copy one of the guest's own files to a path where there is none."""
+    """Copy one of the guest's own files to a path where there is none, or in place of the file with the digest `replaces`."""
 
     source: str
     path: str
     reason: str
+    replaces: str = ""
 
     def diff(self) -> str:
         return f"copied: {self.source} -> {self.path}\n"
@@ -81,7 +82,10 @@ class MakeLink:
 
 @dataclass(frozen=True)
 class UploadFile:
-    """Put a file of the conversion host into the guest where there is none; size and digest are what the plan saw."""
+    """Put a file of the conversion host into the guest; size and digest are what the plan saw.
+
+    There must be no file yet, or the one with the digest `replaces`.
+    """
 
     source: str
     path: str
@@ -89,6 +93,7 @@ class UploadFile:
     sha256: str
     reason: str
     mode: int = 0o644
+    replaces: str = ""
 
     def diff(self) -> str:
         return f"uploaded: {self.source} -> {self.path}\n"
@@ -109,6 +114,68 @@ class ExtendInitramfs:
     def diff(self) -> str:
         lines = [f"+{name}\n" for name in self.modules] + [f"+{name}\n" for name, dummy in self.texts]
         return f"--- {self.path}\n+++ {self.path} (archive appended)\n" + "".join(lines)
+
+
+class RegistryEdit(NamedTuple):
+    """One value of a key, by its path from the root of the hive; `kind` is a REG_ type, `after` its new content in hexadecimal digits.
+
+    `before` is kind:content as the plan saw it. Without `after` the value goes, with `whole_key` the key with all below it.
+    """
+
+    key: str
+    name: str
+    kind: int
+    before: Optional[str]
+    after: Optional[str]
+    whole_key: bool = False
+
+    def diff(self) -> str:
+        """Without the key, which is shown once for all its values."""
+        lines = ""
+        if self.before is not None:
+            kind, dummy, content = self.before.partition(":")
+            lines += f"-{self.name or '(default)'} = {_shown(int(kind), content)}\n"
+        return lines + (f"+{self.name or '(default)'} = {_shown(self.kind, self.after)}\n" if self.after is not None else "")
+
+
+@dataclass(frozen=True)
+class EditHive:
+    """Edit a Windows registry hive, replaying its logs first; digests of the file and of each log are what the plan saw.
+
+    `forced`: the operator accepted that logs which cannot be replayed are lost.
+    """
+
+    path: str
+    sha256: str
+    logs: tuple[tuple[str, str], ...]
+    edits: tuple[RegistryEdit, ...]
+    reason: str
+    forced: bool = False
+
+    def diff(self) -> str:
+        lines, shown = [f"--- {self.path}\n+++ {self.path}\n"], ""
+        for edit in self.edits:
+            if edit.whole_key:
+                lines.append(f"-[{edit.key}]\n")
+                continue
+            lines.append("" if edit.key == shown else f" [{edit.key}]\n")
+            lines.append(edit.diff())
+            shown = edit.key
+        return "".join(lines)
+
+
+@dataclass(frozen=True)
+class PatchDevice:
+    """Overwrite a few bytes of a block device, outside files; `before` and `after` in hexadecimal digits, of the same length."""
+
+    path: str
+    offset: int
+    before: str
+    after: str
+    reason: str
+
+    def diff(self) -> str:
+        return f"--- {self.path}\n+++ {self.path}\n@@ byte {self.offset} @@\n-{self.before}\n+{self.after}\n"
 
 
 @dataclass(frozen=True)
@@ -132,7 +199,7 @@ class RunCommand:
         return f"run: {' '.join(self.argv)}\n"
 
 
-Change = Union[WriteFile, RemoveFile, CopyFile, MakeLink, UploadFile, ExtendInitramfs, RunCommand]
+Change = Union[WriteFile, RemoveFile, CopyFile, MakeLink, UploadFile, ExtendInitramfs, EditHive, PatchDevice, RunCommand]
 _KINDS: dict[str, Any] = {
     "write": WriteFile,
     "remove": RemoveFile,
@@ -140,6 +207,8 @@ _KINDS: dict[str, Any] = {
     "link": MakeLink,
     "upload": UploadFile,
     "extend_initramfs": ExtendInitramfs,
+    "registry": EditHive,
+    "patch": PatchDevice,
     "run": RunCommand,
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
@@ -202,6 +271,8 @@ def _change(item: dict[str, Any]) -> Change:
         key: tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value) if isinstance(value, list) else value
         for key, value in values.items()
     }
+    if kind is EditHive:
+        frozen["edits"] = tuple(RegistryEdit(*edit) for edit in frozen["edits"])
     change: Change = kind(**frozen)
     return change
 
@@ -228,6 +299,16 @@ def edit(path: str, before: Optional[str], after: str, reason: str, mode: int = 
 def remove(path: str, stat: Optional[Stat], reason: str) -> Sequence[Change]:
     """A removal if there is anything to remove; `stat` is the directory entry itself, so that a link is taken for a link."""
     return [] if stat is None else [RemoveFile(path, stat.kind, stat.size, reason)]
+
+
+_REG_TEXTS, _REG_NUMBERS = (1, 2, 7), (4, 11)
+
+
+def _shown(kind: int, content: str) -> str:
+    data = bytes.fromhex(content)
+    if kind in _REG_TEXTS:
+        return json.dumps("|".join(part for part in data.decode("utf-16-le", "replace").split("\0") if part))
+    return str(int.from_bytes(data, "little")) if kind in _REG_NUMBERS else f"hex({kind}):{content[:256]}"
 
 
 def _diff(before: str, after: str, old: str, new: str) -> str:

@@ -134,14 +134,19 @@ class LiveGuest:
     def truncate(self, path: str, size: int) -> None:
         os.truncate(path, size)
 
-    def mkdir(self, path: str) -> None:
+    def mkdir(self, path: str, mode: Optional[int] = None) -> None:
         os.makedirs(path, exist_ok=True)
+        if mode is not None:
+            os.chmod(path, mode)
 
     def remove(self, path: str) -> None:
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
         elif os.path.lexists(path):
             os.unlink(path)
+
+    def write_device(self, name: str, offset: int, data: bytes) -> None:
+        raise UnsupportedGuest(f"{name} is in use: nothing is written to devices of a running system.")
 
     def run(self, argv: Sequence[str]) -> str:
         env = {**os.environ, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DPKG_FRONTEND_LOCKED": "1"}

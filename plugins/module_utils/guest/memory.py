@@ -62,6 +62,9 @@ class MemoryGuest:
     def read_device(self, name: str, offset: int, size: int) -> bytes:
         return self.raw.get(name, b"")[offset : offset + size]
 
+    def write_device(self, name: str, offset: int, data: bytes) -> None:
+        self.raw[name] = self.raw[name][:offset] + data + self.raw[name][offset + len(data) :]
+
     def write(self, path: str, data: bytes, like: Optional[Stat]) -> None:
         path = self._follow(path)
         self.files[path] = data
@@ -84,7 +87,7 @@ class MemoryGuest:
     def truncate(self, path: str, size: int) -> None:
         self.files[self._follow(path)] = (self.read(path) or b"")[:size]
 
-    def mkdir(self, path: str) -> None:
+    def mkdir(self, path: str, mode: Optional[int] = None) -> None:
         pass
 
     def remove(self, path: str) -> None:

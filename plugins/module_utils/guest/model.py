@@ -95,8 +95,34 @@ class CardFacts:
 
 
 @dataclass(frozen=True)
+class WindowsFacts:
+    """What only Windows has. `system_root` and the hives are paths in the guest, `control_set` the key of the one in use.
+
+    `release` is the name that driver folders go by (w10, 2k22, ...), `kind` Client, Server or Server Core, `nt` major and minor version.
+    `roles` are what deserves a look, `stores` the boot configuration data, `drive` the letter of the system volume.
+    """
+
+    release: str
+    nt: tuple[int, int]
+    build: int
+    kind: str
+    system_root: str
+    control_set: str
+    system_hive: str
+    software_hive: str = ""
+    drive: str = "C"
+    roles: tuple[str, ...] = ()
+    stores: tuple[str, ...] = ()
+    hives: str = "clean"
+    clock: str = "localtime"
+
+
+@dataclass(frozen=True)
 class GuestFacts:
-    """What inspection found out. `disk_bus` and `nic_model` are what the guest can run on: virtio, or sata and e1000e."""
+    """What inspection found out. `disk_bus` and `nic_model` are what the guest can run on: virtio, or sata (ide) and e1000e (rtl8139).
+
+    `phases` are the device sets that the guest is to start on, one after the other: `final`, or `bootstrap` and `final`.
+    """
 
     os: str = "linux"
     distribution: str = ""
@@ -125,6 +151,9 @@ class GuestFacts:
     selinux: bool = False
     encrypted: tuple[str, ...] = ()
     live: bool = False
+    machine: str = "q35"
+    phases: tuple[str, ...] = ("final",)
+    windows: Optional[WindowsFacts] = None
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)

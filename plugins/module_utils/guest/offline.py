@@ -49,6 +49,8 @@ class OfflineGuest:
         self.tables: dict[str, parttable.Table] = {}
         self.table = DeviceTable(places, ())
         self.subvolume = ""
+        # Whether files keep their identity when they are written: on NTFS the access control list goes with it, and writes reach overlays only.
+        self.in_place = False
         self.mounts: tuple[Mount, ...] = ()
         self.unmounted: tuple[str, ...] = ()
 
@@ -81,10 +83,9 @@ class OfflineGuest:
         return self.table.resolve(spec)
 
     def read_device(self, name: str, offset: int, size: int) -> bytes:
-        device = f"/dev/sd{letters(int(name[4:]))}" if name.startswith("disk") else name
         out = b""
         while len(out) < size:
-            chunk = self.handle.pread_device(device, min(_CHUNK, size - len(out)), offset + len(out))
+            chunk = self.handle.pread_device(_node(name), min(_CHUNK, size - len(out)), offset + len(out))
             if not chunk:
                 break
             out += chunk
@@ -127,8 +128,16 @@ class OfflineGuest:
 
     # -- writing, for apply only ---------------------------------------------------------------------------------------------
 
+    def write_device(self, name: str, offset: int, data: bytes) -> None:
+        self.handle.pwrite_device(_node(name), data, offset)
+        self.forget()
+
     def write(self, path: str, data: bytes, like: Optional[Stat]) -> None:
         there = self.handle.exists(path)
+        if there and self.in_place:
+            self.handle.write(path, data)
+            self.forget()
+            return
         target = self.handle.realpath(path) if there else path
         partial = f"{target}.hyper2kvm"
         self.handle.write(partial, data)
@@ -172,8 +181,10 @@ class OfflineGuest:
         self.handle.truncate_size(path, size)
         self.forget()
 
-    def mkdir(self, path: str) -> None:
+    def mkdir(self, path: str, mode: Optional[int] = None) -> None:
         self.handle.mkdir_p(path)
+        if mode is not None:
+            self.handle.chmod(mode, path)
         self.forget()
 
     def remove(self, path: str) -> None:
@@ -191,6 +202,11 @@ class OfflineGuest:
             ) from error
         finally:
             self.forget()
+
+    def mount_medium(self, path: str) -> None:
+        """Mount the ISO that was attached beside the disks."""
+        self.handle.mkmountpoint(path)
+        self.handle.mount_ro(f"/dev/sd{letters(len(self.places))}", path)
 
     def forget(self) -> None:
         """Read again from now on: something was written or mounted."""
@@ -215,8 +231,8 @@ class OfflineGuest:
 
 
 @contextlib.contextmanager
-def open_disks(disks: Sequence[Attached], writable: bool) -> Iterator[OfflineGuest]:
-    """Start the appliance with every disk of the set; nothing is mounted yet.
+def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "") -> Iterator[OfflineGuest]:
+    """Start the appliance with every disk of the set; nothing is mounted yet. `medium` is an ISO image to be read beside them.
 
     Writes reach the images only when `writable`; they must then be overlays, never a source. Leaving the block flushes and stops
     the appliance; an exception drops it.
@@ -238,6 +254,8 @@ def open_disks(disks: Sequence[Attached], writable: bool) -> Iterator[OfflineGue
             handle.add_drive_opts(
                 disk.path, format=disk.format, readonly=not writable, cachemode="unsafe", discard="besteffort" if writable else "disable"
             )
+        if medium:
+            handle.add_drive_opts(medium, format="raw", readonly=True)
         try:
             handle.launch()
         except RuntimeError as error:
@@ -256,6 +274,10 @@ def open_disks(disks: Sequence[Attached], writable: bool) -> Iterator[OfflineGue
         ) from error
     finally:
         handle.close()
+
+
+def _node(name: str) -> str:
+    return f"/dev/sd{letters(int(name[4:]))}" if name.startswith("disk") else name
 
 
 def letters(number: int) -> str:

@@ -37,11 +37,15 @@ class Partition:
 
 @dataclass(frozen=True)
 class Table:
-    """scheme is gpt, mbr, or "" for a disk without a partition table; `boot_code` is the MBR's program area (440 bytes)."""
+    """scheme is gpt, mbr, or "" for a disk without a partition table; `boot_code` is the MBR's program area (440 bytes).
+
+    `id` is the disk's GUID, or the MBR's signature in eight hexadecimal digits.
+    """
 
     scheme: str
     partitions: tuple[Partition, ...]
     boot_code: bytes
+    id: str = ""
 
     def get(self, number: int) -> Optional[Partition]:
         return next((part for part in self.partitions if part.number == number), None)
@@ -56,10 +60,10 @@ def parse(read: Reader) -> Table:
     if any(entry[4] == 0xEE for entry in entries):
         parts = _gpt(read)
         if parts is not None:
-            return Table("gpt", parts, mbr[:440])
+            return Table("gpt", parts, mbr[:440], str(uuid.UUID(bytes_le=read(SECTOR, SECTOR)[56:72])))
     if any(entry[0] not in (0x00, 0x80) for entry in entries):  # a boot sector without a table, FAT or NTFS on the whole disk
         return Table("", (), mbr[:440])
-    return Table("mbr", tuple(_mbr(read, mbr, entries)), mbr[:440])
+    return Table("mbr", tuple(_mbr(read, mbr, entries)), mbr[:440], f"{struct.unpack_from('<I', mbr, 440)[0]:08x}")
 
 
 def _mbr(read: Reader, mbr: bytes, entries: list[bytes]) -> list[Partition]:

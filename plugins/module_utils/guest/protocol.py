@@ -53,11 +53,14 @@ class WritableGuest(Guest, Protocol):
     def truncate(self, path: str, size: int) -> None:
         """Cut a file to `size` bytes."""
 
-    def mkdir(self, path: str) -> None:
-        """Make a directory with its parents; nothing happens when it is there."""
+    def mkdir(self, path: str, mode: Optional[int] = None) -> None:
+        """Make a directory with its parents; nothing happens when it is there, but for its mode where one is given."""
 
     def remove(self, path: str) -> None:
         """Remove a file, link or whole directory; nothing happens when it is not there."""
+
+    def write_device(self, name: str, offset: int, data: bytes) -> None:
+        """Overwrite bytes of a block device, by its name as for `read_device`."""
 
     def run(self, argv: Sequence[str]) -> str:
         """Run one of the guest's own programs, confined; returns what it printed. Raises ToolFailed."""

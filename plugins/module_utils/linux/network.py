@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Mapping, Optional, Sequence
+from typing import Mapping, Sequence
 
-from ..core.errors import InvalidInput
+from ..guest.cards import MAC, Card
 from ..guest.changes import Change, edit, merge, remove
 from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from .netconf import names as netnames
-from .netconf.model import MAC
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -35,14 +33,6 @@ _MAC_FILES = (
     ("/etc/udev/rules.d", "", ".rules"),
     ("/etc/cloud/cloud.cfg.d", "", ".cfg"),
 )
-
-
-@dataclass(frozen=True)
-class Card:
-    """A network card of the VM: its MAC and the slot that its name was made from; None where the source does not say."""
-
-    mac: Optional[str]
-    slot: Optional[int] = None
 
 
 def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: Findings) -> tuple[tuple[str, str], ...]:
@@ -92,16 +82,6 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
             "Pin the names by MAC in the guest (a .link file) or correct the profiles, then plan again.",
         )
     return tuple(pairs)
-
-
-def mac_map(values: Mapping[str, str]) -> dict[str, str]:
-    """Old MAC to new, in lower case. Raises InvalidInput for what is no MAC and for a MAC that two cards would have."""
-    wrong = [mac for pair in values.items() for mac in pair if not MAC.fullmatch(mac)]
-    if wrong:
-        raise InvalidInput(f"{wrong[0]!r} in the map of MACs is no MAC.", "Write MACs as 52:54:00:12:34:56.")
-    if len({mac.lower() for mac in values.values()}) < len(values):
-        raise InvalidInput("The map of MACs gives two cards the same MAC.", "Give every card a MAC of its own.")
-    return {old.lower(): new.lower() for old, new in values.items()}
 
 
 def plan(guest: Guest, pins: Sequence[tuple[str, str]], macs: Mapping[str, str], findings: Findings) -> list[Change]:

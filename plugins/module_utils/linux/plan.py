@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Callable, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
+from ..guest.cards import Card, mac_map
 from ..guest.changes import Change, Plan, merge
 from ..guest.model import WARNING, CardFacts, Findings, GuestFacts
 from ..guest.protocol import Guest
@@ -42,7 +43,7 @@ FIXES: dict[str, Fix] = {
         *(efi.plan(guest, facts.architecture, findings) if facts.firmware == "uefi" else ()),
     ],
     "network": lambda guest, facts, options, findings: [
-        *network.plan(guest, facts.interfaces, network.mac_map(options.macs), findings),
+        *network.plan(guest, facts.interfaces, mac_map(options.macs), findings),
         *modules.plan(guest),
     ],
     "vmware_tools": lambda guest, facts, options, findings: tools.plan(guest, findings, options.remove_tools),
@@ -105,7 +106,7 @@ def _limits(facts: GuestFacts, findings: Findings) -> None:
 def complete(
     facts: GuestFacts,
     guest: Guest,
-    cards: Sequence[network.Card],
+    cards: Sequence[Card],
     macs: Mapping[str, str],
     interfaces: Optional[Sequence[tuple[str, str]]] = None,
 ) -> tuple[GuestFacts, Findings]:
@@ -114,7 +115,7 @@ def complete(
     `interfaces` are the names and MACs where they are known, as on a running system.
     """
     findings = Findings()
-    known = network.mac_map(macs)
+    known = mac_map(macs)
     if interfaces is None:
         interfaces = network.interfaces(guest, cards, facts.machine_id, findings)
     pairs = tuple((name, known.get(mac, mac)) for name, mac in interfaces)

@@ -5,41 +5,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
-from ..core.errors import Blocked, NotEnoughSpace, ProofFailed
+from ..core.errors import Blocked, NotEnoughSpace, ProofFailed, UnsupportedGuest
 from ..core.progress import Progress, Silent
 from ..guest import assemble, parttable
 from ..guest.apply import apply
-from ..guest.changes import ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
-from ..guest.model import BLOCKER, WARNING, BlockDevice, CardFacts, Concern, GuestFacts
-from ..guest.offline import Attached, OfflineGuest, open_disks
+from ..guest.changes import CopyFile, EditHive, ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
+from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
+from ..guest.offline import OfflineGuest, open_disks
 from ..guest.proof import Proof
 from ..guest.protocol import WritableGuest
-from ..guest.resolver import Use
-from ..linux import cmdline, initramfs
-from ..linux.default import default_entry
-from ..linux.entries import boot_entries
-from ..linux.inspect import inspect
-from ..linux.network import Card
-from ..linux.plan import Options, complete, make_plan
-from ..linux.proof import prove
+from ..windows import firstboot
+from ..windows import plan as windows
+from . import systems
+from .systems import GuestRequest
 
 _SPARE = 20 << 20  # bytes that stay free in every file system that is written to
-
-
-@dataclass(frozen=True)
-class GuestRequest:
-    """The disk set of a VM, in order, with what its source says of it and what the operator chose."""
-
-    disks: tuple[Attached, ...]
-    cards: tuple[Card, ...] = ()
-    firmware: str = "auto"
-    luks_keys: Mapping[str, str] = field(default_factory=dict)
-    root: str = ""
-    options: Options = Options()
-    accept: tuple[str, ...] = ()
 
 
 @dataclass
@@ -64,9 +47,12 @@ class GuestReport:
     proof: Optional[Proof] = None
     output: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
+    firstboot: Optional[firstboot.Progress] = None
 
     def as_result(self) -> dict[str, Any]:
+        started = {"firstboot": asdict(self.firstboot)} if self.firstboot is not None else {}
         return {
+            **started,
             "id": self.plan.id,
             "facts": self.facts.as_result(),
             "changes": self.plan.summary(),
@@ -91,20 +77,12 @@ def opened(
 ) -> Iterator[tuple[OfflineGuest, GuestFacts, tuple[Concern, ...]]]:
     """The guest with everything mounted, its facts, and the concerns of the inspection itself."""
     progress.phase("start the appliance")
-    with open_disks(request.disks, writable) as guest:
+    with open_disks(request.disks, writable, request.windows.virtio_win if request.windows.iso else "") as guest:
         timer.lap("launch")
         progress.phase("inspect")
         locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
-        root = assemble.find_root(guest, request.root)
         starts = firmware(request.firmware, guest.tables)
-        if root is None:
-            facts, concerns = _unknown(guest, request, starts, locked)
-        else:
-            assemble.mount_all(guest, root)
-            _learn_command_line(guest, root)
-            facts = inspect(guest, root, guest.subvolume, guest.mounts, starts, locked)
-            facts, findings = complete(facts, guest, request.cards, request.options.macs)
-            concerns = findings.concerns
+        facts, concerns = systems.find(guest, request, writable, starts, locked)
         facts = replace(facts, boot_disk=boot_disk(starts, guest.tables))
         for path in guest.unmounted:
             concerns.append(
@@ -119,35 +97,6 @@ def opened(
         yield guest, facts, tuple(concerns)
         progress.phase("stop the appliance")
     timer.lap("shutdown")
-
-
-def _unknown(guest: OfflineGuest, request: GuestRequest, starts: str, locked: tuple[str, ...]) -> tuple[GuestFacts, list[Concern]]:
-    """A system that is copied as it is: no repair, disks and cards that every system has drivers for."""
-    cards = tuple(CardFacts("", card.mac) for card in request.cards if card.mac)
-    kinds = sorted({device.fstype for device in guest.devices() if device.fstype}) or ["nothing that is known"]
-    if locked:
-        concern = Concern(
-            "luks.locked",
-            BLOCKER,
-            f"No Linux root file system was found, and encrypted devices stayed locked: {', '.join(locked)}.",
-            "Give their keys in migrate_luks_keys, or accept luks.locked to copy the disks as they are.",
-        )
-    else:
-        concern = Concern(
-            "guest.unknown",
-            WARNING,
-            f"No Linux root file system was found; the disks hold {', '.join(kinds)}. They are copied without a repair.",
-            "Give all disks of the VM if some are missing. Define the VM with SATA disks and e1000e cards, and look at its first boot.",
-        )
-    return GuestFacts(os="unknown", firmware=starts, cards=cards, disk_bus="sata", nic_model="e1000e", encrypted=locked), [concern]
-
-
-def _learn_command_line(guest: OfflineGuest, root: BlockDevice) -> None:
-    """What the default entry calls the root says more about the guest's names."""
-    entry = default_entry(guest, boot_entries(guest))
-    named = cmdline.values(entry.cmdline, "root")[-1:] if entry is not None else []
-    if named:
-        assemble.learn(guest, root, [Use(named[0], "/")])
 
 
 def boot_disk(starts: str, tables: Mapping[str, parttable.Table]) -> int:
@@ -170,7 +119,7 @@ def firmware(choice: str, tables: Mapping[str, parttable.Table]) -> str:
 
 def planned(guest: OfflineGuest, facts: GuestFacts, concerns: Sequence[Concern], request: GuestRequest) -> Plan:
     """The plan for an opened guest, with every concern."""
-    plan = make_plan(guest, facts, request.options)
+    plan = systems.make_plan(guest, facts, request)
     return replace(plan, concerns=(*concerns, *plan.concerns))
 
 
@@ -199,6 +148,12 @@ def check_space(guest: SpaciousGuest, facts: GuestFacts, plan: Plan) -> None:
         elif isinstance(change, ExtendInitramfs):
             sizes = (guest.stat(entry.partition(" -> ")[0]) for entry in (*change.modules, *change.indexes))
             needs[at] = needs.get(at, 0) + sum(stat.size for stat in sizes if stat is not None)
+        elif isinstance(change, CopyFile):
+            stat = guest.stat(change.source)
+            needs[at] = needs.get(at, 0) + (stat.size if stat is not None else 0)
+        elif isinstance(change, EditHive):
+            stat = guest.stat(change.path)
+            needs[at] = needs.get(at, 0) + 2 * (stat.size if stat is not None else 0)  # the backup, and what the hive grows by
         elif isinstance(change, RunCommand):
             for path in change.touches:
                 stat = guest.stat(path)
@@ -230,10 +185,10 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         refuse_blockers(plan, request.accept)
         check_space(guest, facts, plan)
         progress.phase("apply")
-        outcome = apply(guest, plan, initramfs.build)
+        outcome = apply(guest, plan, systems.build, systems.backups(facts))
         timer.lap("apply")
         progress.phase("prove")
-        proof = prove(guest, facts, guest.tables) if facts.os == "linux" else None
+        proof = systems.prove(guest, facts, guest.tables)
         timer.lap("prove")
         if proof is not None:
             require_proof(proof, request.accept)
@@ -267,6 +222,19 @@ def validate(request: GuestRequest) -> GuestReport:
     """The static proof of disks as they are."""
     timer = Timer()
     with opened(request, False, timer) as (guest, facts, concerns):
-        proof = prove(guest, facts, guest.tables) if facts.os == "linux" else None
+        proof = systems.prove(guest, facts, guest.tables)
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases)
+
+
+def first_start(request: GuestRequest) -> GuestReport:
+    """How far the first start of Windows has come, and the proof of the disks as Windows left them. Raises UnsupportedGuest for others."""
+    timer = Timer()
+    with opened(request, False, timer) as (guest, facts, concerns):
+        if facts.windows is None:
+            raise UnsupportedGuest(f"{facts.product or 'This guest'} is no Windows.", "Only Windows has first-boot work.")
+        system, dummy = windows.open_hives(guest, facts.windows.system_root)
+        progress = firstboot.read(guest, facts.windows, system)
+        proof = systems.prove(guest, facts, guest.tables)
+        timer.lap("prove")
+    return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases, firstboot=progress)

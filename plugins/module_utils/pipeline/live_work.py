@@ -12,10 +12,10 @@ from ..guest.apply import BACKUPS, apply, undo
 from ..guest.changes import Plan
 from ..guest.live import LiveGuest, packages_locked
 from ..guest.model import GuestFacts
-from ..linux import initramfs
 from ..linux.inspect import inspect
 from ..linux.plan import Options, complete, make_plan
 from ..linux.proof import prove
+from . import systems
 from .guest_work import GuestReport, Timer, boot_disk, check_space, refuse_blockers, require_proof
 
 
@@ -50,7 +50,7 @@ def live_fix(options: Options, accept: tuple[str, ...], check: bool) -> GuestRep
         if check:
             return GuestReport(facts, plan, timings=timer.phases)
         check_space(guest, facts, plan)
-        outcome = apply(guest, plan, initramfs.build)
+        outcome = apply(guest, plan, systems.build)
         timer.lap("apply")
     proof = prove(guest, facts, guest.tables)
     timer.lap("prove")

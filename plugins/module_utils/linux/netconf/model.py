@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Iterable, Optional
 
+from ...guest.cards import MAC
+
 PHYSICAL = re.compile(r"^(eth\d+|en[opsxP]\w+|em\d+|p\d+p\d+)$")
-MAC = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from typing import Any
 import zstandard
 from fixtures import EFI_IMAGE, GRUB_MBR
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.inspect import inspect
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.network import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
 
 TREES = Path(__file__).parent / "trees"

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile, RemoveFile, RunCommand, WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, GuestFacts, Stat
@@ -28,7 +29,6 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
     tools,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.network import Card
 
 
 def zstd(data):

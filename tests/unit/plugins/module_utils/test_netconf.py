@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card, mac_map
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import CardFacts, Findings, GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network
@@ -175,7 +176,7 @@ def test_only_the_first_card_of_a_bond_carries_its_addresses():
 
 def test_names_below_a_bond_are_pinned():
     made = MemoryGuest({**CARDS["netplan bond and vlan"][0], "/usr/lib/systemd/network/99-default.link": ""})
-    facts, findings = complete(GuestFacts(), made, (network.Card(MAC, 192), network.Card(OTHER, 224)), {})
+    facts, findings = complete(GuestFacts(), made, (Card(MAC, 192), network.Card(OTHER, 224)), {})
     assert facts.interfaces == (("ens192", MAC), ("ens224", OTHER)) and not findings.concerns
     assert [change.path[-11:] for change in network.plan(made, facts.interfaces, {}, Findings())] == ["ens192.link", "ens224.link"]
 
@@ -189,7 +190,7 @@ def test_names_below_a_bond_are_pinned():
 )
 def test_a_name_of_the_administrators_own_is_pinned_too(binding):
     made = MemoryGuest({"/etc/network/interfaces": "iface lan0 inet dhcp\n", "/usr/lib/systemd/network/99-default.link": "", **binding})
-    facts, dummy = complete(GuestFacts(), made, (network.Card(MAC, 192),), {})
+    facts, dummy = complete(GuestFacts(), made, (Card(MAC, 192),), {})
     assert facts.interfaces == (("lan0", MAC),)
 
 
@@ -201,7 +202,7 @@ def test_a_profile_bound_to_nothing_takes_any_card():
 
 
 def test_a_card_without_a_profile_is_still_a_card():
-    facts, dummy = complete(GuestFacts(), MemoryGuest({}), (network.Card(MAC, 192),), {})
+    facts, dummy = complete(GuestFacts(), MemoryGuest({}), (Card(MAC, 192),), {})
     assert facts.cards == (CardFacts("", MAC),)
 
 
@@ -226,7 +227,7 @@ def test_a_new_mac_is_followed_and_another_is_not(path):
 
 def test_the_facts_and_pins_have_the_new_mac():
     made = MemoryGuest({**FOLLOWERS, "/usr/lib/systemd/network/99-default.link": ""})
-    facts, dummy = complete(GuestFacts(), made, (network.Card(MAC, 192),), {MAC: NEW})
+    facts, dummy = complete(GuestFacts(), made, (Card(MAC, 192),), {MAC: NEW})
     assert facts.interfaces == (("ens192", NEW),) and [card.mac for card in facts.cards] == [NEW]
     pin = {change.path: change.after for change in network.plan(made, facts.interfaces, {MAC: NEW}, Findings())}[
         "/etc/systemd/network/10-hyper2kvm-ens192.link"
@@ -237,13 +238,13 @@ def test_the_facts_and_pins_have_the_new_mac():
 @pytest.mark.parametrize("values", [{"x": NEW}, {MAC: "52:54"}, {MAC: NEW, OTHER: NEW}])
 def test_a_map_that_cannot_be_right_is_refused(values):
     with pytest.raises(InvalidInput):
-        network.mac_map(values)
+        mac_map(values)
 
 
 @given(st.dictionaries(st.sampled_from([f"00:50:56:00:00:0{digit}" for digit in range(8)]), st.integers(0, 255)))
 def test_any_map_of_distinct_macs_is_taken(values):
     new = {old: f"52:54:00:00:0{index % 10}:{value:02x}" for index, (old, value) in enumerate(values.items())}
-    assert network.mac_map(new) == new
+    assert mac_map(new) == new
 
 
 def test_broken_yaml_is_said_and_left_alone():

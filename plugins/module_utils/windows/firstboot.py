@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Windows does by itself at its first start: install drivers, restore addresses, take disks online, remove the old tools.
+
+The Setup command line starts it, which needs no program of a third party: it resets itself first, hands the work to a scheduled task of
+the system, and does the work itself where there is no scheduler. A service with the operator's own wrapper is the other way. Only
+cmd, reg, netsh, getmac, pnputil, schtasks and msiexec are used, so that policies for scripts do not matter. The work is tried at five
+starts at most, never restarts the machine, and says how it went in firstboot.log and firstboot.done.
+Sources: Microsoft, "pnputil command syntax" (0, 259 and 3010 are success), "netsh interface ipv4"; facts on the Setup key are not documented.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from typing import Mapping, Optional, Sequence
+
+from ..core.errors import InvalidInput
+from ..guest.changes import Change, UploadFile, edit
+from ..guest.model import BLOCKER, Findings, WindowsFacts
+from ..guest.protocol import Guest, text
+from . import pnp, regf
+from .drivers import STORAGE, Package
+from .hives import Draft
+from .network import Adapter
+from .storage import FOLDER
+
+TASK = "hyper2kvm-firstboot"
+DONE, LOG, TRIES = "firstboot.done", "firstboot.log", "firstboot.try"
+MAX_TRIES = 5
+_CRITICAL = (*STORAGE, "netkvm")
+_INSTANCE = re.compile(r"^PCI\\[A-Z0-9_&]+\\[0-9A-Z&]+$", re.IGNORECASE)
+_GUID = re.compile(r"^\{[0-9A-F-]{36}\}$", re.IGNORECASE)
+_MAX_PACKAGE = 512 << 20
+_NETWORK = "SYSTEM\\CurrentControlSet\\Control\\Network\\{4D36E972-E325-11CE-BFC1-08002BE10318}"
+_INTERFACES = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\Tcpip\\Parameters\\Interfaces"
+_PARTMGR = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\partmgr\\Parameters"
+_REASON = "what Windows does by itself at its first start"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What there is to do. `san_policy` is what the policy for new disks was before (-1: not set), None where it is not restored."""
+
+    packages: Mapping[str, Package]
+    adapters: tuple[Adapter, ...] = ()
+    ghosts: tuple[Adapter, ...] = ()
+    products: tuple[str, ...] = ()
+    installers: tuple[str, ...] = ()
+    san_policy: Optional[int] = None
+
+    @property
+    def empty(self) -> bool:
+        return not (self.packages or self.adapters or self.products or self.installers)
+
+
+def plan(guest: Guest, facts: WindowsFacts, system: Draft, work: Work, wrapper: str, findings: Findings) -> list[Change]:
+    """The scripts and what starts them; nothing where they have done their work already."""
+    home = f"{facts.system_root}/{FOLDER}"
+    script = _script(facts, work, bool(wrapper))
+    changes: list[Change] = []
+    if guest.stat(f"{home}/{DONE}") is not None or work.empty:
+        return changes
+    for name, content in (("work.cmd", script), *(() if wrapper else (("firstboot.cmd", _starter()),))):
+        changes += edit(f"{home}/{name}", text(guest, f"{home}/{name}"), content, _REASON)
+    for source in (*work.installers, *((wrapper,) if wrapper else ())):
+        changes += _upload(guest, source, f"{home}/{'' if source == wrapper else 'packages/'}{os.path.basename(source)}")
+    if wrapper:
+        _service(facts, system, os.path.basename(wrapper))
+    else:
+        _setup(system, findings)
+    return changes
+
+
+def _setup(system: Draft, findings: Findings) -> None:
+    command = f'cmd.exe /c "%SystemRoot%\\{FOLDER}\\firstboot.cmd"'
+    if system.text("Setup", "CmdLine") == command:
+        return
+    if system.number("Setup", "SetupType") or system.number("Setup", "SystemSetupInProgress"):
+        findings.add(
+            "windows.setup-pending",
+            BLOCKER,
+            "Windows is in the middle of its own setup (sysprep or an upgrade): its first start would not be ours.",
+            "Start the source, let setup finish, shut it down; or leave the fix firstboot out.",
+        )
+        return
+    system.set("Setup", "CmdLine", regf.SZ, command, _REASON)
+    system.set("Setup", "SetupType", regf.DWORD, 2, _REASON)
+    system.set("Setup", "SystemSetupInProgress", regf.DWORD, 1, _REASON)
+
+
+def _service(facts: WindowsFacts, system: Draft, wrapper: str) -> None:
+    """A wrapper as rhsrvany or pvvxsvc takes it: `-s` and the service, whose Parameters say what to run."""
+    key = f"{pnp.services(facts)}\\{TASK}"
+    home = f"{facts.drive}:\\{facts.system_root.rsplit('/', 1)[-1]}\\{FOLDER}"
+    system.set(key, "Type", regf.DWORD, 0x10, _REASON)
+    system.set(key, "Start", regf.DWORD, 2, _REASON)
+    system.set(key, "ErrorControl", regf.DWORD, 1, _REASON)
+    system.set(key, "ImagePath", regf.EXPAND_SZ, f'"{home}\\{wrapper}" -s {TASK}', _REASON)
+    system.set(key, "ObjectName", regf.SZ, "LocalSystem", _REASON)
+    system.set(f"{key}\\Parameters", "CommandLine", regf.SZ, f'cmd.exe /c "{home}\\work.cmd"', _REASON)
+    system.set(f"{key}\\Parameters", "PWD", regf.SZ, home, _REASON)
+
+
+def _upload(guest: Guest, source: str, dest: str) -> list[Change]:
+    if guest.stat(dest) is not None:
+        return []
+    try:
+        with open(source, "rb") as file:
+            data = file.read(_MAX_PACKAGE)
+    except OSError as error:
+        raise InvalidInput(f"{source} cannot be read: {error.strerror}.", "Give the path of a file on the conversion host.") from error
+    return [UploadFile(source, dest, len(data), hashlib.sha256(data).hexdigest(), _REASON)]
+
+
+def _batch(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+def _starter() -> str:
+    return _batch(
+        [
+            "@echo off",
+            "setlocal",
+            f"set HOME=%SystemRoot%\\{FOLDER}",
+            f"set LOG=%HOME%\\{LOG}",
+            "rem First of all: Windows must start normally the next time, whatever happens below.",
+            'reg add "HKLM\\SYSTEM\\Setup" /v SetupType /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
+            'reg add "HKLM\\SYSTEM\\Setup" /v SystemSetupInProgress /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
+            'reg add "HKLM\\SYSTEM\\Setup" /v CmdLine /t REG_SZ /d "" /f >>"%LOG%" 2>&1',
+            "set /a WAIT=0",
+            ":task",
+            f'schtasks /create /tn {TASK} /tr "cmd.exe /c %HOME%\\work.cmd" /sc onstart /ru SYSTEM >>"%LOG%" 2>&1',
+            "if not errorlevel 1 goto :start",
+            "set /a WAIT+=1",
+            "if %WAIT% GTR 10 goto :here",
+            "ping -n 4 127.0.0.1 >nul",
+            "goto :task",
+            ":start",
+            f'schtasks /run /tn {TASK} >>"%LOG%" 2>&1',
+            "if not errorlevel 1 exit /b 0",
+            ":here",
+            'call "%HOME%\\work.cmd"',
+            "exit /b 0",
+        ]
+    )
+
+
+def _script(facts: WindowsFacts, work: Work, wrapped: bool) -> str:
+    lines = [
+        "@echo off",
+        "setlocal enableextensions disabledelayedexpansion",
+        f"set HOME=%SystemRoot%\\{FOLDER}",
+        f"set LOG=%HOME%\\{LOG}",
+        f'if exist "%HOME%\\{DONE}" goto :quit',
+        "set /a TRY=0",
+        f'if exist "%HOME%\\{TRIES}" set /p TRY=<"%HOME%\\{TRIES}"',
+        "set /a TRY+=1",
+        f'>"%HOME%\\{TRIES}" echo %TRY%',
+        'call :say "start, try %TRY%"',
+        f"if %TRY% GTR {MAX_TRIES} goto :give_up",
+        "set WORST=0",
+        "set PNPUTIL=%SystemRoot%\\System32\\pnputil.exe",
+        'if exist "%SystemRoot%\\Sysnative\\pnputil.exe" set PNPUTIL=%SystemRoot%\\Sysnative\\pnputil.exe',
+    ]
+    ordered = sorted(work.packages, key=lambda name: (name not in _CRITICAL, _CRITICAL.index(name) if name in _CRITICAL else 0, name))
+    lines += [f"call :driver {'critical' if name in _CRITICAL else 'optional'} {name} {work.packages[name].driver.inf}" for name in ordered]
+    lines += [f"call :card{index}" for index, dummy in enumerate(work.adapters)]
+    lines += ["if not %WORST%==0 goto :quit", *_ghosts(work)]
+    lines += [f'>"%HOME%\\{DONE}" echo ok', 'call :say "drivers and network are done"']
+    if work.san_policy is not None:
+        value = f"/t REG_DWORD /d {work.san_policy} /f" if work.san_policy >= 0 else "/f"
+        lines.append(f'reg {"add" if work.san_policy >= 0 else "delete"} "{_PARTMGR}" /v SanPolicy {value} >>"%LOG%" 2>&1')
+    lines += [
+        f'start "" /wait msiexec /i "%HOME%\\packages\\{os.path.basename(path)}" /qn /norestart /l* "%HOME%\\{os.path.basename(path)}.log"'
+        for path in work.installers
+    ]
+    lines += [
+        f'start "" /wait msiexec /x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"' for code in work.products
+    ]
+    lines += [
+        'call :say "end"',
+        "goto :finish",
+        ":give_up",
+        f'>"%HOME%\\{DONE}" echo failed',
+        f'call :say "given up after {MAX_TRIES} tries"',
+        ":finish",
+        f'reg add "HKLM\\SYSTEM\\CurrentControlSet\\Services\\{TASK}" /v Start /t REG_DWORD /d 4 /f >nul 2>&1'
+        if wrapped
+        else f'schtasks /delete /tn {TASK} /f >>"%LOG%" 2>&1',
+        ":quit",
+        "endlocal",
+        "exit /b 0",
+        ":say",
+        '>>"%LOG%" echo %DATE% %TIME% %~1',
+        "goto :eof",
+        ":driver",
+        'if not exist "%PNPUTIL%" goto :eof',
+        '"%PNPUTIL%" -i -a "%HOME%\\drivers\\%2\\%3" >>"%LOG%" 2>&1',
+        "set CODE=%ERRORLEVEL%",
+        'call :say "driver %2: %CODE%"',
+        "if %CODE%==0 goto :eof",
+        "if %CODE%==259 goto :eof",
+        "if %CODE%==3010 goto :eof",
+        "if %1==critical set WORST=1",
+        "goto :eof",
+        ":find",
+        "set NAME=",
+        "set /a WAIT=0",
+        ":find_again",
+        'for /f "tokens=1 delims=," %%a in (\'getmac /v /fo csv /nh ^| findstr /i /c:"%~1"\') do if not defined NAME set "NAME=%%~a"',
+        "if defined NAME goto :eof",
+        "set /a WAIT+=1",
+        "if %WAIT% GTR 60 goto :find_none",
+        "ping -n 3 127.0.0.1 >nul",
+        "goto :find_again",
+        ":find_none",
+        'call :say "no card has %~1"',
+        "set WORST=1",
+        "goto :eof",
+    ]
+    for index, adapter in enumerate(work.adapters):
+        lines += [f":card{index}", *_card(facts, adapter), "goto :eof"]
+    return _batch(lines)
+
+
+def _card(facts: WindowsFacts, adapter: Adapter) -> list[str]:
+    """Commands that give the card with this MAC its settings. Only what was parsed as an address, a name of a domain or a MAC gets here."""
+    new = facts.nt >= (6, 0)
+    netsh, end = f"netsh interface {'ipv4' if new else 'ip'}", ' >>"%LOG%" 2>&1'
+    extra = " validate=no" if facts.nt >= (6, 1) else ""
+    address, dns, wins = ("address", "dnsservers", "winsservers") if new else ("addr", "dns", "wins")
+    lines = [f"call :find {adapter.mac.upper().replace(':', '-')}", "if not defined NAME goto :eof", f'call :say "card {adapter.mac}"']
+    for index, one in enumerate(adapter.addresses if adapter.static else ()):
+        interface = ipaddress.IPv4Interface(one)
+        place = f"{address}={interface.ip} mask={interface.network.netmask}"
+        if index:
+            lines.append(f'{netsh} add address name="%NAME%" {place}{end}')
+            continue
+        first = f" gateway={adapter.gateways[0][0]}{_metric(adapter.gateways[0][1], new)}" if adapter.gateways and new else ""
+        lines.append(f'{netsh} set address name="%NAME%" source=static {place}{first}{end}')
+        lines.append("if errorlevel 1 set WORST=1")
+    for gateway, metric in adapter.gateways[1 if new else 0 :]:
+        lines.append(f'{netsh} add address name="%NAME%" gateway={gateway}{_metric(metric, new)}{end}')
+    for kind, servers in ((dns, adapter.dns), (wins, adapter.wins)):
+        more = extra if kind == "dnsservers" else ""
+        for index, server in enumerate(servers):
+            verb = f"add {kind}" if index else f"set {kind}"
+            how = f" index={index + 1}" if index else ""
+            source = "" if index else " source=static"
+            lines.append(f'{netsh} {verb} name="%NAME%"{source} {address}={server}{how}{more}{end}')
+    if adapter.suffix:
+        query = f'reg query "HKLM\\{_NETWORK}" /s /f "%NAME%" /d /e'
+        lines.append("set GUID=")
+        lines.append(f'for /f "tokens=7 delims=\\" %%a in (\'{query} ^| findstr /i Connection$\') do set "GUID=%%a"')
+        lines.append(f'if defined GUID reg add "{_INTERFACES}\\%GUID%" /v Domain /t REG_SZ /d {adapter.suffix} /f{end}')
+    return lines
+
+
+def _metric(metric: int, new: bool) -> str:
+    return f" gwmetric={metric or 1}" if metric or not new else ""
+
+
+def _ghosts(work: Work) -> list[str]:
+    """The old cards are devices that are no more: they would hold their addresses and names."""
+    lines = []
+    for adapter in work.ghosts:
+        if _INSTANCE.match(adapter.instance) and _GUID.match(adapter.guid):
+            lines += [
+                f'"%PNPUTIL%" /remove-device "{adapter.instance}" >>"%LOG%" 2>&1',
+                f'reg delete "{_INTERFACES}\\{adapter.guid}" /f >>"%LOG%" 2>&1',
+            ]
+    return lines
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the first start has come: armed, running, done, failed, or none; the number of tries and the end of the log."""
+
+    state: str
+    tries: int
+    log: tuple[str, ...]
+
+
+def read(guest: Guest, facts: WindowsFacts, system: Draft) -> Progress:
+    """What the guest says of its first start."""
+    home = f"{facts.system_root}/{FOLDER}"
+    done, tries = (text(guest, f"{home}/{DONE}") or "").strip(), (text(guest, f"{home}/{TRIES}") or "").strip()
+    log = tuple((text(guest, f"{home}/{LOG}") or "").splitlines()[-50:])
+    armed = FOLDER in system.text("Setup", "CmdLine") or system.number(f"{pnp.services(facts)}\\{TASK}", "Start") == 2
+    if done:
+        state = "done" if done == "ok" else "failed"
+    elif tries:
+        state = "running"
+    else:
+        state = "armed" if armed else "none"
+    return Progress(state, int(tries) if tries.isdigit() else 0, log)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The network cards of a Windows guest and what each is set to, read from the registry; and which card of the VM each one is.
+
+A card's MAC stands in NetworkSetup2 (Windows 10 and later) or in the instance id of cards with a serial number; else VMware's slot number,
+which Windows keeps as UINumber, tells. The new card is another device with a new GUID, so settings are kept by MAC.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Optional, Sequence
+
+from ..core.errors import InvalidInput
+from ..guest.cards import MAC, Card
+from ..guest.model import WARNING, CardFacts, Findings, WindowsFacts
+from .hives import Draft
+from .pnp import services
+
+_CLASS = "{4D36E972-E325-11CE-BFC1-08002BE10318}"
+_SERIAL = re.compile(r"\\([0-9A-F]{6})FFFF([0-9A-F]{6})[0-9A-F]*$", re.IGNORECASE)
+_SUFFIX = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A card as Windows knows it. `addresses` are CIDR, `gateways` (address, metric), `instance` its device instance id."""
+
+    guid: str
+    name: str
+    instance: str
+    mac: str = ""
+    slot: Optional[int] = None
+    static: bool = False
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[tuple[str, int], ...] = ()
+    dns: tuple[str, ...] = ()
+    suffix: str = ""
+    wins: tuple[str, ...] = ()
+
+    def facts(self) -> CardFacts:
+        gateway = self.gateways[0][0] if self.gateways else ""
+        return CardFacts(self.name, self.mac, "static" if self.static else "dhcp", self.addresses, gateway, "registry", self.instance)
+
+
+def adapters(system: Draft, facts: WindowsFacts) -> list[Adapter]:
+    """Every PCI network card that Windows has been configured for, ghosts included."""
+    found = []
+    root = f"{facts.control_set}\\Control\\Network\\{_CLASS}"
+    for guid in system.keys(root):
+        key = f"{root}\\{guid}\\Connection"
+        instance = system.text(key, "PnpInstanceID")
+        if guid.startswith("{") and instance.upper().startswith("PCI\\"):
+            found.append(
+                _settings(system, facts, Adapter(guid, system.text(key, "Name"), instance, *_place(system, facts, guid, instance)))
+            )
+    return found
+
+
+def _place(system: Draft, facts: WindowsFacts, guid: str, instance: str) -> tuple[str, Optional[int]]:
+    """MAC and slot, each where the registry has it."""
+    value = system.value(f"{facts.control_set}\\Control\\NetworkSetup2\\Interfaces\\{guid}\\Kernel", "PermanentAddress")
+    digits = value.data.hex() if value is not None and len(value.data) == 6 else ""
+    serial = _SERIAL.search(instance)
+    if not digits and serial is not None:
+        digits = (serial.group(1) + serial.group(2)).lower()
+    slot = system.number(f"{facts.control_set}\\Enum\\{instance}", "UINumber")
+    return ":".join(digits[index : index + 2] for index in range(0, 12, 2)) if digits else "", slot
+
+
+def _settings(system: Draft, facts: WindowsFacts, adapter: Adapter) -> Adapter:
+    key = f"{services(facts)}\\Tcpip\\Parameters\\Interfaces\\{adapter.guid}"
+    wins = system.texts(f"{services(facts)}\\NetBT\\Parameters\\Interfaces\\Tcpip_{adapter.guid}", "NameServerList")
+    addresses = []
+    for address, mask in zip(system.texts(key, "IPAddress"), system.texts(key, "SubnetMask")):
+        interface = _interface(address, mask)
+        if interface:
+            addresses.append(interface)
+    metrics = system.texts(key, "DefaultGatewayMetric")
+    gateways = tuple(
+        (gateway, int(metrics[index]) if index < len(metrics) and metrics[index].isdigit() else 0)
+        for index, gateway in enumerate(system.texts(key, "DefaultGateway"))
+        if _valid(gateway)
+    )
+    static = system.number(key, "EnableDHCP") == 0 and bool(addresses)
+    return replace(
+        adapter,
+        static=static,
+        addresses=tuple(addresses) if static else (),
+        gateways=gateways if static else (),
+        dns=tuple(filter(_valid, re.split(r"[ ,]+", system.text(key, "NameServer")))),
+        suffix=_suffix(system.text(key, "Domain")),
+        wins=tuple(filter(_valid, wins)),
+    )
+
+
+def _valid(address: str) -> bool:
+    try:
+        return not ipaddress.IPv4Address(address).is_unspecified
+    except ValueError:
+        return False
+
+
+def _interface(address: str, mask: str) -> str:
+    """CIDR; empty for what is no address. A hostile text must never reach a script."""
+    try:
+        return str(ipaddress.IPv4Interface(f"{address}/{mask}")) if _valid(address) else ""
+    except ValueError:
+        return ""
+
+
+def _suffix(text: str) -> str:
+    return text if _SUFFIX.match(text) else ""
+
+
+def matched(
+    known: Sequence[Adapter], cards: Sequence[Card], macs: Mapping[str, str], findings: Findings
+) -> tuple[list[Adapter], list[Adapter]]:
+    """The adapters that are cards of this VM, with the MACs they will have, and those that are none of them (ghosts)."""
+    given = [card for card in cards if card.mac]
+    here: list[Adapter] = []
+    rest: list[Adapter] = []
+    by_mac = {(card.mac or "").lower(): card for card in given}
+    here, rest = [], []
+    for adapter in known:
+        slot = next((card for card in given if card.slot is not None and card.slot == adapter.slot), None) if not adapter.mac else None
+        mac = (slot.mac or "").lower() if slot is not None else adapter.mac
+        (here if mac in by_mac or (mac and not given) else rest).append(replace(adapter, mac=mac))
+    left = [mac for mac in by_mac if mac not in {adapter.mac for adapter in here}]
+    loose = [adapter for adapter in rest if not adapter.mac]
+    if len(loose) == 1 and len(left) == 1:
+        here.append(replace(loose[0], mac=left[0]))
+        rest.remove(loose[0])
+    elif any(adapter.static for adapter in loose):
+        findings.add(
+            "windows.card-unmatched",
+            WARNING,
+            "Nothing tells which card of the VM has the settings of "
+            + ", ".join(f"{adapter.name} ({', '.join(adapter.addresses)})" for adapter in loose if adapter.static)
+            + ".",
+            "Say it in migrate_windows_network, by MAC; otherwise these cards start with DHCP.",
+        )
+    return [replace(adapter, mac=macs.get(adapter.mac, adapter.mac)) for adapter in here], rest
+
+
+def overridden(here: Sequence[Adapter], wanted: Sequence[Mapping[str, Any]]) -> list[Adapter]:
+    """The adapters with what the operator gave in migrate_windows_network, by MAC. Raises InvalidInput for what is no setting."""
+    result = {adapter.mac: adapter for adapter in here}
+    for entry in wanted:
+        mac = str(entry.get("mac") or "").lower().replace("-", ":")
+        try:
+            addresses = tuple(str(ipaddress.IPv4Interface(address)) for address in entry.get("addresses") or ())
+            if not MAC.fullmatch(mac) or any("/" not in address for address in entry.get("addresses") or ()):
+                raise ValueError(f"{entry.get('mac')!r} with {entry.get('addresses')!r}")
+            gateways = tuple((str(ipaddress.IPv4Address(gateway)), 0) for gateway in filter(None, [entry.get("gateway")]))
+            dns = tuple(str(ipaddress.IPv4Address(server)) for server in entry.get("dns") or ())
+            suffix = entry.get("suffix") or ""
+            if suffix and not _SUFFIX.match(suffix):
+                raise ValueError(f"the suffix {suffix!r}")
+        except ValueError as error:
+            raise InvalidInput(
+                f"migrate_windows_network holds what cannot be set: {error}.",
+                "Each entry has a mac, addresses as address/prefix (none for DHCP), gateway, dns (a list) and suffix.",
+            ) from error
+        adapter = result.get(mac, Adapter("", "", "", mac))
+        result[mac] = replace(adapter, static=bool(addresses), addresses=addresses, gateways=gateways, dns=dns, suffix=suffix, wins=())
+    return list(result.values())

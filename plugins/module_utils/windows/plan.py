@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""INSPECT and PLAN for Windows: facts from the hives, then the fixes in their order on one draft of each hive."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+from ..core.errors import InvalidInput
+from ..guest.cards import Card, mac_map
+from ..guest.changes import Change, EditHive, Plan, merge
+from ..guest.model import BLOCKER, INFO, WARNING, CardFacts, Findings, GuestFacts, Mount, WindowsFacts
+from ..guest.protocol import Guest
+from . import bcd, bootsector, devices, drivers, firstboot, hives, identity, logs, network, paths, pnp, regf, storage, tools
+
+BACKUPS = "backup"  # below our folder in the Windows directory
+DIRECT, TWO_PHASE = "direct", "two_phase"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator chose for Windows. `drivers` are names of optional drivers, all of them where none is named.
+
+    `virtio_win` is the driver source on the conversion host, `iso` whether it is mounted in the appliance; `wrapper` a program that runs
+    a command as a service; `network` overrides settings of cards, by MAC.
+    """
+
+    virtio_win: str = ""
+    iso: bool = False
+    drivers: tuple[str, ...] = ()
+    boot: str = DIRECT
+    network: tuple[Mapping[str, Any], ...] = ()
+    wrapper: str = ""
+
+
+@dataclass
+class Work:
+    """What a fix works on. Its registry edits go to the drafts, everything else is returned."""
+
+    guest: Guest
+    facts: GuestFacts
+    windows: WindowsFacts
+    system: hives.Draft
+    software: Optional[hives.Draft]
+    options: Options
+    remove_tools: tuple[str, ...]
+    installers: tuple[str, ...]
+    cards: tuple[Card, ...]
+    macs: Mapping[str, str]
+    findings: Findings
+    tree: Optional[drivers.Tree]
+    packages: Mapping[str, drivers.Package]
+
+
+def _virtio(work: Work) -> list[Change]:
+    storage.enable_inbox(work.guest, work.windows, work.system, work.findings)
+    if work.windows.nt >= (6, 2):
+        power = f"{work.windows.control_set}\\Control\\Session Manager\\Power"
+        if work.system.number(power, "HiberbootEnabled"):
+            work.system.set(power, "HiberbootEnabled", regf.DWORD, 0, "a shutdown is one: no session is left on the disk")
+    if work.tree is None:
+        return []
+    changes = storage.inject(work.guest, work.windows, work.facts.architecture, work.system, work.tree, work.packages, work.findings)
+    return [*changes, *storage.stage(work.guest, work.windows, work.tree, work.packages, work.software)]
+
+
+def _boot_files(work: Work) -> list[Change]:
+    root = work.guest.device(work.facts.root) if work.facts.root else None
+    changes = bcd.plan(work.guest, work.windows.stores, work.facts.firmware, work.facts.architecture)
+    if root is not None:
+        size = sum(device.size for device in work.guest.devices() if device.disk == root.disk)
+        changes += bootsector.plan(work.guest, root.name, size, work.windows.nt)
+    return changes
+
+
+def _vmware_tools(work: Work) -> list[Change]:
+    tools.plan(work.system, work.windows, work.remove_tools, work.findings)
+    return []
+
+
+def _firstboot(work: Work) -> list[Change]:
+    known = network.adapters(work.system, work.windows)
+    here, dummy = network.matched(known, work.cards, work.macs, work.findings)
+    here = network.overridden(here, work.options.network)
+    virtual = work.facts.nic_model == "virtio"
+    old = [adapter for adapter in known if adapter.guid in {one.guid for one in here} or "15AD" in adapter.instance.upper()]
+    installers = tuple(path for path in work.installers if path.lower().endswith(".msi"))
+    left = [path for path in work.installers if path not in installers]
+    if left:
+        work.findings.add(
+            "windows.agent-package",
+            WARNING,
+            f"These packages are not for Windows and are left out: {', '.join(map(os.path.basename, left))}.",
+            "Give the agent as an .msi file.",
+        )
+    todo = firstboot.Work(
+        work.packages,
+        tuple(adapter for adapter in here if adapter.static or adapter.dns),
+        tuple(old) if virtual else (),
+        tuple(tools.products(work.software, work.remove_tools)) if work.software is not None else (),
+        installers,
+        _disks_online(work),
+    )
+    return firstboot.plan(work.guest, work.windows, work.system, todo, work.options.wrapper, work.findings)
+
+
+def _disks_online(work: Work) -> Optional[int]:
+    """Disks on a new controller are new disks for Windows: servers leave them offline unless the policy says otherwise."""
+    numbers = {device.disk for device in work.guest.devices() if device.disk is not None}
+    key = f"{pnp.services(work.windows)}\\partmgr\\Parameters"
+    before = work.system.number(key, "SanPolicy")
+    if len(numbers) < 2 or work.windows.nt < (6, 0) or before == 1 or "cluster node" in work.windows.roles:
+        return None
+    work.system.set(key, "SanPolicy", regf.DWORD, 1, "data disks come online on the new controller")
+    if work.options.boot == TWO_PHASE:
+        work.findings.add(
+            "windows.san-policy",
+            INFO,
+            "Disks on new controllers come online by themselves, until the policy is set back.",
+            "After the final start set it back with diskpart (san policy=OfflineShared) if disks are shared.",
+        )
+        return None
+    return before if before is not None else -1
+
+
+Fix = Callable[[Work], Sequence[Change]]
+
+# Storage first: nothing else matters to a Windows that does not find its disk.
+FIXES: Mapping[str, Fix] = {
+    "virtio": _virtio,
+    "boot_files": _boot_files,
+    "vmware_tools": _vmware_tools,
+    "firstboot": _firstboot,
+}
+
+
+def open_hives(guest: Guest, root: str) -> tuple[hives.Draft, Optional[hives.Draft]]:
+    """Drafts of SYSTEM and SOFTWARE. Raises InvalidInput where SYSTEM is missing or no hive."""
+    found = {}
+    for name in ("SYSTEM", "SOFTWARE"):
+        path = paths.find(guest, f"{root}/System32/config/{name}")
+        found[name] = hives.Draft(hives.load(guest, path)) if path is not None else None
+    system = found["SYSTEM"]
+    if system is None:
+        raise InvalidInput(f"{root}/System32/config/SYSTEM is missing.", "Restore the registry at the source.")
+    return system, found["SOFTWARE"]
+
+
+def inspect(
+    guest: Guest,
+    root: str,
+    mounts: Sequence[Mount],
+    firmware: str,
+    cards: Sequence[Card],
+    macs: Mapping[str, str],
+    options: Options,
+    findings: Findings,
+) -> GuestFacts:
+    """The facts of the Windows whose directory is `root`, with the concerns that its state is worth."""
+    system, software = open_hives(guest, root)
+    windows = identity.identify(guest, system, software, root)
+    identity.concerns(guest, windows, system, software, findings)
+    _dirty(system, software, findings)
+    known = mac_map(macs)
+    here, dummy = network.matched(network.adapters(system, windows), cards, known, Findings())
+    here = network.overridden(here, options.network)
+    others = [known.get(card.mac.lower(), card.mac) for card in cards if card.mac]
+    others = [mac for mac in others if mac.lower() not in {adapter.mac for adapter in here}]
+    name = software.text(identity.VERSION, "ProductName") if software is not None else ""
+    tcpip = f"{pnp.services(windows)}\\Tcpip\\Parameters"
+    facts = GuestFacts(
+        os="windows",
+        distribution="windows",
+        version=f"{windows.nt[0]}.{windows.nt[1]}.{windows.build}",
+        product=identity.product_name(windows, name),
+        family=windows.release,
+        architecture=identity.architecture(guest, root),
+        hostname=system.text(tcpip, "Hostname") or system.text(tcpip, "NV Hostname"),
+        firmware=firmware,
+        root=next((mount.device for mount in mounts if mount.path == paths.VOLUME), ""),
+        mounts=tuple(mounts),
+        cards=(*(adapter.facts() for adapter in here), *(CardFacts("", mac) for mac in others)),
+        interfaces=tuple((adapter.name, adapter.mac) for adapter in here),
+        tools=tools.present(system, windows),
+        machine=devices.machine(windows.nt),
+        windows=windows,
+    )
+    return _targets(guest, facts, system, options)
+
+
+def _targets(guest: Guest, facts: GuestFacts, system: hives.Draft, options: Options) -> GuestFacts:
+    """What the guest can run on: virtio where the drivers are given or installed already, else what Windows brings along."""
+    windows = facts.windows
+    tree = source(guest, options)
+    if windows is None:
+        return facts
+    fallback = devices.fallback_bus(windows.nt)
+    packages = drivers.select(tree, windows, facts.architecture, ("netkvm",), Findings()) if tree is not None else {}
+    matches = [pnp.match(system, windows, device) for device in devices.storage("virtio", facts.machine)]
+    ready = all(not match.fault and pnp.effective_start(system, windows, match.service) == pnp.BOOT_START for match in matches)
+    bus = "virtio" if "viostor" in packages or ready else fallback
+    staged = guest.stat(f"{windows.system_root}/{storage.FOLDER}/drivers/netkvm") is not None
+    installed = staged or pnp.effective_start(system, windows, "netkvm") is not None
+    nic = "virtio" if "netkvm" in packages or installed else "e1000e" if windows.nt >= (6, 1) else "rtl8139"
+    phases = (devices.BOOTSTRAP, devices.FINAL) if options.boot == TWO_PHASE and bus == "virtio" else (devices.FINAL,)
+    return replace(facts, disk_bus=bus, nic_model=nic, phases=phases)
+
+
+def _dirty(system: hives.Draft, software: Optional[hives.Draft], findings: Findings) -> None:
+    for draft in filter(None, (system, software)):
+        state, path = draft.file.replay.state, draft.file.path
+        if state == logs.UNREPLAYABLE:
+            findings.add(
+                "windows.dirty-hive",
+                BLOCKER,
+                f"{path} was not written to its end, and its logs cannot be replayed: what they held would be lost.",
+                "Start the source, shut it down cleanly and copy again; or accept windows.dirty-hive to take the hive as it is.",
+            )
+        elif state == logs.REPLAYED:
+            findings.add(
+                "windows.hive-replayed",
+                INFO,
+                f"{path} was not written to its end; {draft.file.replay.entries} entries of its logs are carried out first, as Windows would.",
+                "Nothing. A clean shutdown of the source leaves no such logs.",
+            )
+
+
+def source(guest: Guest, options: Options) -> Optional[drivers.Tree]:
+    """The driver tree; None where no source is given."""
+    if not options.virtio_win:
+        return None
+    return drivers.IsoTree(guest) if options.iso else drivers.HostTree(options.virtio_win)
+
+
+def make_plan(
+    guest: Guest,
+    facts: GuestFacts,
+    options: Options,
+    fixes: Sequence[str],
+    remove_tools: Sequence[str],
+    installers: Sequence[str],
+    cards: Sequence[Card],
+    macs: Mapping[str, str],
+) -> Plan:
+    """The changes that let this Windows start on KVM; nothing is written."""
+    windows = facts.windows
+    if windows is None:
+        return Plan()
+    findings = Findings()
+    system, software = open_hives(guest, windows.system_root)
+    tree = source(guest, options)
+    packages = drivers.select(tree, windows, facts.architecture, options.drivers, findings) if tree is not None else {}
+    _driver_concerns(facts, windows, options, packages, findings)
+    work = Work(
+        guest,
+        facts,
+        windows,
+        system,
+        software,
+        options,
+        tuple(remove_tools),
+        tuple(installers),
+        tuple(cards),
+        mac_map(macs),
+        findings,
+        tree,
+        packages,
+    )
+    changes: list[Change] = []
+    for name, fix in FIXES.items():
+        if not fixes or name in fixes:
+            changes += fix(work)
+    edits: list[EditHive] = [*system.change(), *(software.change() if software is not None else ())]
+    return Plan(merge([*changes, *edits]), tuple(findings.concerns))
+
+
+def _driver_concerns(
+    facts: GuestFacts, windows: WindowsFacts, options: Options, packages: Mapping[str, drivers.Package], findings: Findings
+) -> None:
+    fallback = devices.fallback_bus(windows.nt).upper()
+    if facts.disk_bus != "virtio":
+        cause = (
+            f"no viostor for {windows.release} ({facts.architecture}) in {options.virtio_win}"
+            if options.virtio_win
+            else "no driver source was given"
+        )
+        findings.add(
+            "windows.no-drivers",
+            WARNING,
+            f"There are no virtio storage drivers ({cause}): the VM gets {fallback} disks.",
+            "Name a virtio-win ISO or directory in migrate_virtio_win.",
+        )
+    if packages and "viostor" in packages and windows.nt <= (6, 1) and windows.nt >= (6, 0):
+        findings.add(
+            "windows.sha2",
+            INFO,
+            "Drivers that are signed with SHA-2 need the update KB3033929 (7, 2008 R2) or KB4474419 in this Windows.",
+            "Install it at the source, or use a virtio-win whose drivers are signed with SHA-1 too (0.1.173 or older).",
+        )

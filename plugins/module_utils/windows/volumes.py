@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The volumes of a Windows system: which holds it, which hold its boot files, and what keeps them from being written."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from typing import Optional
+
+from ..core.errors import UnsupportedGuest
+from ..guest import parttable
+from ..guest.model import BLOCKER, WARNING, BlockDevice, Findings, Mount
+from ..guest.offline import OfflineGuest
+from ..guest.protocol import Guest
+from . import paths
+from .paths import VOLUME
+
+_ROOTS = ("Windows", "WINNT")
+_LDM = ("42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad")
+_STORAGE_SPACES = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
+_HIBERNATED = b"hibr"
+_DIRTY = 0x0001
+
+
+def system_root(guest: Guest) -> Optional[str]:
+    """The Windows directory on the mounted system volume: that with a SYSTEM hive."""
+    for name in _ROOTS:
+        found = paths.find(guest, f"{VOLUME}/{name}/System32/config/SYSTEM")
+        if found is not None:
+            return "/".join(found.split("/")[:3])
+    return None
+
+
+def find(guest: OfflineGuest, choice: str, findings: Findings) -> Optional[BlockDevice]:
+    """Mount the system volume read-only below /c and return it; None where there is no Windows. `choice` as in migrate_root.
+
+    What is on the disks and cannot be opened becomes a concern.
+    """
+    _report_volumes(guest, findings)
+    guest.handle.mkmountpoint(VOLUME)
+    found: list[BlockDevice] = []
+    for device in (device for device in guest.devices() if device.fstype in ("ntfs", "vfat")):
+        try:
+            guest.handle.mount_ro(device.name, VOLUME)
+        except RuntimeError:
+            continue
+        guest.forget()
+        if system_root(guest) is not None:
+            found.append(device)
+        guest.handle.umount(VOLUME)
+        guest.forget()
+    wanted = guest.device(choice) if choice else None
+    if choice:
+        found = [device for device in found if wanted is not None and device.name == wanted.name]
+    if len(found) > 1:
+        names = [f"{device.name} (UUID={device.uuid})" for device in found]
+        raise UnsupportedGuest(
+            f"Several Windows systems were found: {', '.join(names)}.",
+            "Say which one is migrated: migrate_root (root of the modules), as a device or UUID=...",
+            found=names,
+        )
+    if not found:
+        with contextlib.suppress(RuntimeError):
+            guest.handle.rmmountpoint(VOLUME)
+        return None
+    return found[0]
+
+
+def _report_volumes(guest: OfflineGuest, findings: Findings) -> None:
+    locked = [device.name for device in guest.devices() if device.fstype == "BitLocker"]
+    if locked:
+        findings.add(
+            "windows.bitlocker",
+            BLOCKER,
+            f"BitLocker encrypts {', '.join(locked)}; nothing on it can be read or repaired.",
+            "Decrypt it in Windows (manage-bde -off C:) before the migration.",
+        )
+    types = {part.type for table in guest.tables.values() for part in table.partitions}
+    if types & set(_LDM):
+        findings.add(
+            "windows.dynamic-disk",
+            WARNING,
+            "A disk is a dynamic disk: volumes that span disks cannot be looked at.",
+            "Give every disk of the VM; look at Disk Management after the first start.",
+        )
+    if _STORAGE_SPACES in types:
+        findings.add(
+            "windows.storage-spaces",
+            WARNING,
+            "A disk belongs to a storage pool (Storage Spaces), whose volumes cannot be looked at.",
+            "Give every disk of the pool; look at the pool after the first start.",
+        )
+
+
+def mount(guest: OfflineGuest, root: BlockDevice, writable: bool, discard: bool) -> None:
+    """Mount the system volume and the volumes with boot files. `discard`: the operator accepts that a saved session is lost.
+
+    The option `permissions` makes new files writable by administrators alone.
+    """
+    if writable:
+        guest.handle.mount_options("permissions,remove_hiberfile" if discard else "permissions", root.name, VOLUME)
+    else:
+        guest.handle.mount_ro(root.name, VOLUME)
+    mounts, failed = [Mount(root.name, VOLUME)], []
+    for device, path in _boot_volumes(guest, root):
+        try:
+            guest.handle.mkmountpoint(path)
+            (guest.handle.mount if writable else guest.handle.mount_ro)(device.name, path)
+            mounts.append(Mount(device.name, path))
+        except RuntimeError:
+            failed.append(path)
+    guest.mounts, guest.unmounted = tuple(mounts), tuple(failed)
+    guest.forget()
+
+
+def _boot_volumes(guest: OfflineGuest, root: BlockDevice) -> list[tuple[BlockDevice, str]]:
+    """EFI system partitions as /efi, /efi1, ..., active partitions that are not the system's as /boot, /boot1, ..."""
+    volumes: list[tuple[BlockDevice, str]] = []
+    for device in guest.devices():
+        table = guest.tables.get(f"disk{device.disk}") if device.disk is not None else None
+        part = table.get(device.part) if table is not None and device.part is not None else None
+        if part is None or device.name == root.name or device.fstype not in ("vfat", "ntfs"):
+            continue
+        kind = "/efi" if part.type in (parttable.ESP, "ef") else "/boot" if part.active else ""
+        if kind:
+            number = sum(path.startswith(kind) for dummy, path in volumes)
+            volumes.append((device, f"{kind}{number or ''}"))
+    return volumes
+
+
+def hibernated(guest: OfflineGuest) -> bool:
+    """Whether the mounted system volume holds a saved session, of hibernation or Fast Startup."""
+    path = paths.find(guest, f"{VOLUME}/hiberfil.sys")
+    return path is not None and bytes(guest.handle.pread(path, 4, 0)).lower() == _HIBERNATED
+
+
+def writable(guest: OfflineGuest) -> bool:
+    """Whether the system volume takes writes: a mount that fell back to read-only says nothing until then."""
+    probe = f"{VOLUME}/hyper2kvm.probe"
+    try:
+        guest.handle.touch(probe)
+        guest.handle.rm(probe)
+    except RuntimeError:
+        return False
+    return True
+
+
+def dirty(guest: Guest, device: str) -> bool:
+    """Whether NTFS says that it wants to be checked: the dirty flag of $Volume, file record 3 of the master file table.
+
+    Source: the documentation of ntfs-3g (layout.h) and Microsoft, "NTFS attribute types".
+    """
+    boot = guest.read_device(device, 0, 512)
+    if len(boot) < 512 or boot[3:7] != b"NTFS":
+        return False
+    sector, per_cluster = struct.unpack_from("<HB", boot, 11)
+    start, size = struct.unpack_from("<Q8xb", boot, 48)
+    cluster = sector * (per_cluster if per_cluster < 0x80 else 1 << (256 - per_cluster))
+    length = size * cluster if size > 0 else 1 << -size
+    if not 512 <= length <= 65536:
+        return False
+    record = guest.read_device(device, start * cluster + 3 * length, length)
+    if len(record) < length or record[:4] != b"FILE":
+        return False
+    at = struct.unpack_from("<H", record, 20)[0]
+    while at + 24 <= length:
+        kind, step = struct.unpack_from("<II", record, at)
+        if kind == 0x70:
+            where = at + struct.unpack_from("<H", record, at + 20)[0]
+            return where + 12 <= length and bool(struct.unpack_from("<H", record, where + 10)[0] & _DIRTY)
+        if kind == 0xFFFFFFFF or step < 24:
+            break
+        at += step
+    return False
