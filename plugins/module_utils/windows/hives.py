@@ -54,7 +54,7 @@ class Draft:
 
     def __init__(self, file: HiveFile) -> None:
         self.file = file
-        self._hive = Hive(logs.mended(file.replay.data), file.path)
+        self._hive = Hive(file.replay.data, file.path)
         self._edits: dict[tuple[str, str], RegistryEdit] = {}
         self._gone: list[str] = []
         self._reasons: list[str] = []

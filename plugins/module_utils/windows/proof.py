@@ -129,7 +129,7 @@ def _registry(guest: Guest, facts: GuestFacts, windows: WindowsFacts) -> Iterato
     )
     try:
         system, software = plan.open_hives(guest, windows.system_root)
-        walked = sum(1 for dummy in regf.Hive(logs.mended(data), windows.system_hive).walk())
+        walked = sum(1 for dummy in regf.Hive(data, windows.system_hive).walk())
         current = identity.control_set(system)
     except MigrationError as error:
         yield Check("hive.readable", False, error.msg)

@@ -160,11 +160,15 @@ def test_a_write_that_is_not_what_was_intended_reaches_nobody(monkeypatch):
 
 words = st.text(st.characters(codec="utf-16-le", exclude_characters="\0\\", exclude_categories=("Cs",)), min_size=1, max_size=12)
 values = st.one_of(
-    st.integers(0, 2**32 - 1), st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40), st.binary(max_size=60)
+    st.integers(0, 2**32 - 1),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40),
+    st.binary(max_size=60),
 )
 
 
-@given(st.dictionaries(words, st.dictionaries(words, values, max_size=4), max_size=6), st.dictionaries(words, values, min_size=1, max_size=5))
+@given(
+    st.dictionaries(words, st.dictionaries(words, values, max_size=4), max_size=6), st.dictionaries(words, values, min_size=1, max_size=5)
+)
 def test_any_edit_is_exactly_what_changes(tree, new):
     guest, edited = draft(winlab.hive({f"Base\\{key}": content for key, content in tree.items()}))
     start = flat(guest.read(PATH))
