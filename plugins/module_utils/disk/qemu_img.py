@@ -59,6 +59,11 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int) -> N
     )
 
 
+def create_empty(path: str, size: int) -> None:
+    """A qcow2 of `size` bytes without any data."""
+    run(["qemu-img", "create", "-q", "-f", "qcow2", _name(path), str(size)], _QUICK)
+
+
 def convert(
     source: str,
     source_format: str,

@@ -98,10 +98,13 @@ def _by_reason(changes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Map
 def _change(reason: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"### {reason}", ""]
     removed = [change["path"] for change in changes if change["kind"] == "remove"]
+    added = [change["path"] for change in changes if change["kind"] in ("upload", "copy")]
     for change in changes:
         # The package database is long and says nothing that the removed files do not say.
-        if change["kind"] != "remove" and not change["path"].endswith("/dpkg/status"):
+        if change["kind"] not in ("remove", "upload", "copy") and not change["path"].endswith("/dpkg/status"):
             lines += ["```diff", *change["diff"].rstrip("\n").splitlines(), "```", ""]
+    if added:
+        lines += [f"Put in: {', '.join(added)}", ""]
     if removed:
         lines += [f"Removed: {', '.join(removed)}", ""]
     return lines
@@ -113,13 +116,32 @@ def _left(data: Mapping[str, Any]) -> list[str]:
     ]
     facts = data["facts"]
     macs = ", ".join([card["mac"] for card in facts.get("cards", [])] or dict.fromkeys(known))
-    disks = "SATA" if facts.get("disk_bus") == "sata" else "virtio"
+    disks = {"sata": "SATA", "ide": "IDE"}.get(facts.get("disk_bus", ""), "virtio")
     steps = [
         f"Define the VM on the target with {disks} disks, {facts.get('nic_model', 'virtio')} network cards"
         f" and {facts.get('firmware', 'the same')} firmware; it starts from disk {facts.get('boot_disk', 0)}."
+        + (" The .xml beside this page says so to libvirt." if data["disks"] else "")
     ]
+    steps += _windows(facts, str(data["vm"])) if facts.get("os") == "windows" else []
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]
+
+
+def _windows(facts: Mapping[str, Any], name: str) -> list[str]:
+    steps = []
+    if "bootstrap" in facts.get("phases", ()):
+        steps.append(
+            f"Start it first as {name}-bootstrap.xml says, let Windows come up, shut it down with shutdown /s /t 0,"
+            " and run the playbook windows_finish.yml, which describes the final VM."
+        )
+    steps.append(
+        "Windows finishes by itself at its first start: drivers, addresses, old tools; hyper2kvm\\firstboot.log in its directory tells."
+    )
+    steps.append(
+        "If it stops with INACCESSIBLE_BOOT_DEVICE (0x7B), attach the disk on SATA (IDE before Vista), where it starts without our drivers."
+        " If the firmware finds no loader: bcdboot C:\\Windows from a recovery medium. The boot configuration from before is BCD.hyper2kvm beside BCD."
+    )
+    return steps
 
 
 def _mib(size: int) -> str:

@@ -106,7 +106,7 @@ def _store(guest: Guest, facts: GuestFacts, windows: WindowsFacts, path: str, ta
     for kind, name in ((bcd.DEVICE, "loader"), (bcd.OS_DEVICE, "system")):
         device = bcd.device(bcd.element(store, loader, kind)) if loader else None
         place = _place(device, facts, guest, tables)
-        yield Check(f"bcd.{name}", place, f"the {name} lies on {'the system volume' if place else f'another partition ({device})'}")
+        yield Check(f"bcd.{name}-device", place, f"the {name} lies on {'the system volume' if place else f'another partition ({device})'}")
 
 
 def _place(device: Optional[bcd.Device], facts: GuestFacts, guest: Guest, tables: Mapping[str, Table]) -> bool:

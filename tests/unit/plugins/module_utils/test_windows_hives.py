@@ -11,8 +11,8 @@ import pytest
 import winlab
 from hypothesis import given
 from hypothesis import strategies as st
-from Registry import Registry
 from regipy.registry import RegistryHive
+from Registry import Registry
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo

@@ -39,7 +39,7 @@ UNINSTALL = "Microsoft\\Windows\\CurrentVersion\\Uninstall"
 def source(tmp_path_factory):
     machines = ("x86_64", "i686")
     return str(
-        winlab.driver_tree(tmp_path_factory.mktemp("virtio-win"), {name: machines for name in ("xp", "w7", "w8.1", "w10", "w11", "2k22")})
+        winlab.driver_tree(tmp_path_factory.mktemp("virtio-win"), dict.fromkeys(("xp", "w7", "w8.1", "w10", "w11", "2k22"), machines))
     )
 
 
@@ -188,12 +188,12 @@ def test_policies_updates_and_fast_startup_are_concerns():
 
 def test_the_old_database_up_to_7_and_the_new_one_from_8_on(source):
     for name in ("xp", "w7"):
-        made, facts, *dummy = repaired(RELEASES[name], plan.Options(source))
+        made, *dummy = repaired(RELEASES[name], plan.Options(source))
         system = system_of(made, RELEASES[name])
         key = f"{CS}\\Control\\CriticalDeviceDatabase\\PCI#VEN_1AF4&DEV_1001&SUBSYS_00021AF4&REV_00"
         assert system.text(key, "Service") == "viostor" and system.text(key, "ClassGUID") == winlab.SCSI
         assert not system.has("DriverDatabase")
-    made, facts, *dummy = repaired(RELEASES["w10"], plan.Options(source))
+    made, *dummy = repaired(RELEASES["w10"], plan.Options(source))
     system = system_of(made, RELEASES["w10"])
     assert not system.has(f"{CS}\\Control\\CriticalDeviceDatabase")
     package = system.text("DriverDatabase\\DriverInfFiles\\viostor.inf", "Active")
@@ -280,7 +280,7 @@ def test_where_windows_looks_for_drivers_is_extended_once(source):
 
 def test_the_boot_store_is_kept_and_the_display_switched_on_again():
     release = RELEASES["w10"]
-    made, facts, changes, dummy = repaired(release, plan.Options())
+    made, *dummy = repaired(release, plan.Options())
     path = "/efi/EFI/Microsoft/Boot/BCD"
     assert made.read(f"{path}.hyper2kvm") == winlab.files(release)[path]
     store = hives.Draft(hives.load(made, path))
@@ -303,7 +303,7 @@ def test_uefi_finds_windows_without_a_boot_entry(source):
 def test_the_heads_of_an_old_boot_sector_follow_the_size_of_the_disk():
     assert [bootsector.heads(size) for size in (1 << 30, 3 << 30, 80 << 30)] == [0x40, 0x80, 0xFF]
     release = RELEASES["xp"]
-    made, facts, changes, backups = repaired(release, plan.Options())
+    made, dummy, changes, backups = repaired(release, plan.Options())
     (patch,) = [change for change in changes.changes if isinstance(change, PatchDevice)]
     assert (patch.offset, patch.after) == (0x1A, "4000") and made.raw["/dev/sda2"][0x1A:0x1C] == b"\x40\0"
     undo(made, changes, backups)
@@ -353,7 +353,7 @@ def script(made, release: winlab.Release) -> str:
 
 
 def test_settings_of_the_card_are_restored_by_mac(source):
-    made, facts, changes, dummy = repaired(RELEASES["w10"], plan.Options(source))
+    made, facts, *dummy = repaired(RELEASES["w10"], plan.Options(source))
     (card,) = facts.cards
     assert (card.mac, card.method, card.addresses, card.gateway) == (MAC, "static", ("192.168.10.5/24", "192.168.10.6/24"), "192.168.10.1")
     text = script(made, RELEASES["w10"])

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VM as libvirt takes it: what was proved is what is described, on the same buses, machine and firmware.
+
+Source: libvirt, "Domain XML format" (libvirt.org/formatdomain.html); the enlightenments are those that Windows looks for.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from ..core.errors import InvalidInput
+from .model import Nic
+
+_TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
+_LIMITS = {"virtio": 24, "sata": 24, "ide": 4}
+_ENLIGHTENMENTS = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "reset", "frequencies")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A VM: `memory` in MiB, `disks` as (path, format) in order, of which number `boot_disk` is started from.
+
+    `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere.
+    """
+
+    name: str
+    disks: tuple[tuple[str, str], ...]
+    nics: tuple[Nic, ...] = ()
+    memory: int = 2048
+    cpus: int = 2
+    firmware: str = "bios"
+    machine: str = "q35"
+    boot_disk: int = 0
+    disk_bus: str = "virtio"
+    nic_model: str = "virtio"
+    network: str = "default"
+    windows: bool = False
+    clock: str = "utc"
+    side_disk: str = ""
+
+
+def xml(domain: Domain) -> str:
+    """The description. Raises InvalidInput for more disks than the bus takes."""
+    if len(domain.disks) > _LIMITS[domain.disk_bus]:
+        raise InvalidInput(
+            f"{domain.name} has {len(domain.disks)} disks, and a VM takes {_LIMITS[domain.disk_bus]} of them on {domain.disk_bus}.",
+            "Give the guest virtio drivers, or describe the VM by hand.",
+        )
+    root = ElementTree.Element("domain", type="kvm")
+    _add(root, "name", domain.name)
+    _add(root, "memory", str(domain.memory), unit="MiB")
+    _add(root, "vcpu", str(domain.cpus))
+    system = _add(root, "os", **({"firmware": "efi"} if domain.firmware == "uefi" else {}))
+    _add(system, "type", "hvm", arch="x86_64", machine=domain.machine)
+    features = _add(root, "features")
+    _add(features, "acpi")
+    _add(features, "apic")
+    if domain.windows:
+        hyperv = _add(features, "hyperv", mode="custom")
+        for name in _ENLIGHTENMENTS:
+            _add(hyperv, name, state="on")
+        _add(hyperv, "spinlocks", state="on", retries="8191")
+    _add(root, "cpu", mode="host-model")
+    _clock(root, domain)
+    devices = _add(root, "devices")
+    for index, (path, fmt) in enumerate(domain.disks):
+        _disk(devices, path, fmt, domain.disk_bus, index, 1 if index == domain.boot_disk else index + 2)
+    if domain.side_disk:
+        _disk(devices, domain.side_disk, "qcow2", "virtio", 0 if domain.disk_bus != "virtio" else len(domain.disks), 0)
+    for nic in domain.nics:
+        interface = _add(devices, "interface", type="network")
+        _add(interface, "mac", address=nic.mac)
+        _add(interface, "source", network=domain.network)
+        _add(interface, "model", type=domain.nic_model)
+    _around(devices)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _clock(root: ElementTree.Element, domain: Domain) -> None:
+    clock = _add(root, "clock", offset=domain.clock)
+    _add(clock, "timer", name="rtc", tickpolicy="catchup")
+    _add(clock, "timer", name="pit", tickpolicy="delay")
+    _add(clock, "timer", name="hpet", present="no")
+    if domain.windows:
+        _add(clock, "timer", name="hypervclock", present="yes")
+
+
+def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int) -> None:
+    disk = _add(devices, "disk", type="file", device="disk")
+    _add(disk, "driver", name="qemu", type=fmt, discard="unmap")
+    _add(disk, "source", file=os.path.abspath(path))
+    _add(disk, "target", dev=f"{_TARGETS[bus]}{chr(97 + index)}", bus=bus)
+    if order:
+        _add(disk, "boot", order=str(order))
+
+
+def _around(devices: ElementTree.Element) -> None:
+    _add(_add(devices, "console", type="pty"), "target", type="serial")
+    channel = _add(devices, "channel", type="unix")
+    _add(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
+    _add(devices, "input", type="tablet", bus="usb")
+    _add(devices, "graphics", type="vnc", autoport="yes", listen="127.0.0.1")
+    _add(_add(devices, "video"), "model", type="vga")
+    _add(_add(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
+    _add(devices, "memballoon", model="virtio")
+
+
+def _add(parent: ElementTree.Element, tag: str, content: str = "", **attributes: str) -> ElementTree.Element:
+    child = ElementTree.SubElement(parent, tag, attributes)
+    child.text = content or None
+    return child

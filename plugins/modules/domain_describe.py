@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write the libvirt description of a migrated VM."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: domain_describe
+short_description: Write the libvirt description of a migrated VM
+description:
+  - Writes C(<name>.xml) into a directory, with the buses, cards, MACs, machine and firmware that the guest was repaired and proved for.
+  - For O(phase=bootstrap) it writes C(<name>-bootstrap.xml), in which the system disk lies where Windows needs no driver of ours, and creates a small
+    empty disk on virtio beside it, so that Windows installs the driver.
+  - Nothing is defined; C(virsh define) takes the file.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  dest:
+    description: The directory, created if it is missing.
+    type: path
+    required: true
+  name:
+    description: The name of the VM.
+    type: str
+    required: true
+  vm:
+    description: What M(hyper2kvm.migration.vmdk_fetch) returned as RV(hyper2kvm.migration.vmdk_fetch#module:vm).
+    type: dict
+    default: {}
+  facts:
+    description: What M(hyper2kvm.migration.guest_fix) returned as RV(hyper2kvm.migration.guest_fix#module:facts).
+    type: dict
+    default: {}
+  disks:
+    description: What M(hyper2kvm.migration.qemu_convert) returned as RV(hyper2kvm.migration.qemu_convert#module:disks).
+    type: list
+    elements: dict
+    required: true
+  phase:
+    description: The set of devices.
+    type: str
+    default: final
+    choices: [bootstrap, final]
+  network:
+    description: The libvirt network of every card.
+    type: str
+    default: default
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+requirements:
+  - qemu-img
+"""
+
+EXAMPLES = r"""
+- name: Describe the VM
+  hyper2kvm.migration.domain_describe:
+    dest: /var/lib/images/web01
+    name: web01
+    vm: "{{ fetched.vm }}"
+    facts: "{{ fixed.facts }}"
+    disks: "{{ converted.disks }}"
+"""
+
+RETURN = r"""
+path:
+  description: The description.
+  returned: success
+  type: str
+  sample: /var/lib/images/web01/web01.xml
+side_disk:
+  description: The small disk on virtio, for O(phase=bootstrap).
+  returned: success
+  type: str
+  sample: ""
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
+
+SIDE_DISK_SIZE = 64 << 20  # bytes
+
+
+def argument_spec() -> dict:
+    return {
+        "dest": {"type": "path", "required": True},
+        "name": {"type": "str", "required": True},
+        "vm": {"type": "dict", "default": {}},
+        "facts": {"type": "dict", "default": {}},
+        "disks": {"type": "list", "elements": "dict", "required": True},
+        "phase": {"type": "str", "default": FINAL, "choices": [BOOTSTRAP, FINAL]},
+        "network": {"type": "str", "default": "default"},
+    }
+
+
+def work(module: AnsibleModule) -> Result:
+    params = module.params
+    dest, name, phase = params["dest"], params["name"], params["phase"]
+    side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
+    text = xml(describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side))
+    path = os.path.join(dest, f"{name}-bootstrap.xml" if phase == BOOTSTRAP else f"{name}.xml")
+    changed = read(path) != text or bool(side and not os.path.exists(side))
+    if changed and not module.check_mode:
+        os.makedirs(dest, exist_ok=True)
+        if side and not os.path.exists(side):
+            qemu_img.create_empty(side, SIDE_DISK_SIZE)
+        atomic.write_text(path, text)
+    return {"changed": changed, "path": path, "side_disk": side}
+
+
+def read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def main() -> None:
+    run(module_for(argument_spec()), work)
+
+
+if __name__ == "__main__":
+    main()
