@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
 from ..core.accel import accelerator
+from ..core.deadline import Deadline
 from ..core.errors import InvalidInput, MissingTool, ToolFailed
 from . import parttable
 from .model import BlockDevice, Mount, Stat
@@ -26,6 +27,7 @@ except ImportError:  # reported by open_disks, or the module respawns under the 
 
 _KINDS = {0o100000: "file", 0o040000: "dir", 0o120000: "link"}
 _CHUNK = 2 << 20
+_LAUNCH = 300.0  # seconds; emulated and on a busy machine an appliance needs one or two minutes
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ class OfflineGuest:
         """Mount the ISO that was attached beside the disks."""
         self.handle.mkmountpoint(path)
         self.handle.mount_ro(f"/dev/sd{letters(len(self.places))}", path)
+        self.forget()
 
     def forget(self) -> None:
         """Read again from now on: something was written or mounted."""
@@ -235,7 +238,7 @@ def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "") -> I
     """Start the appliance with every disk of the set; nothing is mounted yet. `medium` is an ISO image to be read beside them.
 
     Writes reach the images only when `writable`; they must then be overlays, never a source. Leaving the block flushes and stops
-    the appliance; an exception drops it.
+    the appliance; an exception drops it. An appliance that does not come up in time is started a second time.
     """
     if guestfs is None:
         raise MissingTool(
@@ -243,7 +246,28 @@ def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "") -> I
             "Install python3-guestfs (Debian, Ubuntu) or python3-libguestfs (Fedora, RHEL).",
             traceback=GUESTFS_ERROR,
         )
-    handle = guestfs.GuestFS(python_return_dict=True)
+    handle = _launched(disks, writable, medium) or _launched(disks, writable, medium)
+    if handle is None:
+        raise ToolFailed(
+            f"The libguestfs appliance did not come up within {_LAUNCH:.0f} seconds, twice.",
+            "Run libguestfs-test-tool on the conversion host; other work on it may leave too little of its processors.",
+        )
+    try:
+        yield OfflineGuest(handle, [disk.place for disk in disks])
+        handle.umount_all()
+        handle.shutdown()
+    except RuntimeError as error:  # what the bindings raise for every failed call
+        raise ToolFailed(
+            f"The work inside the appliance failed: {error}.",
+            "Mostly a damaged file system in the guest: check it (fsck) at the source, then run again. The source is unchanged.",
+        ) from error
+    finally:
+        handle.close()
+
+
+def _launched(disks: Sequence[Attached], writable: bool, medium: str) -> Any:
+    """A running appliance; None where it did not come up in time and was ended. Raises ToolFailed where it cannot start."""
+    handle, deadline = guestfs.GuestFS(python_return_dict=True), Deadline(_LAUNCH, b"guestfsd.sock")
     try:
         handle.set_backend("direct")
         if accelerator() == "tcg":
@@ -256,24 +280,18 @@ def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "") -> I
             )
         if medium:
             handle.add_drive_opts(medium, format="raw", readonly=True)
-        try:
+        with deadline:
             handle.launch()
-        except RuntimeError as error:
-            raise ToolFailed(
-                f"The libguestfs appliance did not start: {error}",
-                "Run libguestfs-test-tool on the conversion host; it needs a kernel in /boot "
-                "(linux-image-cloud-amd64 on Debian in a container).",
-            ) from error
-        yield OfflineGuest(handle, [disk.place for disk in disks])
-        handle.umount_all()
-        handle.shutdown()
-    except RuntimeError as error:  # what the bindings raise for every failed call
-        raise ToolFailed(
-            f"The work inside the appliance failed: {error}.",
-            "Mostly a damaged file system in the guest: check it (fsck) at the source, then run again. The source is unchanged.",
-        ) from error
-    finally:
+        return handle
+    except RuntimeError as error:
         handle.close()
+        if deadline.passed:
+            return None
+        raise ToolFailed(
+            f"The libguestfs appliance did not start: {error}",
+            "Run libguestfs-test-tool on the conversion host; it needs a kernel in /boot "
+            "(linux-image-cloud-amd64 on Debian in a container).",
+        ) from error
 
 
 def _node(name: str) -> str:

@@ -82,7 +82,7 @@ def opened(
         progress.phase("inspect")
         locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
         starts = firmware(request.firmware, guest.tables)
-        facts, concerns = systems.find(guest, request, writable, starts, locked)
+        facts, concerns = systems.find(guest, request, starts, locked)
         facts = replace(facts, boot_disk=boot_disk(starts, guest.tables))
         for path in guest.unmounted:
             concerns.append(
@@ -185,6 +185,7 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         refuse_blockers(plan, request.accept)
         check_space(guest, facts, plan)
         progress.phase("apply")
+        systems.prepare(guest, facts, request)
         outcome = apply(guest, plan, systems.build, systems.backups(facts))
         timer.lap("apply")
         progress.phase("prove")

@@ -42,9 +42,7 @@ class GuestRequest:
     accept: tuple[str, ...] = ()
 
 
-def find(
-    guest: OfflineGuest, request: GuestRequest, writable: bool, starts: str, locked: tuple[str, ...]
-) -> tuple[GuestFacts, list[Concern]]:
+def find(guest: OfflineGuest, request: GuestRequest, starts: str, locked: tuple[str, ...]) -> tuple[GuestFacts, list[Concern]]:
     """Mount the guest's file systems and say what it is; `locked` are encrypted devices that no key opened."""
     ntfs = guest.device(request.root) if request.root else None
     root = None if ntfs is not None and ntfs.fstype == "ntfs" else assemble.find_root(guest, request.root)
@@ -53,7 +51,7 @@ def find(
     findings = Findings()
     system = volumes.find(guest, request.root, findings)
     if system is not None:
-        return _windows(guest, request, system, writable, starts, findings)
+        return _windows(guest, request, system, starts, findings)
     facts, concern = _unknown(guest, request, starts, locked)
     return facts, [*findings.concerns, concern]
 
@@ -73,7 +71,7 @@ def _linux(
 
 
 def _windows(
-    guest: OfflineGuest, request: GuestRequest, system: BlockDevice, writable: bool, starts: str, findings: Findings
+    guest: OfflineGuest, request: GuestRequest, system: BlockDevice, starts: str, findings: Findings
 ) -> tuple[GuestFacts, list[Concern]]:
     if volumes.dirty(guest, system.name):
         findings.add(
@@ -82,20 +80,13 @@ def _windows(
             f"The file system of {system.name} wants to be checked.",
             "Windows checks it at its next start; run chkdsk at the source if you can.",
         )
-    discard = "windows.hibernated" in request.accept
-    volumes.mount(guest, system, writable, discard)
-    guest.in_place = True
+    volumes.mount(guest, system)
     if volumes.hibernated(guest):
         findings.add(
             "windows.hibernated",
             BLOCKER,
             "Windows is hibernated or was shut down with Fast Startup: its disk holds a saved session and cannot be written.",
             "Start the source and shut it down with shutdown /s /t 0; or accept windows.hibernated, which throws the session away.",
-        )
-    elif writable and not volumes.writable(guest):
-        raise UnsupportedGuest(
-            f"{system.name} can only be mounted read-only.",
-            "Check it at the source (chkdsk /f), shut Windows down with shutdown /s /t 0, and copy again.",
         )
     if request.windows.virtio_win and request.windows.iso:
         guest.mount_medium(drivers.ISO)
@@ -125,6 +116,12 @@ def _unknown(guest: OfflineGuest, request: GuestRequest, starts: str, locked: tu
             "Give all disks of the VM if some are missing. Define the VM with SATA disks and e1000e cards, and look at its first boot.",
         )
     return GuestFacts(os="unknown", firmware=starts, cards=cards, disk_bus="sata", nic_model="e1000e", encrypted=locked), concern
+
+
+def prepare(guest: OfflineGuest, facts: GuestFacts, request: GuestRequest) -> None:
+    """Make the guest ready to be written, after everything that may refuse."""
+    if facts.os == "windows":
+        volumes.mount_writable(guest, "windows.hibernated" in request.accept)
 
 
 def make_plan(guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:

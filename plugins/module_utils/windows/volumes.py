@@ -67,7 +67,7 @@ def find(guest: OfflineGuest, choice: str, findings: Findings) -> Optional[Block
 
 
 def _report_volumes(guest: OfflineGuest, findings: Findings) -> None:
-    locked = [device.name for device in guest.devices() if device.fstype == "BitLocker"]
+    locked = [device.name for device in guest.devices() if device.fstype == "BitLocker" or _bitlocker(guest, device)]
     if locked:
         findings.add(
             "windows.bitlocker",
@@ -92,24 +92,48 @@ def _report_volumes(guest: OfflineGuest, findings: Findings) -> None:
         )
 
 
-def mount(guest: OfflineGuest, root: BlockDevice, writable: bool, discard: bool) -> None:
-    """Mount the system volume and the volumes with boot files. `discard`: the operator accepts that a saved session is lost.
+def _bitlocker(guest: Guest, device: BlockDevice) -> bool:
+    """By the boot sector alone: other tools also want metadata behind it that are whole."""
+    return not device.fstype and guest.read_device(device.name, 0, 11)[3:11] == b"-FVE-FS-"
 
-    The option `permissions` makes new files writable by administrators alone.
-    """
-    if writable:
-        guest.handle.mount_options("permissions,remove_hiberfile" if discard else "permissions", root.name, VOLUME)
-    else:
-        guest.handle.mount_ro(root.name, VOLUME)
+
+def mount(guest: OfflineGuest, root: BlockDevice) -> None:
+    """Mount the system volume and the volumes with boot files, read-only."""
+    guest.handle.mount_ro(root.name, VOLUME)
     mounts, failed = [Mount(root.name, VOLUME)], []
     for device, path in _boot_volumes(guest, root):
         try:
             guest.handle.mkmountpoint(path)
-            (guest.handle.mount if writable else guest.handle.mount_ro)(device.name, path)
+            guest.handle.mount_ro(device.name, path)
             mounts.append(Mount(device.name, path))
         except RuntimeError:
             failed.append(path)
     guest.mounts, guest.unmounted = tuple(mounts), tuple(failed)
+    guest.in_place = True
+    guest.forget()
+
+
+def mount_writable(guest: OfflineGuest, discard: bool) -> None:
+    """Mount what is mounted again for writing. `discard`: the operator accepts that a saved session is lost.
+
+    The option `permissions` makes new files writable by administrators alone. Raises UnsupportedGuest where a volume stays read-only:
+    the mount itself falls back to that without a word.
+    """
+    for mounted in guest.mounts:
+        guest.handle.umount(mounted.path)
+        if mounted.path == VOLUME:
+            guest.handle.mount_options("permissions,remove_hiberfile" if discard else "permissions", mounted.device, VOLUME)
+        else:
+            guest.handle.mount(mounted.device, mounted.path)
+        probe = f"{mounted.path}/hyper2kvm.probe"
+        try:
+            guest.handle.touch(probe)
+            guest.handle.rm(probe)
+        except RuntimeError as error:
+            raise UnsupportedGuest(
+                f"{mounted.device} can only be mounted read-only.",
+                "Check it at the source (chkdsk /f), shut Windows down with shutdown /s /t 0, and copy again.",
+            ) from error
     guest.forget()
 
 
@@ -132,17 +156,6 @@ def hibernated(guest: OfflineGuest) -> bool:
     """Whether the mounted system volume holds a saved session, of hibernation or Fast Startup."""
     path = paths.find(guest, f"{VOLUME}/hiberfil.sys")
     return path is not None and bytes(guest.handle.pread(path, 4, 0)).lower() == _HIBERNATED
-
-
-def writable(guest: OfflineGuest) -> bool:
-    """Whether the system volume takes writes: a mount that fell back to read-only says nothing until then."""
-    probe = f"{VOLUME}/hyper2kvm.probe"
-    try:
-        guest.handle.touch(probe)
-        guest.handle.rm(probe)
-    except RuntimeError:
-        return False
-    return True
 
 
 def dirty(guest: Guest, device: str) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -64,3 +65,29 @@ def test_missing_bindings_are_named(monkeypatch):
 @pytest.mark.parametrize(("number", "name"), [(0, "a"), (25, "z"), (26, "aa"), (27, "ab"), (52, "ba")])
 def test_disks_are_counted_as_the_kernel_does(number, name):
     assert offline.letters(number) == name
+
+
+def test_an_appliance_that_never_comes_up_is_ended_and_started_once_more(monkeypatch):
+    made = []
+
+    class Stuck(Handle):
+        """Its launch takes until its program is ended from outside, the first `times` times."""
+
+        times = 1
+
+        def launch(self):
+            if len(made) <= self.times:
+                child = subprocess.Popen(["sh", "-c", "sleep 60; :", "guestfsd.sock"])
+                assert child.wait(timeout=30) < 0
+                raise RuntimeError("the appliance closed the connection")
+
+    monkeypatch.setattr(offline, "_LAUNCH", 0.2)
+    monkeypatch.setattr(offline, "accelerator", lambda: "tcg")
+    monkeypatch.setattr(offline, "guestfs", SimpleNamespace(GuestFS=lambda **options: made.append(Stuck("nothing")) or made[-1]))
+    with offline.open_disks([offline.Attached("/x", "qcow2")], False) as guest:
+        assert guest.handle is made[1] and made[0].closed
+    made.clear()
+    Stuck.times = 2
+    with pytest.raises(ToolFailed, match="twice"), offline.open_disks([offline.Attached("/x", "qcow2")], False):
+        pass
+    assert [handle.closed for handle in made] == [True, True]

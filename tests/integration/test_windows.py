@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Windows-shaped disks through the whole playbook: repaired, proved, described, undone; and the states that stop it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "lab"), str(ROOT / "tests" / "unit" / "plugins" / "module_utils")]
+import harness
+import windows_disks
+import winlab
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import undo
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import Attached
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import systems
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import Timer, opened
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices
+
+PLAIN = ("xp", "w7", "w10", "w11", "2k22")
+W10 = winlab.RELEASES["w10"]
+STATES = {
+    "asleep": {"/c/hiberfil.sys": b"hibr" + bytes(8188)},
+    "locked": {},
+    "broken": {"/c/Windows/System32/config/SYSTEM": winlab.minimal()[:4096] + bytes(4096)},
+}
+EVERYONE_FULL = bytes.fromhex("ff011f00010100000000000100000000")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """Every image and the drivers, made once for all test processes."""
+    folder = tmp_path_factory.getbasetemp().parent / "windows"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            releases = [winlab.RELEASES[name] for name in PLAIN] + [replace(W10, name=name) for name in STATES]
+            windows_disks.build(releases, folder, STATES)
+            raw = folder / "locked.raw"
+            subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", folder / "locked.vmdk", raw], check=True)
+            windows_disks.encrypted(raw)
+            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", raw, folder / "locked.vmdk"], check=True)
+            winlab.driver_tree(folder / "drivers", dict.fromkeys(("xp", "w7", "w10", "w11", "2k22"), ("x86_64", "i686")))
+            windows_disks.iso(folder / "drivers", folder / "virtio-win.iso")
+            (folder / "done").touch()
+    return folder
+
+
+def hosts(lab: Path, out: Path, name: str, **more: object) -> Path:
+    drivers = lab / ("virtio-win.iso" if name in ("w11", "w7") else "drivers")
+    given = {"migrate_source": str(lab / f"{name}.vmx"), "migrate_output_dir": str(out), "migrate_virtio_win": str(drivers), **more}
+    return harness.inventory(out / "vms.json", **{name: given})
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_whole_playbook(name, lab, tmp_path):
+    release = winlab.RELEASES[name]
+    before = {path.name: path.stat().st_mtime_ns for path in lab.iterdir() if path.stem == name}
+    inventory = hosts(lab, tmp_path, name)
+    dry = harness.playbook("migrate", inventory, "--check", "--diff")
+    assert dry.returncode == 0, dry.stdout[-3000:]
+    assert " [ControlSet001\\Services\\viostor]\n+Type = 1\n+Start = 0\n" in dry.stdout and "-Start = 2\n+Start = 4" in dry.stdout
+    assert not (tmp_path / name).exists()
+    done = harness.playbook("migrate", inventory)
+    assert done.returncode == 0, done.stdout[-3000:]
+    out = tmp_path / name
+    report = json.loads((out / "report.json").read_text())
+    facts, proof = report["facts"], report["proof"]
+    assert proof["verdict"] == "passed", [check for check in proof["checks"] if not check["passed"]]
+    assert (facts["os"], facts["family"], facts["architecture"]) == ("windows", name, release.machine)
+    assert (facts["firmware"], facts["disk_bus"], facts["nic_model"]) == (release.firmware, "virtio", "virtio")
+    assert [card["mac"] for card in facts["cards"]] == [winlab.MAC] and facts["cards"][0]["addresses"][0] == "192.168.10.5/24"
+    assert {path.name: path.stat().st_mtime_ns for path in lab.iterdir() if path.stem == name} == before
+    subprocess.run(["virt-xml-validate", out / f"{name}.xml"], check=True, capture_output=True)
+    assert "Windows finishes by itself" in (out / "report.md").read_text()
+    again = harness.playbook("migrate", inventory)
+    assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout[-2000:]
+
+
+def opened_overlay(path: str, writable: bool):
+    return opened(systems.GuestRequest((Attached(path, "qcow2"),)), writable, Timer())
+
+
+def digests(guest, facts) -> dict[str, str]:
+    """Every file of every mounted volume."""
+    found = {}
+    for mount in guest.mounts:
+        for name in guest.handle.find(mount.path):
+            path = f"{mount.path}/{name.lstrip('/')}"
+            if guest.handle.is_file(path):
+                found[path] = guest.handle.checksum("sha256", path)
+    assert facts.windows.system_hive in found
+    return found
+
+
+@pytest.mark.parametrize("name", ["xp", "w10"])
+def test_undo_restores_every_byte_and_new_files_are_not_for_everyone(name, lab, tmp_path):
+    work = str(tmp_path / "work")
+    release = winlab.RELEASES[name]
+    harness.module("vmdk_fetch", source=[str(lab / f"{name}.vmx")], work_dir=work)
+    overlay = harness.module("disk_flatten", work_dir=work)["disks"][0]["path"]
+    with opened_overlay(overlay, False) as (guest, facts, dummy):
+        before = digests(guest, facts)
+        access = guest.handle.lgetxattr(facts.windows.system_hive, "system.ntfs_acl")
+        boot = guest.read_device(facts.root, 0, 512)
+    done = harness.module("guest_fix", work_dir=work, virtio_win=str(lab / "drivers"))
+    assert done.get("changed") and done["proof"]["verdict"] == "passed", done
+    with opened_overlay(overlay, True) as (guest, facts, dummy):
+        after = digests(guest, facts)
+        assert after != before and facts.disk_bus == "virtio"
+        home = f"/c/{release.root}/hyper2kvm"
+        for path in (f"/c/{release.root}/System32/drivers/viostor.sys", home, f"{home}/work.cmd", f"{home}/drivers/viostor/viostor.inf"):
+            assert EVERYONE_FULL not in guest.handle.lgetxattr(path, "system.ntfs_acl"), path
+        assert guest.handle.lgetxattr(facts.windows.system_hive, "system.ntfs_acl") == access
+        systems.prepare(guest, facts, systems.GuestRequest(()))
+        assert guest.handle.lstatns(f"{home}/backup/{done['id']}")["st_mode"] & 0o77 == 0
+        undo(guest, Plan.from_data(done["plan"]), f"{home}/backup")
+        assert digests(guest, facts) == before and guest.read_device(facts.root, 0, 512) == boot
+
+
+def test_two_phases_go_on_only_after_the_first_has_worked(lab, tmp_path):
+    inventory = hosts(lab, tmp_path, "2k22", migrate_windows_boot="two_phase")
+    done = harness.playbook("migrate", inventory)
+    assert done.returncode == 0, done.stdout[-3000:]
+    out = tmp_path / "2k22"
+    first = (out / "2k22-bootstrap.xml").read_text()
+    assert 'dev="sda" bus="sata"' in first and 'dev="vda" bus="virtio"' in first and not (out / "2k22.xml").exists()
+    subprocess.run(["virt-xml-validate", out / "2k22-bootstrap.xml"], check=True, capture_output=True)
+    report = json.loads((out / "report.json").read_text())
+    phases = {check["name"].split(".")[0] for check in report["proof"]["checks"]}
+    assert {"bootstrap", "final"} <= phases and report["proof"]["verdict"] == "passed"
+    early = harness.playbook("windows_finish", inventory)
+    assert early.returncode != 0 and "the first start is armed after 0 tries" in early.stdout and not (out / "2k22.xml").exists()
+    # What Windows does: the Setup command resets itself, the work leaves its marker.
+    with opened_overlay(str(out / "2k22-disk0.qcow2"), True) as (guest, facts, dummy):
+        systems.prepare(guest, facts, systems.GuestRequest(()))
+        home = f"{facts.windows.system_root}/hyper2kvm"
+        guest.write(f"{home}/firstboot.try", b"1\r\n", None)
+        guest.write(f"{home}/firstboot.log", b"drivers and network are done\r\n", None)
+        guest.write(f"{home}/firstboot.done", b"ok\r\n", None)
+        plain = {"Setup": {"SetupType": 0, "SystemSetupInProgress": 0, "CmdLine": ""}}
+        guest.write(facts.windows.system_hive, winlab.hive(plain, guest.read(facts.windows.system_hive)), None)
+    late = harness.playbook("windows_finish", inventory)
+    assert late.returncode == 0, late.stdout[-3000:]
+    assert 'dev="vda" bus="virtio"' in (out / "2k22.xml").read_text() and "sata" not in (out / "2k22.xml").read_text()
+
+
+@pytest.mark.parametrize(("name", "code"), [("asleep", "windows.hibernated"), ("locked", "windows.bitlocker"), ("broken", "damaged")])
+def test_states_that_stop_a_migration(name, code, lab, tmp_path):
+    work = str(tmp_path / "work")
+    harness.module("vmdk_fetch", source=[str(lab / f"{name}.vmx")], work_dir=work)
+    harness.module("disk_flatten", work_dir=work)
+    overlay = next(Path(work).glob("*.qcow2"))
+    fresh = overlay.read_bytes()
+    refused = harness.module("guest_fix", work_dir=work, virtio_win=str(lab / "drivers"))
+    assert refused.get("failed") and refused.get("hint"), refused
+    assert code in (refused.get("details") or {}).get("codes", []) or code in refused["msg"], refused
+    if name == "asleep":
+        accepted = harness.module("guest_fix", work_dir=work, virtio_win=str(lab / "drivers"), accept=[code])
+        assert accepted.get("changed") and accepted["proof"]["verdict"] == "passed", accepted
+    else:
+        assert overlay.read_bytes() == fresh
+
+
+def test_single_steps_and_a_missing_driver_folder(lab, tmp_path):
+    (tmp_path / "empty").mkdir()
+    source = [str(lab / "w10.vmx")]
+    planned = harness.module("guest_plan", source=source, virtio_win=str(tmp_path / "empty"), fixes=["virtio"])
+    assert "windows.no-drivers" in {concern["code"] for concern in planned["concerns"]} and planned["facts"]["disk_bus"] == "sata"
+    injected = harness.module("windows_virtio_inject", check=True, source=source, virtio_win=str(lab / "drivers"))
+    kinds = {change["kind"] for change in injected["changes"]}
+    assert injected["changed"] and kinds == {"upload", "registry"}
+    none = harness.module("guest_plan", source=source, virtio_win=str(tmp_path / "nothing"))
+    assert none.get("failed") and "does not exist" in none["msg"]
+
+
+def test_the_devices_of_the_domain_are_those_that_are_proved(tmp_path):
+    """qemu itself says what its devices look like on the bus; no guest runs for it."""
+    empty = tmp_path / "empty.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", empty, "1M"], check=True)
+    drive = ["-drive", f"if=none,id=d0,file={empty},format=qcow2"]
+    port = ["-device", "pcie-root-port,id=p0"]
+    cases = [
+        ("q35", [*port, *drive, "-device", "virtio-blk-pci,drive=d0,bus=p0"], devices.BLK_MODERN),
+        ("q35", [*drive, "-device", "virtio-blk-pci,drive=d0"], devices.BLK_TRANSITIONAL),
+        ("pc", [*drive, "-device", "virtio-blk-pci,drive=d0"], devices.BLK_TRANSITIONAL),
+        ("q35", [], devices.AHCI),
+        ("pc", [], devices.IDE),
+    ]
+    for machine, argv, wanted in cases:
+        found = {(one["id"]["vendor"], one["id"]["device"]): one for one in pci(machine, argv, tmp_path)}
+        one = found[wanted.vendor, wanted.device]
+        assert one["class_info"]["class"] == wanted.code >> 8
+        assert (one["id"]["subsystem-vendor"], one["id"]["subsystem"]) == (wanted.subsystem_vendor, wanted.subsystem)
+
+
+def ask(stream, command: str):
+    """The answer to a command, past the events that come between."""
+    stream.write(json.dumps({"execute": command}) + "\n")
+    stream.flush()
+    while "return" not in (answer := json.loads(stream.readline())):
+        pass
+    return answer["return"]
+
+
+def pci(machine: str, argv: list[str], folder: Path) -> list[dict]:
+    path = folder / "qmp"
+    path.unlink(missing_ok=True)
+    command = ["qemu-system-x86_64", "-M", machine, "-accel", "tcg", "-display", "none", "-qmp", f"unix:{path},server=on,wait=off"]
+    qemu = subprocess.Popen([*command, "-vga", "none", *argv])
+    try:
+        for dummy in range(100):
+            if path.exists():
+                break
+            time.sleep(0.1)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(path))
+            stream = connection.makefile("rw")
+            stream.readline()
+            ask(stream, "qmp_capabilities")
+            for dummy in range(60):  # until the firmware has numbered the buses
+                tops = [top for bus in ask(stream, "query-pci") for top in bus["devices"]]
+                behind = [one for top in tops for one in top.get("pci_bridge", {}).get("devices", [])]
+                if behind or not any("pci_bridge" in top for top in tops):
+                    break
+                time.sleep(0.5)
+        return [*tops, *behind]
+    finally:
+        qemu.kill()
+        qemu.wait()
