@@ -44,8 +44,9 @@ integration: dev  ## modules and playbooks on real images, one appliance at a ti
 e2e: dev  ## every lab guest migrated and booted, one of them also unrepaired
 	$(VENV)/python -m pytest -n 2 --dist loadgroup tests/e2e
 
-matrix: dev  ## the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md
+matrix: dev  ## the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md and docs/windows-peer.md
 	$(VENV)/python tests/lab/matrix.py
+	$(VENV)/python tests/lab/windows_peer.py
 
 bench: dev  ## this collection against virt-v2v, alternating; writes docs/benchmarks.md
 	$(VENV)/python tests/lab/bench.py

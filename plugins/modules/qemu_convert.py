@@ -43,6 +43,10 @@ options:
     type: list
     elements: str
     default: []
+  overwrite:
+    description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it. Its data are lost then.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -97,6 +101,7 @@ def argument_spec() -> dict:
         "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
         "compression": {"type": "str", "default": "none", "choices": ["none", "zstd", "zlib"]},
         "resize": {"type": "list", "elements": "str", "default": []},
+        "overwrite": {"type": "bool", "default": False},
     }
 
 
@@ -113,6 +118,7 @@ def requests(params: dict, overlays: list) -> list:
             params["format"],
             params["compression"],
             sizes.get(number) or None,
+            params["overwrite"],
         )
         for number, overlay in enumerate(overlays)
     ]

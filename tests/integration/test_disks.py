@@ -152,6 +152,18 @@ def staged(raw: Path, tmp_path: Path) -> str:
     return work
 
 
+def test_a_result_that_a_vm_has_run_on_is_not_replaced(raw, tmp_path):
+    convert = {"work_dir": staged(raw, tmp_path), "name": "vm", "dest": str(tmp_path / "out")}
+    (disk,) = harness.module("qemu_convert", **convert)["disks"]
+    assert harness.module("qemu_convert", **convert, compression="zstd")["changed"]  # untouched since, so it may be made anew
+    run("qemu-io", "-f", "qcow2", "-c", "write -P 7 0 64k", disk["path"])
+    used = Path(disk["path"]).read_bytes()
+    for more in ({}, {"compression": "zstd"}):
+        refused = harness.module("qemu_convert", **convert, **more)
+        assert refused.get("failed") and "migrate_overwrite" in refused["hint"] and Path(disk["path"]).read_bytes() == used
+    assert harness.module("qemu_convert", **convert, overwrite=True)["changed"] and Path(disk["path"]).read_bytes() != used
+
+
 @pytest.mark.parametrize(
     ("fmt", "compression"), [("qcow2", "none"), ("qcow2", "zstd"), ("qcow2", "zlib"), ("raw", "none"), ("vdi", "none")]
 )

@@ -25,7 +25,10 @@ _SIZE = re.compile(r"^(\+?)(\d+)([KMGT]?)$")
 
 @dataclass(frozen=True)
 class Request:
-    """One disk to convert. `resize` is "+10G" or "50G" (powers of 1024), None to keep the size."""
+    """One disk to convert. `resize` is "+10G" or "50G" (powers of 1024), None to keep the size.
+
+    `overwrite`: a result may be replaced although it is no longer as it was made, as after a VM has run on it.
+    """
 
     source: str
     source_format: str
@@ -33,6 +36,7 @@ class Request:
     format: str = "qcow2"
     compression: str = "none"
     resize: Optional[str] = None
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.compression != "none" and self.format != "qcow2":
@@ -43,7 +47,7 @@ class Request:
             raise InvalidInput(f"{self.resize!r} is not a size.", 'Write "+10G" to add, or "50G" for the whole size.', resize=self.resize)
 
     def options(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key not in ("source", "dest")}
+        return {key: value for key, value in asdict(self).items() if key not in ("source", "dest", "overwrite")}
 
 
 def manifest_path(dest: str) -> str:
@@ -63,18 +67,31 @@ def plan(request: Request) -> dict[str, Any]:
     return {"path": request.dest, "format": request.format, "virtual_size": _new_size(request.resize, image.virtual_size), "data": data}
 
 
+def _refuse_used(request: Request) -> None:
+    """Raise InvalidInput for a result that somebody else has written to: it may be the disk of a VM by now."""
+    if request.overwrite or not os.path.exists(request.dest):
+        return
+    manifest = Manifest.load(manifest_path(request.dest))
+    if manifest is None or not all(output.holds() for output in manifest.outputs):
+        raise InvalidInput(
+            f"{request.dest} is no longer as it was made: a VM may have run on it, and a new conversion would destroy its data.",
+            "Move it away, or set migrate_overwrite: true (overwrite of qemu_convert) if it may be lost.",
+            path=request.dest,
+        )
+
+
 def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) -> dict[str, Any]:
     """Make `request.dest`. A killed run leaves only a .partial file, which the next one replaces.
 
-    Raises NotEnoughSpace before anything is written, and MigrationError when the result differs from its source.
+    Raises InvalidInput and NotEnoughSpace before anything is written, and MigrationError when the result differs from its source.
     """
+    _refuse_used(request)
     begin, planned = time.monotonic(), plan(request)
     directory = os.path.dirname(os.path.abspath(request.dest))
     os.makedirs(directory, exist_ok=True)
     partial = f"{request.dest}{atomic.PARTIAL}"
-    for stale in (partial, manifest_path(request.dest)):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(stale)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(partial)
     # Metadata of every format stays far below 1 % and 16 MiB.
     atomic.need_space(directory, planned["data"] + planned["data"] // 100 + (16 << 20), f"The disk {os.path.basename(request.dest)}")
     progress.phase(f"convert {os.path.basename(request.dest)}", planned["data"])
