@@ -187,17 +187,17 @@ def test_bios_needs_an_active_partition_boot_code_and_the_manager(source):
     assert "firmware.manager" in damaged.failures()
 
 
+def _criticals(draft: hives.Draft) -> list[str]:
+    base = f"{CS}\\Control\\CriticalDeviceDatabase"
+    return [f"{base}\\{name}" for name in draft.keys(base) if "1AF4" in name]
+
+
 OLD = {
     "critical device": ("final.device", lambda draft: [draft.remove_key(key, "") for key in _criticals(draft)]),
     "class": ("final.device", lambda draft: [draft.remove_value(key, "ClassGUID", "") for key in _criticals(draft)]),
     "IDE": ("bootstrap.start", put(f"{SERVICES}\\intelide", "Start", regf.DWORD, 3)),
     "IDE channel": ("chain.drivers", put(f"{SERVICES}\\atapi", "Start", regf.DWORD, 3)),
 }
-
-
-def _criticals(draft: hives.Draft) -> list[str]:
-    base = f"{CS}\\Control\\CriticalDeviceDatabase"
-    return [f"{base}\\{name}" for name in draft.keys(base) if "1AF4" in name]
 
 
 @pytest.mark.parametrize("name", OLD)
