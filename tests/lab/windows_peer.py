@@ -24,7 +24,14 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline impor
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import Timer, opened
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import paths, plan
 
-NAMES = ("xp", "w7", "w10", "w11", "2k22")
+KEY = f"{winlab.CS}\\Services\\viostor"
+GUESTS = {
+    **{name: winlab.RELEASES[name] for name in ("xp", "w7", "w10", "w11", "2k22")},
+    # The driver was installed once, for a device that left again: Windows then overrides its start type.
+    "w10 with viostor installed before": replace(
+        winlab.RELEASES["w10"], name="w10-before", extra={KEY: {"Start": 3, "Type": 1}, f"{KEY}\\StartOverride": {"0": 3}}
+    ),
+}
 DOC = ROOT / "docs" / "windows-peer.md"
 HEAD = """# Windows beside virt-v2v
 
@@ -36,9 +43,13 @@ drivers. No Windows is started: the table says what each wrote, and what our boo
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch:
         folder = Path(scratch)
-        windows_disks.build([winlab.RELEASES[name] for name in NAMES], folder)
-        drivers = winlab.driver_tree(folder / "drivers", dict.fromkeys(NAMES, ("x86_64", "i686")))
-        rows = [row for name in NAMES for row in (ours(name, folder, drivers), theirs(name, folder, drivers))]
+        windows_disks.build(list(GUESTS.values()), folder)
+        drivers = winlab.driver_tree(folder / "drivers", dict.fromkeys(("xp", "w7", "w10", "w11", "2k22"), ("x86_64", "i686")))
+        rows = [
+            {"guest": title, **made}
+            for title, release in GUESTS.items()
+            for made in (ours(release.name, folder, drivers), theirs(release.name, folder, drivers))
+        ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
     lines += [f"| {' | '.join(row.get(column, '') for column in columns)} |" for row in rows]
@@ -50,7 +61,9 @@ def ours(name: str, folder: Path, drivers: Path) -> dict[str, str]:
     work, begin = str(folder / f"work-{name}"), time.monotonic()
     harness.module("vmdk_fetch", source=[str(folder / f"{name}.vmx")], work_dir=work)
     disk = harness.module("disk_flatten", work_dir=work)["disks"][0]["path"]
-    done = harness.module("guest_fix", work_dir=work, virtio_win=str(drivers), accept=["proof.failed"])
+    done = harness.module("guest_fix", work_dir=work, virtio_win=str(drivers))
+    if done.get("failed"):
+        raise SystemExit(done["msg"])
     seconds = time.monotonic() - begin
     return {
         "guest": name,
@@ -61,7 +74,7 @@ def ours(name: str, folder: Path, drivers: Path) -> dict[str, str]:
 
 
 def theirs(name: str, folder: Path, drivers: Path) -> dict[str, str]:
-    row = {"guest": name, "by": "virt-v2v"}
+    row = {"by": "virt-v2v"}
     tools, out = folder / "virt-tools", folder / f"v2v-{name}"
     tools.mkdir(exist_ok=True)
     out.mkdir()
@@ -90,12 +103,12 @@ def theirs(name: str, folder: Path, drivers: Path) -> dict[str, str]:
         return {**row, "proof": f"refused: {errors[0][:100] if errors else 'no message'}"}
     xml = (out / "result.xml").read_text()
     bus = "virtio" if "bus='virtio'" in xml or 'bus="virtio"' in xml else "another bus"
-    found = written(str(next(out.glob("result-sd?"))), winlab.RELEASES[name], [])
+    found = written(str(next(out.glob("result-sd?"))))
     shutil.rmtree(out)
     return {**row, **found, "disk bus": bus}
 
 
-def written(disk: str, release: winlab.Release, cards: list) -> dict[str, str]:
+def written(disk: str) -> dict[str, str]:
     """What is in a result, and what the proof says of it on virtio."""
     with opened(systems.GuestRequest((Attached(disk, "qcow2"),)), False, Timer()) as (guest, facts, dummy):
         windows = facts.windows

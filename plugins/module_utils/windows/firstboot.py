@@ -33,6 +33,7 @@ MAX_TRIES = 5
 _CRITICAL = (*STORAGE, "netkvm")
 _INSTANCE = re.compile(r"^PCI\\[A-Z0-9_&]+\\[0-9A-Z&]+$", re.IGNORECASE)
 _GUID = re.compile(r"^\{[0-9A-F-]{36}\}$", re.IGNORECASE)
+_FILE_NAME = re.compile(r"^[A-Za-z0-9._+-]+$")
 _MAX_PACKAGE = 512 << 20
 _NETWORK = "SYSTEM\\CurrentControlSet\\Control\\Network\\{4D36E972-E325-11CE-BFC1-08002BE10318}"
 _INTERFACES = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\Tcpip\\Parameters\\Interfaces"
@@ -72,6 +73,22 @@ def plan(guest: Guest, facts: WindowsFacts, system: Draft, work: Work, wrapper: 
     else:
         _setup(system, findings)
     return changes
+
+
+def installers(given: Sequence[str], architecture: str) -> tuple[tuple[str, ...], list[str]]:
+    """The .msi files among files and directories that are not for another architecture, by their names; and what is none of them."""
+    files = [os.path.join(path, name) for path in given if os.path.isdir(path) for name in sorted(os.listdir(path))]
+    files += [path for path in given if not os.path.isdir(path)]
+    fitting = [path for path in files if path.lower().endswith(".msi") and not _foreign(os.path.basename(path).lower(), architecture)]
+    wrong = next((path for path in fitting if not _FILE_NAME.match(os.path.basename(path))), None)
+    if wrong is not None:
+        raise InvalidInput(f"{wrong} has a name that cannot stand in a script.", "Use letters, digits, dots, dashes and underscores.")
+    return tuple(fitting), [path for path in files if path not in fitting]
+
+
+def _foreign(name: str, architecture: str) -> bool:
+    wide = any(word in name for word in ("x86_64", "x64", "amd64"))
+    return wide if architecture == "i686" else not wide and any(word in name for word in ("i386", "x86", "i686"))
 
 
 def _setup(system: Draft, findings: Findings) -> None:

@@ -85,8 +85,7 @@ def _firstboot(work: Work) -> list[Change]:
     here = network.overridden(here, work.options.network)
     virtual = work.facts.nic_model == "virtio"
     old = [adapter for adapter in known if adapter.guid in {one.guid for one in here} or "15AD" in adapter.instance.upper()]
-    installers = tuple(path for path in work.installers if path.lower().endswith(".msi"))
-    left = [path for path in work.installers if path not in installers]
+    installers, left = firstboot.installers(work.installers, work.facts.architecture)
     if left:
         work.findings.add(
             "windows.agent-package",

@@ -121,7 +121,8 @@ def mount_writable(guest: OfflineGuest, discard: bool) -> None:
     """
     for mounted in guest.mounts:
         guest.handle.umount(mounted.path)
-        if mounted.path == VOLUME:
+        device = guest.device(mounted.device)
+        if mounted.path == VOLUME and device is not None and device.fstype == "ntfs":
             guest.handle.mount_options("permissions,remove_hiberfile" if discard else "permissions", mounted.device, VOLUME)
         else:
             guest.handle.mount(mounted.device, mounted.path)

@@ -15,7 +15,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile, EditHive, PatchDevice, Plan, UploadFile
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, Findings
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, Findings, Mount
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import (
     bootsector,
     firstboot,
@@ -473,6 +473,36 @@ def test_a_wrapper_makes_it_a_service_and_an_installer_goes_along(tmp_path, sour
     assert made.read("/c/Windows/hyper2kvm/packages/qemu-ga-x86_64.msi") == b"program" and "windows.agent-package" in codes(changes)
     assert 'msiexec /i "%HOME%\\packages\\qemu-ga-x86_64.msi"' in script(made, release)
     assert firstboot.read(made, facts.windows, system).state == "armed"
+
+
+def test_installers_are_chosen_by_their_architecture(tmp_path):
+    for name in ("qemu-ga-x86_64.msi", "qemu-ga-i386.msi", "readme.txt"):
+        (tmp_path / name).touch()
+    found, left = firstboot.installers([str(tmp_path)], "x86_64")
+    assert [path.rsplit("/", 1)[1] for path in found] == ["qemu-ga-x86_64.msi"] and len(left) == 2
+    assert firstboot.installers([str(tmp_path)], "i686")[0][0].endswith("qemu-ga-i386.msi")
+    (tmp_path / "a & b.msi").touch()
+    with pytest.raises(InvalidInput, match="script"):
+        firstboot.installers([str(tmp_path)], "x86_64")
+
+
+def test_a_volume_that_stays_read_only_is_an_error_before_anything_is_written():
+    class Handle:
+        calls: list[str] = []
+
+        def __getattr__(self, name):
+            def call(*args):
+                self.calls.append(name)
+                if name == "touch":
+                    raise RuntimeError("Read-only file system")
+
+            return call
+
+    made = winlab.guest(RELEASES["w10"])
+    made.handle, made.mounts, made.forget = Handle(), (Mount("/dev/sda2", "/c"),), lambda: None
+    with pytest.raises(UnsupportedGuest, match="read-only") as caught:
+        volumes.mount_writable(made, False)
+    assert caught.value.hint and Handle.calls == ["umount", "mount_options", "touch"]
 
 
 def test_data_disks_come_online_and_the_policy_is_set_back(source):
