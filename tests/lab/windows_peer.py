@@ -65,12 +65,7 @@ def ours(name: str, folder: Path, drivers: Path) -> dict[str, str]:
     if done.get("failed"):
         raise SystemExit(done["msg"])
     seconds = time.monotonic() - begin
-    return {
-        "guest": name,
-        "by": "this collection",
-        "repair": f"{seconds:.0f} s",
-        **written(disk, winlab.RELEASES[name], done["facts"]["cards"]),
-    }
+    return {"by": "this collection", "repair": f"{seconds:.0f} s", **written(disk)}
 
 
 def theirs(name: str, folder: Path, drivers: Path) -> dict[str, str]:
