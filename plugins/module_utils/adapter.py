@@ -26,7 +26,7 @@ from .guest.resolver import Disk
 from .linux.customize import Customization
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
-from .pipeline.guest_work import GuestReport, fix, look
+from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.systems import GuestRequest, fixes
 from .windows import drivers
@@ -294,6 +294,15 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
         else:
             report = fix(replace(request, accept=(*request.accept, "proof.failed")), Silent())
         return report_result(module, report, bool(report.plan.changes))
+
+
+def rollback_work(module: AnsibleModule) -> Result:
+    """guest_fix_rollback: on images that no VM uses and that are no source."""
+    params = module.params
+    disks = tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
+    request = GuestRequest(disks, (), params["firmware"], params["luks_keys"], params["root"])
+    undone = take_back(request, params["id"], module.check_mode)
+    return {"changed": bool(undone), "undone": list(undone)}
 
 
 def live_spec() -> dict[str, Any]:

@@ -20,10 +20,11 @@ import harness
 import windows_disks
 import winlab
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import undo
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import Attached
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import systems
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import Timer, opened
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices
 
@@ -125,7 +126,11 @@ def test_undo_restores_every_byte_and_new_files_are_not_for_everyone(name, lab, 
         assert guest.handle.lgetxattr(facts.windows.system_hive, "system.ntfs_acl") == access
         systems.prepare(guest, facts, systems.GuestRequest(()))
         assert guest.handle.lstatns(f"{home}/backup/{done['id']}")["st_mode"] & 0o77 == 0
-        undo(guest, Plan.from_data(done["plan"]), f"{home}/backup")
+    disks = [{"path": overlay, "format": "qcow2"}]
+    unknown = harness.module("guest_fix_rollback", disks=disks, id="nothing")
+    assert unknown.get("failed") and done["id"] in unknown["hint"]
+    assert harness.module("guest_fix_rollback", disks=disks)["undone"] == [done["id"]]
+    with opened_overlay(overlay, False) as (guest, facts, dummy):
         assert digests(guest, facts) == before and guest.read_device(facts.root, 0, 512) == boot
 
 
@@ -203,6 +208,30 @@ def test_the_devices_of_the_domain_are_those_that_are_proved(tmp_path):
         one = found[wanted.vendor, wanted.device]
         assert one["class_info"]["class"] == wanted.code >> 8
         assert (one["id"]["subsystem-vendor"], one["id"]["subsystem"]) == (wanted.subsystem_vendor, wanted.subsystem)
+
+
+@pytest.mark.parametrize("bus", ["virtio", "sata", "ide"])
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_every_description_is_one_that_libvirt_takes(bus, firmware, tmp_path):
+    machine = "pc" if bus == "ide" else "q35"
+    for windows in ({"clock": "localtime"}, None):
+        facts = {
+            "disk_bus": bus,
+            "firmware": firmware,
+            "machine": machine,
+            "cards": [{"mac": winlab.MAC}],
+            "boot_disk": 1,
+            "windows": windows,
+        }
+        disks = [{"path": f"/images/a & <b>{number}.qcow2", "format": "qcow2"} for number in range(3)]
+        for phase in ("bootstrap", "final"):
+            path = tmp_path / "vm.xml"
+            path.write_text(
+                xml(describe("a <b>", {"memory": 4096, "cpus": 4}, facts, disks, phase, "default", str(tmp_path / "side.qcow2")))
+            )
+            subprocess.run(["virt-xml-validate", path], check=True, capture_output=True)
+    with pytest.raises(InvalidInput, match="disks"):
+        xml(describe("vm", {}, {"disk_bus": "ide"}, disks * 2, "final", "default", ""))
 
 
 def ask(stream, command: str):

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
-from ..core.errors import Blocked, NotEnoughSpace, ProofFailed, UnsupportedGuest
+from ..core.errors import Blocked, InvalidInput, NotEnoughSpace, ProofFailed, UnsupportedGuest
 from ..core.progress import Progress, Silent
 from ..guest import assemble, parttable
-from ..guest.apply import apply
+from ..guest.apply import apply, undo
 from ..guest.changes import CopyFile, EditHive, ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
 from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
 from ..guest.offline import OfflineGuest, open_disks
@@ -239,3 +240,24 @@ def first_start(request: GuestRequest) -> GuestReport:
         proof = systems.prove(guest, facts, guest.tables)
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases, firstboot=progress)
+
+
+def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...]:
+    """Undo the repair with the id `wanted`, or the only one that was made, on disks that are switched off; with `check` only name it.
+
+    Returns the ids that were taken back. Raises InvalidInput where it is not clear which repair is meant, StalePlan when the guest has
+    changed one of its files since.
+    """
+    with opened(request, not check, Timer()) as (guest, facts, dummy):
+        backups = systems.backups(facts)
+        known = [name for name in guest.listdir(backups) if guest.stat(f"{backups}/{name}/plan.json") is not None]
+        chosen = [name for name in known if name == wanted or not wanted]
+        if len(chosen) > 1 or (wanted and not chosen):
+            raise InvalidInput(
+                f"{wanted or 'No id'} names no single repair of this guest.", f"Known ones: {', '.join(known) or 'none'}.", known=known
+            )
+        if chosen and not check:
+            plan = Plan.from_data(json.loads(guest.read(f"{backups}/{chosen[0]}/plan.json") or b"null"))
+            systems.prepare(guest, facts, request)
+            undo(guest, plan, backups)
+    return tuple(chosen)

@@ -17,7 +17,7 @@ from . import regf
 
 _MAX_SIZE = 4 << 20
 _DECORATION = re.compile(r"^nt(amd64|x86|ia64|arm64|arm)?(?:\.(\d*)(?:\.(\d*)(?:\.[^.]*(?:\.[^.]*(?:\.(\d+))?)?)?)?)?$", re.IGNORECASE)
-_FIELD = re.compile(r'"(?:[^"]|"")*"|[^,]+|(?<=,)(?=,)')
+_FIELD = re.compile(r'\s*"(?:[^"]|"")*"\s*(?=,|$)|[^,]+|(?<=,)(?=,)')
 _KEY_ONLY, _BINARY = 0x10, 0x1
 _TYPES = {0x0: regf.SZ, 0x10000: regf.MULTI_SZ, 0x20000: regf.EXPAND_SZ, 0x10001: regf.DWORD, 0x1: regf.BINARY}
 _ARCHITECTURES = {"x86_64": "amd64", "i686": "x86", "aarch64": "arm64"}

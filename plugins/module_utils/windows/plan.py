@@ -84,7 +84,9 @@ def _firstboot(work: Work) -> list[Change]:
     here, dummy = network.matched(known, work.cards, work.macs, work.findings)
     here = network.overridden(here, work.options.network)
     virtual = work.facts.nic_model == "virtio"
-    old = [adapter for adapter in known if adapter.guid in {one.guid for one in here} or "15AD" in adapter.instance.upper()]
+    # The settings of a card that nobody could assign stay where they are, for a person to look up.
+    restored = {one.guid for one in here}
+    old = [one for one in known if one.guid in restored or ("15AD" in one.instance.upper() and not one.static)]
     installers, left = firstboot.installers(work.installers, work.facts.architecture)
     if left:
         work.findings.add(

@@ -89,6 +89,11 @@ def test_utf_16_comments_and_quotes_are_read():
     assert Inf("viostor.inf", text.encode("utf-16")).driver("x86_64", (10, 0), 19045).provider == "A; B"
 
 
+def test_a_comma_in_quotes_is_no_separator():
+    text = winlab.inf("viostor", "amd64").replace('"BusType", 0x00010001, 0x1', '"Name", 0x00000000,  "a, b; c"')
+    assert ("Parameters", "Name", regf.SZ, "a, b; c\0".encode("utf-16-le")) in driver(text).service.values
+
+
 def test_a_service_outside_the_known_directories_is_refused():
     with pytest.raises(InvalidInput, match="viostor"):
         driver(winlab.inf("viostor", "amd64").replace("%12%", "%16422%"))

@@ -415,6 +415,17 @@ def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
     assert network.matched(known[:1], (Card(MAC),), {MAC: OTHER_MAC}, Findings())[0][0].mac == OTHER_MAC
 
 
+def test_settings_that_could_not_be_assigned_are_not_thrown_away(source):
+    release = RELEASES["w7"]
+    made = winlab.guest(release)
+    options = plan.Options(source)
+    facts = winlab.inspected(made, release, options)
+    for cards, kept in (((Card(MAC, 192),), False), ((Card(MAC), Card(OTHER_MAC)), True)):
+        changes = plan.make_plan(made, facts, options, ("firstboot",), (), (), cards, {})
+        text = next(change.after for change in changes.changes if change.path.endswith("work.cmd"))
+        assert (winlab.GUID not in text) == kept and ("windows.card-unmatched" in codes(changes)) == kept
+
+
 def test_the_operators_settings_go_before_the_registrys(source):
     wanted = ({"mac": MAC, "addresses": ["10.9.8.7/16"], "gateway": "10.9.0.1", "dns": ["10.9.0.2"], "suffix": "example.org"},)
     made, facts, *dummy = repaired(RELEASES["w10"], plan.Options(source, network=wanted))
