@@ -53,6 +53,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import GUESTFS_ERROR
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import netplan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives
 
 
 def argument_spec() -> dict:
@@ -66,7 +67,7 @@ def work(module: AnsibleModule) -> Result:
             check(*([argument] if argument else []))
         except MissingTool:
             missing.append(argument or "OVMF")
-    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": netplan.yaml}
+    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": netplan.yaml, "hivex": hives.hivex}
     missing += [f"Python module {name}" for name, library in libraries.items() if library is None]
     return {"changed": False, "missing": missing, "accelerator": accelerator() if module.params["probe_accelerator"] else "unknown"}
 
