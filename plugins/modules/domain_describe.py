@@ -108,21 +108,13 @@ def work(module: AnsibleModule) -> Result:
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
     text = xml(describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side))
     path = os.path.join(dest, f"{name}-bootstrap.xml" if phase == BOOTSTRAP else f"{name}.xml")
-    changed = read(path) != text or bool(side and not os.path.exists(side))
+    changed = atomic.read_text(path) != text or bool(side and not os.path.exists(side))
     if changed and not module.check_mode:
         os.makedirs(dest, exist_ok=True)
         if side and not os.path.exists(side):
             qemu_img.create_empty(side, SIDE_DISK_SIZE)
         atomic.write_text(path, text)
     return {"changed": changed, "path": path, "side_disk": side}
-
-
-def read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return None
 
 
 def main() -> None:

@@ -80,20 +80,12 @@ def work(module: AnsibleModule) -> Result:
     params, dest = module.params, module.params["dest"]
     data = as_data(params["vm"], params["guest"], params["disks"], params["boot"])
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": as_json(params["guest"].get("plan") or {})}
-    changes = {name: after for name, after in texts.items() if read(os.path.join(dest, name)) != after}
+    changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}
     if changes and not module.check_mode:
         os.makedirs(dest, exist_ok=True)
         for name, after in changes.items():
             atomic.write_text(os.path.join(dest, name), after)
     return {"changed": bool(changes), "report": os.path.join(dest, "report.md")}
-
-
-def read(path: str) -> str | None:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError:
-        return None
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, Optional
 
 from .errors import NotEnoughSpace
 
@@ -29,6 +29,15 @@ def write_text(path: str, text: str, mode: int = 0o644) -> None:
 
 def write_json(path: str, value: Any, mode: int = 0o644) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n", mode)
+
+
+def read_text(path: str) -> Optional[str]:
+    """What such a file holds; None where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def publish(partial: str, final: str) -> None:

@@ -30,6 +30,7 @@ from .storage import FOLDER
 TASK = "hyper2kvm-firstboot"
 DONE, LOG, TRIES = "firstboot.done", "firstboot.log", "firstboot.try"
 MAX_TRIES = 5
+POLICY_BEFORE, NO_POLICY = "SanPolicyBefore", 0xFFFFFFFF
 _CRITICAL = (*STORAGE, "netkvm")
 _INSTANCE = re.compile(r"^PCI\\[A-Z0-9_&]+\\[0-9A-Z&]+$", re.IGNORECASE)
 _GUID = re.compile(r"^\{[0-9A-F-]{36}\}$", re.IGNORECASE)
@@ -43,7 +44,7 @@ _REASON = "what Windows does by itself at its first start"
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do. `san_policy` is what the policy for new disks was before (-1: not set), None where it is not restored."""
+    """What there is to do. `san_policy` is what the policy for new disks was before (NO_POLICY: not set), None where it is not restored."""
 
     packages: Mapping[str, Package]
     adapters: tuple[Adapter, ...] = ()
@@ -188,8 +189,9 @@ def _script(facts: WindowsFacts, work: Work, wrapped: bool) -> str:
     lines += ["if not %WORST%==0 goto :quit", *_ghosts(work)]
     lines += [f'>"%HOME%\\{DONE}" echo ok', 'call :say "drivers and network are done"']
     if work.san_policy is not None:
-        value = f"/t REG_DWORD /d {work.san_policy} /f" if work.san_policy >= 0 else "/f"
-        lines.append(f'reg {"add" if work.san_policy >= 0 else "delete"} "{_PARTMGR}" /v SanPolicy {value} >>"%LOG%" 2>&1')
+        verb, value = ("delete", "/f") if work.san_policy == NO_POLICY else ("add", f"/t REG_DWORD /d {work.san_policy} /f")
+        lines.append(f'reg {verb} "{_PARTMGR}" /v SanPolicy {value} >>"%LOG%" 2>&1')
+        lines.append(f'reg delete "{_PARTMGR}" /v {POLICY_BEFORE} /f >>"%LOG%" 2>&1')
     lines += [
         f'start "" /wait msiexec /i "%HOME%\\packages\\{os.path.basename(path)}" /qn /norestart /l* "%HOME%\\{os.path.basename(path)}.log"'
         for path in work.installers

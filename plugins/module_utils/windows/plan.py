@@ -111,9 +111,14 @@ def _disks_online(work: Work) -> Optional[int]:
     numbers = {device.disk for device in work.guest.devices() if device.disk is not None}
     key = f"{pnp.services(work.windows)}\\partmgr\\Parameters"
     before = work.system.number(key, "SanPolicy")
-    if len(numbers) < 2 or work.windows.nt < (6, 0) or before == 1 or "cluster node" in work.windows.roles:
+    kept = work.system.number(key, firstboot.POLICY_BEFORE)
+    if len(numbers) < 2 or work.windows.nt < (6, 0) or (before == 1 and kept is None) or "cluster node" in work.windows.roles:
         return None
-    work.system.set(key, "SanPolicy", regf.DWORD, 1, "data disks come online on the new controller")
+    reason = "data disks come online on the new controller"
+    if kept is None:
+        kept = before if before is not None else firstboot.NO_POLICY
+        work.system.set(key, firstboot.POLICY_BEFORE, regf.DWORD, kept, reason)
+    work.system.set(key, "SanPolicy", regf.DWORD, 1, reason)
     if work.options.boot == TWO_PHASE:
         work.findings.add(
             "windows.san-policy",
@@ -122,7 +127,7 @@ def _disks_online(work: Work) -> Optional[int]:
             "After the final start set it back with diskpart (san policy=OfflineShared) if disks are shared.",
         )
         return None
-    return before if before is not None else -1
+    return kept
 
 
 Fix = Callable[[Work], Sequence[Change]]

@@ -523,10 +523,15 @@ def test_data_disks_come_online_and_the_policy_is_set_back(source):
         varied = replace(release, extra={key: {"SanPolicy": before}} if before is not None else {})
         made = winlab.guest(varied)
         made.names["/dev/sdb1"] = BlockDevice("/dev/sdb1", "ntfs", "AA", disk=1, part=1)
-        made, dummy, changes, dummy2 = repaired(varied, plan.Options(source, boot=boot), made)
+        options = plan.Options(source, boot=boot)
+        files = dict(made.files)
+        made, facts, changes, backups = repaired(varied, options, made)
+        assert not winlab.planned(made, facts, options).changes
         assert system_of(made, varied).number(key, "SanPolicy") == 1
         text = script(made, varied)
         back = "/v SanPolicy /f" if before is None else "/v SanPolicy /t REG_DWORD /d 3 /f"
+        undo(made, changes, backups)
+        assert made.files == files
         assert (back in text) == (boot == plan.DIRECT) and ("windows.san-policy" in codes(changes)) == (boot == plan.TWO_PHASE)
 
 
