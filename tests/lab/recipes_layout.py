@@ -51,14 +51,25 @@ def luks_lvm(disk: Tree) -> None:
     run("fstrim", disk.root)
     disk.close()
     sealed = disk.image.with_name("sealed")
-    run(
-        "qemu-img", "convert", "-f", "raw", "-O", "luks", "--object", f"secret,id=key,data={PASSPHRASE}",
-        "-o", "key-secret=key,iter-time=300,cipher-alg=aes-256,cipher-mode=xts,ivgen-alg=plain64,hash-alg=sha256", inner, sealed,
-    )  # fmt: skip
+    _seal(inner, sealed)
     run("cryptsetup", "-q", "luksUUID", "--uuid", luks_id, sealed)
     run("dd", f"if={sealed}", f"of={disk.image}", "bs=1M", f"seek={start // MIB}", "conv=notrunc,sparse")
     inner.unlink()
     sealed.unlink()
+
+
+def _seal(inner: Path, sealed: Path) -> None:
+    """A LUKS image of `inner`. qemu measures how fast the processor hashes, and on a busy machine sometimes measures nothing."""
+    for attempt in range(8):
+        try:
+            run(
+                "qemu-img", "convert", "-f", "raw", "-O", "luks", "--object", f"secret,id=key,data={PASSPHRASE}",
+                "-o", "key-secret=key,iter-time=300,cipher-alg=aes-256,cipher-mode=xts,ivgen-alg=plain64,hash-alg=sha256", inner, sealed,
+            )  # fmt: skip
+            return
+        except RuntimeError as error:
+            if "accurate CPU usage" not in str(error) or attempt == 7:
+                raise
 
 
 def raid1(disk: Tree) -> None:
