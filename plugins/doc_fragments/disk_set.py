@@ -22,7 +22,7 @@ options:
     GUEST = r"""
 options:
   disks:
-    description: All disks of the VM in their order, where they do not come from O(source) or O(work_dir).
+    description: All disks of the VM in their order, where neither a source nor a work directory says which they are.
     type: list
     elements: dict
     suboptions:
