@@ -110,6 +110,13 @@ def make(kind: str, raw: Path, folder: Path) -> Path:
             (folder / f"disk-f00{number + 1}.vmdk").write_bytes(bytes(512) + part)
         extents = f'RW {(3 << 20) // 512} FLAT "disk-f001.vmdk" 1\nRW {(5 << 20) // 512} FLAT "disk-f002.vmdk" 1\n'
         path.write_text(f'# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\ncreateType="twoGbMaxExtentFlat"\n{extents}')
+    elif kind == "streamed by a host":
+        # qemu writes its tables' place into the header; a host, which does not know it before, writes a footer (as exports and OVAs have).
+        data = bytearray(make("streamOptimized", raw, folder).read_bytes())
+        head = bytes(data[:512])
+        data[56:64] = b"\xff" * 8
+        data += bytes(-len(data) % 512) + struct.pack("<QII", 1, 0, 3).ljust(512, b"\0") + head + bytes(512)
+        path.write_bytes(data)
     else:
         run("qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={kind}", raw, path)
     return path
@@ -121,6 +128,7 @@ KINDS = [
     "twoGbMaxExtentSparse",
     "twoGbMaxExtentFlat",
     "streamOptimized",
+    "streamed by a host",
     "vmfs",
     "vmfsSparse",
     "seSparse",

@@ -29,11 +29,15 @@ class Link:
     path: str
     descriptor: vmdk.Descriptor
     extents: tuple[str, ...]
+    streamed: bool = False
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A disk, newest image first. A disk inside an archive has one link, and `offset`/`length` (bytes) say where it lies."""
+    """A disk, newest image first. A disk inside an archive has one link, and `offset`/`length` (bytes) say where it lies.
+
+    So has a disk that a host streamed: qemu looks for its footer only in a file that it opens as the disk itself.
+    """
 
     links: tuple[Link, ...]
     offset: Optional[int] = None
@@ -89,6 +93,15 @@ def resolve(path: str) -> Chain:
         current = os.path.join(os.path.dirname(current), hint) if hint is not None else None
     for child, parent in zip(links, links[1:]):
         _check_pair(child, parent)
+    if links[0].streamed and len(links) == 1:
+        return Chain(tuple(links), 0, os.path.getsize(path))
+    for link in links:
+        if link.streamed:
+            raise InvalidInput(
+                f"{link.path} is stream-optimized and part of a snapshot chain, which qemu cannot read.",
+                "Convert it to a plain sparse disk first (qemu-img convert -f vmdk -O vmdk), or export the VM again.",
+                path=link.path,
+            )
     return Chain(tuple(links))
 
 
@@ -169,7 +182,7 @@ def _link(path: str) -> Link:
             )
         # The extent line of an embedded descriptor keeps the name the file had when it was made; the data are in this file.
         extent = replace(descriptor.extents[0], kind=header.kind, sectors=header.sectors)
-        return Link(path, replace(descriptor, extents=(extent,)), (path,))
+        return Link(path, replace(descriptor, extents=(extent,)), (path,), header.streamed)
     paths = []
     for extent in descriptor.extents:
         target = os.path.join(os.path.dirname(path), extent.name)

@@ -152,13 +152,17 @@ def _cid(pairs: dict[str, str], key: str, path: str) -> int:
 
 @dataclass(frozen=True)
 class SparseHeader:
-    """Header of a sparse extent: `kind` as an extent kind, capacity in sectors, where an embedded descriptor lies (bytes)."""
+    """Header of a sparse extent: `kind` as an extent kind, capacity in sectors, where an embedded descriptor lies (bytes).
+
+    `streamed`: where its tables lie is said at its end, because whoever wrote it did not know before.
+    """
 
     kind: str
     sectors: int
     descriptor_at: int = 0
     descriptor_size: int = 0
     compressed: bool = False
+    streamed: bool = False
 
 
 def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] = None) -> Optional[SparseHeader]:
@@ -177,7 +181,8 @@ def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] 
     if head[:4] != _MAGIC_HOSTED:
         return None
     version, flags, capacity, grain, at, size, entries, dummy, tables = _unpack("<4xIIQQQQIQQ", head, path)
-    if tables == _GD_AT_END:
+    streamed = tables == _GD_AT_END
+    if streamed:
         tables = _footer_tables(file, path, base, length)
     bad = (
         (version not in (1, 2, 3) and "version")
@@ -191,7 +196,7 @@ def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] 
         raise InvalidInput(
             f"The sparse header of {path} has an impossible {bad}.", "The file is truncated or damaged; copy it again.", path=path
         )
-    return SparseHeader("SPARSE", capacity, at * SECTOR, size * SECTOR, bool(flags & 1 << 16))
+    return SparseHeader("SPARSE", capacity, at * SECTOR, size * SECTOR, bool(flags & 1 << 16), streamed)
 
 
 def _footer_tables(file: BinaryIO, path: str, base: int, length: int) -> int:
