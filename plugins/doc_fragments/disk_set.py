@@ -11,9 +11,10 @@ options:
   source:
     description:
       - One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files that are the disks of one VM in their order.
-      - It is only read. Where nothing is staged yet it is looked at through throw-away overlays.
+      - Or one URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
+      - It is only read. Where nothing is staged yet it is looked at through throw-away overlays, a source that is elsewhere where it is.
     type: list
-    elements: path
+    elements: str
   work_dir:
     description: The VM's work directory, as filled by M(hyper2kvm.migration.vmdk_fetch) and M(hyper2kvm.migration.disk_flatten).
     type: path

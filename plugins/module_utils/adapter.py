@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -14,7 +15,8 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
-from .core.errors import InvalidInput, MigrationError
+from .access import access_of, access_spec
+from .core.errors import InvalidInput, MigrationError, NotInPlace
 from .core.locks import exclusive
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
@@ -26,21 +28,25 @@ from .guest.resolver import Disk
 from .linux.customize import Customization
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
+from .pipeline.fetch import looked_at
 from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
+from .pipeline.remote import is_remote
 from .pipeline.systems import GuestRequest, fixes
+from .vsphere.connection import PYVMOMI_ERROR
 from .windows import drivers
 from .windows.plan import DIRECT, TWO_PHASE
 from .windows.plan import Options as WindowsOptions
 
 Result = dict[str, Any]
-_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 FIXED = "fix.json"
+_GIVE_BACK = 600.0  # seconds
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
 
 def work_dir_spec() -> dict[str, Any]:
-    return {"source": {"type": "list", "elements": "path"}, "work_dir": {"type": "path"}}
+    return {"source": {"type": "list", "elements": "str"}, "work_dir": {"type": "path"}, **access_spec()}
 
 
 def disk_set_spec() -> dict[str, Any]:
@@ -149,13 +155,23 @@ def _end_with(pid: int) -> None:
             with contextlib.suppress(PermissionError):  # another user's, so it is there
                 os.kill(pid, 0)
             time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)  # whoever has something to give back elsewhere catches it
+    time.sleep(_GIVE_BACK)
     os._exit(1)
 
 
 def respawn_for_guestfs(module: AnsibleModule) -> None:
     """Go on under the interpreter that has the libguestfs bindings, if this one has not; open_disks reports when none has."""
     if GUESTFS_ERROR is not None and not has_respawned():
-        interpreter = probe_interpreters_for_module(_INTERPRETERS, "guestfs")
+        interpreter = probe_interpreters_for_module(INTERPRETERS, "guestfs")
+        if interpreter is not None:
+            respawn_module(interpreter)
+
+
+def respawn_for_pyvmomi() -> None:
+    """The same for pyVmomi; the session reports when none has it."""
+    if PYVMOMI_ERROR is not None and not has_respawned():
+        interpreter = probe_interpreters_for_module(INTERPRETERS, "pyVmomi")
         if interpreter is not None:
             respawn_module(interpreter)
 
@@ -228,13 +244,20 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
         base = staging.require_fetched(params["work_dir"])
         yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
     elif params["source"]:
-        with staging.temporary(params["source"]) as (description, staged):
+        with contextlib.ExitStack() as stack:
+            description, staged, dummy = stack.enter_context(looked_at(source_of(params), access_of(params)))
             yield staged_request(params, description, staged, options, for_windows, accept)
     else:
         raise InvalidInput(
             "There is nothing to look at: the work directory has no overlays and no source was given.",
             "Give source, disks, or the work_dir of an earlier vmdk_fetch and disk_flatten.",
         )
+
+
+def source_of(params: Mapping[str, Any]) -> list[str]:
+    """What the user named: a URL as it is, paths made absolute."""
+    source: list[str] = params["source"]
+    return source if is_remote(source) else [os.path.abspath(os.path.expandvars(os.path.expanduser(path))) for path in source]
 
 
 def staged_request(
@@ -354,9 +377,7 @@ def composite_fix(module: AnsibleModule) -> Result:
         if module.check_mode:
             if not params["source"]:
                 raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
-            with staging.temporary(params["source"]) as (description, staged):
-                request = staged_request(params, description, staged, options, for_windows, tuple(params["accept"]))
-                return report_result(module, fix(request, Silent(), saved), True)
+            return _rehearsed(module, options, for_windows, saved)
         base = staging.require_fetched(directory)
         # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
         staged = staging.flatten(base.result, directory, base.inputs)
@@ -367,6 +388,19 @@ def composite_fix(module: AnsibleModule) -> Result:
             "fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}
         ).save(os.path.join(directory, FIXED))
         return result
+
+
+def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOptions, saved: Optional[Plan]) -> Result:
+    """The repair on throw-away overlays; a source that must be fetched first is only said to be one."""
+    params = module.params
+    try:
+        with looked_at(source_of(params), access_of(params)) as (description, staged, moved):
+            request = staged_request(params, description, staged, options, for_windows, tuple(params["accept"]))
+            result = report_result(module, fix(request, Silent(), saved), True)
+    except NotInPlace as error:
+        module.warn(f"The guest was not looked at. {error}")
+        return {"changed": True}
+    return {**result, "read": sum(moved)} if moved else result
 
 
 def options_digest(root: str, options: Options, for_windows: WindowsOptions) -> str:

@@ -34,6 +34,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.disk_set
+  - hyper2kvm.migration.vsphere.source
 """
 
 EXAMPLES = r"""
@@ -62,10 +63,18 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run, work_dir_spec, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    Result,
+    module_for,
+    run,
+    source_of,
+    work_dir_spec,
+    working_on,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
 
 
 def argument_spec() -> dict:
@@ -83,7 +92,7 @@ def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
     with working_on(module, directory):
         if module.check_mode and staging.fetched(directory) is None and params["source"]:
-            sizes = [disk.chain.virtual_size for disk in open_source(params["source"], verify=False).disks]
+            sizes = [disk["virtual_size"] for disk in look_at(source_of(params), access_of(params))]
             return {
                 "changed": True,
                 "disks": [

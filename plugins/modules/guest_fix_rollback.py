@@ -58,7 +58,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
 
 
 def argument_spec() -> dict:
-    spec = {name: option for name, option in disk_set_spec().items() if name not in ("source", "work_dir")}
+    spec = {name: option for name, option in disk_set_spec().items() if name not in ("source", "work_dir", "access")}
     return {**spec, "disks": {**spec["disks"], "required": True}, "id": {"type": "str", "default": ""}}
 
 

@@ -19,6 +19,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.disk_set
+  - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.disk_set.guest
 """
 

@@ -52,6 +52,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.attributes.action
   - hyper2kvm.migration.disk_set
+  - hyper2kvm.migration.vsphere.source
 """
 
 EXAMPLES = r"""
@@ -76,11 +77,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     Result,
     module_for,
     progress_spec,
     run,
+    source_of,
     work_dir_spec,
     working_on,
 )
@@ -88,7 +91,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
 
 
 def argument_spec() -> dict:
@@ -128,7 +131,7 @@ def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
     with working_on(module, directory):
         if module.check_mode and not staging.flattened(directory) and params["source"]:
-            disks = open_source(params["source"], verify=False).disks
+            disks = look_at(source_of(params), access_of(params))
             wanted = requests(params, [""] * len(disks))
             return {
                 "changed": True,
@@ -136,8 +139,8 @@ def work(module: AnsibleModule) -> Result:
                     {
                         "path": request.dest,
                         "format": request.format,
-                        "virtual_size": disk.chain.virtual_size,
-                        "data": disk.chain.allocated(),
+                        "virtual_size": disk["virtual_size"],
+                        "data": disk["data"],
                     }
                     for request, disk in zip(wanted, disks)
                 ],

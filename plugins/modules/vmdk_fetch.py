@@ -8,18 +8,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vmdk_fetch
-short_description: Check the disks of a VMware VM and stage them for the conversion
+short_description: Bring the disks of a VMware VM here, check them and stage them for the conversion
 description:
   - Reads the description of a VM (V(.vmx), V(.ovf), V(.ova), or plain V(.vmdk) files), follows every snapshot chain, and checks each
     extent, parent and digest before any other program sees them.
   - Staging a local source copies nothing. Freshly written descriptors and links in the work directory stand for the chain.
+  - A source that is elsewhere is copied into the work directory in checked pieces. A run that was killed or cut off is resumed from what has
+    arrived. What was fetched is kept; remove the work directory to fetch the VM anew.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   source:
-    description: One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files that are the disks of one VM in their order.
+    description:
+      - One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files that are the disks of one VM in their order.
+      - Or one URL, as V(vsphere://vcenter.example.com/Datacenter/vm/folder/name) (C(?moref=vm-57), C(?uuid=...), C(?name=...) in place of the path), or
+        V(ssh://root@esx1.example.com/vmfs/volumes/datastore/name/name.vmx) (or C(.vmdk)).
     type: list
-    elements: path
+    elements: str
     required: true
   work_dir:
     description: The VM's work directory, created if it is missing. It belongs to one VM alone.
@@ -30,14 +35,18 @@ options:
     type: bool
     default: true
   accept:
-    description: Codes of concerns that the operator accepts. V(source.busy) allows a source that somebody has open for writing.
+    description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing.
     type: list
     elements: str
     default: []
 attributes:
   action:
     support: full
+requirements:
+  - pyVmomi for sources of vSphere
+  - ssh for sources that are reached by it
 extends_documentation_fragment:
+  - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.attributes.action
@@ -55,58 +64,91 @@ EXAMPLES = r"""
       - /exports/db01/db01.vmdk
       - /exports/db01/db01_1.vmdk
     work_dir: /var/lib/migration/db01
+
+- name: Bring a VM from vCenter, frozen by a snapshot while it runs
+  hyper2kvm.migration.vmdk_fetch:
+    source: vsphere://vcenter.example.com/DC1/vm/production/web01
+    work_dir: /var/lib/migration/web01
+    access:
+      running: snapshot
+      vsphere:
+        username: migration@vsphere.local
+        password: "{{ vcenter_password }}"
+
+- name: Bring a VM from an ESXi host by SSH
+  hyper2kvm.migration.vmdk_fetch:
+    source: ssh://root@esx1.example.com/vmfs/volumes/datastore1/web01/web01.vmx
+    work_dir: /var/lib/migration/web01
 """
 
 RETURN = r"""
 vm:
-  description: The VM as its source describes it, with name, firmware, CPUs, memory (MiB), NICs and disks (files, virtual size in bytes, bus, unit).
+  description:
+    - The VM as its source describes it, with name, firmware, CPUs, memory (MiB), NICs and disks (files, virtual size in bytes, bus, unit).
+    - Of a source that is elsewhere also C(origin), with the transport and for each file its size, the bytes transferred and a digest.
   returned: success
   type: dict
   sample: {"name": "web01", "firmware": "bios", "memory": 2048}
 """
 
-import os
-import time
+import signal
+import sys
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    Result,
+    module_for,
+    progress_spec,
+    respawn_for_pyvmomi,
+    run,
+    source_of,
+    working_on,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import chain, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, remote
 
 
 def argument_spec() -> dict:
     return {
-        "source": {"type": "list", "elements": "path", "required": True},
+        "source": {"type": "list", "elements": "str", "required": True},
         "work_dir": {"type": "path", "required": True},
         "verify": {"type": "bool", "default": True},
         "accept": {"type": "list", "elements": "str", "default": []},
+        **access_spec(),
         **progress_spec(),
     }
 
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
-    options = {"source": [os.path.abspath(path) for path in params["source"]], "verify": params["verify"]}
+    source, far = source_of(params), remote.is_remote(params["source"])
+    options = {"source": source, "verify": params["verify"]}
     with working_on(module, directory):
         earlier = staging.fetched(directory)
         if earlier is not None and earlier.options == options:
             return {"changed": False, "vm": earlier.result}
         if params["probe"]:
             return {"changed": False, "pending": True}
-        begin = time.monotonic()
-        sink(params["progress_file"]).phase("check the source")
-        vm = open_source(params["source"], params["verify"])
-        for disk in vm.disks if "source.busy" not in params["accept"] else ():
-            chain.check_idle(disk.chain)
-        if module.check_mode:
-            return {"changed": True, "vm": vm.as_result()}
-        return {"changed": True, "vm": staging.fetch(vm, params["source"], directory, options, begin)}
+        progress = sink(params["progress_file"])
+        if far:
+            vm, concerns = fetch.from_afar(source[0], access_of(params), directory, options, progress, module.check_mode)
+        else:
+            vm, concerns = fetch.from_here(source, directory, options, progress, params["accept"], module.check_mode), ()
+        for concern in concerns:
+            module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
+        return {"changed": True, "vm": vm}
 
 
 def main() -> None:
-    run(module_for(argument_spec()), work)
+    module = module_for(argument_spec())
+    if any(source.startswith("vsphere://") for source in module.params["source"]):
+        respawn_for_pyvmomi()
+    # A snapshot or a lease is given back before the end, also when somebody ends this.
+    signal.signal(signal.SIGTERM, lambda *dummy: sys.exit(1))
+    run(module, work)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ seealso:
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.disk_set
+  - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.disk_set.guest
   - hyper2kvm.migration.disk_set.fix
   - hyper2kvm.migration.disk_set.options

@@ -70,6 +70,36 @@ class Busy(MigrationError):
     code = "busy"
 
 
+class Unreachable(MigrationError):
+    """A server does not answer, or does not prove that it is the one that was named."""
+
+    code = "unreachable"
+
+
+class AccessDenied(MigrationError):
+    """A server refuses the name, the password, the key or the privilege."""
+
+    code = "access_denied"
+
+
+class TransferFailed(MigrationError):
+    """Bytes did not arrive in spite of repeated tries; what has arrived is kept and the next run goes on from there."""
+
+    code = "transfer_failed"
+
+
+class SourceChanged(MigrationError):
+    """A file at the source is no longer what it was when its transfer began."""
+
+    code = "source_changed"
+
+
+class NotInPlace(InvalidInput):
+    """A source that cannot be looked at where it is; it must be fetched first."""
+
+    code = "not_in_place"
+
+
 class StalePlan(MigrationError):
     """The guest is no longer what the plan saw."""
 

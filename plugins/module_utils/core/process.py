@@ -20,6 +20,8 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _TAIL = 4000
 
 PACKAGES = {
+    "nbdkit": "nbdkit (with its curl and ssh plugins)",
+    "ssh": "openssh-client (Debian, Ubuntu) or openssh-clients (Fedora, RHEL)",
     "qemu-img": "qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL, SUSE)",
     "qemu-system-x86_64": "qemu-system-x86 (Debian, Ubuntu) or qemu-kvm (Fedora, RHEL)",
 }

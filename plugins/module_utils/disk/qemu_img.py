@@ -29,6 +29,9 @@ class Image:
     backing: Optional[str]
 
 
+_OURS = ("json:", "nbd+unix:///?socket=/")  # names that are descriptions, made by us
+
+
 def info(path: str, fmt: str) -> Image:
     """Describe an image of a stated format; backing files are not opened."""
     data = json.loads(run(["qemu-img", "info", "-U", "--output=json", "-f", fmt, _name(path)], _QUICK).stdout)
@@ -36,8 +39,8 @@ def info(path: str, fmt: str) -> Image:
 
 
 def create_overlay(path: str, backing: str, backing_format: str, size: int) -> None:
-    """A qcow2 at `path` that reads through to `backing`, a file (recorded relative to it) or a json: description."""
-    name = backing if backing.startswith("json:") else os.path.relpath(backing, os.path.dirname(path))
+    """A qcow2 at `path` that reads through to `backing`: a file (recorded relative to it), a json: description, or a local NBD export."""
+    name = backing if backing.startswith(_OURS) else os.path.relpath(backing, os.path.dirname(path))
     run(
         [
             "qemu-img",
@@ -120,5 +123,5 @@ def version() -> str:
 
 
 def _name(path: str) -> str:
-    """qemu takes "x:y" for a protocol; a path that is made absolute is never mistaken for one."""
-    return path if path.startswith("json:") else os.path.abspath(path)
+    """qemu takes "x:y" for a protocol; a path that is made absolute is never mistaken for one. The two others are of our own making."""
+    return path if path.startswith(_OURS) else os.path.abspath(path)

@@ -46,13 +46,15 @@ def fetched(work_dir: str) -> Optional[Manifest]:
     return manifest
 
 
-def fetch(vm: SourceVm, paths: Sequence[str], work_dir: str, options: dict[str, Any], begin: float) -> dict[str, Any]:
+def fetch(
+    vm: SourceVm, paths: Sequence[str], work_dir: str, options: dict[str, Any], begin: float, more: Optional[dict[str, Any]] = None
+) -> dict[str, Any]:
     """Stage the chains of `vm` in `work_dir` and record it; returns the VM's description with the staged paths.
 
-    `begin` is when the work on the source began (time.monotonic), for the record of seconds.
+    `begin` is when the work on the source began (time.monotonic), for the record of seconds. `more` is recorded with the description.
     """
     os.makedirs(work_dir, exist_ok=True)
-    result = vm.as_result()
+    result = {**vm.as_result(), **(more or {})}
     for index, (disk, entry) in enumerate(zip(vm.disks, result["disks"])):
         entry["staged"] = chain.stage(disk.chain, os.path.abspath(work_dir), f"disk{index}")
     result["seconds"] = round(time.monotonic() - begin, 2)

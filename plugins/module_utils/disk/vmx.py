@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Mapping, Optional
+from typing import Iterator, Mapping, Optional
 
 from ..core.errors import InvalidInput
 from . import chain, vmdk
@@ -39,9 +39,8 @@ def read(path: str) -> SourceVm:
     if len(data) > _LIMIT:
         raise InvalidInput(f"{path} is too large for a .vmx file.", "Name the VM's .vmx file.", path=path)
     values = parse(data.decode("utf-8", "replace"))
+    disk_names(values, path)
     disks = sorted(_disks(values, os.path.dirname(os.path.abspath(path))), key=bus_key)
-    if not disks:
-        raise InvalidInput(f"{path} names no virtual disks.", "Name the .vmdk files as a list in migrate_source.", path=path)
     firmware = values.get("firmware", "bios").lower()
     return SourceVm(
         name=values.get("displayname") or os.path.splitext(os.path.basename(path))[0],
@@ -57,8 +56,24 @@ def read(path: str) -> SourceVm:
     )
 
 
+def disk_names(values: Mapping[str, str], path: str) -> tuple[str, ...]:
+    """The file names of a VM's disks, all beside its configuration `path`.
+
+    Raises InvalidInput when there are none.
+    """
+    names = tuple(name for name, dummy, dummy_controller, dummy_unit in _named(values))
+    if not names:
+        raise InvalidInput(f"{path} names no virtual disks.", "Name the .vmdk files as a list in migrate_source.", path=path)
+    return names
+
+
 def _disks(values: Mapping[str, str], directory: str) -> list[SourceDisk]:
-    disks = []
+    return [
+        SourceDisk(chain.resolve(os.path.join(directory, name)), bus, controller, unit) for name, bus, controller, unit in _named(values)
+    ]
+
+
+def _named(values: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
     for key, name in values.items():
         match = _DISK.match(key)
         if match is None or match[1] not in BUS_ORDER:
@@ -67,9 +82,7 @@ def _disks(values: Mapping[str, str], directory: str) -> list[SourceDisk]:
         kind = values.get(f"{device}.devicetype", "").lower()
         if not _true(values.get(f"{device}.present", "true")) or kind not in _DISK_TYPES or not name.lower().endswith(".vmdk"):
             continue
-        plain = vmdk.plain_name(name, f"the disk {device}")
-        disks.append(SourceDisk(chain.resolve(os.path.join(directory, plain)), match[1], int(match[2]), int(match[3])))
-    return disks
+        yield vmdk.plain_name(name, f"the disk {device}"), match[1], int(match[2]), int(match[3])
 
 
 def _nics(values: Mapping[str, str]) -> list[Nic]:

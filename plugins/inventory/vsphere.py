@@ -1,0 +1,174 @@
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VMs of vSphere as hosts that migrate.yml can take as they are."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: vsphere
+short_description: VMs of vSphere, ready for the playbooks of this collection
+description:
+  - Each VM is a host with C(migrate_source), C(migrate_name), and C(vsphere_vm), which is what M(hyper2kvm.migration.vsphere_vm_info) returns of it.
+  - The configuration is a file whose name ends in C(vsphere.yml) or C(vsphere.yaml).
+  - A host has the VM's name, and its id behind that where several VMs have one name.
+  - Groups are made of the power state (C(power_off)), the guest (C(family_linux), C(family_windows), C(family_other)), the readiness (C(ready), C(blocked)),
+    the folder (C(folder_...)), the host (C(host_...)) and the cluster (C(cluster_...)). A VM that runs, and has no other blocker, is in C(ready_when_off) too.
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  plugin:
+    description: Always V(hyper2kvm.migration.vsphere).
+    type: str
+    required: true
+    choices: [hyper2kvm.migration.vsphere]
+  hostname:
+    description: The vCenter or ESXi host.
+    type: str
+    required: true
+    env: [{name: VMWARE_HOST}]
+  username:
+    description: Who logs in.
+    type: str
+    required: true
+    env: [{name: VMWARE_USER}]
+  password:
+    description: The password.
+    type: str
+    required: true
+    env: [{name: VMWARE_PASSWORD}]
+  port:
+    description: The port of the API.
+    type: int
+    default: 443
+    env: [{name: VMWARE_PORT}]
+  validate_certs:
+    description: Whether the server must prove who it is.
+    type: bool
+    default: true
+    env: [{name: VMWARE_VALIDATE_CERTS}]
+  ca_file:
+    description: A file with the authorities that are believed (PEM), in place of the system's.
+    type: path
+  thumbprint:
+    description: The SHA-1 or SHA-256 digest of the server's certificate, which is then the only one that is believed.
+    type: str
+  proxy_host:
+    description: An HTTP proxy to go through.
+    type: str
+    env: [{name: VMWARE_PROXY_HOST}]
+  proxy_port:
+    description: Its port.
+    type: int
+    default: 3128
+    env: [{name: VMWARE_PROXY_PORT}]
+  folders:
+    description: Inventory paths. Only VMs below one of them are hosts. All without any.
+    type: list
+    elements: str
+    default: []
+  filters:
+    description: Conditions over the host's variables, all of which must hold, as V(vsphere_vm.power == 'off').
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - constructed
+  - inventory_cache
+requirements:
+  - pyVmomi in the Python of the controller
+"""
+
+EXAMPLES = r"""
+# vsphere.yml
+plugin: hyper2kvm.migration.vsphere
+hostname: vcenter.example.com
+username: migration@vsphere.local
+folders:
+  - DC1/vm/production
+filters:
+  - "'ready' in group_names or vsphere_vm.power == 'off'"
+keyed_groups:
+  - key: vsphere_vm.firmware
+    prefix: firmware
+compose:
+  migrate_boot_test: vsphere_vm.memory < 65536
+cache: true
+cache_plugin: ansible.builtin.jsonfile
+cache_connection: .cache
+"""
+
+from ansible.errors import AnsibleParserError
+from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MigrationError
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Endpoint, session
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described, family
+
+
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+    NAME = "hyper2kvm.migration.vsphere"
+
+    def verify_file(self, path):
+        return super().verify_file(path) and path.endswith(("vsphere.yml", "vsphere.yaml"))
+
+    def parse(self, inventory, loader, path, cache=True):
+        super().parse(inventory, loader, path, cache)
+        self._read_config_data(path)
+        key, wanted = self.get_cache_key(path), self.get_option("cache")
+        vms = None
+        if wanted and cache:
+            vms = self._cache.get(key)
+        if vms is None:
+            try:
+                vms = self._ask()
+            except MigrationError as error:
+                raise AnsibleParserError(str(error)) from error
+            if wanted:
+                self._cache[key] = vms
+        for vm in vms:
+            self._add(vm, vms)
+
+    def _ask(self):
+        option = self.get_option
+        proxy = (option("proxy_host"), option("proxy_port")) if option("proxy_host") else None
+        trust = Trust(option("validate_certs"), option("ca_file") or "", option("thumbprint") or "")
+        host, user, password = (str(self.templar.template(option(name))) for name in ("hostname", "username", "password"))
+        with session(Endpoint(host, user, password, option("port"), trust, proxy)) as opened:
+            vms = list(inventory.vms(opened))
+        below = tuple(folder.strip("/") + "/" for folder in option("folders"))
+        vms = [vm for vm in vms if not below or vm.path.startswith(below)]
+        wave = readiness.of_wave(vms)
+        return [described(vm, (*readiness.concerns(vm), *wave.get(vm.id, ()))) for vm in vms]
+
+    def _add(self, vm, vms):
+        strict = self.get_option("strict")
+        host = self.templar.template(self.get_option("hostname"))
+        port = self.get_option("port")
+        variables = {
+            "vsphere_vm": vm,
+            "migrate_source": inventory.url_of(host, port, vm["path"]),
+            "migrate_name": vm["name"],
+        }
+        self.templar.available_variables = variables
+        blockers = {concern["code"] for concern in vm["concerns"] if concern["severity"] == "blocker"}
+        groups = [f"power_{vm['power']}", f"family_{family(vm['guest_id'])}", "blocked" if blockers else "ready"]
+        if blockers == {"vsphere.running"}:
+            groups.append("ready_when_off")
+        groups += [f"{kind}_{vm[kind]}" for kind in ("folder", "host", "cluster") if vm[kind]]
+        groups = [self._sanitize_group_name(group) for group in groups]
+        facts = {**variables, "group_names": groups}
+        for condition in self.get_option("filters"):
+            if not self._compose(condition, facts):
+                return
+        name = vm["name"] if sum(other["name"] == vm["name"] for other in vms) == 1 else f"{vm['name']}_{vm['id']}"
+        self.inventory.add_host(name)
+        for key, value in variables.items():
+            self.inventory.set_variable(name, key, value)
+        for group in groups:
+            self.inventory.add_group(group)
+            self.inventory.add_host(name, group=group)
+        self._set_composite_vars(self.get_option("compose"), variables, name, strict=strict)
+        self._add_host_to_composed_groups(self.get_option("groups"), variables, name, strict=strict)
+        self._add_host_to_keyed_groups(self.get_option("keyed_groups"), variables, name, strict=strict)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a server proves that it is the one that was named: by an authority, or by the fingerprint of its own certificate."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+
+from .errors import InvalidInput, Unreachable
+
+_PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN, X509_VERIFY_PARAM_set_flags(3): a server's own certificate may be the anchor
+_DIGESTS = {40: "sha1", 64: "sha256"}
+
+
+@dataclass(frozen=True)
+class Trust:
+    """`ca_file` replaces the system's authorities. A `thumbprint` (SHA-1 or SHA-256, colons allowed) pins the certificate instead."""
+
+    verify: bool = True
+    ca_file: str = ""
+    thumbprint: str = ""
+
+    def context(self, host: str, port: int, timeout: float = 30.0) -> ssl.SSLContext:
+        """What every connection to the server uses.
+
+        A pinned certificate becomes the only anchor of the context, so that later connections are held to it as well.
+        Raises InvalidInput for an impossible thumbprint or CA file, Unreachable when the server does not answer or shows another certificate.
+        """
+        if self.thumbprint:
+            return self._pinned(host, port, timeout)
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(
+                f"The CA file {self.ca_file} cannot be used: {error}.", "Name a file with certificates in PEM form."
+            ) from error
+        if not self.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+    def _pinned(self, host: str, port: int, timeout: float) -> ssl.SSLContext:
+        wanted = re.sub("[: ]", "", self.thumbprint).lower()
+        if len(wanted) not in _DIGESTS or not re.fullmatch("[0-9a-f]+", wanted):
+            raise InvalidInput(
+                "The thumbprint is neither a SHA-1 nor a SHA-256 digest.", "Write it in hexadecimal, with or without colons."
+            )
+        certificate = server_certificate(host, port, timeout)
+        found = hashlib.new(_DIGESTS[len(wanted)], certificate).hexdigest()
+        if found != wanted:
+            raise Unreachable(
+                f"{host}:{port} shows a certificate with the thumbprint {found}, not the one that is expected.",
+                "Compare it on the server's console. Somebody may be in between; or the certificate was renewed, then name the new thumbprint.",
+                host=host,
+            )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VerifyFlags(_PARTIAL_CHAIN)
+        context.load_verify_locations(cadata=certificate)
+        return context
+
+
+def server_certificate(host: str, port: int, timeout: float = 30.0) -> bytes:
+    """The certificate that a server shows (DER), without any judgement of it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), timeout) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
+            return secured.getpeercert(True) or b""
+    except OSError as error:
+        raise Unreachable(f"{host}:{port} does not answer: {error}.", "Check the name, the port and the way there.", host=host) from error

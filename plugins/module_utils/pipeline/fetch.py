@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FETCH: from what the user named to a work directory with a checked, staged disk set."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from typing import Any, Iterator, Sequence
+
+from ..core.errors import NotInPlace
+from ..core.progress import Progress
+from ..disk import chain, qemu_img, staging
+from ..disk.source import open_source
+from ..guest.model import INFO, Concern
+from .remote import Access, is_remote, opened
+
+COPY = "source"  # in the work directory: what came from elsewhere
+
+
+def from_here(
+    paths: Sequence[str], work_dir: str, options: dict[str, Any], progress: Progress, accept: Sequence[str], check: bool
+) -> dict[str, Any]:
+    """Stage a local source. In check mode only look at it."""
+    begin = time.monotonic()
+    progress.phase("check the source")
+    vm = open_source(paths, bool(options["verify"]))
+    for disk in vm.disks if "source.busy" not in accept else ():
+        chain.check_idle(disk.chain)
+    return vm.as_result() if check else staging.fetch(vm, paths, work_dir, options, begin)
+
+
+def from_afar(
+    url: str, access: Access, work_dir: str, options: dict[str, Any], progress: Progress, check: bool
+) -> tuple[dict[str, Any], tuple[Concern, ...]]:
+    """Bring a source from elsewhere, then stage it. Gives the VM's description and the concerns that are worth a warning."""
+    begin = time.monotonic()
+    progress.phase("look at the source")
+    with opened(url, access, check) as remote:
+        told = tuple(concern for concern in remote.concerns if concern.severity != INFO)
+        if check:
+            return remote.as_result(), told
+        directory = os.path.join(work_dir, COPY)
+        arrived = remote.bring(directory, progress)
+        vm = remote.local(directory)
+    origin = {"source": url, "transport": remote.transport, "files": [item.as_result() for item in arrived]}
+    return staging.fetch(vm, (), work_dir, options, begin, {"origin": origin}), told
+
+
+def look_at(source: Sequence[str], access: Access) -> list[dict[str, Any]]:
+    """The disks of a source: what the guest sees (`virtual_size`) and how much of it holds data at most (`data`), in bytes."""
+    if is_remote(source):
+        with opened(source[0], access, check=True) as remote:
+            return [{"virtual_size": disk.size, "data": sum(job.wanted for job in disk.jobs) or disk.size} for disk in remote.disks]
+    return [{"virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated()} for disk in open_source(source, verify=False).disks]
+
+
+@contextlib.contextmanager
+def looked_at(source: Sequence[str], access: Access) -> Iterator[tuple[dict[str, Any], tuple[staging.StagedDisk, ...], list[int]]]:
+    """Throw-away overlays over a source: over local files, or over a source that is elsewhere, of which only what is read moves.
+
+    The list gets, after the block, the bytes that were read from each disk of a source that is elsewhere.
+    Raises NotInPlace for a source that cannot be read in place; it must be fetched first.
+    """
+    if not is_remote(source):
+        with staging.temporary(source) as (description, staged):
+            yield description, staged, []
+        return
+    moved: list[int] = []
+    with contextlib.ExitStack() as stack:
+        remote = stack.enter_context(opened(source[0], access, check=True))
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="hyper2kvm-"))
+        if remote.in_place is None:
+            raise NotInPlace(_NOT_IN_PLACE, "Fetch it first (the role does so in a real run), then look at the copy.", source=source[0])
+        with remote.in_place() as exports:
+            disks = []
+            for number, (disk, export) in enumerate(zip(remote.disks, exports)):
+                overlay = os.path.join(directory, f"disk{number}-overlay.qcow2")
+                qemu_img.create_overlay(overlay, export.uri, "raw", disk.size)
+                disks.append(staging.StagedDisk(export.uri, overlay, disk.size))
+            yield remote.as_result(), tuple(disks), moved
+        moved += [export.moved for export in exports]
+
+
+_NOT_IN_PLACE = "This source cannot be read where it is: its disks are chains of snapshots, or come by a lease, or the VM is running."

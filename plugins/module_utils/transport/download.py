@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files brought here: in pieces that are checked, by several workers, without writing zeros, and going on where a killed run ended.
+
+Beside each file that is on its way lies a journal: one line for each piece that has arrived, with its digest. A later run believes a
+line only after it has read the piece again and found the same digest. The file gets its name when all of it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, Iterator, Optional, Sequence
+
+from ..core import atomic
+from ..core.errors import InvalidInput, SourceChanged, TransferFailed
+from ..core.progress import Progress
+from .files import MIB, TRIES, Files, Interrupted, patiently, pause
+
+PIECE = 64 * MIB
+_ZEROS = memoryview(bytes(MIB))
+
+Areas = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to bring: where it is, its plain name here, its size and stamp there.
+
+    `areas` are (offset, length) in bytes of what holds data; the rest reads as zeros and is not asked for. None: all of it.
+    """
+
+    path: str
+    name: str
+    size: int
+    stamp: str
+    areas: Optional[Areas] = None
+    ranged: bool = True
+
+    def pieces(self) -> tuple[tuple[int, int], ...]:
+        """(offset, length) of what is transferred at once. Without ranges that is everything."""
+        if not self.ranged:
+            return ((0, self.size),)
+        return tuple((at, min(PIECE, start + length - at)) for start, length in self._areas() for at in range(start, start + length, PIECE))
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that are transferred. Known without listing the pieces: a size may be a lie."""
+        return sum(length for dummy, length in self._areas())
+
+    def _areas(self) -> Areas:
+        return ((0, self.size),) if self.areas is None or not self.ranged else self.areas
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A file that is here: bytes it has, bytes that crossed the wire in this run, and a digest of its pieces (`tree_sha256`)."""
+
+    name: str
+    size: int
+    transferred: int
+    digest: str
+
+    def as_result(self) -> dict[str, Any]:
+        return {"name": self.name, "size": self.size, "transferred": self.transferred, "tree_sha256": self.digest}
+
+
+@dataclass
+class Throttle:
+    """At most `rate` bytes a second over all workers; 0 is no limit."""
+
+    rate: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _free_at: float = 0.0
+
+    def take(self, count: int) -> None:
+        if not self.rate:
+            return
+        with self._lock:
+            now = time.monotonic()
+            pause = max(0.0, self._free_at - now)
+            self._free_at = max(now, self._free_at) + count / self.rate
+        time.sleep(pause)
+
+
+@dataclass
+class _Meter:
+    """Bytes of all workers, told to the progress from one place at a time."""
+
+    progress: Progress
+    done: int = 0
+    transferred: int = 0
+    stopped: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, count: int, wire: bool = True) -> None:
+        with self._lock:
+            self.done += count
+            self.transferred += count if wire else 0
+            self.progress.update(self.done)
+
+
+def download(
+    files: Files, jobs: Sequence[Job], directory: str, progress: Progress, workers: int = 2, throttle: Optional[Throttle] = None
+) -> tuple[Arrived, ...]:
+    """Bring every file of `jobs` into `directory`.
+
+    Raises TransferFailed after repeated tries, SourceChanged when a file there changes meanwhile, NotEnoughSpace beforehand. What has
+    arrived stays, without its final name.
+    """
+    os.makedirs(directory, exist_ok=True)
+    atomic.need_space(directory, missing(jobs, directory), "The copy of the source")
+    progress.phase("fetch", sum(job.wanted for job in jobs))
+    meter = _Meter(progress)
+    return tuple(_bring(files, job, directory, meter, workers, throttle or Throttle()) for job in jobs)
+
+
+def missing(jobs: Sequence[Job], directory: str) -> int:
+    """Bytes that are still to be written there, at most."""
+    return max(0, sum(job.wanted for job in jobs) - sum(_occupied(os.path.join(directory, job.name)) for job in jobs))
+
+
+def _occupied(path: str) -> int:
+    return sum(os.stat(name).st_blocks * 512 for name in (path, path + atomic.PARTIAL) if os.path.exists(name))
+
+
+def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, throttle: Throttle) -> Arrived:
+    final = os.path.join(directory, job.name)
+    journal = _Journal(final + ".journal", job)
+    before = meter.transferred
+    if os.path.exists(final) and journal.complete():
+        meter.add(job.wanted, wire=False)
+        return Arrived(job.name, job.size, 0, journal.digest())
+    fd = os.open(final + atomic.PARTIAL, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        journal.believe(fd)
+        if not journal.pieces:  # what an older attempt left must not show through holes
+            os.ftruncate(fd, 0)
+        os.ftruncate(fd, job.size)
+        meter.add(sum(length for offset, length in job.pieces() if offset in journal.pieces), wire=False)
+        todo = [piece for piece in job.pieces() if piece[0] not in journal.pieces]
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            running = [pool.submit(_one_of_many, files, job, fd, piece, journal, meter, throttle) for piece in todo]
+            finished, dummy = wait(running, return_when=FIRST_EXCEPTION)
+            failed = next((future for future in finished if future.exception()), None)
+            meter.stopped = failed is not None
+            for future in running:
+                future.cancel()
+        if failed is not None:
+            failed.result()
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+        journal.close()
+    if patiently(lambda: files.stat(job.path), job.path).stamp != job.stamp:
+        raise _changed(job)
+    atomic.publish(final + atomic.PARTIAL, final)
+    return Arrived(job.name, job.size, meter.transferred - before, journal.digest())
+
+
+def _one_of_many(files: Files, job: Job, fd: int, piece: tuple[int, int], journal: _Journal, meter: _Meter, throttle: Throttle) -> None:
+    """A piece, unless another one has failed: then nothing more is begun."""
+    try:
+        if not meter.stopped:
+            _piece(files, job, fd, piece, journal, meter, throttle)
+    except BaseException:
+        meter.stopped = True
+        raise
+
+
+def _piece(files: Files, job: Job, fd: int, piece: tuple[int, int], journal: _Journal, meter: _Meter, throttle: Throttle) -> None:
+    """One piece, resumed at the byte where it broke off. Without ranges a broken piece begins anew."""
+    offset, length = piece
+    digest, done, tries = hashlib.sha256(), 0, 0
+    while done < length:
+        begin = done
+        try:
+            for block in files.stream(job.path, offset + done, length - done, job.stamp):
+                if meter.stopped:
+                    return
+                throttle.take(len(block))
+                _write(fd, block, offset + done)
+                digest.update(block)
+                done += len(block)
+                meter.add(len(block))
+        except Interrupted as error:
+            tries = 0 if done > begin and job.ranged else tries + 1
+            if tries >= TRIES:
+                raise TransferFailed(
+                    f"{job.path} could not be read further than byte {offset + done} after {tries} tries: {error}.",
+                    "Check the way to the source and its health, then run again: what has arrived is kept.",
+                    path=job.path,
+                    offset=offset + done,
+                ) from error
+            pause(tries, error.after)
+            if not job.ranged:
+                meter.add(-done, wire=False)
+                digest, done = hashlib.sha256(), 0
+    journal.add(offset, digest.hexdigest())
+
+
+def _write(fd: int, block: memoryview, offset: int) -> None:
+    """Zeros are not written where zeros are: in a hole, or where nothing else was left by an attempt that broke off."""
+    for at in range(0, len(block), MIB):
+        part = block[at : at + MIB]
+        zeros = _ZEROS[: len(part)]
+        if part == zeros and os.pread(fd, len(part), offset + at) == zeros:
+            continue
+        while part:
+            count = os.pwrite(fd, part, offset + at)
+            part, at = part[count:], at + count
+
+
+def _changed(job: Job) -> SourceChanged:
+    return SourceChanged(
+        f"{job.path} has changed while it was read.",
+        "Something writes to the VM's disks: shut it down, or read from a snapshot; then run again.",
+        path=job.path,
+    )
+
+
+class _Journal:
+    """What has arrived of one file. Lines of another source, size or map are worth nothing."""
+
+    def __init__(self, path: str, job: Job) -> None:
+        self.path = path
+        self.job = job
+        self.pieces: dict[int, str] = {}
+        self._lock = threading.Lock()
+        self._fd = -1
+        self._head = json.dumps(
+            {"path": job.path, "size": job.size, "stamp": job.stamp, "pieces": _digest_of(job.pieces())}, sort_keys=True
+        )
+        self._valid = self._read()
+
+    def _read(self) -> bool:
+        text = atomic.read_text(self.path)
+        if text is None:
+            return False
+        lines = text.split("\n")
+        if lines[0] != self._head:
+            return False
+        for line in lines[1:-1]:  # the last one is empty, or was cut off
+            offset, dummy, digest = line.partition(" ")
+            if offset.isdigit() and len(digest) == 64:
+                self.pieces[int(offset)] = digest
+        return True
+
+    def complete(self) -> bool:
+        return self._valid and all(offset in self.pieces for offset, dummy in self.job.pieces())
+
+    def believe(self, fd: int) -> None:
+        """Keep the lines whose bytes are really here, and open the journal for more."""
+        lengths = dict(self.job.pieces())
+        self.pieces = {at: digest for at, digest in self.pieces.items() if at in lengths and _sha256(fd, at, lengths[at]) == digest}
+        text = "".join([self._head, "\n", *(f"{offset} {digest}\n" for offset, digest in sorted(self.pieces.items()))])
+        atomic.write_text(self.path, text, 0o600)
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def add(self, offset: int, digest: str) -> None:
+        with self._lock:
+            self.pieces[offset] = digest
+            os.write(self._fd, f"{offset} {digest}\n".encode("ascii"))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def digest(self) -> str:
+        """SHA-256 over the lines "offset digest" of all pieces in their order."""
+        return _digest_of(sorted(self.pieces.items()))
+
+
+def _digest_of(items: Sequence[Any]) -> str:
+    return hashlib.sha256("".join(f"{first} {second}\n" for first, second in items).encode("ascii")).hexdigest()
+
+
+def _sha256(fd: int, offset: int, length: int) -> str:
+    digest = hashlib.sha256()
+    for block in _blocks(fd, offset, length):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(fd: int, offset: int, length: int) -> Iterator[bytes]:
+    while length:
+        block = os.pread(fd, min(MIB, length), offset)
+        if not block:
+            return
+        yield block
+        offset, length = offset + len(block), length - len(block)
+
+
+def check_names(jobs: Sequence[Job]) -> None:
+    """Two files must not have one name here."""
+    names = [job.name for job in jobs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(f"Two files of one disk have the name {name}.", "Rename one of them at the source.", name=name)

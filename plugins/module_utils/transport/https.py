@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files behind HTTPS, such as a datastore of vCenter or ESXi under /folder: ranges over connections that are kept.
+
+Source: RFC 9110 (ranges, Retry-After); VMware "vSphere Web Services SDK Programming Guide", access to datastore files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Callable, Iterator, Mapping, Optional
+
+from ..core.errors import AccessDenied, InvalidInput, MigrationError, SourceChanged, Unreachable
+from . import nbdkit
+from .files import MIB, Interrupted, RemoteFile
+
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_BROKEN = (http.client.HTTPException, OSError)
+
+Headers = Mapping[str, str]
+
+
+@dataclass
+class HttpsFiles:
+    """`target` makes the request target of a path. `authorise(again)` gives the headers that open it; `again` after they were refused.
+    `anchors` is the file of authorities that `context` believes, empty for the system's, None where only one certificate is.
+    """
+
+    host: str
+    port: int
+    context: ssl.SSLContext
+    target: Callable[[str], str]
+    authorise: Callable[[bool], Headers]
+    proxy: Optional[tuple[str, int]] = None
+    timeout: float = 60.0
+    anchors: Optional[str] = ""
+    _local: threading.local = field(default_factory=threading.local)
+    _open: list[http.client.HTTPSConnection] = field(default_factory=list)
+
+    def stat(self, path: str) -> RemoteFile:
+        """Asked with a range of one byte: only an answer that is one shows that ranges work, whatever Accept-Ranges says."""
+        response = self._get(path, {"Range": "bytes=0-0"})
+        with contextlib.closing(response):
+            if response.status == 206:
+                size = _range_of(response)[2]
+                response.read()
+                return RemoteFile(size, _stamp(response))
+            if response.status == 416 and _range_of(response)[2] == 0:  # an empty file has no first byte
+                response.read()
+                return RemoteFile(0, _stamp(response))
+            self._forget()
+            length = response.getheader("Content-Length")
+            if length is None:
+                raise InvalidInput(f"{path} has no length that the server would tell.", "Choose another transport.", path=path)
+            return RemoteFile(int(length), _stamp(response), ranged=False)
+
+    def stream(self, path: str, offset: int, length: int, stamp: str = "") -> Iterator[memoryview]:
+        response = self._get(path, {"Range": f"bytes={offset}-{offset + length - 1}"})
+        try:
+            if stamp and _stamp(response) != stamp:
+                raise SourceChanged(
+                    f"{path} has changed while it was read.",
+                    "Something writes to the VM's disks: shut it down, or read from a snapshot; then run again.",
+                    path=path,
+                )
+            if response.status == 206:
+                if _range_of(response)[0] != offset:
+                    raise Interrupted(f"{path}: the server sent another range than was asked for")
+            elif offset:
+                raise Interrupted(f"{path}: the server ignored the range")
+            yield from _pieces(response, length, path)
+            if response.read(1):  # more than was asked for: the connection cannot be used again
+                self._forget()
+        except (Interrupted, MigrationError, GeneratorExit):
+            self._forget()
+            raise
+        except _BROKEN as error:
+            self._forget()
+            raise Interrupted(f"{path}: {error or type(error).__name__}") from error
+
+    def export(self, path: str) -> contextlib.AbstractContextManager[nbdkit.Export]:
+        """The file as an NBD export, for reading a little of it. Proxies are taken from the environment, as curl does."""
+        headers = self.authorise(False)
+        arguments = {"url": f"https://{self.host}:{self.port}{self.target(path)}", "timeout": str(int(self.timeout))}
+        if self.context.verify_mode == ssl.CERT_NONE:
+            arguments["sslverify"] = "false"
+        elif self.anchors:
+            arguments["cainfo"] = self.anchors
+        return nbdkit.export("curl", arguments, {"cookie": headers["Cookie"]} if "Cookie" in headers else {})
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
+        self._open.clear()
+
+    def _get(self, path: str, headers: Headers) -> http.client.HTTPResponse:
+        """An answer with content. A refused session is renewed once."""
+        for again in (False, True):
+            response = self._request(path, {**self.authorise(again), **headers})
+            if response.status != 401:
+                break
+            self._forget()
+        if response.status in (200, 206, 416):
+            return response
+        said = response.read(300).decode("utf-8", "replace").strip()
+        self._forget()
+        if response.status in (401, 403):
+            raise AccessDenied(
+                f"{self.host} refuses to hand out {path} (status {response.status}).",
+                "The account needs Datastore.Browse and Datastore.FileManagement (low level file operations) on this datastore.",
+                path=path,
+            )
+        if response.status in _TRANSIENT:
+            after = response.getheader("Retry-After") or ""
+            raise Interrupted(f"{path}: status {response.status} {said}".strip(), float(after) if after.isdigit() else None)
+        raise InvalidInput(
+            f"{self.host} has no {path} (status {response.status}).",
+            "Check that the file is there. Datastores of kind vSAN and vVol have no flat files: choose migrate_transport nfc or vddk.",
+            path=path,
+            status=response.status,
+        )
+
+    def _request(self, path: str, headers: Headers) -> http.client.HTTPResponse:
+        try:
+            connection = self._connection()
+            connection.request("GET", self.target(path), headers={"Accept-Encoding": "identity", **headers})
+            return connection.getresponse()
+        except ssl.SSLCertVerificationError as error:
+            raise Unreachable(
+                f"{self.host} does not prove that it is {self.host}: {error.verify_message}.",
+                "Name the authority (migrate_vsphere_ca_file) or the certificate's thumbprint (migrate_vsphere_thumbprint).",
+                host=self.host,
+            ) from error
+        except _BROKEN as error:
+            self._forget()
+            raise Interrupted(f"{self.host}: {error or type(error).__name__}") from error
+
+    def _connection(self) -> http.client.HTTPSConnection:
+        held: Optional[http.client.HTTPSConnection] = getattr(self._local, "connection", None)
+        if held is not None:
+            return held
+        host, port = self.proxy or (self.host, self.port)
+        made = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self.context)
+        if self.proxy:
+            made.set_tunnel(self.host, self.port)
+        made.connect()
+        made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._local.connection = made
+        self._open.append(made)
+        return made
+
+    def _forget(self) -> None:
+        """An answer that was not read to its end makes the connection useless."""
+        held: Optional[http.client.HTTPSConnection] = getattr(self._local, "connection", None)
+        if held is not None:
+            held.close()
+            self._local.connection = None
+            with contextlib.suppress(ValueError):
+                self._open.remove(held)
+
+
+def quote(path: str) -> str:
+    """A path as it stands in a request target: every octet that is not plain is escaped, once."""
+    return urllib.parse.quote(path, safe="/")
+
+
+def _stamp(response: http.client.HTTPResponse) -> str:
+    total = response.getheader("Content-Range", "").rpartition("/")[2] or response.getheader("Content-Length", "")
+    return "|".join((total, response.getheader("ETag", ""), response.getheader("Last-Modified", "")))
+
+
+def _range_of(response: http.client.HTTPResponse) -> tuple[int, int, int]:
+    """First byte, last byte and size, as Content-Range says."""
+    unit, dummy, rest = response.getheader("Content-Range", "").partition(" ")
+    span, dummy, size = rest.partition("/")
+    first, dummy, last = span.partition("-")
+    if unit != "bytes" or not size.isdigit() or (span != "*" and not (first.isdigit() and last.isdigit())):
+        raise Interrupted("the server's Content-Range cannot be read")
+    return (0, 0, int(size)) if span == "*" else (int(first), int(last), int(size))
+
+
+def _pieces(response: http.client.HTTPResponse, length: int, name: str) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(MIB, length)))
+    left = length
+    while left:
+        count = response.readinto(buffer[: min(left, len(buffer))])
+        if not count:
+            raise Interrupted(f"{name}: the answer ended {left} bytes early")
+        left -= count
+        yield buffer[:count]

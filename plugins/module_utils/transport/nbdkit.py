@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A remote disk as an NBD export on a local socket: nbdkit reads it where it is. For looking without copying, and for VDDK.
+
+Source: nbdkit(1), nbdkit-curl-plugin(1), nbdkit-ssh-plugin(1), nbdkit-vddk-plugin(1), nbdkit-cache-filter(1), nbdkit-stats-filter(1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess  # pylint: disable=ansible-bad-import
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Iterator, Mapping, Optional, Sequence
+
+from ..core import atomic, process
+from ..core.errors import ToolFailed
+
+_READY = 60.0
+_READ = re.compile(r"^read: .*?, ([\d.]+) (bytes|KiB|MiB|GiB|TiB),", re.MULTILINE)
+_UNITS = {"bytes": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
+
+
+@dataclass
+class Export:
+    """A running nbdkit; `uri` is what qemu opens, as raw. `moved`: bytes that were read from the source, known once it has ended."""
+
+    uri: str
+    _child: subprocess.Popen[bytes]
+    _directory: str
+    moved: int = 0
+
+    def words(self) -> str:
+        """What nbdkit has said: the cause of what its clients see only as an I/O error."""
+        return (atomic.read_text(os.path.join(self._directory, "words")) or "").strip()[-2000:]
+
+    def stop(self) -> None:
+        process.stop(self._child)
+        match = _READ.search(atomic.read_text(os.path.join(self._directory, "stats")) or "")
+        if match:
+            self.moved = int(float(match[1]) * (1 << _UNITS[match[2]]))
+
+
+@contextlib.contextmanager
+def export(
+    plugin: str,
+    arguments: Mapping[str, str],
+    secrets: Mapping[str, str],
+    cached: bool = True,
+    environment: Optional[Mapping[str, str]] = None,
+) -> Iterator[Export]:
+    """Run nbdkit, read only, for the time of a block. `secrets` are arguments whose values go through files that only we can read.
+
+    Raises ToolFailed with nbdkit's own words when it does not come up.
+    """
+    with tempfile.TemporaryDirectory(prefix="hyper2kvm-nbd-") as directory:
+        socket, stats = os.path.join(directory, "sock"), os.path.join(directory, "stats")
+        filters = ["--filter=cache"] if cached else []
+        argv = ["nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--unix", socket, *filters, "--filter=stats", plugin]
+        argv += [f"{name}={value}" for name, value in arguments.items()]
+        for name, value in secrets.items():
+            path = os.path.join(directory, f"secret-{name}")
+            atomic.write_text(path, value, 0o600)
+            argv.append(f"{name}=+{path}")
+        argv.append(f"statsfile={stats}")
+        argv += ["cache-on-read=true", "cache-min-block-size=64K"] if cached else []
+        with open(os.path.join(directory, "words"), "wb") as said:
+            child = process.start(argv, env={**os.environ, "TMPDIR": directory, **(environment or {})}, stdout=said, stderr=said)
+        running = Export(f"nbd+unix:///?socket={socket}", child, directory)
+        try:
+            deadline = time.monotonic() + _READY
+            while not os.path.exists(socket):
+                if child.poll() is not None or time.monotonic() > deadline:
+                    raise ToolFailed(
+                        f"nbdkit did not start: {running.words() or 'it printed nothing'}.",
+                        "Look at what it says; is its plugin installed?",
+                    )
+                time.sleep(0.02)
+            yield running
+        finally:
+            running.stop()
+
+
+@contextlib.contextmanager
+def exports(wanted: Sequence[contextlib.AbstractContextManager[Export]]) -> Iterator[list[Export]]:
+    """Several at once."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(one) for one in wanted]

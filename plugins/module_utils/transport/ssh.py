@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of a host that is reached by SSH, such as ESXi: the system's ssh runs stat and dd there, over one shared connection.
+
+Nothing is needed on the other side but a shell with stat and dd as busybox has them; no SFTP subsystem. Source: ssh(1), ssh_config(5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import signal
+import subprocess  # pylint: disable=ansible-bad-import
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Iterator, Mapping, Optional, cast
+
+from ..core import atomic, process
+from ..core.errors import AccessDenied, InvalidInput, SourceChanged, Unreachable
+from . import nbdkit
+from .files import MIB, Interrupted, RemoteFile
+
+# AES-GCM first: twice the rate of the default pick on processors with AES.
+_CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr,chacha20-poly1305@openssh.com"
+_FAILED = 255  # ssh's own status, as opposed to the remote command's
+_ASKPASS = '#!/bin/sh\nexec cat "$HYPER2KVM_SECRET"\n'
+
+
+@dataclass(frozen=True)
+class Login:
+    """How the host is reached. Empty fields are ssh's own defaults. The password never stands in a command line or in the environment."""
+
+    host: str
+    user: str = "root"
+    port: int = 22
+    key_file: str = ""
+    known_hosts: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass
+class SshFiles:
+    """`Login` made into a connection that every read shares. Close it to end the connection and remove its files."""
+
+    login: Login
+    timeout: float = 60.0
+    _directory: str = ""
+    _master: Optional[subprocess.Popen[bytes]] = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def stat(self, path: str) -> RemoteFile:
+        said = self.command(_stat(path), path)
+        fields = said.split()
+        if len(fields) != 3 or not all(value.isdigit() for value in fields):
+            raise InvalidInput(f"{self.login.host} says nothing usable about {path}: {said[:200]!r}.", "The host needs stat.", path=path)
+        return RemoteFile(int(fields[0]), said.strip())
+
+    def stream(self, path: str, offset: int, length: int, stamp: str = "") -> Iterator[memoryview]:
+        """One command says what the file is now and then sends it, in whole blocks of 1 MiB as dd counts them; the excess is dropped here."""
+        first, skip = divmod(offset, MIB)
+        blocks = (skip + length + MIB - 1) // MIB
+        child = self._start(f"{_stat(path)} && exec dd if={shlex.quote(path)} bs={MIB} skip={first} count={blocks} 2>/dev/null")
+        output, errors = cast("io.BufferedReader", child.stdout), cast("io.BufferedReader", child.stderr)
+        left = length
+        try:
+            now = output.readline(200).decode("ascii", "replace").strip()
+            if stamp and now and now != stamp:
+                raise SourceChanged(
+                    f"{path} has changed while it was read.",
+                    "Something writes to the VM's disks: shut it down, or take a snapshot and name its parent disk; then run again.",
+                    path=path,
+                )
+            for piece in _trimmed(output, skip, length):
+                left -= len(piece)
+                yield piece
+            if left:
+                raise self._failed(child.wait(self.timeout), path, f"{left} bytes are missing", errors.read())
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Interrupted(f"{path}: {error}") from error
+        finally:
+            process.stop(child, grace=0.5)
+            output.close()
+            errors.close()
+
+    def command(self, command: str, path: str, limit: int = MIB) -> str:
+        """What a command on the host prints, at most `limit` bytes of it."""
+        child = self._start(command)
+        try:
+            out, err = child.communicate(timeout=self.timeout)
+        except subprocess.TimeoutExpired as error:
+            raise Interrupted(f"{self.login.host} did not answer within {self.timeout:.0f} seconds") from error
+        finally:
+            process.stop(child, grace=0.5)
+        if child.returncode:
+            raise self._failed(child.returncode, path, "the command failed", err)
+        return out[:limit].decode("utf-8", "replace")
+
+    def export(self, path: str) -> contextlib.AbstractContextManager[nbdkit.Export]:
+        """The file as an NBD export, for reading a little of it. The host needs an SFTP subsystem for this."""
+        login = self.login
+        arguments = {"host": login.host, "user": login.user, "port": str(login.port), "path": path, "compression": "false"}
+        arguments.update({"known-hosts": login.known_hosts} if login.known_hosts else {})
+        arguments.update({"identity": login.key_file} if login.key_file else {})
+        return nbdkit.export("ssh", arguments, {"password": login.password} if login.password else {})
+
+    def close(self) -> None:
+        if self._master is not None:
+            process.stop(self._master)
+            self._master = None
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = ""
+
+    def _start(self, command: str) -> subprocess.Popen[bytes]:
+        self._connect()
+        return process.start([*self._ssh("no"), self.login.host, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def _connect(self) -> None:
+        """The connection that every command goes through: one login, however many reads there are."""
+        with self._lock:
+            if self._master is not None and self._master.poll() is None:
+                return
+            if not self._directory:
+                self._directory = tempfile.mkdtemp(prefix="hyper2kvm-ssh-")  # mode 0700
+            words = os.path.join(self._directory, "words")
+            with open(words, "wb") as said:
+                self._master = process.start([*self._ssh("yes"), "-N", self.login.host], env=self._secrets(), stderr=said)
+            deadline = time.monotonic() + self.timeout
+            while not os.path.exists(os.path.join(self._directory, "mux")):
+                if self._master.poll() is not None or time.monotonic() > deadline:
+                    process.stop(self._master)
+                    with open(words, "rb") as said:
+                        raise self._failed(_FAILED, self.login.host, "no connection", said.read())
+                time.sleep(0.02)
+
+    def _secrets(self) -> Optional[Mapping[str, str]]:
+        """ssh asks a program for the password, which reads it from a file that only we can read."""
+        if not self.login.password:
+            return None
+        secret, askpass = os.path.join(self._directory, "secret"), os.path.join(self._directory, "askpass")
+        atomic.write_text(secret, self.login.password + "\n", 0o600)
+        atomic.write_text(askpass, _ASKPASS, 0o700)
+        return {**os.environ, "SSH_ASKPASS": askpass, "SSH_ASKPASS_REQUIRE": "force", "HYPER2KVM_SECRET": secret, "DISPLAY": ":0"}
+
+    def _ssh(self, master: str) -> list[str]:
+        options = {
+            "BatchMode": "no" if self.login.password else "yes",
+            "StrictHostKeyChecking": "yes",
+            "NumberOfPasswordPrompts": "1",
+            "ConnectTimeout": "20",
+            "ServerAliveInterval": "15",
+            "ServerAliveCountMax": "4",
+            "ControlMaster": master,
+            "ControlPath": os.path.join(self._directory, "mux"),
+            "Ciphers": _CIPHERS,
+            "Compression": "no",
+            "ClearAllForwardings": "yes",
+        }
+        if self.login.known_hosts:
+            options["UserKnownHostsFile"] = self.login.known_hosts
+        if self.login.key_file:
+            options["IdentityFile"], options["IdentitiesOnly"] = self.login.key_file, "yes"
+        argv = ["ssh", "-T", "-l", self.login.user, "-p", str(self.login.port)]
+        for name, value in options.items():
+            argv += ["-o", f"{name}={value}"]
+        return argv
+
+    def _failed(self, status: int, path: str, why: str, said: bytes) -> Exception:
+        words = said.decode("utf-8", "replace").strip()[-1000:]
+        host = self.login.host
+        if status == _FAILED or status < 0 or status == 128 + signal.SIGPIPE:
+            if "host key" in words.lower() or "host identification" in words.lower():
+                return Unreachable(
+                    f"{host} is not known by its host key: {words}",
+                    "Compare the key on the host's console, then add it (ssh-keyscan) to the known_hosts file that migrate_ssh_known_hosts names.",
+                    host=host,
+                )
+            if "denied" in words.lower() or "too many authentication" in words.lower():
+                return AccessDenied(
+                    f"{host} refuses the login of {self.login.user}: {words}",
+                    "Check the key or the password; ESXi allows root only.",
+                    host=host,
+                )
+            if "resolve" in words.lower():
+                return Unreachable(f"{host} cannot be found: {words}", "Check its name.", host=host)
+            return Interrupted(f"{host}: {words or why}")
+        if "no such file" in words.lower():
+            return InvalidInput(f"{host} has no {path}.", "Check the path; datastores are below /vmfs/volumes.", path=path)
+        if "busy" in words.lower() or (status and not words):
+            return InvalidInput(
+                f"{path} cannot be read on {host}: {words or 'the host gives no reason'}.",
+                "ESXi locks the disks of a running VM: shut it down, or take a snapshot and name its parent disk.",
+                path=path,
+            )
+        return Interrupted(f"{path}: {words or why}")
+
+
+def _stat(path: str) -> str:
+    return f"stat -L -c '%s %Y %i' -- {shlex.quote(path)}"
+
+
+def _trimmed(output: io.BufferedReader, skip: int, length: int) -> Iterator[memoryview]:
+    """At most `length` bytes of `output`, without the first `skip`."""
+    buffer = memoryview(bytearray(MIB))
+    while length:
+        count = output.readinto(buffer)
+        if not count:
+            return
+        dropped = min(skip, count)
+        skip -= dropped
+        piece = buffer[:count][dropped : dropped + length]
+        length -= len(piece)
+        if piece:
+            yield piece

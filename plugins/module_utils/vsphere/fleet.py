@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A report over many VMs: who is ready, who is not and why, how much data there is and about how long it takes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from typing import Any, Mapping, Sequence
+
+GIB = 1 << 30
+COLUMNS = (
+    "vm",
+    "path",
+    "verdict",
+    "power",
+    "guest",
+    "firmware",
+    "cpus",
+    "memory_mib",
+    "disks",
+    "size_gib",
+    "used_gib",
+    "minutes",
+    "concerns",
+)
+
+Row = dict[str, Any]
+
+
+def rows(vms: Sequence[Mapping[str, Any]], rate: float) -> list[Row]:
+    """One row a VM, blocked ones first; `vms` as vsphere_vm_info returns them, `rate` in MiB a second.
+
+    Minutes are those of the copy alone, of what the disks occupy where vSphere knows it, else of their size.
+    """
+    found = []
+    for vm in vms:
+        severities = {concern["severity"] for concern in vm["concerns"]}
+        verdict = "blocked" if "blocker" in severities else "look" if "warning" in severities else "ready"
+        moved = min(vm["size"], vm["committed"]) if vm["committed"] else vm["size"]
+        found.append(
+            {
+                "vm": vm["name"],
+                "path": vm["path"],
+                "verdict": verdict,
+                "power": vm["power"],
+                "guest": vm["guest_name"] or vm["guest_id"],
+                "firmware": vm["firmware"],
+                "cpus": vm["cpus"],
+                "memory_mib": vm["memory"],
+                "disks": len(vm["disks"]),
+                "size_gib": round(vm["size"] / GIB, 1),
+                "used_gib": round(moved / GIB, 1),
+                "minutes": round(moved / (rate * (1 << 20)) / 60, 1),
+                "concerns": " ".join(concern["code"] for concern in vm["concerns"]),
+            }
+        )
+    return sorted(found, key=lambda row: (("blocked", "look", "ready").index(row["verdict"]), str(row["path"])))
+
+
+def as_csv(table: Sequence[Row]) -> str:
+    """The rows for a spreadsheet. A value that a spreadsheet would take for a formula is quoted."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in table:
+        writer.writerow({key: f"'{value}" if str(value)[:1] in "=+-@" and isinstance(value, str) else value for key, value in row.items()})
+    return text.getvalue()
+
+
+def as_markdown(vms: Sequence[Mapping[str, Any]], table: Sequence[Row], rate: float) -> str:
+    """The report for people."""
+    verdicts = Counter(row["verdict"] for row in table)
+    lines = [
+        "# Readiness",
+        "",
+        f"{len(table)} VMs: {verdicts['ready']} ready, {verdicts['look']} to look at, {verdicts['blocked']} blocked. "
+        f"{sum(row['size_gib'] for row in table):.1f} GiB of disks, {sum(row['used_gib'] for row in table):.1f} GiB to move, "
+        f"{sum(row['minutes'] for row in table) / 60:.1f} hours one after the other at {rate:g} MiB/s.",
+        "",
+        "| VM | verdict | power | guest | disks | GiB | to move | minutes | concerns |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in table:
+        cells = (
+            row["path"],
+            row["verdict"],
+            row["power"],
+            row["guest"],
+            row["disks"],
+            row["size_gib"],
+            row["used_gib"],
+            row["minutes"],
+            row["concerns"],
+        )
+        lines.append("| " + " | ".join(_cell(value) for value in cells) + " |")
+    lines += ["", "## What to do", ""]
+    for code, found in sorted(_by_code(vms).items()):
+        lines += [f"### {code} ({found[0][1]['severity']}, {len(found)} VMs)", "", _cell(found[0][1]["remedy"]), ""]
+        lines += [f"- {_cell(path)}: {_cell(concern['cause'])}" for path, concern in found] + [""]
+    return "\n".join(lines)
+
+
+def _by_code(vms: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, Mapping[str, Any]]]]:
+    found: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for vm in vms:
+        for concern in vm["concerns"]:
+            found.setdefault(concern["code"], []).append((vm["path"], concern))
+    return found
+
+
+def _cell(value: Any) -> str:
+    """Names come from whoever named the VMs; they must not break the table."""
+    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM as vSphere knows it, as data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional
+
+
+@dataclass(frozen=True)
+class VmDisk:
+    """A virtual disk. `files` are the descriptors of its chain, newest first, as "[datastore] path"; capacity in bytes.
+
+    `backing` is the API's name of how it is stored (FlatVer2, SparseVer2, SeSparse, RawDiskMappingVer1, RawDiskVer2, LocalPMem, ...).
+    """
+
+    key: int
+    label: str
+    bus: Optional[str]
+    controller: Optional[int]
+    unit: Optional[int]
+    capacity: int
+    backing: str
+    files: tuple[str, ...]
+    mode: str = "persistent"
+    sharing: str = ""
+    rdm: str = ""
+    thin: bool = False
+    encrypted: bool = False
+    uuid: str = ""
+    change_id: str = ""
+    bus_sharing: str = ""
+
+
+@dataclass(frozen=True)
+class VmNic:
+    """A network card; `slot` is its PCI slot number."""
+
+    key: int
+    label: str
+    model: str
+    mac: str
+    network: str = ""
+    slot: Optional[int] = None
+    connected: bool = True
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot with its place in the tree (names from the root, "/" between)."""
+
+    id: str
+    name: str
+    path: str
+    created: str = ""
+    quiesced: bool = False
+    current: bool = False
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VM; memory in MiB, sizes in bytes. None and empty: vSphere does not say."""
+
+    id: str
+    name: str
+    path: str
+    datacenter: str = ""
+    folder: str = ""
+    host: str = ""
+    cluster: str = ""
+    power: str = "unknown"
+    connection: str = "connected"
+    template: bool = False
+    uuid: str = ""
+    instance_uuid: str = ""
+    guest_id: str = ""
+    guest_name: str = ""
+    hardware_version: int = 0
+    cpus: Optional[int] = None
+    cores_per_socket: Optional[int] = None
+    memory: Optional[int] = None
+    firmware: str = "bios"
+    secure_boot: bool = False
+    vtpm: bool = False
+    encrypted: bool = False
+    disks: tuple[VmDisk, ...] = ()
+    nics: tuple[VmNic, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+    cbt: bool = False
+    cbt_supported: bool = False
+    consolidation_needed: bool = False
+    fault_tolerance: bool = False
+    tools: str = ""
+    guest_hostname: str = ""
+    addresses: tuple[str, ...] = ()
+    guest_free: dict[str, int] = field(default_factory=dict)
+    committed: int = 0
+    others: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+    cpu_affinity: bool = False
+    memory_reservation_locked: bool = False
+    cpu_hot_add: bool = False
+    memory_hot_add: bool = False
+    disk_uuid_enabled: bool = False
+    tags: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all disks as the guest sees them."""
+        return sum(disk.capacity for disk in self.disks)
+
+    def as_result(self) -> dict[str, Any]:
+        return {**asdict(self), "size": self.size}

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person should know of a VM before a byte moves. Each rule looks at the record only; each concern can be accepted by its code."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Iterator, Sequence
+
+from ..guest.model import BLOCKER, INFO, WARNING, Concern
+from .model import Vm, VmDisk
+
+MAX_DISKS = 165  # virtio-scsi and virtio-blk with one controller or slot each; more needs bridges
+MAX_DEPTH = 32  # vSphere's own limit of a snapshot chain
+_MIB = 1 << 20
+_FREE = {"/": 100 * _MIB, "/boot": 50 * _MIB, "C:\\": 100 * _MIB}
+_OTHER_FREE = 10 * _MIB
+_FLAT_LIKE = ("FlatVer1", "FlatVer2", "SparseVer1", "SparseVer2", "SeSparse")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ +()-]*$")
+
+Rule = Callable[[Vm], Iterator[Concern]]
+
+
+def concerns(vm: Vm) -> tuple[Concern, ...]:
+    """Every concern about one VM, blockers first."""
+    order = (BLOCKER, WARNING, INFO)
+    return tuple(sorted((concern for rule in _RULES for concern in rule(vm)), key=lambda concern: order.index(concern.severity)))
+
+
+def of_wave(vms: Sequence[Vm]) -> dict[str, tuple[Concern, ...]]:
+    """Concerns that only several VMs together show, by the VM's id: MACs and names that occur twice, disks that are shared."""
+    found: dict[str, list[Concern]] = {vm.id: [] for vm in vms}
+    for what, code, keys, remedy in _SHARED:
+        owners: dict[str, list[Vm]] = {}
+        for vm in vms:
+            for key in keys(vm):
+                owners.setdefault(key, []).append(vm)
+        for key, sharing in owners.items():
+            for vm in sharing if len({other.id for other in sharing}) > 1 else ():
+                others = ", ".join(sorted({other.path for other in sharing if other.id != vm.id}))
+                found[vm.id].append(Concern(code, WARNING, f"{vm.name} has {what} {key}, as has {others}.", remedy))
+    return {vm_id: tuple(items) for vm_id, items in found.items() if items}
+
+
+def _state(vm: Vm) -> Iterator[Concern]:
+    if vm.power == "on":
+        yield Concern(
+            "vsphere.running",
+            BLOCKER,
+            f"{vm.name} is running: its disks change while they are read.",
+            "Shut it down, let the migration do it (migrate_vsphere_running: shutdown), or read from a snapshot (snapshot), which is as after a power failure.",
+        )
+    if vm.power == "suspended":
+        yield Concern(
+            "vsphere.suspended",
+            BLOCKER,
+            f"{vm.name} is suspended: what is in its memory is not on its disks.",
+            "Resume it and shut it down.",
+        )
+    if vm.connection != "connected":
+        yield Concern(
+            "vsphere.not-connected",
+            BLOCKER,
+            f"{vm.name} is {vm.connection}: vSphere cannot reach it.",
+            "Bring its host and datastores back first.",
+        )
+    if vm.template:
+        yield Concern("vsphere.template", INFO, f"{vm.name} is a template.", "It is migrated as a VM.")
+    if vm.consolidation_needed:
+        yield Concern(
+            "vsphere.consolidation",
+            WARNING,
+            f"{vm.name} has snapshot disks that no snapshot owns.",
+            "Consolidate its disks in vSphere; the chain is read as it is otherwise.",
+        )
+    if vm.snapshots:
+        yield Concern(
+            "vsphere.snapshots",
+            INFO,
+            f"{vm.name} has {len(vm.snapshots)} snapshots ({', '.join(snapshot.name for snapshot in vm.snapshots[:3])}).",
+            "Its present state is migrated; the snapshots stay behind. Changed block tracking cannot be enabled while they exist.",
+        )
+    if vm.fault_tolerance:
+        yield Concern(
+            "vsphere.fault-tolerance", WARNING, f"{vm.name} is protected by Fault Tolerance.", "KVM has no such thing; turn it off first."
+        )
+
+
+def _disks(vm: Vm) -> Iterator[Concern]:
+    if not vm.disks:
+        yield Concern("vsphere.no-disks", BLOCKER, f"{vm.name} has no disks.", "There is nothing to migrate.")
+    if len(vm.disks) > MAX_DISKS:
+        yield Concern(
+            "vsphere.many-disks", WARNING, f"{vm.name} has {len(vm.disks)} disks.", f"More than {MAX_DISKS} need controllers of their own."
+        )
+    for disk in vm.disks:
+        yield from _disk(vm, disk, f"{disk.label or disk.key} of {vm.name}")
+
+
+def _disk(vm: Vm, disk: VmDisk, what: str) -> Iterator[Concern]:
+    if disk.rdm == "physical":
+        yield Concern(
+            "vsphere.rdm-physical",
+            BLOCKER,
+            f"{what} is a raw device in physical mode, which vSphere does not read.",
+            "Attach the LUN to the target itself, or copy it with the storage's means; accept to migrate the rest.",
+        )
+    elif disk.rdm:
+        yield Concern(
+            "vsphere.rdm-virtual",
+            WARNING,
+            f"{what} is a raw device in virtual mode.",
+            "Read it by NFC or VDDK (migrate_transport), or clone it to a virtual disk.",
+        )
+    elif disk.backing not in _FLAT_LIKE:
+        yield Concern("vsphere.backing", WARNING, f"{what} is stored as {disk.backing}.", "Only NFC and VDDK can read it, if anything.")
+    if not disk.files:
+        yield Concern("vsphere.disk-without-file", BLOCKER, f"{what} has no file on a datastore.", "Move it to a datastore.")
+    if disk.capacity <= 0:
+        yield Concern("vsphere.disk-empty", BLOCKER, f"{what} has no capacity.", "Remove it, or look at what is wrong with it.")
+    if disk.mode.startswith("independent"):
+        yield Concern(
+            "vsphere.independent-disk",
+            WARNING,
+            f"{what} is independent: snapshots leave it out, so it can only be read while the VM is off.",
+            "Shut the VM down, or make the disk dependent.",
+        )
+    if disk.sharing not in ("", "sharingNone"):
+        yield Concern(
+            "vsphere.multi-writer", WARNING, f"{what} may be written by several VMs.", "Shut all of them down; migrate the disk once."
+        )
+    if disk.bus_sharing not in ("", "noSharing"):
+        yield Concern(
+            "vsphere.bus-sharing",
+            WARNING,
+            f"{what} is on a controller that VMs share ({disk.bus_sharing}), as cluster nodes do.",
+            "Migrate the cluster as a whole, with shared storage on the target.",
+        )
+    if disk.encrypted and not vm.encrypted:
+        yield _encrypted(what)
+    if len(disk.files) > MAX_DEPTH:
+        yield Concern(
+            "vsphere.deep-chain",
+            WARNING,
+            f"{what} is a chain of {len(disk.files)} files.",
+            "Delete or consolidate its snapshots: it is slow to read.",
+        )
+
+
+def _encrypted(what: str) -> Concern:
+    return Concern(
+        "vsphere.encrypted",
+        BLOCKER,
+        f"{what} is encrypted by vSphere: its files are of no use without the key provider.",
+        "Decrypt it in vSphere (storage policy); or read it by VDDK with the cryptographic privileges, and accept.",
+    )
+
+
+def _hardware(vm: Vm) -> Iterator[Concern]:
+    if vm.encrypted:
+        yield _encrypted(vm.name)
+    if vm.vtpm:
+        yield Concern(
+            "vsphere.vtpm",
+            WARNING,
+            f"{vm.name} has a virtual TPM, whose content stays behind.",
+            "Have the recovery keys of BitLocker or LUKS at hand, or unbind them from the TPM first.",
+        )
+    for kind in vm.others:
+        if "Passthrough" in kind:
+            yield Concern(
+                "vsphere.passthrough",
+                WARNING,
+                f"{vm.name} has a passed-through device ({kind}).",
+                "It does not come along; attach one on the target.",
+            )
+        elif "USB" in kind:
+            yield Concern("vsphere.usb", INFO, f"{vm.name} has a USB controller ({kind}).", "USB devices do not come along.")
+        else:
+            yield Concern("vsphere.device", INFO, f"{vm.name} has a device of kind {kind}.", "It does not come along.")
+    if any(nic.model == "sriov" for nic in vm.nics):
+        yield Concern(
+            "vsphere.sriov", WARNING, f"{vm.name} has SR-IOV cards.", "They become virtio cards; look at drivers and VLANs in the guest."
+        )
+    if vm.media:
+        yield Concern("vsphere.media", INFO, f"{vm.name} has media inserted ({', '.join(vm.media[:3])}).", "They do not come along.")
+    if vm.cpu_affinity:
+        yield Concern(
+            "vsphere.affinity", INFO, f"{vm.name} is bound to certain CPUs.", "Pin its CPUs on the target if that is still wanted."
+        )
+    if vm.cpu_hot_add or vm.memory_hot_add:
+        yield Concern(
+            "vsphere.hot-add",
+            INFO,
+            f"{vm.name} can get CPUs or memory while it runs.",
+            "Set maximum values in the domain if that is wanted.",
+        )
+    if vm.memory_reservation_locked:
+        yield Concern(
+            "vsphere.reserved",
+            INFO,
+            f"{vm.name} has all its memory reserved.",
+            "Use huge pages or locked memory on the target if it matters.",
+        )
+
+
+def _guest(vm: Vm) -> Iterator[Concern]:
+    if not vm.nics:
+        yield Concern("vsphere.no-network", INFO, f"{vm.name} has no network card.", "")
+    if vm.power == "on" and vm.tools != "running":
+        yield Concern(
+            "vsphere.no-tools",
+            WARNING,
+            f"VMware Tools do not run in {vm.name}: it can neither be shut down by vSphere nor quiesced.",
+            "Start the tools, or shut it down by hand.",
+        )
+    if vm.power == "on" and vm.tools == "running" and not vm.addresses:
+        yield Concern("vsphere.no-address", INFO, f"{vm.name} reports no address.", "Look at its network before and after.")
+    if vm.guest_hostname == "localhost.localdomain":
+        yield Concern("vsphere.hostname", INFO, f"{vm.name} calls itself localhost.localdomain.", "Give it a name of its own.")
+    for mount, free in sorted(vm.guest_free.items()):
+        if free < _FREE.get(mount, _OTHER_FREE):
+            yield Concern(
+                "vsphere.guest-space",
+                WARNING,
+                f"{vm.name} has {free // _MIB} MiB left on {mount}: a repair may not fit.",
+                "Make room in the guest, or grow the disk.",
+            )
+    if not _NAME.match(vm.name):
+        yield Concern("vsphere.name", WARNING, f"{vm.name!r} cannot be a file's or a domain's name everywhere.", "Set migrate_name.")
+    if 0 < vm.hardware_version < 7 and vm.power == "on":
+        yield Concern(
+            "vsphere.old-hardware",
+            INFO,
+            f"{vm.name} has hardware version {vm.hardware_version}.",
+            "There is no changed block tracking before 7.",
+        )
+
+
+# What must not occur twice in one wave: its name, the code, where to look, the remedy.
+_SHARED: tuple[tuple[str, str, Callable[[Vm], list[str]], str], ...] = (
+    (
+        "the MAC",
+        "vsphere.duplicate-mac",
+        lambda vm: [nic.mac for nic in vm.nics if nic.mac],
+        "Give one of them another MAC (migrate_mac_map).",
+    ),
+    ("the name", "vsphere.duplicate-name", lambda vm: [vm.name], "Set migrate_name for one of them."),
+    (
+        "the disk",
+        "vsphere.shared-file",
+        lambda vm: [disk.files[0] for disk in vm.disks if disk.files],
+        "Migrate them together, the disk once.",
+    ),
+)
+_RULES: tuple[Rule, ...] = (_state, _disks, _hardware, _guest)

@@ -1,0 +1,82 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lies on a datastore of vSphere."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vsphere_datastore_info
+short_description: List the datastores of vSphere, and the files of one
+description:
+  - Without a path the datastores with their capacity; with one the files in that directory and below it.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  path:
+    description: A directory as V([datastore1] web01).
+    type: str
+    default: ""
+  pattern:
+    description: Which names are wanted, with V(*) and V(?).
+    type: str
+    default: "*"
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.vsphere
+"""
+
+EXAMPLES = r"""
+- name: Which disks lie in a folder
+  hyper2kvm.migration.vsphere_datastore_info:
+    hostname: vcenter.example.com
+    username: migration@vsphere.local
+    password: "{{ vcenter_password }}"
+    path: "[datastore1] web01"
+    pattern: "*.vmdk"
+"""
+
+RETURN = r"""
+datastores:
+  description: The datastores with name, kind, capacity and free space in bytes, and whether they can be reached.
+  returned: without a path
+  type: list
+  elements: dict
+  sample: [{"name": "datastore1", "kind": "VMFS", "capacity": 1099511627776, "free": 549755813888, "accessible": true}]
+files:
+  description: The files with their path and size in bytes (none where the host does not say).
+  returned: with a path
+  type: list
+  elements: dict
+  sample: [{"path": "[datastore1] web01/web01.vmdk", "size": 512}]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils import access
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import datastores
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
+
+
+def argument_spec() -> dict:
+    return {**access.vsphere_spec(), "path": {"type": "str", "default": ""}, "pattern": {"type": "str", "default": "*"}}
+
+
+def work(module: AnsibleModule) -> Result:
+    with session(access.endpoint_of(module.params)) as opened:
+        if module.params["path"]:
+            return {"changed": False, "files": datastores.browse(opened, module.params["path"], module.params["pattern"])}
+        return {"changed": False, "datastores": datastores.every(opened)}
+
+
+def main() -> None:
+    module = module_for(argument_spec())
+    respawn_for_pyvmomi()
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

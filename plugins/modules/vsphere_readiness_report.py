@@ -1,0 +1,97 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A report over a fleet: who can be migrated, who cannot and why."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vsphere_readiness_report
+short_description: Write how ready the VMs of vSphere are to be migrated
+description:
+  - Writes C(readiness.md) for people, C(readiness.csv) for spreadsheets and C(readiness.json) for programs.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  vms:
+    description: The VMs, as M(hyper2kvm.migration.vsphere_vm_info) returns them, or as the inventory plugin gives them in C(vsphere_vm).
+    type: list
+    elements: dict
+    required: true
+  dest:
+    description: The directory, created if it is missing.
+    type: path
+    required: true
+  rate:
+    description: The MiB a second that durations are computed with.
+    type: float
+    default: 75
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+"""
+
+EXAMPLES = r"""
+- name: Report on what was found
+  hyper2kvm.migration.vsphere_readiness_report:
+    vms: "{{ found.vms }}"
+    dest: reports
+"""
+
+RETURN = r"""
+report:
+  description: The path of the report for people.
+  returned: success
+  type: str
+  sample: reports/readiness.md
+summary:
+  description: How many VMs are ready, to be looked at, and blocked.
+  returned: success
+  type: dict
+  sample: {"ready": 12, "look": 3, "blocked": 1}
+"""
+
+import json
+import os
+from collections import Counter
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
+
+
+def argument_spec() -> dict:
+    return {
+        "vms": {"type": "list", "elements": "dict", "required": True},
+        "dest": {"type": "path", "required": True},
+        "rate": {"type": "float", "default": 75},
+    }
+
+
+def work(module: AnsibleModule) -> Result:
+    vms, dest, rate = module.params["vms"], module.params["dest"], module.params["rate"]
+    table = fleet.rows(vms, rate)
+    texts = {
+        "readiness.md": fleet.as_markdown(vms, table, rate),
+        "readiness.csv": fleet.as_csv(table),
+        "readiness.json": json.dumps({"vms": table}, indent=2, sort_keys=True) + "\n",
+    }
+    changed = any(atomic.read_text(os.path.join(dest, name)) != text for name, text in texts.items())
+    if changed and not module.check_mode:
+        os.makedirs(dest, exist_ok=True)
+        for name, text in texts.items():
+            atomic.write_text(os.path.join(dest, name), text)
+    counted = Counter(row["verdict"] for row in table)
+    summary = {verdict: counted[verdict] for verdict in ("ready", "look", "blocked")}
+    return {"changed": changed, "report": os.path.join(dest, "readiness.md"), "summary": summary}
+
+
+def main() -> None:
+    run(module_for(argument_spec()), work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What vSphere knows of its VMs, and what speaks against moving them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vsphere_vm_info
+short_description: Describe VMs of vSphere and judge whether they are ready to be migrated
+description:
+  - Reads hardware, disks with their chains, cards, firmware, snapshots, change tracking and guest of one VM, or of all.
+  - Lists every concern before a byte moves, each with its cause and its remedy.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  vm:
+    description: The VM by its inventory path (V(DC1/vm/production/web01)), or as V(moref=vm-57), V(uuid=...) or V(name=...). All VMs without it.
+    type: str
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.vsphere
+"""
+
+EXAMPLES = r"""
+- name: Look at one VM
+  hyper2kvm.migration.vsphere_vm_info:
+    hostname: vcenter.example.com
+    username: migration@vsphere.local
+    password: "{{ vcenter_password }}"
+    vm: DC1/vm/production/web01
+  register: web01
+
+- name: Say what speaks against it
+  ansible.builtin.debug:
+    msg: "{{ web01.vms[0].concerns | map(attribute='cause') }}"
+"""
+
+RETURN = r"""
+vms:
+  description: Each VM with its hardware, C(path), C(power), C(size) in bytes, C(disks), C(nics), C(snapshots), and C(concerns).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"name": "web01", "power": "off", "concerns": []}]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils import access, asking
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described
+
+
+def argument_spec() -> dict:
+    return {**access.vsphere_spec(), "vm": {"type": "str"}}
+
+
+def work(module: AnsibleModule) -> Result:
+    with session(access.endpoint_of(module.params)) as opened:
+        wanted = module.params["vm"]
+        vms = [asking.find(opened, wanted)] if wanted else list(inventory.vms(opened))
+    wave = readiness.of_wave(vms)
+    return {"changed": False, "vms": [described(vm, (*readiness.concerns(vm), *wave.get(vm.id, ()))) for vm in vms]}
+
+
+def main() -> None:
+    module = module_for(argument_spec())
+    respawn_for_pyvmomi()
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

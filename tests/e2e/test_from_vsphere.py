@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real guest in the simulator's datastore: looked at where it is, brought by every transport, the same to the last bit, and booted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+import peers
+from harness import lab
+from sources import MACS
+
+pytestmark = pytest.mark.xdist_group("vsphere")
+VM = "DC0/vm/DC0_H0_VM0"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> list[Path]:
+    folder, home = tmp_path_factory.mktemp("images"), Path(harness.guest("bios")[0]).parent
+    found = []
+    for name in ("web01-000002.vmdk", "web01_1.vmdk"):
+        found.append(folder / f"{name}.raw")
+        subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", home / name, found[-1]], check=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def vc(tmp_path_factory, images):
+    vcenter = peers.VCenter(tmp_path_factory.mktemp("vc"))
+    vm = vcenter.place(VM, images, apart=True, firmware="bios", memoryMB=1024, mac=MACS[0], slot=192)
+    volume = Path("/vmfs/volumes/LocalDS_0")
+    volume.parent.mkdir(parents=True, exist_ok=True)
+    volume.unlink(missing_ok=True)
+    volume.symlink_to(vcenter.folder_of(vm).parent)
+    yield vcenter
+    volume.unlink()
+    vcenter.close()
+
+
+def settings(vc, folder: Path, **more: object) -> tuple[Path, list[str]]:
+    """An inventory of vSphere, and the variables beside it."""
+    source = folder / "vsphere.yml"
+    source.write_text(
+        json.dumps(
+            {
+                "plugin": "hyper2kvm.migration.vsphere",
+                "hostname": "localhost",
+                "port": vc.port,
+                "username": peers.USER,
+                "ca_file": str(vc.cert),
+                "filters": ["vsphere_vm.power == 'off'"],
+            }
+        )
+    )
+    variables = {
+        "migrate_vsphere_user": peers.USER,
+        "migrate_vsphere_ca_file": str(vc.cert),
+        "migrate_output_dir": str(folder / "out"),
+        "migrate_name": "web01",
+        "migrate_boot_expect": [lab.GUESTS["bios"].report],
+        **more,
+    }
+    return source, ["-e", json.dumps(variables)]
+
+
+def test_a_dry_run_reads_only_what_it_looks_at(vc, tmp_path):
+    source, arguments = settings(vc, tmp_path)
+    done = harness.playbook("migrate", source, *arguments, "--check", "--diff", "-v", env={"VMWARE_PASSWORD": peers.PASSWORD})
+    assert done.returncode == 0, done.stdout
+    assert "-/dev/sda1 none swap sw 0 0" in done.stdout and "+UUID=" in done.stdout
+    read = int(done.stdout.split('"read": ')[1].split(",")[0].rstrip("}"))
+    print(f"read {read / 1e6:.1f} MB")
+    assert 0 < read < 100 << 20
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("transport", ["datastore", "nfc", "ssh"])
+def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, tmp_path, transport):
+    host = peers.Esxi(tmp_path)
+    reach = {f"migrate_ssh_{name}": value for name, value in host.login.items()}
+    source, arguments = settings(vc, tmp_path, migrate_transport=transport, **reach)
+    try:
+        done = harness.playbook("migrate", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD})
+    finally:
+        host.close()
+    assert done.returncode == 0, done.stdout
+    result = tmp_path / "out" / "web01"
+    report = json.loads((result / "report.json").read_text())
+    assert report["proof"]["verdict"] == "passed" == report["boot"]["verdict"] and "ssh" in report["boot"]["signals"]
+    assert report["source"]["origin"]["transport"] == transport
+    for number, image in enumerate(images):
+        staged = report["source"]["disks"][number]["staged"]
+        subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", staged, image], check=True)
+    again = harness.playbook("migrate", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD, "LIBGUESTFS_HV": "/bin/false"})
+    assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout

@@ -1,0 +1,497 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs that come from vSphere and from ESXi: every transport brings the same bytes, whatever goes wrong on the way, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+import peers
+
+pytestmark = pytest.mark.xdist_group("vsphere")
+MIB = 1 << 20
+VM = "DC0/vm/DC0_H0_VM0"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory) -> list[Path]:
+    """Two disks with data and holes."""
+    folder, found = tmp_path_factory.mktemp("images"), []
+    for number, size in enumerate((150, 8)):
+        rng = random.Random(number)
+        with open(folder / f"{number}.raw", "wb") as file:
+            file.truncate(size * MIB)
+            for at in range(0, size * MIB, 16 * MIB):
+                file.seek(at + rng.randrange(MIB))
+                file.write(rng.randbytes(3 * MIB))
+        found.append(folder / f"{number}.raw")
+    return found
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, images):
+    vcenter = peers.VCenter(tmp_path_factory.mktemp("vc"))
+    vcenter.place(VM, images, firmware="efi", memoryMB=2048, mac="00:50:56:00:00:07", slot=192)
+    yield vcenter
+    vcenter.close()
+
+
+@pytest.fixture
+def vc(running):
+    running.peer("clear")
+    yield running
+    running.peer("clear")
+    assert running.vm(VM).snapshot is None
+    assert all(state != "ready" for state in running.peer("leases") or ())
+
+
+@pytest.fixture(scope="module")
+def esxi(tmp_path_factory, running):
+    """A host whose datastores are where ESXi has them."""
+    folder = tmp_path_factory.mktemp("esx")
+    folder.chmod(0o755)
+    volume = Path("/vmfs/volumes/LocalDS_0")
+    volume.parent.mkdir(parents=True, exist_ok=True)
+    volume.unlink(missing_ok=True)
+    volume.symlink_to(running.folder_of(running.vm(VM)).parent)
+    host = peers.Esxi(folder)
+    yield host
+    host.close()
+    volume.unlink()
+
+
+def fetch(vc, work_dir: Path, source: str = "", **more: object) -> dict:
+    access = {"vsphere": vc.login, **more}
+    return harness.module("vmdk_fetch", source=[source or vc.url(VM)], work_dir=str(work_dir), access=access)
+
+
+def content(result: dict, folder: Path) -> list[str]:
+    """Digests of the disks as the guest sees them."""
+    assert "vm" in result, result["msg"]
+    found = []
+    for disk in result["vm"]["disks"]:
+        raw = folder / "content.raw"
+        subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", disk["staged"], raw], check=True)
+        found.append(digest(raw))
+        raw.unlink()
+    return found
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("transport", ["datastore", "nfc", "ssh"])
+def test_every_transport_brings_the_same_bytes_and_what_the_vm_is(vc, esxi, images, tmp_path, transport):
+    result = fetch(vc, tmp_path / "w", transport=transport, ssh=esxi.login)
+    assert result.get("changed") is True, result["msg"]
+    vm = result["vm"]
+    assert content(result, tmp_path) == [digest(image) for image in images]
+    assert (vm["name"], vm["firmware"], vm["memory"], vm["origin"]["transport"]) == ("DC0_H0_VM0", "uefi", 2048, transport)
+    assert (vm["nics"][0]["mac"], vm["nics"][0]["slot"]) == ("00:50:56:00:00:07", 192)
+    assert [(disk["bus"], disk["controller"], disk["unit"]) for disk in vm["disks"]] == [("scsi", 0, 0), ("scsi", 0, 1)]
+    vc.peer("clear")
+    assert fetch(vc, tmp_path / "w", transport=transport, ssh=esxi.login)["changed"] is False
+    assert vc.peer("calls") == {}
+
+
+def test_a_running_vm_is_refused_or_frozen_and_only_what_is_used_is_read(vc, images, tmp_path):
+    vm = vc.vm(VM)
+    vc.wait(vm.PowerOnVM_Task())
+    try:
+        refused = fetch(vc, tmp_path / "w")
+        assert refused["error_code"] == "blocked" and "vsphere.running" in refused["msg"]
+        enabled = harness.module("vsphere_cbt", vm=VM, hostname="localhost", port=vc.port, **vc.login)
+        assert enabled["changed"] is True
+        for transport in ("datastore", "nfc"):
+            result = fetch(vc, tmp_path / transport, running="snapshot", transport=transport)
+            assert content(result, tmp_path) == [digest(image) for image in images]
+            assert vm.snapshot is None
+            if transport == "datastore":
+                moved = sum(item["transferred"] for item in result["vm"]["origin"]["files"])
+                assert moved < 45 * MIB  # of 158, 33 hold data
+        stopped = fetch(vc, tmp_path / "off", running="shutdown")
+        assert "no running VMware Tools" in stopped["msg"]
+        assert fetch(vc, tmp_path / "off", running="shutdown", power_off=True)["changed"] is True
+        assert vm.runtime.powerState == "poweredOff"
+    finally:
+        if vm.runtime.powerState == "poweredOn":
+            vc.wait(vm.PowerOffVM_Task())
+
+
+def test_a_dry_run_of_a_running_vm_says_what_it_cannot_look_at_and_touches_nothing(vc, tmp_path):
+    vm = vc.vm(VM)
+    vc.wait(vm.PowerOnVM_Task())
+    try:
+        vc.peer("clear")
+        variables = {"migrate_source": vc.url(VM), "migrate_vsphere_ca_file": str(vc.cert), "migrate_output_dir": str(tmp_path / "out")}
+        hosts = harness.inventory(tmp_path / "vms.json", web01={**variables, "migrate_running": "snapshot"})
+        done = harness.playbook("migrate", hosts, "--check", env={"VMWARE_USER": peers.USER, "VMWARE_PASSWORD": peers.PASSWORD})
+        assert done.returncode == 0 and "The guest was not looked at" in done.stdout, done.stdout
+        assert (
+            not {"CreateSnapshot_Task", "ExportVm", "ExportSnapshot", "ShutdownGuest"} & set(vc.peer("calls"))
+            and not (tmp_path / "out").exists()
+        )
+    finally:
+        vc.wait(vm.PowerOffVM_Task())
+
+
+FLAT = "disk1-flat"
+PASSING = {
+    "cut at once": [{"match": FLAT, "kind": "cut", "after": 0, "times": 3, "skip": 1}],
+    "cut anywhere": [{"match": FLAT, "kind": "cut", "after": after, "skip": 1} for after in (1, 12345, 3 * MIB + 7, 40 * MIB)],
+    "busy": [{"match": FLAT, "kind": "status", "status": 503, "retry": 1, "times": 2}],
+    "an error": [{"match": FLAT, "kind": "status", "status": 500, "skip": 1}],
+    "a range ignored": [{"match": FLAT, "kind": "whole", "skip": 2}],
+    "a short body": [{"match": FLAT, "kind": "short", "after": 5 * MIB + 3, "skip": 1}],
+}
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+def test_passing_trouble_is_gone_through(vc, images, tmp_path, trouble):
+    for fault in PASSING[trouble]:
+        vc.peer("fault", **fault)
+    result = fetch(vc, tmp_path / "w", transport="datastore")
+    assert result.get("changed") is True, result
+    assert content(result, tmp_path) == [digest(image) for image in images]
+
+
+def test_a_server_without_ranges_is_read_in_one_go(vc, images, tmp_path):
+    vc.peer("fault", match=FLAT, kind="whole", times=100)
+    result = fetch(vc, tmp_path / "w", transport="datastore")
+    assert content(result, tmp_path) == [digest(image) for image in images]
+
+
+def test_a_session_that_expires_is_renewed(vc, images, tmp_path):
+    child = started(vc, tmp_path / "w", bandwidth=400)
+    wait_for_data(tmp_path / "w")
+    vc.peer("expire")
+    result = json.loads(child.communicate(timeout=120)[0])
+    assert content(result, tmp_path) == [digest(image) for image in images]
+    assert vc.peer("calls")["Login"] >= 2
+
+
+def test_a_disk_that_changes_meanwhile_is_not_taken(vc, tmp_path):
+    flat = vc.folder_of(vc.vm(VM)) / "disk1-flat.vmdk"
+    child = started(vc, tmp_path / "w", bandwidth=400)
+    wait_for_data(tmp_path / "w")
+    before = flat.stat()
+    os.utime(flat, (before.st_atime, before.st_mtime + 10))
+    result = json.loads(child.communicate(timeout=120)[0])
+    os.utime(flat, (before.st_atime, before.st_mtime))
+    assert result["error_code"] == "source_changed" and "shut it down" in result["hint"]
+    assert not list((tmp_path / "w").rglob("disk1-flat.vmdk")) and not (tmp_path / "w" / "fetch.json").exists()
+
+
+def started(vc, work_dir: Path, **access: object) -> subprocess.Popen[str]:
+    """vmdk_fetch in a process of its own."""
+    arguments = {"source": [vc.url(VM)], "work_dir": str(work_dir), "access": {"vsphere": vc.login, "transport": "datastore", **access}}
+    code = (
+        "import json, sys\nfrom ansible.module_utils.testing import patch_module_args\n"
+        f"from {harness.MODULES} import vmdk_fetch\nwith patch_module_args(json.load(sys.stdin)):\n    vmdk_fetch.main()\n"
+    )
+    child = subprocess.Popen(
+        [harness.BIN / "python", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(harness.ROOT / ".venv" / "collections")},
+    )  # fmt: skip
+    child.stdin.write(json.dumps(arguments))
+    child.stdin.close()
+    child.stdin = None
+    return child
+
+
+def wait_for_data(work_dir: Path, amount: int = 8 * MIB) -> None:
+    """Until so much of the first disk is there."""
+    partial = work_dir / "source" / "disk0" / "disk1-flat.vmdk.partial"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if partial.exists() and partial.stat().st_blocks * 512 >= amount:
+            return
+        time.sleep(0.05)
+    raise AssertionError("nothing came")
+
+
+def test_a_killed_run_leaves_a_snapshot_that_the_janitor_removes_and_data_that_the_next_run_uses(vc, images, tmp_path):
+    vm = vc.vm(VM)
+    child = started(vc, tmp_path / "w", bandwidth=500)
+    journal = tmp_path / "w" / "source" / "disk0" / "disk1-flat.vmdk.journal"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not journal.exists() or journal.read_text().count("\n") < 2):
+        time.sleep(0.05)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    assert not (tmp_path / "w" / "fetch.json").exists()
+    result = fetch(vc, tmp_path / "w", transport="datastore")
+    assert content(result, tmp_path) == [digest(image) for image in images]
+    assert sum(item["transferred"] for item in result["vm"]["origin"]["files"]) < 110 * MIB  # of 158
+
+    vc.wait(vm.PowerOnVM_Task())
+    try:
+        child = started(vc, tmp_path / "ended", bandwidth=100, running="snapshot")
+        wait_for_data(tmp_path / "ended", MIB)
+        assert vm.snapshot is not None
+        child.terminate()
+        child.communicate(timeout=60)
+        assert vm.snapshot is None
+        child = started(vc, tmp_path / "frozen", bandwidth=100, running="snapshot")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and vm.snapshot is None:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        vc.wait(vm.CreateSnapshot_Task("mine", "", False, False))
+        hosts = harness.inventory(tmp_path / "vms.json", web01={"migrate_source": vc.url(VM), "migrate_vsphere_ca_file": str(vc.cert)})
+        login = {"VMWARE_USER": peers.USER, "VMWARE_PASSWORD": peers.PASSWORD}
+        for arguments, names in ((["--check"], 2), ([], 1)):
+            done = harness.playbook("janitor", hosts, *arguments, env=login)
+            assert done.returncode == 0, done.stdout
+            left = harness.module("vsphere_vm_info", vm=VM, hostname="localhost", port=vc.port, **vc.login)["vms"][0]["snapshots"]
+            assert len(left) == names
+        assert [snapshot["name"] for snapshot in left] == ["mine"]
+        cleaned = harness.module("vsphere_snapshot", vm=VM, name="mine", state="absent", hostname="localhost", port=vc.port, **vc.login)
+        assert cleaned == {**cleaned, "changed": True, "snapshots": []}
+    finally:
+        vc.wait(vm.PowerOffVM_Task())
+
+
+def test_a_lease_is_renewed_while_it_is_used_and_given_back_when_it_fails(vc, images, tmp_path):
+    result = fetch(vc, tmp_path / "slow", transport="nfc", bandwidth=32)  # 36 MiB in 9 s, the lease is for 5
+    assert content(result, tmp_path) == [digest(image) for image in images]
+    assert vc.peer("calls")["HttpNfcLeaseProgress"] >= 2 and vc.peer("calls")["HttpNfcLeaseComplete"] == 1
+    for kind in ("short", "cut"):
+        vc.peer("clear")
+        vc.peer("fault", match="/nfcx/", kind=kind, after=3 * MIB)
+        result = fetch(vc, tmp_path / kind, transport="nfc")
+        assert content(result, tmp_path) == [digest(image) for image in images]
+    vc.peer("fault", match="/nfcx/", kind="cut", after=MIB, times=100)
+    result = fetch(vc, tmp_path / "bad", transport="nfc")
+    assert result["error_code"] == "transfer_failed" and vc.peer("leases")[-1] == "error"
+    assert not list((tmp_path / "bad").rglob("disk.vmdk"))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"password": "wrong"}, "access_denied", "refuses the login"),
+        ({"ca_file": None}, "unreachable", "does not prove that it is localhost"),
+        ({"ca_file": None, "thumbprint": "00" * 20}, "unreachable", "not the one that is expected"),
+        ({"ca_file": "/dev/null"}, "", ""),
+    ],
+)
+def test_a_server_or_a_login_that_is_wrong_is_refused_with_the_reason(vc, tmp_path, change, code, words):
+    vsphere = {key: value for key, value in {**vc.login, **change}.items() if value}
+    result = harness.module("vmdk_fetch", source=[vc.url(VM)], work_dir=str(tmp_path / "w"), access={"vsphere": vsphere})
+    assert result["failed"] and (not code or (result["error_code"] == code and words in result["msg"])), result
+    assert peers.PASSWORD not in json.dumps(result)
+
+
+@pytest.mark.parametrize("kind", ["sha1", "sha256"])
+def test_a_pinned_certificate_is_believed_without_an_authority(vc, tmp_path, kind):
+    der = peers.ssl.PEM_cert_to_DER_cert(vc.cert.read_text())
+    thumbprint = ":".join(f"{byte:02X}" for byte in hashlib.new(kind, der).digest())
+    vsphere = {"username": peers.USER, "password": peers.PASSWORD, "thumbprint": thumbprint}
+    result = harness.module("vmdk_fetch", check=True, source=[vc.url(VM)], work_dir=str(tmp_path / "w"), access={"vsphere": vsphere})
+    assert result.get("changed") is True, result
+    assert [disk["virtual_size"] for disk in result["vm"]["disks"]] == [150 * MIB, 8 * MIB]
+    assert not (tmp_path / "w").exists()
+
+
+def test_vms_of_a_host_without_an_api(vc, esxi, images, tmp_path):
+    """A .vmx with a snapshot chain and two disks, by SSH alone, on a host without an SFTP subsystem."""
+    home = tmp_path / "vmfs" / "web 01"
+    peers.write_flat(home, "web01", images[0])
+    peers.write_flat(home, "web01_1", images[1])
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "vmdk", "-o", "adapter_type=lsilogic", "-b", "web01.vmdk", "-F", "vmdk", "web01-000001.vmdk"],
+        cwd=home,
+        check=True,
+    )
+    subprocess.run(["qemu-io", "-f", "vmdk", "-c", "write -P 0x5a 5M 1M", "web01-000001.vmdk"], cwd=home, check=True, capture_output=True)
+    subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", "web01-000001.vmdk", tmp_path / "wanted.raw"], cwd=home, check=True)
+    (home / "web01.vmx").write_text(
+        'displayName = "web01"\nfirmware = "efi"\nmemSize = "4096"\nscsi0.present = "TRUE"\nscsi0:0.fileName = "web01-000001.vmdk"\n'
+        'scsi0:1.fileName = "web01_1.vmdk"\nethernet0.present = "TRUE"\nethernet0.address = "00:50:56:00:00:09"\nethernet0.addressType = "static"\n'
+    )
+    source = esxi.url(home / "web01.vmx").replace(" ", "%20")
+    result = harness.module("vmdk_fetch", source=[source], work_dir=str(tmp_path / "w"), access={"ssh": esxi.login})
+    assert result.get("changed") is True, result
+    assert content(result, tmp_path) == [digest(tmp_path / "wanted.raw"), digest(images[1])]
+    assert (result["vm"]["firmware"], result["vm"]["memory"], result["vm"]["nics"][0]["mac"]) == ("uefi", 4096, "00:50:56:00:00:09")
+    assert "no subsystem" not in (esxi.folder / "sshd.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "code", "words"),
+    [
+        ({"known_hosts": "/dev/null"}, "", "unreachable", "host key"),
+        ({"key_file": "other"}, "", "access_denied", "refuses the login"),
+        ({}, "/vmfs/volumes/LocalDS_0/none/none.vmdk", "invalid_input", "has no /vmfs"),
+        ({}, "/vmfs/volumes/LocalDS_0/DC0_H0_VM0/it's $(touch owned).vmdk", "invalid_input", "has no /vmfs"),
+    ],
+)
+def test_what_goes_wrong_with_ssh_is_said(vc, esxi, tmp_path, change, path, code, words):
+    change = {key: str(esxi.folder / value) if value == "other" else value for key, value in change.items()}
+    source = esxi.url(Path(path or "/vmfs/volumes/LocalDS_0/DC0_H0_VM0/disk1.vmdk")).replace(" ", "%20").replace("$", "%24")
+    result = harness.module("vmdk_fetch", source=[source], work_dir=str(tmp_path / "w"), access={"ssh": {**esxi.login, **change}})
+    assert result["failed"] and result["error_code"] == code and words in result["msg"], result
+    assert not list(Path.home().glob("owned")) and not list(tmp_path.rglob("owned"))
+
+
+def test_the_modules_of_the_control_plane(vc, tmp_path):
+    login = {"hostname": "localhost", "port": vc.port, **vc.login}
+
+    def ask(module: str, **arguments: object) -> dict:
+        return harness.module(module, **login, **arguments)
+
+    every = ask("vsphere_vm_info")["vms"]
+    assert len(every) == 4 and {vm["path"] for vm in every} >= {VM}
+    for wanted in (f"moref={every[0]['id']}", f"uuid={every[0]['uuid']}", f"name={every[0]['name']}", every[0]["path"]):
+        assert ask("vsphere_vm_info", vm=wanted)["vms"][0]["id"] == every[0]["id"]
+    assert "has no VM" in ask("vsphere_vm_info", vm="DC0/vm/none")["msg"]
+    ask("vsphere_cbt", vm=VM)
+    assert harness.module("vsphere_power", check=True, vm=VM, state="on", **login) | {"invocation": 0} == {
+        "changed": True,
+        "power": "off",
+        "invocation": 0,
+    }
+    assert (ask("vsphere_power", vm=VM, state="on")["power"], ask("vsphere_power", vm=VM, state="on")["changed"]) == ("on", False)
+    taken = ask("vsphere_snapshot", vm=VM, name="before")
+    assert taken["changed"] and taken["snapshots"][0]["name"] == "before"
+    assert ask("vsphere_snapshot", vm=VM, name="before")["changed"] is False
+    asked = ask("vsphere_cbt", vm=VM, state="query", snapshot="before")["disks"]
+    assert asked[0]["change_id"] and 20 * MIB < asked[0]["bytes"] < 45 * MIB
+    since = {str(disk["key"]): disk["change_id"] for disk in asked}
+    assert [disk["areas"] for disk in ask("vsphere_cbt", vm=VM, state="query", snapshot="before", since=since)["disks"]] == [[], []]
+    vc.peer("reset")
+    ask("vsphere_snapshot", vm=VM, name="later")
+    assert "FileFault" in ask("vsphere_cbt", vm=VM, state="query", snapshot="later", since=since)["msg"]
+    assert ask("vsphere_snapshot", vm=VM, name="before", state="reverted")["changed"]
+    for name in ("later", "before"):
+        ask("vsphere_snapshot", vm=VM, name=name, state="absent")
+    assert ask("vsphere_power", vm=VM, state="off", power_off=True)["power"] == "off"
+    files = ask("vsphere_datastore_info", path="[LocalDS_0] DC0_H0_VM0", pattern="*.vmdk")["files"]
+    assert {"path": "[LocalDS_0] DC0_H0_VM0/disk1-flat.vmdk", "size": 150 * MIB} in files
+    assert ask("vsphere_datastore_info")["datastores"][0]["name"] == "LocalDS_0"
+
+
+def configuration(vc, folder: Path, **more: object) -> Path:
+    path = folder / "vsphere.yml"
+    path.write_text(
+        json.dumps(
+            {
+                "plugin": "hyper2kvm.migration.vsphere",
+                "hostname": "localhost",
+                "port": vc.port,
+                "username": peers.USER,
+                "ca_file": str(vc.cert),
+                **more,
+            }
+        )
+    )
+    return path
+
+
+def listed(source: Path) -> dict:
+    done = subprocess.run(
+        [harness.BIN / "ansible-inventory", "-i", source, "--list"], capture_output=True, text=True, check=False, cwd=harness.ROOT,
+        env={**os.environ, "VMWARE_PASSWORD": peers.PASSWORD, "ANSIBLE_COLLECTIONS_PATH": str(harness.ROOT / ".venv" / "collections")},
+    )  # fmt: skip
+    assert done.returncode == 0 and peers.PASSWORD not in done.stdout, done.stderr
+    return json.loads(done.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
+
+
+def test_the_inventory_gives_hosts_groups_and_what_migrate_needs(vc, tmp_path):
+    found = listed(
+        configuration(
+            vc, tmp_path, keyed_groups=[{"key": "vsphere_vm.firmware", "prefix": "firmware"}], compose={"half": "vsphere_vm.memory // 2"}
+        )
+    )
+    hosts = found["_meta"]["hostvars"]
+    assert hosts["DC0_H0_VM0"]["migrate_source"] == vc.url(VM) and hosts["DC0_H0_VM0"]["half"] == 1024
+    assert found["firmware_uefi"]["hosts"] == ["DC0_H0_VM0"] == found["power_off"]["hosts"] == found["ready"]["hosts"]
+    assert len(found["ready_when_off"]["hosts"]) == 3 == len(found["blocked"]["hosts"])
+    assert set(listed(configuration(vc, tmp_path, filters=["vsphere_vm.power == 'off'"]))["_meta"]["hostvars"]) == {"DC0_H0_VM0"}
+    assert listed(configuration(vc, tmp_path, folders=["DC0/vm/none"]))["_meta"]["hostvars"] == {}
+
+
+def test_the_readiness_of_a_fleet_is_reported(vc, tmp_path):
+    source = configuration(vc, tmp_path)
+    arguments = ("-e", f"readiness_dest={tmp_path}/report")
+    for changed in (1, 0):
+        done = harness.playbook("readiness", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD})
+        assert done.returncode == 0 and f"changed={changed}" in done.stdout, done.stdout
+    assert "4 VMs: 1 ready, 0 to look at, 3 blocked" in (tmp_path / "report" / "readiness.md").read_text()
+    assert len((tmp_path / "report" / "readiness.csv").read_text().splitlines()) == 5
+
+
+def test_thousands_of_vms_are_a_few_round_trips(tmp_path):
+    vcenter = peers.VCenter(tmp_path, "-vms", "1000")
+    try:
+        vcenter.peer("clear")
+        found = listed(configuration(vcenter, tmp_path))
+        calls = vcenter.peer("calls")
+    finally:
+        vcenter.close()
+    assert len(found["_meta"]["hostvars"]) == 2000
+    assert sum(calls.values()) <= 20 and calls["ContinueRetrievePropertiesEx"] <= 5, calls
+
+
+def test_no_password_is_seen_anywhere(vc, tmp_path):
+    """In process lists while it runs, in what Ansible prints, in what is written."""
+    hosts = configuration(vc, tmp_path, filters=["vsphere_vm.power == 'off'"])
+    settings = {
+        "migrate_vsphere_user": peers.USER, "migrate_vsphere_ca_file": str(vc.cert), "migrate_output_dir": str(tmp_path / "out"), "migrate_bandwidth": 400,
+        "migrate_boot_test": False,
+    }  # fmt: skip
+    seen = ""
+    child = subprocess.Popen(
+        harness.playbook_command("migrate", hosts, "-vvv", "--tags", "fetch", "-e", json.dumps(settings)), cwd=harness.ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "VMWARE_PASSWORD": peers.PASSWORD, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    with child:
+        os.set_blocking(child.stdout.fileno(), False)
+        while child.poll() is None:
+            for entry in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen += entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            with contextlib.suppress(TypeError):
+                seen += child.stdout.read() or ""
+            time.sleep(0.2)
+        seen += child.stdout.read() or ""
+    assert child.returncode == 0, seen[-3000:]
+    assert "vmdk_fetch fetch" in seen and peers.PASSWORD not in seen.replace(f"-password {peers.PASSWORD}", "")
+    for path in (tmp_path / "out").rglob("*"):
+        if path.is_file() and path.stat().st_size < MIB:
+            assert peers.PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_a_disk_that_is_not_the_size_that_vsphere_says_is_refused(vc, tmp_path):
+    vm = vc.vm(VM)
+    disk = next(device for device in vm.config.hardware.device if isinstance(device, peers.vim.vm.device.VirtualDisk))
+    real = disk.capacityInKB, disk.capacityInBytes
+
+    def resize(size: tuple[int, int]) -> None:
+        disk.capacityInKB, disk.capacityInBytes = size
+        change = peers.vim.vm.device.VirtualDeviceSpec(operation="edit", device=disk)
+        vc.wait(vm.ReconfigVM_Task(peers.vim.vm.ConfigSpec(deviceChange=[change])))
+
+    resize((real[0] * 2, real[1] * 2))
+    try:
+        result = fetch(vc, tmp_path / "w", transport="datastore")
+        assert result["error_code"] == "invalid_input" and "vSphere says" in result["msg"], result
+    finally:
+        resize(real)

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Servers that VMs come from, as real programs on the loopback: the vSphere simulator with our front, an sshd that is shaped like ESXi's."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from pyVim.connect import Disconnect, SmartConnect
+from pyVmomi import vim
+
+ROOT = Path(__file__).resolve().parents[2]
+USER, PASSWORD = "migrator@vsphere.local", "pass-Word 4711"
+
+
+def simulator() -> Path:
+    """The simulator, built once from our front and Debian's govmomi."""
+    sources = sorted((ROOT / "tests" / "peers" / "vcsim").glob("*.go"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    built = ROOT / "build" / "peers" / f"vcsim-{digest}"
+    built.parent.mkdir(parents=True, exist_ok=True)
+    with open(built.parent / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            go = {"GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "", "GOCACHE": str(ROOT / "build" / "peers" / "go")}
+            command = ["go", "build", "-o", f"{built}.partial", *(source.name for source in sources)]
+            subprocess.run(command, cwd=sources[0].parent, env={**os.environ, **go}, check=True)
+            os.replace(f"{built}.partial", built)
+    return built
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for the loopback, which is its own authority, and its key."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+class VCenter:
+    """A running simulator, and a pyVmomi session with it for what a test arranges."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.cert, key = certificate(folder)
+        command = [simulator(), "-cert", self.cert, "-key", key, "-user", USER, "-password", PASSWORD, *arguments]
+        self.log = open(folder / "vcsim.log", "w", encoding="utf-8")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, "TMPDIR": str(folder)}
+        )
+        self.port = int(self.process.stdout.readline().rsplit(":", 1)[1].split("/")[0])
+        self.context = ssl.create_default_context(cafile=str(self.cert))
+        self.service = SmartConnect(host="localhost", port=self.port, user=USER, pwd=PASSWORD, sslContext=self.context)
+        self.content = self.service.RetrieveContent()
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):
+            Disconnect(self.service)
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+
+    def url(self, path: str) -> str:
+        return f"vsphere://localhost:{self.port}/{path}"
+
+    @property
+    def login(self) -> dict[str, str]:
+        return {"username": USER, "password": PASSWORD, "ca_file": str(self.cert)}
+
+    def peer(self, what: str, **data: Any) -> Any:
+        """Steer the front: fault, clear, expire, reset; or ask it: calls, ranges, leases."""
+        body = json.dumps(data).encode() if data else None
+        with urllib.request.urlopen(f"https://localhost:{self.port}/_peer/{what}", body, context=self.context) as answer:
+            text = answer.read()
+        if what == "expire":
+            self.service._stub.cookie = ""
+            self.content.sessionManager.Login(USER, PASSWORD)
+        return json.loads(text) if text else None
+
+    def vm(self, path: str) -> Any:
+        return self.content.searchIndex.FindByInventoryPath(path)
+
+    def wait(self, task: Any) -> Any:
+        while task.info.state not in ("success", "error"):
+            time.sleep(0.05)
+        assert task.info.state == "success", task.info.error
+        return task.info.result
+
+    def folder_of(self, vm: Any) -> Path:
+        """The local directory that holds the VM's files."""
+        name, dummy, rest = vm.config.files.vmPathName[1:].partition("] ")
+        datastore = next(item for item in vm.datastore if item.name == name)
+        return Path(datastore.info.url) / os.path.dirname(rest)
+
+    def place(self, path: str, disks: list[Path], power: str = "off", apart: bool = False, **config: Any) -> Any:
+        """Give a VM of the simulator these disks (raw), and this configuration (firmware, memoryMB, mac, slot, ...).
+
+        `apart`: each disk has a controller of its own.
+        """
+        vm = self.vm(path)
+        if vm.runtime.powerState == "poweredOn":
+            self.wait(vm.PowerOffVM_Task())
+        folder, changes = self.folder_of(vm), []
+        relative = os.path.dirname(vm.config.files.vmPathName)
+        present = [device for device in vm.config.hardware.device if isinstance(device, vim.vm.device.VirtualDisk)]
+        controller = present[0].controllerKey
+        for number, image in enumerate(disks):
+            size = image.stat().st_size
+            if number >= len(present):
+                backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+                    fileName=f"{relative}/disk{number + 1}.vmdk", diskMode="persistent", thinProvisioned=True
+                )
+                if apart:
+                    controller = -100 - number
+                    own = vim.vm.device.ParaVirtualSCSIController(key=controller, busNumber=number, sharedBus="noSharing")
+                    changes.append(vim.vm.device.VirtualDeviceSpec(operation="add", device=own))
+                disk = vim.vm.device.VirtualDisk(
+                    key=-1 - number,
+                    controllerKey=controller,
+                    unitNumber=0 if apart else number,
+                    capacityInKB=size // 1024,
+                    capacityInBytes=size,
+                    backing=backing,
+                )
+                change = vim.vm.device.VirtualDeviceSpec(operation="add", fileOperation="create", device=disk)
+            else:
+                disk = present[number]
+                disk.capacityInKB, disk.capacityInBytes = size // 1024, size
+                change = vim.vm.device.VirtualDeviceSpec(operation="edit", device=disk)
+            changes.append(change)
+        mac, slot = config.pop("mac", None), config.pop("slot", None)
+        for device in vm.config.hardware.device:
+            if isinstance(device, vim.vm.device.VirtualEthernetCard) and (mac or slot):
+                device.macAddress = mac or device.macAddress
+                device.slotInfo = vim.vm.device.VirtualDevice.PciBusSlotInfo(pciSlotNumber=slot) if slot else device.slotInfo
+                changes.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=device))
+        self.wait(vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=changes, **config)))
+        placed = [device for device in vm.config.hardware.device if isinstance(device, vim.vm.device.VirtualDisk)]
+        for device, image in zip(placed, disks):
+            write_flat(folder, Path(device.backing.fileName.rpartition("/")[2]).stem, image)
+        if power == "on":
+            self.wait(vm.PowerOnVM_Task())
+        return vm
+
+
+def write_flat(folder: Path, name: str, image: Path, cid: str = "4711cafe") -> None:
+    """A disk as ESXi keeps it: a descriptor and a flat file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}-flat.vmdk").unlink(missing_ok=True)
+    subprocess.run(["cp", "--sparse=always", "--reflink=auto", image, folder / f"{name}-flat.vmdk"], check=True)
+    (folder / f"{name}.vmdk").write_text(
+        f'# Disk DescriptorFile\nversion=1\nencoding="UTF-8"\nCID={cid}\nparentCID=ffffffff\ncreateType="vmfs"\n\n# Extent description\n'
+        f'RW {image.stat().st_size // 512} VMFS "{name}-flat.vmdk"\n\n# The Disk Data Base\n#DDB\n\nddb.adapterType = "lsilogic"\nddb.virtualHWVersion = "13"\n'
+    )
+
+
+class Esxi:
+    """An sshd of its own, for keys only unless a password is wanted, with or without the SFTP subsystem. It serves this machine's files."""
+
+    def __init__(self, folder: Path, sftp: bool = False) -> None:
+        self.folder = folder
+        for name in ("host", "user", "other"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        (folder / "authorized").write_text((folder / "user.pub").read_text())
+        (folder / "config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
+            f"PasswordAuthentication no\nPermitRootLogin yes\nPidFile none\n" + ("Subsystem sftp internal-sftp\n" if sftp else "")
+        )
+        kind, key = (folder / "host.pub").read_text().split()[:2]
+        (folder / "known_hosts").write_text(f"[localhost]:{self.port} {kind} {key}\n")
+        Path("/run/sshd").mkdir(exist_ok=True)
+        command = [shutil.which("sshd") or "/usr/sbin/sshd", "-D", "-E", folder / "sshd.log", "-f", folder / "config"]
+        self.process = subprocess.Popen(command)
+        for dummy in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                break
+            time.sleep(0.05)
+
+    def url(self, path: Path) -> str:
+        return f"ssh://{getpass.getuser()}@localhost:{self.port}{path}"
+
+    @property
+    def login(self) -> dict[str, Any]:
+        return {
+            "user": getpass.getuser(),
+            "port": self.port,
+            "host": "localhost",
+            "key_file": str(self.folder / "user"),
+            "known_hosts": str(self.folder / "known_hosts"),
+        }
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
