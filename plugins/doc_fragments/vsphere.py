@@ -140,4 +140,8 @@ options:
         description: How many pieces of a file are transferred at once.
         type: int
         default: 2
+      host_slots:
+        description: How many VMs of one ESXi host are read at once from this conversion host; others wait. 0 is no limit.
+        type: int
+        default: 8
 """

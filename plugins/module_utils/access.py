@@ -57,6 +57,7 @@ def access_spec() -> dict[str, Any]:
         "power_off": {"type": "bool", "default": False},
         "bandwidth": {"type": "int", "default": 0},
         "workers": {"type": "int", "default": 2},
+        "host_slots": {"type": "int", "default": 8},
     }
     return {"access": {"type": "dict", "default": {}, "apply_defaults": True, "options": options}}
 
@@ -89,6 +90,7 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
         power_off=params["power_off"],
         bandwidth=params["bandwidth"] * 1000000 // 8,
         workers=params["workers"],
+        host_slots=params["host_slots"],
         accept=tuple(module_params.get("accept") or ()),
     )
 

@@ -21,13 +21,12 @@ from .core.locks import exclusive
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
 from .disk import qemu_img, staging
-from .guest.cards import Card
 from .guest.changes import Plan
 from .guest.offline import GUESTFS_ERROR, Attached
-from .guest.resolver import Disk
 from .linux.customize import Customization
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
+from .pipeline import fetch
 from .pipeline.fetch import looked_at
 from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
@@ -160,6 +159,15 @@ def _end_with(pid: int) -> None:
     os._exit(1)
 
 
+def give_back_when_ended() -> None:
+    """SIGTERM ends the process as an exception does, so that a snapshot or a lease is given back first."""
+
+    def end(*dummy: Any) -> None:
+        raise SystemExit(1)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def respawn_for_guestfs(module: AnsibleModule) -> None:
     """Go on under the interpreter that has the libguestfs bindings, if this one has not; open_disks reports when none has."""
     if GUESTFS_ERROR is not None and not has_respawned():
@@ -268,12 +276,8 @@ def staged_request(
     for_windows: WindowsOptions,
     accept: tuple[str, ...],
 ) -> GuestRequest:
-    """A request for overlays, with the places and cards that the source's metadata give."""
-    places = [Disk(entry["bus"], entry["controller"], entry["unit"], entry["wwn"]) for entry in description["disks"]]
-    attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
-    cards = tuple(Card(nic["mac"], nic["slot"]) for nic in description["nics"])
-    firmware = params["firmware"] if params["firmware"] != "auto" else description["firmware"] or "auto"
-    return GuestRequest(attached, cards, firmware, params["luks_keys"], params["root"], options, for_windows, accept)
+    """A request for overlays under the operator's parameters."""
+    return fetch.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
 
 
 def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> Result:

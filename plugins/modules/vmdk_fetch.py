@@ -91,14 +91,12 @@ vm:
   sample: {"name": "web01", "firmware": "bios", "memory": 2048}
 """
 
-import signal
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     Result,
+    give_back_when_ended,
     module_for,
     progress_spec,
     respawn_for_pyvmomi,
@@ -146,8 +144,7 @@ def main() -> None:
     module = module_for(argument_spec())
     if any(source.startswith("vsphere://") for source in module.params["source"]):
         respawn_for_pyvmomi()
-    # A snapshot or a lease is given back before the end, also when somebody ends this.
-    signal.signal(signal.SIGTERM, lambda *dummy: sys.exit(1))
+    give_back_when_ended()
     run(module, work)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,3 +100,19 @@ def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, tmp_path, 
         subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", staged, image], check=True)
     again = harness.playbook("migrate", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD, "LIBGUESTFS_HV": "/bin/false"})
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
+
+
+def test_the_library_does_it_without_ansible(vc, tmp_path):
+    environment = {
+        "VMWARE_USER": peers.USER,
+        "VMWARE_PASSWORD": peers.PASSWORD,
+        "VMWARE_CA_FILE": str(vc.cert),
+        "PYTHONPATH": str(harness.ROOT / ".venv" / "collections"),
+    }
+    done = subprocess.run(
+        [harness.BIN / "python", harness.ROOT / "examples" / "library.py", vc.url(VM), tmp_path / "web01"],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{VM}: off" in done.stdout and "fixed: /etc/fstab" in done.stdout and "boot: passed" in done.stdout
+    assert "import ansible." not in (harness.ROOT / "examples" / "library.py").read_text() and peers.PASSWORD not in done.stdout

@@ -107,7 +107,7 @@ def test_every_transport_brings_the_same_bytes_and_what_the_vm_is(vc, esxi, imag
     assert vc.peer("calls") == {}
 
 
-def test_a_running_vm_is_refused_or_frozen_and_only_what_is_used_is_read(vc, images, tmp_path):
+def test_a_running_vm_is_refused_or_frozen_and_only_what_is_used_is_read(vc, esxi, images, tmp_path):
     vm = vc.vm(VM)
     vc.wait(vm.PowerOnVM_Task())
     try:
@@ -115,13 +115,12 @@ def test_a_running_vm_is_refused_or_frozen_and_only_what_is_used_is_read(vc, ima
         assert refused["error_code"] == "blocked" and "vsphere.running" in refused["msg"]
         enabled = harness.module("vsphere_cbt", vm=VM, hostname="localhost", port=vc.port, **vc.login)
         assert enabled["changed"] is True
-        for transport in ("datastore", "nfc"):
-            result = fetch(vc, tmp_path / transport, running="snapshot", transport=transport)
+        for transport in ("datastore", "nfc", "ssh"):
+            result = fetch(vc, tmp_path / transport, running="snapshot", transport=transport, ssh=esxi.login)
             assert content(result, tmp_path) == [digest(image) for image in images]
             assert vm.snapshot is None
-            if transport == "datastore":
-                moved = sum(item["transferred"] for item in result["vm"]["origin"]["files"])
-                assert moved < 45 * MIB  # of 158, 33 hold data
+            moved = sum(item["transferred"] for item in result["vm"]["origin"]["files"])
+            assert moved < 45 * MIB  # of 158, 33 hold data
         stopped = fetch(vc, tmp_path / "off", running="shutdown")
         assert "no running VMware Tools" in stopped["msg"]
         assert fetch(vc, tmp_path / "off", running="shutdown", power_off=True)["changed"] is True

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One worker per VM: an flock(2) that the kernel gives back when its holder dies, however it dies."""
+"""One worker per VM, and so many on one source: flock(2), which the kernel gives back when its holder dies, however it dies."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-from typing import Iterator
+import re
+import time
+from typing import Callable, Iterator
 
 from .errors import Busy
 
@@ -35,3 +37,41 @@ def exclusive(path: str, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def slot(name: str, count: int, waiting: Callable[[], None] = lambda: None, every: float = 1.0) -> Iterator[None]:
+    """Hold one of `count` places of `name` while the block runs, shared by all processes of this user here; 0 is without a limit.
+
+    Waits as long as all are taken, looking every `every` seconds; `waiting` is called once before.
+    """
+    if not count:
+        yield
+        return
+    directory = _slots()
+    stem = os.path.join(directory, re.sub(r"[^A-Za-z0-9.-]", "_", name))
+    told = False
+    while True:
+        for number in range(count):
+            fd = os.open(f"{stem}.{number}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield
+                return
+            finally:
+                os.close(fd)
+        if not told:
+            waiting()
+            told = True
+        time.sleep(every)
+
+
+def _slots() -> str:
+    """A directory that is this user's alone."""
+    base = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR") or os.path.expanduser("~/.cache")
+    directory = os.path.join(base, "hyper2kvm-slots")
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    return directory

@@ -7,14 +7,20 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import NotInPlace
 from ..core.progress import Progress
 from ..disk import chain, qemu_img, staging
 from ..disk.source import open_source
+from ..guest.cards import Card
 from ..guest.model import INFO, Concern
+from ..guest.offline import Attached
+from ..guest.resolver import Disk
+from ..linux.plan import Options
+from ..windows.plan import Options as WindowsOptions
 from .remote import Access, is_remote, opened
+from .systems import GuestRequest
 
 COPY = "source"  # in the work directory: what came from elsewhere
 
@@ -46,6 +52,27 @@ def from_afar(
         vm = remote.local(directory)
     origin = {"source": url, "transport": remote.transport, "files": [item.as_result() for item in arrived]}
     return staging.fetch(vm, (), work_dir, options, begin, {"origin": origin}), told
+
+
+def guest_request(
+    description: Mapping[str, Any],
+    disks: Sequence[staging.StagedDisk],
+    firmware: str = "auto",
+    luks_keys: Optional[Mapping[str, str]] = None,
+    root: str = "",
+    options: Options = Options(),
+    windows: WindowsOptions = WindowsOptions(),
+    accept: Sequence[str] = (),
+) -> GuestRequest:
+    """What is to be repaired: the overlays of a fetched VM, with the places and cards that its source gives them.
+
+    `options` and `windows` are what the operator chose; `firmware` auto takes what the source says.
+    """
+    places = [Disk(entry["bus"], entry["controller"], entry["unit"], entry["wwn"]) for entry in description["disks"]]
+    attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
+    cards = tuple(Card(nic["mac"], nic["slot"]) for nic in description["nics"])
+    starts = firmware if firmware != "auto" else description["firmware"] or "auto"
+    return GuestRequest(attached, cards, starts, luks_keys or {}, root, options, windows, tuple(accept))
 
 
 def look_at(source: Sequence[str], access: Access) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence, Union
 
 from ..core import atomic
 from ..core.errors import Blocked, InvalidInput, MigrationError, TransferFailed
+from ..core.locks import slot
 from ..core.progress import Progress
 from ..core.tls import Trust
 from ..disk import chain, vmx
@@ -38,7 +39,10 @@ _DATASTORE_PATH = re.compile(r"^\[(.+?)\] ?(.*)$")
 
 @dataclass(frozen=True)
 class Access:
-    """How a source is reached, and how it may be treated. `bandwidth` in bytes a second over all workers, 0 for no limit."""
+    """How a source is reached, and how it may be treated. `bandwidth` in bytes a second over all workers, 0 for no limit.
+
+    `host_slots`: how many VMs of one ESXi host are read at once from here; its buffers for such reads are few.
+    """
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -52,6 +56,7 @@ class Access:
     power_off: bool = False
     bandwidth: int = 0
     workers: int = 2
+    host_slots: int = 8
     accept: tuple[str, ...] = ()
 
 
@@ -149,7 +154,16 @@ def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
                     _need_dependent(vm)
                     snapshot = stack.enter_context(snapshots.frozen(session, vm, access.quiesce))
                     vm = hardware.with_disks_of(vm, snapshots.devices(session, vm, snapshot))
-            yield _by_transport(session, vm, snapshot, access, found, stack, check)
+            remote = _by_transport(session, vm, snapshot, access, found, stack, check)
+            yield replace(remote, bring=_in_turn(remote, f"{host}-{vm.host}", access.host_slots))
+
+
+def _in_turn(remote: Remote, source: str, slots: int) -> Callable[[str, Progress], tuple[Arrived, ...]]:
+    def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
+        with slot(source, slots, lambda: progress.phase("wait for the host to be free")):
+            return remote.bring(directory, progress)
+
+    return bring
 
 
 def _by_transport(
@@ -158,16 +172,17 @@ def _by_transport(
     """What was asked for; else files of the datastore, and a lease where there are none to read (vSAN, vVol)."""
     disks = sorted(vm.disks, key=lambda disk: bus_key(SourceDisk(chain.Chain(()), disk.bus, disk.controller, disk.unit)))
     disks = [disk for disk in disks if disk.rdm != "physical"]
+    known = _allocated(session, vm, snapshot)
     if access.transport in ("auto", "datastore") and not (check and vm.power == "on"):
         files = stack.enter_context(contextlib.closing(datastore(session, vm, access)))
         try:
-            return _from_files(files, vm, disks, "datastore", access, found, _allocated(session, vm, snapshot))
+            return _from_files(files, vm, disks, "datastore", access, found, known)
         except InvalidInput:
             if access.transport == "datastore":
                 raise
     elif access.transport == "ssh":
         login = replace(access.ssh, host=access.ssh.host or vm.host)
-        return _from_files(stack.enter_context(contextlib.closing(SshFiles(login))), vm, disks, "ssh", access, found, lambda disk: None)
+        return _from_files(stack.enter_context(contextlib.closing(SshFiles(login))), vm, disks, "ssh", access, found, known)
     return _from_lease(session, vm, disks, snapshot, access, found)
 
 

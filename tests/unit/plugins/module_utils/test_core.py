@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import accel, atomic, process
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.deadline import Deadline
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, MissingTool, NotEnoughSpace, TimedOut, ToolFailed
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.locks import exclusive
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.locks import exclusive, slot
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest, sha256
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import Limits
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import ToFile
@@ -192,3 +193,29 @@ def test_a_deadline_ends_the_marked_child_and_no_other():
         for child in children:
             child.kill()
             child.wait()
+
+
+def test_so_many_at_once_and_the_next_waits_for_the_first_to_end():
+    name = f"test-{os.getpid()}/../x"
+    most, now, told = [0], [0], []
+    lock = threading.Lock()
+
+    def work():
+        with slot(name, 2, lambda: told.append(1), every=0.01):
+            with lock:
+                now[0] += 1
+                most[0] = max(most[0], now[0])
+            time.sleep(0.05)
+            with lock:
+                now[0] -= 1
+
+    threads = [threading.Thread(target=work) for dummy in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most[0] == 2 and told
+    with pytest.raises(KeyError), slot(name, 1):
+        raise KeyError
+    with slot(name, 0), slot(name, 2), slot(name, 2):
+        pass
