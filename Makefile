@@ -48,8 +48,9 @@ matrix: dev  ## the whole boot matrix with the unrepaired boots and the peer; wr
 	$(VENV)/python tests/lab/matrix.py
 	$(VENV)/python tests/lab/windows_peer.py
 
-bench: dev  ## this collection against virt-v2v, alternating; writes docs/benchmarks.md
+bench: dev  ## this collection against virt-v2v, transports against plain tools, alternating; writes docs/benchmarks*.md
 	$(VENV)/python tests/lab/bench.py
+	$(VENV)/python tests/lab/bench_transport.py
 
 clean:
 	rm -rf build .venv

@@ -144,4 +144,8 @@ options:
         description: How many VMs of one ESXi host are read at once from this conversion host; others wait. 0 is no limit.
         type: int
         default: 8
+      allocated_only:
+        description: Whether only what changed block tracking knows to be in use is read, where a VM has it. Turn it off where its maps are not trusted.
+        type: bool
+        default: true
 """

@@ -58,6 +58,7 @@ def access_spec() -> dict[str, Any]:
         "bandwidth": {"type": "int", "default": 0},
         "workers": {"type": "int", "default": 2},
         "host_slots": {"type": "int", "default": 8},
+        "allocated_only": {"type": "bool", "default": True},
     }
     return {"access": {"type": "dict", "default": {}, "apply_defaults": True, "options": options}}
 
@@ -91,6 +92,7 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
         bandwidth=params["bandwidth"] * 1000000 // 8,
         workers=params["workers"],
         host_slots=params["host_slots"],
+        allocated_only=params["allocated_only"],
         accept=tuple(module_params.get("accept") or ()),
     )
 

@@ -121,6 +121,8 @@ def test_a_running_vm_is_refused_or_frozen_and_only_what_is_used_is_read(vc, esx
             assert vm.snapshot is None
             moved = sum(item["transferred"] for item in result["vm"]["origin"]["files"])
             assert moved < 45 * MIB  # of 158, 33 hold data
+        result = fetch(vc, tmp_path / "all", running="snapshot", transport="datastore", allocated_only=False)
+        assert sum(item["transferred"] for item in result["vm"]["origin"]["files"]) > 158 * MIB
         stopped = fetch(vc, tmp_path / "off", running="shutdown")
         assert "no running VMware Tools" in stopped["msg"]
         assert fetch(vc, tmp_path / "off", running="shutdown", power_off=True)["changed"] is True

@@ -42,6 +42,7 @@ class Access:
     """How a source is reached, and how it may be treated. `bandwidth` in bytes a second over all workers, 0 for no limit.
 
     `host_slots`: how many VMs of one ESXi host are read at once from here; its buffers for such reads are few.
+    `allocated_only`: what changed block tracking calls unused is not read.
     """
 
     user: str = ""
@@ -57,6 +58,7 @@ class Access:
     bandwidth: int = 0
     workers: int = 2
     host_slots: int = 8
+    allocated_only: bool = True
     accept: tuple[str, ...] = ()
 
 
@@ -172,7 +174,7 @@ def _by_transport(
     """What was asked for; else files of the datastore, and a lease where there are none to read (vSAN, vVol)."""
     disks = sorted(vm.disks, key=lambda disk: bus_key(SourceDisk(chain.Chain(()), disk.bus, disk.controller, disk.unit)))
     disks = [disk for disk in disks if disk.rdm != "physical"]
-    known = _allocated(session, vm, snapshot)
+    known = _allocated(session, vm, snapshot) if access.allocated_only else lambda disk: None
     if access.transport in ("auto", "datastore") and not (check and vm.power == "on"):
         files = stack.enter_context(contextlib.closing(datastore(session, vm, access)))
         try:
@@ -305,12 +307,13 @@ def _from_lease(
 def _received(session: connection.Session, leased: leases.LeasedDisk, place: str, progress: Progress, throttle: Throttle) -> Arrived:
     """A disk from the host that the lease names, which is often not the server that gave the lease."""
     endpoint = session.endpoint
+    headers: Mapping[str, str] = {}  # the URL itself is the right to read; the session is nobody else's business
     if (leased.host, leased.port) == (endpoint.host, endpoint.port):
-        context = session.context
+        context, headers = session.context, {"Cookie": session.cookie}
     else:
         trust = replace(endpoint.trust, thumbprint=leased.thumbprint) if leased.thumbprint else endpoint.trust
         context = trust.context(leased.host, leased.port)
-    return receive(leased.host, leased.port, leased.target, context, {"Cookie": session.cookie}, place, progress, throttle)
+    return receive(leased.host, leased.port, leased.target, context, headers, place, progress, throttle)
 
 
 def _as_sent(here: Arrived, sent: Optional[tuple[str, int]]) -> bool:
