@@ -46,19 +46,7 @@ def vc(tmp_path_factory, images):
 
 def settings(vc, folder: Path, **more: object) -> tuple[Path, list[str]]:
     """An inventory of vSphere, and the variables beside it."""
-    source = folder / "vsphere.yml"
-    source.write_text(
-        json.dumps(
-            {
-                "plugin": "hyper2kvm.migration.vsphere",
-                "hostname": "localhost",
-                "port": vc.port,
-                "username": peers.USER,
-                "ca_file": str(vc.cert),
-                "filters": ["vsphere_vm.power == 'off'"],
-            }
-        )
-    )
+    source = vc.inventory(folder, filters=["vsphere_vm.power == 'off'"])
     variables = {
         "migrate_vsphere_user": peers.USER,
         "migrate_vsphere_ca_file": str(vc.cert),

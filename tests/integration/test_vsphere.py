@@ -389,23 +389,6 @@ def test_the_modules_of_the_control_plane(vc, tmp_path):
     assert ask("vsphere_datastore_info")["datastores"][0]["name"] == "LocalDS_0"
 
 
-def configuration(vc, folder: Path, **more: object) -> Path:
-    path = folder / "vsphere.yml"
-    path.write_text(
-        json.dumps(
-            {
-                "plugin": "hyper2kvm.migration.vsphere",
-                "hostname": "localhost",
-                "port": vc.port,
-                "username": peers.USER,
-                "ca_file": str(vc.cert),
-                **more,
-            }
-        )
-    )
-    return path
-
-
 def listed(source: Path) -> dict:
     done = subprocess.run(
         [harness.BIN / "ansible-inventory", "-i", source, "--list"], capture_output=True, text=True, check=False, cwd=harness.ROOT,
@@ -417,20 +400,20 @@ def listed(source: Path) -> dict:
 
 def test_the_inventory_gives_hosts_groups_and_what_migrate_needs(vc, tmp_path):
     found = listed(
-        configuration(
-            vc, tmp_path, keyed_groups=[{"key": "vsphere_vm.firmware", "prefix": "firmware"}], compose={"half": "vsphere_vm.memory // 2"}
+        vc.inventory(
+            tmp_path, keyed_groups=[{"key": "vsphere_vm.firmware", "prefix": "firmware"}], compose={"half": "vsphere_vm.memory // 2"}
         )
     )
     hosts = found["_meta"]["hostvars"]
     assert hosts["DC0_H0_VM0"]["migrate_source"] == vc.url(VM) and hosts["DC0_H0_VM0"]["half"] == 1024
     assert found["firmware_uefi"]["hosts"] == ["DC0_H0_VM0"] == found["power_off"]["hosts"] == found["ready"]["hosts"]
     assert len(found["ready_when_off"]["hosts"]) == 3 == len(found["blocked"]["hosts"])
-    assert set(listed(configuration(vc, tmp_path, filters=["vsphere_vm.power == 'off'"]))["_meta"]["hostvars"]) == {"DC0_H0_VM0"}
-    assert listed(configuration(vc, tmp_path, folders=["DC0/vm/none"]))["_meta"]["hostvars"] == {}
+    assert set(listed(vc.inventory(tmp_path, filters=["vsphere_vm.power == 'off'"]))["_meta"]["hostvars"]) == {"DC0_H0_VM0"}
+    assert listed(vc.inventory(tmp_path, folders=["DC0/vm/none"]))["_meta"]["hostvars"] == {}
 
 
 def test_the_readiness_of_a_fleet_is_reported(vc, tmp_path):
-    source = configuration(vc, tmp_path)
+    source = vc.inventory(tmp_path)
     arguments = ("-e", f"readiness_dest={tmp_path}/report")
     for changed in (1, 0):
         done = harness.playbook("readiness", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD})
@@ -443,7 +426,7 @@ def test_thousands_of_vms_are_a_few_round_trips(tmp_path):
     vcenter = peers.VCenter(tmp_path, "-vms", "1000")
     try:
         vcenter.peer("clear")
-        found = listed(configuration(vcenter, tmp_path))
+        found = listed(vcenter.inventory(tmp_path))
         calls = vcenter.peer("calls")
     finally:
         vcenter.close()
@@ -453,7 +436,7 @@ def test_thousands_of_vms_are_a_few_round_trips(tmp_path):
 
 def test_no_password_is_seen_anywhere(vc, tmp_path):
     """In process lists while it runs, in what Ansible prints, in what is written."""
-    hosts = configuration(vc, tmp_path, filters=["vsphere_vm.power == 'off'"])
+    hosts = vc.inventory(tmp_path, filters=["vsphere_vm.power == 'off'"])
     settings = {
         "migrate_vsphere_user": peers.USER, "migrate_vsphere_ca_file": str(vc.cert), "migrate_output_dir": str(tmp_path / "out"), "migrate_bandwidth": 400,
         "migrate_boot_test": False,

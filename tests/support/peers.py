@@ -81,6 +81,19 @@ class VCenter:
     def login(self) -> dict[str, str]:
         return {"username": USER, "password": PASSWORD, "ca_file": str(self.cert)}
 
+    def inventory(self, folder: Path, **more: Any) -> Path:
+        """A configuration of our inventory plugin for this server; the password comes from the environment."""
+        path = folder / "vsphere.yml"
+        base = {
+            "plugin": "hyper2kvm.migration.vsphere",
+            "hostname": "localhost",
+            "port": self.port,
+            "username": USER,
+            "ca_file": str(self.cert),
+        }
+        path.write_text(json.dumps({**base, **more}))
+        return path
+
     def peer(self, what: str, **data: Any) -> Any:
         """Steer the front: fault, clear, expire, reset; or ask it: calls, ranges, leases."""
         body = json.dumps(data).encode() if data else None

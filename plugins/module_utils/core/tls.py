@@ -71,3 +71,12 @@ def server_certificate(host: str, port: int, timeout: float = 30.0) -> bytes:
             return secured.getpeercert(True) or b""
     except OSError as error:
         raise Unreachable(f"{host}:{port} does not answer: {error}.", "Check the name, the port and the way there.", host=host) from error
+
+
+def unproven(host: str, error: ssl.SSLCertVerificationError) -> Unreachable:
+    """The error for a server whose certificate nobody who is believed has signed."""
+    return Unreachable(
+        f"{host} does not prove that it is {host}: {error.verify_message}.",
+        "Name the authority (migrate_vsphere_ca_file) or the certificate's thumbprint (migrate_vsphere_thumbprint).",
+        host=host,
+    )

@@ -233,7 +233,7 @@ def _from_files(
         jobs = walked.jobs
         areas = allocated(disk) if walked.flat else None
         if areas is not None:  # offsets of the disk are those of its one flat file
-            jobs = (jobs[0], replace(jobs[1], areas=areas))
+            jobs = (jobs[0], replace(jobs[1], areas=download.joined(areas, files.gap)))
         planned.append(RemoteDisk(walked.size, jobs, disk.bus, disk.controller, disk.unit, walked.flat, walked.wwn))
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, Optional, Sequence
 
 from ..core import atomic
-from ..core.errors import InvalidInput, SourceChanged, TransferFailed
+from ..core.errors import InvalidInput, TransferFailed
 from ..core.progress import Progress
-from .files import MIB, TRIES, Files, Interrupted, patiently, pause
+from .files import MIB, TRIES, Files, Interrupted, changed, patiently, pause
 
 PIECE = 64 * MIB
 _ZEROS = bytes(MIB)
@@ -145,7 +145,8 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
         meter.add(sum(length for offset, length in job.pieces() if offset in journal.pieces), wire=False)
         todo = [piece for piece in job.pieces() if piece[0] not in journal.pieces]
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            running = [pool.submit(_one_of_many, files, job, fd, piece, journal, meter, throttle) for piece in todo]
+            runs = (_Run(files, job, fd, run, journal, meter, throttle) for run in _runs(todo, files.run))
+            running = [pool.submit(run.bring) for run in runs]
             finished, dummy = wait(running, return_when=FIRST_EXCEPTION)
             failed = next((future for future in finished if future.exception()), None)
             meter.stopped = failed is not None
@@ -158,50 +159,98 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
         os.close(fd)
         journal.close()
     if patiently(lambda: files.stat(job.path), job.path).stamp != job.stamp:
-        raise _changed(job)
+        raise changed(job.path)
     atomic.publish(final + atomic.PARTIAL, final)
     return Arrived(job.name, job.size, meter.transferred - before, journal.digest())
 
 
-def _one_of_many(files: Files, job: Job, fd: int, piece: tuple[int, int], journal: _Journal, meter: _Meter, throttle: Throttle) -> None:
-    """A piece, unless another one has failed: then nothing more is begun."""
-    try:
-        if not meter.stopped:
-            _piece(files, job, fd, piece, journal, meter, throttle)
-    except BaseException:
-        meter.stopped = True
-        raise
+def joined(areas: Areas, gap: int) -> Areas:
+    """Areas in their order, with holes of at most `gap` bytes between them read rather than asked around."""
+    found: list[tuple[int, int]] = []
+    for start, length in areas:
+        if found and start - sum(found[-1]) <= gap:
+            found[-1] = (found[-1][0], start + length - found[-1][0])
+        else:
+            found.append((start, length))
+    return tuple(found)
 
 
-def _piece(files: Files, job: Job, fd: int, piece: tuple[int, int], journal: _Journal, meter: _Meter, throttle: Throttle) -> None:
-    """One piece, resumed at the byte where it broke off. Without ranges a broken piece begins anew."""
-    offset, length = piece
-    digest, done, tries = hashlib.sha256(), 0, 0
-    while done < length:
-        begin = done
+def _runs(pieces: Sequence[tuple[int, int]], longest: int) -> Iterator[list[tuple[int, int]]]:
+    """Pieces that follow each other, together at most `longest` bytes: one request brings them."""
+    run: list[tuple[int, int]] = []
+    for piece in pieces:
+        if run and (sum(run[-1]) != piece[0] or sum(piece) - run[0][0] > longest):
+            yield run
+            run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+@dataclass
+class _Run:
+    """One request's pieces on their way: how far they are, and the digest of the one that is arriving."""
+
+    files: Files
+    job: Job
+    fd: int
+    pieces: list[tuple[int, int]]
+    journal: _Journal
+    meter: _Meter
+    throttle: Throttle
+
+    def __post_init__(self) -> None:
+        self.at, self.end = self.pieces[0][0], sum(self.pieces[-1])
+        self.digest = hashlib.sha256()
+
+    def bring(self) -> None:
+        """To the end, unless another run has failed: then nothing more is begun."""
         try:
-            for block in files.stream(job.path, offset + done, length - done, job.stamp):
-                if meter.stopped:
-                    return
-                throttle.take(len(block))
-                _write(fd, block, offset + done)
-                digest.update(block)
-                done += len(block)
-                meter.add(len(block))
-        except Interrupted as error:
-            tries = 0 if done > begin and job.ranged else tries + 1
-            if tries >= TRIES:
-                raise TransferFailed(
-                    f"{job.path} could not be read further than byte {offset + done} after {tries} tries: {error}.",
-                    "Check the way to the source and its health, then run again: what has arrived is kept.",
-                    path=job.path,
-                    offset=offset + done,
-                ) from error
-            pause(tries, error.after)
-            if not job.ranged:
-                meter.add(-done, wire=False)
-                digest, done = hashlib.sha256(), 0
-    journal.add(offset, digest.hexdigest())
+            self._bring()
+        except BaseException:
+            self.meter.stopped = True
+            raise
+
+    def _bring(self) -> None:
+        """Resumed at the byte where it broke off. Without ranges it begins anew."""
+        tries = 0
+        while self.at < self.end and not self.meter.stopped:
+            begin = self.at
+            try:
+                for block in self.files.stream(self.job.path, self.at, self.end - self.at, self.job.stamp):
+                    if self.meter.stopped:
+                        return
+                    self.throttle.take(len(block))
+                    self._take(block)
+            except Interrupted as error:
+                tries = 0 if self.at > begin and self.job.ranged else tries + 1
+                if tries >= TRIES:
+                    raise TransferFailed(
+                        f"{self.job.path} could not be read further than byte {self.at} after {tries} tries: {error}.",
+                        "Check the way to the source and its health, then run again: what has arrived is kept.",
+                        path=self.job.path,
+                        offset=self.at,
+                    ) from error
+                pause(tries, error.after)
+                if not self.job.ranged:
+                    self.meter.add(self.pieces[0][0] - self.at, wire=False)
+                    self.__post_init__()
+
+    def _take(self, block: memoryview) -> None:
+        """Write what has come, and note each piece that is whole with it."""
+        while block:
+            start, length = self.pieces[0]
+            part = block[: start + length - self.at]
+            _write(self.fd, part, self.at)
+            self.digest.update(part)
+            self.at += len(part)
+            self.meter.add(len(part))
+            if self.at == start + length:
+                self.journal.add(start, self.digest.hexdigest())
+                self.digest = hashlib.sha256()
+                if self.at < self.end:
+                    self.pieces.pop(0)
+            block = block[len(part) :]
 
 
 def _write(fd: int, block: memoryview, offset: int) -> None:
@@ -215,14 +264,6 @@ def _write(fd: int, block: memoryview, offset: int) -> None:
         while part:
             count = os.pwrite(fd, part, offset + at)
             part, at = part[count:], at + count
-
-
-def _changed(job: Job) -> SourceChanged:
-    return SourceChanged(
-        f"{job.path} has changed while it was read.",
-        "Something writes to the VM's disks: shut it down, or read from a snapshot; then run again.",
-        path=job.path,
-    )
 
 
 class _Journal:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Iterator, Optional, Protocol, TypeVar
 
-from ..core.errors import InvalidInput, TransferFailed
+from ..core.errors import InvalidInput, SourceChanged, TransferFailed
 
 MIB = 1 << 20
 TRIES = 8
@@ -36,7 +36,13 @@ class RemoteFile:
 
 
 class Files(Protocol):
-    """A place with files, only read. Paths are absolute there. Every method may be called from several threads."""
+    """A place with files, only read. Paths are absolute there. Every method may be called from several threads.
+
+    `run`: bytes that one stream should ask for at most. `gap`: a hole of so many bytes is cheaper to read than to ask around.
+    """
+
+    run: int
+    gap: int
 
     def stat(self, path: str) -> RemoteFile:
         """Raises InvalidInput for a file that is not there, AccessDenied, Interrupted."""
@@ -86,6 +92,15 @@ def read_small(files: Files, path: str, limit: int = MIB) -> bytes:
             f"{path} has {found.size} bytes, too many for a description.", "Name the small .vmdk or .vmx text file of the VM.", path=path
         )
     return read_piece(files, path, 0, found.size, found.stamp) if found.size else b""
+
+
+def changed(path: str) -> SourceChanged:
+    """The error for a file that is no longer what it was."""
+    return SourceChanged(
+        f"{path} has changed while it was read.",
+        "Something writes to the VM's disks: shut it down, or read from a snapshot; then run again.",
+        path=path,
+    )
 
 
 def beside(path: str, name: str) -> str:

@@ -15,9 +15,10 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Callable, Iterator, Mapping, Optional
 
-from ..core.errors import AccessDenied, InvalidInput, MigrationError, SourceChanged, Unreachable
+from ..core.errors import AccessDenied, InvalidInput, MigrationError
+from ..core.tls import unproven
 from . import nbdkit
-from .files import MIB, Interrupted, RemoteFile
+from .files import MIB, Interrupted, RemoteFile, changed
 
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _BROKEN = (http.client.HTTPException, OSError)
@@ -39,6 +40,8 @@ class HttpsFiles:
     proxy: Optional[tuple[str, int]] = None
     timeout: float = 60.0
     anchors: Optional[str] = ""
+    run: int = 64 * MIB
+    gap: int = MIB
     _local: threading.local = field(default_factory=threading.local)
     _open: list[http.client.HTTPSConnection] = field(default_factory=list)
 
@@ -63,11 +66,7 @@ class HttpsFiles:
         response = self._get(path, {"Range": f"bytes={offset}-{offset + length - 1}"})
         try:
             if stamp and _stamp(response) != stamp:
-                raise SourceChanged(
-                    f"{path} has changed while it was read.",
-                    "Something writes to the VM's disks: shut it down, or read from a snapshot; then run again.",
-                    path=path,
-                )
+                raise changed(path)
             if response.status == 206:
                 if _range_of(response)[0] != offset:
                     raise Interrupted(f"{path}: the server sent another range than was asked for")
@@ -120,7 +119,7 @@ class HttpsFiles:
             raise Interrupted(f"{path}: status {response.status} {said}".strip(), float(after) if after.isdigit() else None)
         raise InvalidInput(
             f"{self.host} has no {path} (status {response.status}).",
-            "Check that the file is there. Datastores of kind vSAN and vVol have no flat files: choose migrate_transport nfc or vddk.",
+            "Check that the file is there. Datastores of kind vSAN and vVol have no flat files: choose migrate_transport nfc.",
             path=path,
             status=response.status,
         )
@@ -131,11 +130,7 @@ class HttpsFiles:
             connection.request("GET", self.target(path), headers={"Accept-Encoding": "identity", **headers})
             return connection.getresponse()
         except ssl.SSLCertVerificationError as error:
-            raise Unreachable(
-                f"{self.host} does not prove that it is {self.host}: {error.verify_message}.",
-                "Name the authority (migrate_vsphere_ca_file) or the certificate's thumbprint (migrate_vsphere_thumbprint).",
-                host=self.host,
-            ) from error
+            raise unproven(self.host, error) from error
         except _BROKEN as error:
             self._forget()
             raise Interrupted(f"{self.host}: {error or type(error).__name__}") from error

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A remote disk as an NBD export on a local socket: nbdkit reads it where it is. For looking without copying, and for VDDK.
+"""A remote disk as an NBD export on a local socket: nbdkit reads it where it is. For looking without copying.
 
-Source: nbdkit(1), nbdkit-curl-plugin(1), nbdkit-ssh-plugin(1), nbdkit-vddk-plugin(1), nbdkit-cache-filter(1), nbdkit-stats-filter(1).
+Source: nbdkit(1), nbdkit-curl-plugin(1), nbdkit-ssh-plugin(1), nbdkit-cache-filter(1), nbdkit-stats-filter(1).
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from typing import Iterator, Mapping, Optional, cast
 
 from ..core import atomic, process
-from ..core.errors import AccessDenied, InvalidInput, SourceChanged, Unreachable
+from ..core.errors import AccessDenied, InvalidInput, Unreachable
 from . import nbdkit
-from .files import MIB, Interrupted, RemoteFile
+from .files import MIB, Interrupted, RemoteFile, changed
 
 # AES-GCM first: twice the rate of the default pick on processors with AES.
 _CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr,chacha20-poly1305@openssh.com"
@@ -48,6 +48,8 @@ class SshFiles:
 
     login: Login
     timeout: float = 60.0
+    run: int = 1024 * MIB  # each stream is a command of its own on the other side
+    gap: int = 4 * MIB
     _directory: str = ""
     _master: Optional[subprocess.Popen[bytes]] = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -69,11 +71,7 @@ class SshFiles:
         try:
             now = output.readline(200).decode("ascii", "replace").strip()
             if stamp and now and now != stamp:
-                raise SourceChanged(
-                    f"{path} has changed while it was read.",
-                    "Something writes to the VM's disks: shut it down, or take a snapshot and name its parent disk; then run again.",
-                    path=path,
-                )
+                raise changed(path)
             for piece in _trimmed(output, skip, length):
                 left -= len(piece)
                 yield piece

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Mapping, Optional, TypeVar
 
 from ..core.errors import AccessDenied, MigrationError, MissingTool, ToolFailed, Unreachable
-from ..core.tls import Trust
+from ..core.tls import Trust, unproven
 
 PYVMOMI_ERROR: Optional[str] = None
 try:
@@ -68,10 +68,6 @@ class Session:
         """The session's cookie as a request carries it: servers differ in quotes and attributes."""
         name, dummy, value = str(self._stub.cookie or "").partition(";")[0].partition("=")
         return f"{name.strip()}={value.strip()}"
-
-    @property
-    def is_vcenter(self) -> bool:
-        return bool(self._content.about.apiType == "VirtualCenter")
 
     @property
     def anchors(self) -> Optional[str]:
@@ -159,11 +155,7 @@ class Session:
             self._instance = vim.ServiceInstance("ServiceInstance", self._stub)
             self._content = self._instance.RetrieveContent()
         except ssl.SSLCertVerificationError as error:
-            raise Unreachable(
-                f"{endpoint.host} does not prove that it is {endpoint.host}: {error.verify_message}.",
-                "Name the authority (migrate_vsphere_ca_file) or the certificate's thumbprint (migrate_vsphere_thumbprint).",
-                host=endpoint.host,
-            ) from error
+            raise unproven(endpoint.host, error) from error
         except (OSError, http.client.HTTPException, vmodl.MethodFault) as error:
             raise _unreachable(endpoint, error) from error
         self._login()

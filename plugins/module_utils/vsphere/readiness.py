@@ -109,10 +109,15 @@ def _disk(vm: Vm, disk: VmDisk, what: str) -> Iterator[Concern]:
             "vsphere.rdm-virtual",
             WARNING,
             f"{what} is a raw device in virtual mode.",
-            "Read it by NFC or VDDK (migrate_transport), or clone it to a virtual disk.",
+            "Read it by a lease (migrate_transport: nfc), or clone it to a virtual disk.",
         )
     elif disk.backing not in _FLAT_LIKE:
-        yield Concern("vsphere.backing", WARNING, f"{what} is stored as {disk.backing}.", "Only NFC and VDDK can read it, if anything.")
+        yield Concern(
+            "vsphere.backing",
+            WARNING,
+            f"{what} is stored as {disk.backing}.",
+            "Only a lease can read it (migrate_transport: nfc), if anything.",
+        )
     if not disk.files:
         yield Concern("vsphere.disk-without-file", BLOCKER, f"{what} has no file on a datastore.", "Move it to a datastore.")
     if disk.capacity <= 0:
@@ -151,7 +156,7 @@ def _encrypted(what: str) -> Concern:
         "vsphere.encrypted",
         BLOCKER,
         f"{what} is encrypted by vSphere: its files are of no use without the key provider.",
-        "Decrypt it in vSphere (storage policy); or read it by VDDK with the cryptographic privileges, and accept.",
+        "Decrypt it in vSphere first (storage policy).",
     )
 
 

@@ -31,6 +31,8 @@ KIB = 1024
 class Memory:
     """Files in a dict. `cuts` are counted down by each stream: after so many bytes it breaks off."""
 
+    run, gap = 128 * KIB, 0
+
     def __init__(self, files: dict[str, bytes], cuts: Iterator[int] = iter(()), ranged: bool = True) -> None:
         self.files, self.cuts, self.ranged = files, cuts, ranged
         self.asked: list[tuple[str, int, int]] = []
@@ -134,7 +136,7 @@ def test_a_run_that_died_is_gone_on_with(tmp_path_factory, seed, size, budget):
 
 def test_a_piece_that_was_damaged_here_is_fetched_again(tmp_path):
     data = random.Random(1).randbytes(200 * KIB)
-    files = Memory({"/d": data}, iter([None, None, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))
+    files = Memory({"/d": data}, iter([None] + [0] * 20))
     with pytest.raises(TransferFailed):
         bring(files, tmp_path, job(files))
     with open(tmp_path / "d.partial", "r+b") as file:
@@ -144,7 +146,7 @@ def test_a_piece_that_was_damaged_here_is_fetched_again(tmp_path):
     files = Memory({"/d": data})
     bring(files, tmp_path, job(files))
     assert (tmp_path / "d").read_bytes() == data
-    assert [asked[1] for asked in files.asked] == [64 * KIB, 128 * KIB, 192 * KIB]
+    assert [asked[1:] for asked in files.asked] == [(64 * KIB, 128 * KIB), (192 * KIB, 8 * KIB)]
 
 
 @given(st.integers(0, 10**6), st.integers(64 * KIB, 300 * KIB), st.data())
@@ -160,6 +162,18 @@ def test_only_what_holds_data_is_asked_for(tmp_path_factory, seed, size, more):
         wanted[start : start + length] = data[start : start + length]
     assert (folder / "d").read_bytes() == bytes(wanted)
     assert arrived.transferred == sum(area[1] for area in areas) == sum(asked[2] for asked in files.asked)
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), max_size=10), st.integers(0, 60))
+def test_joined_areas_have_what_was_in_them_and_no_small_holes(steps, gap):
+    areas, at = [], 0
+    for hole, length in steps:
+        areas.append((at + hole, length))
+        at += hole + length
+    found = download.joined(tuple(areas), gap)
+    assert all(any(start <= first and first + size <= start + length for start, length in found) for first, size in areas)
+    assert all(second[0] - sum(first) > gap for first, second in zip(found, found[1:]))
+    assert sum(length for dummy, length in found) - sum(length for dummy, length in areas) <= gap * max(0, len(areas) - 1)
 
 
 def test_zeros_are_not_written(tmp_path):
@@ -189,7 +203,7 @@ def test_a_source_that_changes_is_noticed_and_nothing_appears(tmp_path):
 
 def test_another_source_begins_anew(tmp_path):
     """Holes of a new source must not show what an old one left."""
-    files = Memory({"/d": b"x" * (200 * KIB)}, iter([None, None] + [0] * 20))
+    files = Memory({"/d": b"x" * (200 * KIB)}, iter([None] + [0] * 20))
     with pytest.raises(TransferFailed):
         bring(files, tmp_path, job(files))
     files = Memory({"/d": bytes(200 * KIB)})
