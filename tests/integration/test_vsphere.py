@@ -176,7 +176,7 @@ def test_a_server_without_ranges_is_read_in_one_go(vc, images, tmp_path):
 
 
 def test_a_session_that_expires_is_renewed(vc, images, tmp_path):
-    child = started(vc, tmp_path / "w", bandwidth=400)
+    child = started(vc, tmp_path / "w", bandwidth=200)
     wait_for_data(tmp_path / "w")
     vc.peer("expire")
     result = json.loads(child.communicate(timeout=120)[0])
@@ -186,7 +186,7 @@ def test_a_session_that_expires_is_renewed(vc, images, tmp_path):
 
 def test_a_disk_that_changes_meanwhile_is_not_taken(vc, tmp_path):
     flat = vc.folder_of(vc.vm(VM)) / "disk1-flat.vmdk"
-    child = started(vc, tmp_path / "w", bandwidth=400)
+    child = started(vc, tmp_path / "w", bandwidth=200)
     wait_for_data(tmp_path / "w")
     before = flat.stat()
     os.utime(flat, (before.st_atime, before.st_mtime + 10))
@@ -226,7 +226,7 @@ def wait_for_data(work_dir: Path, amount: int = 8 * MIB) -> None:
 
 def test_a_killed_run_leaves_a_snapshot_that_the_janitor_removes_and_data_that_the_next_run_uses(vc, images, tmp_path):
     vm = vc.vm(VM)
-    child = started(vc, tmp_path / "w", bandwidth=500)
+    child = started(vc, tmp_path / "w", bandwidth=160)
     journal = tmp_path / "w" / "source" / "disk0" / "disk1-flat.vmdk.journal"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not journal.exists() or journal.read_text().count("\n") < 2):
