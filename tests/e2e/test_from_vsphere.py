@@ -17,7 +17,6 @@ import peers
 from harness import lab
 from sources import MACS
 
-pytestmark = pytest.mark.xdist_group("vsphere")
 VM = "DC0/vm/DC0_H0_VM0"
 
 
@@ -34,13 +33,8 @@ def images(tmp_path_factory) -> list[Path]:
 @pytest.fixture(scope="module")
 def vc(tmp_path_factory, images):
     vcenter = peers.VCenter(tmp_path_factory.mktemp("vc"))
-    vm = vcenter.place(VM, images, apart=True, firmware="bios", memoryMB=1024, mac=MACS[0], slot=192)
-    volume = Path("/vmfs/volumes/LocalDS_0")
-    volume.parent.mkdir(parents=True, exist_ok=True)
-    volume.unlink(missing_ok=True)
-    volume.symlink_to(vcenter.folder_of(vm).parent)
+    vcenter.place(VM, images, apart=True, firmware="bios", memoryMB=1024, mac=MACS[0], slot=192)
     yield vcenter
-    volume.unlink()
     vcenter.close()
 
 
@@ -71,7 +65,7 @@ def test_a_dry_run_reads_only_what_it_looks_at(vc, tmp_path):
 
 @pytest.mark.parametrize("transport", ["datastore", "nfc", "ssh"])
 def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, tmp_path, transport):
-    host = peers.Esxi(tmp_path)
+    host = peers.Esxi(tmp_path, {"LocalDS_0": vc.folder_of(vc.vm(VM)).parent})
     reach = {f"migrate_ssh_{name}": value for name, value in host.login.items()}
     source, arguments = settings(vc, tmp_path, migrate_transport=transport, **reach)
     try:

@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 import peers
 
-pytestmark = pytest.mark.xdist_group("vsphere")
 MIB = 1 << 20
 VM = "DC0/vm/DC0_H0_VM0"
 
@@ -60,16 +59,9 @@ def vc(running):
 @pytest.fixture(scope="module")
 def esxi(tmp_path_factory, running):
     """A host whose datastores are where ESXi has them."""
-    folder = tmp_path_factory.mktemp("esx")
-    folder.chmod(0o755)
-    volume = Path("/vmfs/volumes/LocalDS_0")
-    volume.parent.mkdir(parents=True, exist_ok=True)
-    volume.unlink(missing_ok=True)
-    volume.symlink_to(running.folder_of(running.vm(VM)).parent)
-    host = peers.Esxi(folder)
+    host = peers.Esxi(tmp_path_factory.mktemp("esx"), {"LocalDS_0": running.folder_of(running.vm(VM)).parent})
     yield host
     host.close()
-    volume.unlink()
 
 
 def fetch(vc, work_dir: Path, source: str = "", **more: object) -> dict:

@@ -46,17 +46,13 @@ def main() -> None:
     (scratch / "esx").mkdir()
     image = scratch / "disk.raw"
     half_empty(image)
-    vcenter, host = peers.VCenter(scratch), peers.Esxi(scratch / "esx")
-    volume = Path("/vmfs/volumes/LocalDS_0")
-    volume.parent.mkdir(parents=True, exist_ok=True)
-    volume.unlink(missing_ok=True)
+    vcenter = peers.VCenter(scratch)
+    host = peers.Esxi(scratch / "esx", {"LocalDS_0": vcenter.folder_of(vcenter.vm(VM)).parent})
     try:
         vm = vcenter.place(VM, [image])
-        volume.symlink_to(vcenter.folder_of(vm).parent)
         image.unlink()
         (harness.ROOT / "docs" / "benchmarks-transport.md").write_text(page(measure(vcenter, host, vm, scratch)))
     finally:
-        volume.unlink(missing_ok=True)
         host.close()
         vcenter.close()
         shutil.rmtree(scratch)

@@ -182,10 +182,17 @@ def write_flat(folder: Path, name: str, image: Path, cid: str = "4711cafe") -> N
 
 
 class Esxi:
-    """An sshd of its own, for keys only unless a password is wanted, with or without the SFTP subsystem. It serves this machine's files."""
+    """An sshd of its own, for keys only, with or without the SFTP subsystem. It serves this machine's files, and datastores where ESXi has them."""
 
-    def __init__(self, folder: Path, sftp: bool = False) -> None:
+    def __init__(self, folder: Path, datastores: dict[str, Path] | None = None, sftp: bool = False) -> None:
         self.folder = folder
+        volumes = folder / "volumes"
+        volumes.mkdir()
+        for name, path in (datastores or {}).items():
+            (volumes / name).symlink_to(path)
+        shell = folder / "shell"
+        shell.write_text(f'#!/bin/sh\nexec /bin/sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed s,/vmfs/volumes,{volumes},g)"\n')
+        shell.chmod(0o755)
         for name in ("host", "user", "other"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         with socket.socket() as probe:
@@ -194,7 +201,8 @@ class Esxi:
         (folder / "authorized").write_text((folder / "user.pub").read_text())
         (folder / "config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
-            f"PasswordAuthentication no\nPermitRootLogin yes\nPidFile none\n" + ("Subsystem sftp internal-sftp\n" if sftp else "")
+            f"PasswordAuthentication no\nPermitRootLogin yes\nPidFile none\nForceCommand {shell}\n"
+            + ("Subsystem sftp internal-sftp\n" if sftp else "")
         )
         kind, key = (folder / "host.pub").read_text().split()[:2]
         (folder / "known_hosts").write_text(f"[localhost]:{self.port} {kind} {key}\n")
