@@ -99,12 +99,9 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
 
 def endpoint_of(params: Mapping[str, Any]) -> Endpoint:
     """The server, from the parameters of vsphere_spec."""
-    for name in ("hostname", "username", "password"):
+    for name, variable in (("hostname", "VMWARE_HOST"), ("username", "VMWARE_USER"), ("password", "VMWARE_PASSWORD")):
         if not params.get(name):
-            raise InvalidInput(
-                f"{name} is not given.",
-                f"Set the option, or VMWARE_{'HOST' if name == 'hostname' else name[:8].upper()} in the environment.",
-            )
+            raise InvalidInput(f"{name} is not given.", f"Set the option, or {variable} in the environment.")
     return Endpoint(params["hostname"], params["username"], params["password"], params["port"], trust_of(params), _proxy(params))
 
 

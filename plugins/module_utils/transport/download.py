@@ -144,14 +144,17 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
         os.ftruncate(fd, job.size)
         meter.add(sum(length for offset, length in job.pieces() if offset in journal.pieces), wire=False)
         todo = [piece for piece in job.pieces() if piece[0] not in journal.pieces]
+        meter.stopped = False
         with ThreadPoolExecutor(max(1, workers)) as pool:
             runs = (_Run(files, job, fd, run, journal, meter, throttle) for run in _runs(todo, files.run))
             running = [pool.submit(run.bring) for run in runs]
-            finished, dummy = wait(running, return_when=FIRST_EXCEPTION)
-            failed = next((future for future in finished if future.exception()), None)
-            meter.stopped = failed is not None
-            for future in running:
-                future.cancel()
+            try:
+                finished, dummy = wait(running, return_when=FIRST_EXCEPTION)
+                failed = next((future for future in finished if future.exception()), None)
+            finally:  # also when this thread is told to end: the pool would wait for everything that is still to come
+                meter.stopped = True
+                for future in running:
+                    future.cancel()
         if failed is not None:
             failed.result()
         os.fsync(fd)

@@ -13,7 +13,7 @@ import subprocess  # pylint: disable=ansible-bad-import
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Iterator, Mapping, Optional, Sequence
+from typing import Iterator, Mapping, Sequence
 
 from ..core import atomic, process
 from ..core.errors import ToolFailed
@@ -44,30 +44,23 @@ class Export:
 
 
 @contextlib.contextmanager
-def export(
-    plugin: str,
-    arguments: Mapping[str, str],
-    secrets: Mapping[str, str],
-    cached: bool = True,
-    environment: Optional[Mapping[str, str]] = None,
-) -> Iterator[Export]:
+def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]) -> Iterator[Export]:
     """Run nbdkit, read only, for the time of a block. `secrets` are arguments whose values go through files that only we can read.
 
     Raises ToolFailed with nbdkit's own words when it does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-nbd-") as directory:
         socket, stats = os.path.join(directory, "sock"), os.path.join(directory, "stats")
-        filters = ["--filter=cache"] if cached else []
-        argv = ["nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--unix", socket, *filters, "--filter=stats", plugin]
+        filters = ["--filter=cache", "--filter=stats"]
+        argv = ["nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--unix", socket, *filters, plugin]
         argv += [f"{name}={value}" for name, value in arguments.items()]
         for name, value in secrets.items():
             path = os.path.join(directory, f"secret-{name}")
             atomic.write_text(path, value, 0o600)
             argv.append(f"{name}=+{path}")
-        argv.append(f"statsfile={stats}")
-        argv += ["cache-on-read=true", "cache-min-block-size=64K"] if cached else []
+        argv += [f"statsfile={stats}", "cache-on-read=true", "cache-min-block-size=64K"]
         with open(os.path.join(directory, "words"), "wb") as said:
-            child = process.start(argv, env={**os.environ, "TMPDIR": directory, **(environment or {})}, stdout=said, stderr=said)
+            child = process.start(argv, env={**os.environ, "TMPDIR": directory}, stdout=said, stderr=said)
         running = Export(f"nbd+unix:///?socket={socket}", child, directory)
         try:
             deadline = time.monotonic() + _READY

@@ -220,6 +220,19 @@ def test_a_transfer_that_does_not_get_on_ends_and_keeps_what_is_there(tmp_path):
     assert (tmp_path / "d.partial").read_bytes()[: 10 * KIB] == data[: 10 * KIB]
 
 
+def test_who_is_told_to_end_does_not_wait_for_the_rest(tmp_path, monkeypatch):
+    """SIGTERM arrives as an exception in the thread that waits; the runs that have not begun must not begin."""
+    files = Memory({"/d": bytes(100 * 128 * KIB)})
+
+    def told(running, **dummy):
+        raise SystemExit(1)
+
+    monkeypatch.setattr(download, "wait", told)
+    with pytest.raises(SystemExit):
+        bring(files, tmp_path, job(files))
+    assert len(files.asked) < 90 and not (tmp_path / "d").exists()
+
+
 def test_a_full_disk_is_said_before_a_byte_moves(tmp_path):
     files = Memory({"/d": b""})
     with pytest.raises(NotEnoughSpace):
