@@ -27,6 +27,7 @@ def test_a_guest_is_migrated_and_boots(name, tmp_path):
     variables = {
         "migrate_output_dir": str(tmp_path / "out"),
         "migrate_boot_expect": [guest.report],
+        "migrate_boot_timeout": 600,
         **harness.variables(name),
         **FORMATS.get(name, {}),
     }

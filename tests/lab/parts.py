@@ -19,6 +19,7 @@ MACS = ("00:50:56:3a:bb:cc", "00:50:56:3a:bb:cd")
 MAC = MACS[0]
 NIC, NIC2 = "ens192", "ens224"
 BY_PATH = "/dev/disk/by-path/pci-0000:03:00.0-scsi-0:0:0:0-part"
+MACHINE_ID = "5d1f6c0a9b2e4873a6c4d0e2f7b18395"
 SECOND = "/dev/disk/by-path/pci-0000:13:00.0-scsi-0:0:0:0-part1"
 ESP_ID = "7A3B-19C2"
 GRUB = "normal configfile linux search search_fs_uuid echo serial terminal test ls"
@@ -48,6 +49,8 @@ def unpack(disk: Tree, extra: tuple[str, ...] = (), cache: Path | None = None) -
     tar = base_tar(cache or Path(__file__).resolve().parents[2] / "build" / "lab", extra)
     run("tar", "-C", disk.root, "-xf", tar, "--numeric-owner", "--xattrs")
     disk.write("/etc/hostname", "labguest\n")
+    # Without one every boot would be a first boot: all presets again, and a commit that has 30 s.
+    disk.write("/etc/machine-id", MACHINE_ID + "\n")
     disk.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 labguest\n")
     disk.write("/usr/local/sbin/lab-report", REPORT, 0o755)
     disk.write(

@@ -7,7 +7,7 @@ import shutil
 import uuid
 
 from disk import MIB, Tree, fill_esp, grub_bios, run
-from parts import BY_PATH, ESP_ID, GRUB, SECOND, console, grub_config, ifupdown, initramfs_tools, lvm, networkd, unpack
+from parts import BY_PATH, ESP_ID, GRUB, MACHINE_ID, SECOND, console, grub_config, ifupdown, initramfs_tools, lvm, networkd, unpack
 
 
 def bios(disk: Tree) -> None:
@@ -116,24 +116,22 @@ def systemd_boot(disk: Tree) -> None:
         "/etc/fstab", f"{BY_PATH}3 / ext4 errors=remount-ro 0 1\n/dev/sda1 /boot/efi vfat umask=0077 0 1\n{BY_PATH}2 none swap sw 0 0\n"
     )
     initramfs_tools(disk, kernel, "ext4\n", "gzip", "")
-    machine = uuid.uuid4().hex
     cmdline = console("/dev/sda3")
-    disk.write("/etc/machine-id", machine + "\n")
     disk.write("/etc/kernel/cmdline", cmdline + "\n")
     esp = disk.root / "boot/efi"
     loader = disk.root / "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
     for path in ("EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"):
         (esp / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(loader, esp / path)
-    home = esp / machine / kernel
+    home = esp / MACHINE_ID / kernel
     home.mkdir(parents=True)
     (esp / "loader/entries").mkdir(parents=True)
     (esp / "loader/loader.conf").write_text("timeout 1\ndefault *\n")
     shutil.copyfile(disk.root / f"boot/vmlinuz-{kernel}", home / "linux")
     shutil.copyfile(disk.root / f"boot/initrd.img-{kernel}", home / "initrd")
-    (esp / f"loader/entries/{machine}-{kernel}.conf").write_text(
-        f"title Debian GNU/Linux 12\nversion {kernel}\nmachine-id {machine}\noptions {cmdline}\n"
-        f"linux /{machine}/{kernel}/linux\ninitrd /{machine}/{kernel}/initrd\n"
+    (esp / f"loader/entries/{MACHINE_ID}-{kernel}.conf").write_text(
+        f"title Debian GNU/Linux 12\nversion {kernel}\nmachine-id {MACHINE_ID}\noptions {cmdline}\n"
+        f"linux /{MACHINE_ID}/{kernel}/linux\ninitrd /{MACHINE_ID}/{kernel}/initrd\n"
     )
     fill_esp(disk, 1, esp)
     run("fstrim", disk.root)
