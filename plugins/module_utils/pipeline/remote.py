@@ -23,7 +23,7 @@ from ..disk.machine import Nic, SourceDisk, SourceVm, bus_key
 from ..guest.model import BLOCKER, Concern
 from ..transport import download, nbdkit, walk
 from ..transport.download import Arrived, Job, Throttle
-from ..transport.files import beside, patiently, read_small
+from ..transport.files import Areas, beside, patiently, read_small
 from ..transport.https import HttpsFiles, quote
 from ..transport.nfc import receive
 from ..transport.ssh import Login, SshFiles
@@ -219,7 +219,7 @@ def _from_files(
     transport: str,
     access: Access,
     found: tuple[Concern, ...],
-    allocated: Callable[[VmDisk], Optional[download.Areas]],
+    allocated: Callable[[VmDisk], Optional[Areas]],
 ) -> Remote:
     planned = []
     for disk in disks:
@@ -321,10 +321,10 @@ def _as_sent(here: Arrived, sent: Optional[tuple[str, int]]) -> bool:
     return sent is None or sent == (here.digest, here.size)
 
 
-def _allocated(session: connection.Session, vm: Vm, snapshot: str) -> Callable[[VmDisk], Optional[download.Areas]]:
+def _allocated(session: connection.Session, vm: Vm, snapshot: str) -> Callable[[VmDisk], Optional[Areas]]:
     """Where a disk holds data, as changed block tracking knows it; None where it does not know."""
 
-    def areas(disk: VmDisk) -> Optional[download.Areas]:
+    def areas(disk: VmDisk) -> Optional[Areas]:
         if not disk.change_id if snapshot else not (vm.cbt and vm.power == "off"):
             return None
         try:

@@ -19,13 +19,12 @@ from typing import Any, Iterator, Optional, Sequence
 from ..core import atomic
 from ..core.errors import InvalidInput, TransferFailed
 from ..core.progress import Progress
-from .files import MIB, TRIES, Files, Interrupted, changed, patiently, pause
+from .files import MIB, TRIES, Areas, Files, Interrupted, changed, patiently, pause
 
 PIECE = 64 * MIB
 _ZEROS = bytes(MIB)
 _PROBE = 64
-
-Areas = tuple[tuple[int, int], ...]
+_MANY = 256
 
 
 @dataclass(frozen=True)
@@ -167,7 +166,7 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
     return Arrived(job.name, job.size, meter.transferred - before, journal.digest())
 
 
-def joined(areas: Areas, gap: int) -> Areas:
+def joined(areas: Areas, gap: int) -> tuple[tuple[int, int], ...]:
     """Areas in their order, with holes of at most `gap` bytes between them read rather than asked around."""
     found: list[tuple[int, int]] = []
     for start, length in areas:
@@ -179,10 +178,10 @@ def joined(areas: Areas, gap: int) -> Areas:
 
 
 def _runs(pieces: Sequence[tuple[int, int]], longest: int) -> Iterator[list[tuple[int, int]]]:
-    """Pieces that follow each other, together at most `longest` bytes: one request brings them."""
+    """Pieces that one request brings: together at most `longest` bytes, and no more than fit a command line."""
     run: list[tuple[int, int]] = []
     for piece in pieces:
-        if run and (sum(run[-1]) != piece[0] or sum(piece) - run[0][0] > longest):
+        if run and (len(run) == _MANY or sum(length for dummy, length in run) + piece[1] > longest):
             yield run
             run = []
         run.append(piece)
@@ -203,7 +202,7 @@ class _Run:
     throttle: Throttle
 
     def __post_init__(self) -> None:
-        self.at, self.end = self.pieces[0][0], sum(self.pieces[-1])
+        self.at = self.pieces[0][0]
         self.digest = hashlib.sha256()
 
     def bring(self) -> None:
@@ -217,16 +216,17 @@ class _Run:
     def _bring(self) -> None:
         """Resumed at the byte where it broke off. Without ranges it begins anew."""
         tries = 0
-        while self.at < self.end and not self.meter.stopped:
+        while self.pieces and not self.meter.stopped:
             begin = self.at
+            (start, length), rest = self.pieces[0], self.pieces[1:]
             try:
-                for block in self.files.stream(self.job.path, self.at, self.end - self.at, self.job.stamp):
+                for block in self.files.stream(self.job.path, [(self.at, start + length - self.at), *rest], self.job.stamp):
                     if self.meter.stopped:
                         return
                     self.throttle.take(len(block))
                     self._take(block)
             except Interrupted as error:
-                tries = 0 if self.at > begin and self.job.ranged else tries + 1
+                tries = 0 if self.at != begin and self.job.ranged else tries + 1
                 if tries >= TRIES:
                     raise TransferFailed(
                         f"{self.job.path} could not be read further than byte {self.at} after {tries} tries: {error}.",
@@ -251,8 +251,8 @@ class _Run:
             if self.at == start + length:
                 self.journal.add(start, self.digest.hexdigest())
                 self.digest = hashlib.sha256()
-                if self.at < self.end:
-                    self.pieces.pop(0)
+                self.pieces.pop(0)
+                self.at = self.pieces[0][0] if self.pieces else self.at
             block = block[len(part) :]
 
 

@@ -7,7 +7,7 @@ import posixpath
 import random
 import time
 from dataclasses import dataclass
-from typing import Callable, Iterator, Optional, Protocol, TypeVar
+from typing import Callable, Iterator, Optional, Protocol, Sequence, TypeVar
 
 from ..core.errors import InvalidInput, SourceChanged, TransferFailed
 
@@ -16,6 +16,7 @@ TRIES = 8
 _LONGEST = 30.0  # seconds between two tries
 
 T = TypeVar("T")
+Areas = Sequence[tuple[int, int]]
 
 
 class Interrupted(Exception):
@@ -38,7 +39,7 @@ class RemoteFile:
 class Files(Protocol):
     """A place with files, only read. Paths are absolute there. Every method may be called from several threads.
 
-    `run`: bytes that one stream should ask for at most. `gap`: a hole of so many bytes is cheaper to read than to ask around.
+    `run`: bytes that one stream should ask for at most. `gap`: a hole of so many bytes is cheaper to read than to leave out.
     """
 
     run: int
@@ -47,8 +48,8 @@ class Files(Protocol):
     def stat(self, path: str) -> RemoteFile:
         """Raises InvalidInput for a file that is not there, AccessDenied, Interrupted."""
 
-    def stream(self, path: str, offset: int, length: int, stamp: str = "") -> Iterator[memoryview]:
-        """Exactly `length` bytes from `offset`, in pieces; each is valid until the next.
+    def stream(self, path: str, areas: Areas, stamp: str = "") -> Iterator[memoryview]:
+        """Exactly the bytes of `areas`, (offset, length) each, one after the other, in parts; each part is valid until the next.
 
         Raises Interrupted when it breaks off, SourceChanged when the place shows that the file is not the one of `stamp`.
         """
@@ -78,7 +79,7 @@ def patiently(ask: Callable[[], T], what: str) -> T:
 
 def read_piece(files: Files, path: str, offset: int, length: int, stamp: str) -> bytes:
     """A small part of a file, patiently."""
-    return patiently(lambda: b"".join(bytes(piece) for piece in files.stream(path, offset, length, stamp)), path)
+    return patiently(lambda: b"".join(bytes(piece) for piece in files.stream(path, ((offset, length),), stamp)), path)
 
 
 def read_small(files: Files, path: str, limit: int = MIB) -> bytes:

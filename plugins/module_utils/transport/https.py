@@ -18,7 +18,7 @@ from typing import Callable, Iterator, Mapping, Optional
 from ..core.errors import AccessDenied, InvalidInput, MigrationError
 from ..core.tls import unproven
 from . import nbdkit
-from .files import MIB, Interrupted, RemoteFile, changed
+from .files import MIB, Areas, Interrupted, RemoteFile, changed
 
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _BROKEN = (http.client.HTTPException, OSError)
@@ -62,7 +62,11 @@ class HttpsFiles:
                 raise InvalidInput(f"{path} has no length that the server would tell.", "Choose another transport.", path=path)
             return RemoteFile(int(length), _stamp(response), ranged=False)
 
-    def stream(self, path: str, offset: int, length: int, stamp: str = "") -> Iterator[memoryview]:
+    def stream(self, path: str, areas: Areas, stamp: str = "") -> Iterator[memoryview]:
+        for offset, length in areas:
+            yield from self._range(path, offset, length, stamp)
+
+    def _range(self, path: str, offset: int, length: int, stamp: str) -> Iterator[memoryview]:
         response = self._get(path, {"Range": f"bytes={offset}-{offset + length - 1}"})
         try:
             if stamp and _stamp(response) != stamp:

@@ -22,7 +22,7 @@ from typing import Iterator, Mapping, Optional, cast
 from ..core import atomic, process
 from ..core.errors import AccessDenied, InvalidInput, Unreachable
 from . import nbdkit
-from .files import MIB, Interrupted, RemoteFile, changed
+from .files import MIB, Areas, Interrupted, RemoteFile, changed
 
 # AES-GCM first: twice the rate of the default pick on processors with AES.
 _CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr,chacha20-poly1305@openssh.com"
@@ -49,7 +49,7 @@ class SshFiles:
     login: Login
     timeout: float = 60.0
     run: int = 1024 * MIB  # each stream is a command of its own on the other side
-    gap: int = 4 * MIB
+    gap: int = MIB
     _directory: str = ""
     _master: Optional[subprocess.Popen[bytes]] = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -61,20 +61,19 @@ class SshFiles:
             raise InvalidInput(f"{self.login.host} says nothing usable about {path}: {said[:200]!r}.", "The host needs stat.", path=path)
         return RemoteFile(int(fields[0]), said.strip())
 
-    def stream(self, path: str, offset: int, length: int, stamp: str = "") -> Iterator[memoryview]:
+    def stream(self, path: str, areas: Areas, stamp: str = "") -> Iterator[memoryview]:
         """One command says what the file is now and then sends it, in whole blocks of 1 MiB as dd counts them; the excess is dropped here."""
-        first, skip = divmod(offset, MIB)
-        blocks = (skip + length + MIB - 1) // MIB
-        child = self._start(f"{_stat(path)} && exec dd if={shlex.quote(path)} bs={MIB} skip={first} count={blocks} 2>/dev/null")
+        child = self._start(" && ".join([_stat(path), f"F={shlex.quote(path)}", *map(_dd, areas)]))
         output, errors = cast("io.BufferedReader", child.stdout), cast("io.BufferedReader", child.stderr)
-        left = length
+        left = sum(length for dummy, length in areas)
         try:
             now = output.readline(200).decode("ascii", "replace").strip()
             if stamp and now and now != stamp:
                 raise changed(path)
-            for piece in _trimmed(output, skip, length):
-                left -= len(piece)
-                yield piece
+            for offset, length in areas:
+                for piece in _trimmed(output, offset % MIB, length):
+                    left -= len(piece)
+                    yield piece
             if left:
                 raise self._failed(child.wait(self.timeout), path, f"{left} bytes are missing", errors.read())
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -201,16 +200,20 @@ def _stat(path: str) -> str:
     return f"stat -L -c '%s %Y %i' -- {shlex.quote(path)}"
 
 
+def _dd(area: tuple[int, int]) -> str:
+    first, last = area[0] // MIB, (area[0] + area[1] + MIB - 1) // MIB
+    return f'dd if="$F" bs={MIB} skip={first} count={last - first} 2>/dev/null'
+
+
 def _trimmed(output: io.BufferedReader, skip: int, length: int) -> Iterator[memoryview]:
-    """At most `length` bytes of `output`, without the first `skip`."""
+    """`length` bytes of what one dd sends, without the first `skip` and what comes after; fewer where it ends."""
     buffer = memoryview(bytearray(MIB))
-    while length:
+    blocks = (skip + length + MIB - 1) // MIB
+    for dummy in range(blocks):
         count = output.readinto(buffer)
-        if not count:
-            return
-        dropped = min(skip, count)
-        skip -= dropped
-        piece = buffer[:count][dropped : dropped + length]
-        length -= len(piece)
+        piece = buffer[:count][skip : skip + length]
+        skip, length = 0, length - len(piece)
         if piece:
             yield piece
+        if count < MIB:  # the end of the file
+            return
