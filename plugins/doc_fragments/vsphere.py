@@ -106,13 +106,35 @@ options:
           password:
             description: The password, also for keyboard-interactive logins.
             type: str
+      vddk:
+        description: VMware's Virtual Disk Development Kit on the host that the module runs on, for I(transport=vddk).
+        type: dict
+        suboptions:
+          libdir:
+            description: Where it is unpacked.
+            type: path
+            default: /opt/vmware-vix-disklib-distrib
+          plugin:
+            description: The plugin that nbdkit loads, a name or the path of its file.
+            type: str
+            default: vddk
+          transports:
+            description: The library's own transports in their order, as V(san:hotadd:nbdssl:nbd). Its own choice where this is empty.
+            type: str
+            default: ""
+          compression:
+            description: What the library compresses with on the way.
+            type: str
+            default: ""
+            choices: ["", none, zlib, fastlz, skipz]
       transport:
         description:
-          - How the bytes of a VM of vSphere come here. V(datastore) is HTTPS with ranges, V(nfc) an export lease, V(ssh) reads on the ESXi host.
+          - How the bytes of a VM of vSphere come here. V(datastore) is HTTPS with ranges, V(nfc) an export lease, V(ssh) reads on the ESXi host,
+            V(vddk) VMware's own library through nbdkit.
           - V(auto) takes the datastore, and a lease where it has no files to read.
         type: str
         default: auto
-        choices: [auto, datastore, nfc, ssh]
+        choices: [auto, datastore, nfc, ssh, vddk]
       running:
         description:
           - What happens to a VM that is running. It is refused, or frozen by a V(snapshot) for the time of the copy (the result is as after a power failure),

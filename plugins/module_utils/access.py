@@ -11,6 +11,7 @@ from .core.errors import InvalidInput
 from .core.tls import Trust
 from .pipeline.remote import RUNNING, TRANSPORTS, Access
 from .transport.ssh import Login
+from .transport.vddk import Vddk
 from .vsphere.connection import Endpoint
 
 
@@ -50,6 +51,15 @@ def access_spec() -> dict[str, Any]:
                 "password": {"type": "str", "no_log": True},
             },
         },
+        "vddk": {
+            "type": "dict",
+            "options": {
+                "libdir": {"type": "path", "default": Vddk.libdir},
+                "plugin": {"type": "str", "default": Vddk.plugin},
+                "transports": {"type": "str", "default": ""},
+                "compression": {"type": "str", "default": "", "choices": ["", "none", "zlib", "fastlz", "skipz"]},
+            },
+        },
         "transport": {"type": "str", "default": "auto", "choices": list(TRANSPORTS)},
         "running": {"type": "str", "default": "refuse", "choices": list(RUNNING)},
         "quiesce": {"type": "bool", "default": False},
@@ -84,6 +94,7 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
             ssh.get("known_hosts") or "",
             ssh.get("password") or "",
         ),
+        vddk=Vddk(**(params["vddk"] or {})),
         transport=params["transport"],
         running=params["running"],
         quiesce=params["quiesce"],

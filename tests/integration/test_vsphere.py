@@ -141,6 +141,42 @@ def test_a_dry_run_of_a_running_vm_says_what_it_cannot_look_at_and_touches_nothi
         vc.wait(vm.PowerOffVM_Task())
 
 
+@pytest.fixture
+def library(vc, monkeypatch, tmp_path) -> dict:
+    """VDDK over the simulator's flat files."""
+    folder = vc.folder_of(vc.vm(VM))
+    names = {f"[LocalDS_0] DC0_H0_VM0/disk{number}.vmdk": folder / f"disk{number}-flat.vmdk" for number in (1, 2)}
+    monkeypatch.setenv("VDDK_FILES", ";".join(f"{name}={path}" for name, path in names.items()))
+    monkeypatch.setenv("VDDK_LOG", str(tmp_path / "vddk.log"))
+    return peers.vddk()
+
+
+def test_vddk_reads_what_is_allocated_by_the_vms_id_and_snapshot(vc, library, images, tmp_path):
+    vm = vc.vm(VM)
+    result = fetch(vc, tmp_path / "off", transport="vddk", vddk=library)
+    assert content(result, tmp_path) == [digest(image) for image in images]
+    assert sum(item["transferred"] for item in result["vm"]["origin"]["files"]) < 45 * MIB  # of 158, 33 hold data
+    vc.wait(vm.PowerOnVM_Task())
+    try:
+        result = fetch(vc, tmp_path / "on", transport="vddk", vddk=library, running="snapshot")
+        assert content(result, tmp_path) == [digest(image) for image in images] and vm.snapshot is None
+    finally:
+        vc.wait(vm.PowerOffVM_Task())
+    log = (tmp_path / "vddk.log").read_text()
+    assert "connect - " in log and "connect snapshot-" in log and "open [LocalDS_0] DC0_H0_VM0/disk2.vmdk" in log
+
+
+def test_what_is_wrong_with_vddk_is_said_in_its_own_words(vc, library, tmp_path, monkeypatch):
+    missing = fetch(vc, tmp_path / "w", transport="vddk", vddk={**library, "libdir": str(tmp_path)})
+    assert missing["error_code"] == "missing_tool" and "There is no VDDK" in missing["msg"]
+    missing = fetch(vc, tmp_path / "w", transport="vddk", vddk={**library, "plugin": str(tmp_path / "none.so")})
+    assert missing["error_code"] == "missing_tool" and "nbdkit-vddk-plugin" in missing["hint"]
+    monkeypatch.setenv("VDDK_FAIL", "1")
+    refused = fetch(vc, tmp_path / "w", transport="vddk", vddk=library)
+    assert refused["error_code"] == "tool_failed" and "the server refuses" in refused["msg"] and "902" in refused["hint"]
+    assert not (tmp_path / "w" / "fetch.json").exists() and peers.PASSWORD not in json.dumps(refused)
+
+
 FLAT = "disk1-flat"
 PASSING = {
     "cut at once": [{"match": FLAT, "kind": "cut", "after": 0, "times": 3, "skip": 1}],

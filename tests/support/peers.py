@@ -41,6 +41,38 @@ def simulator() -> Path:
     return built
 
 
+def vddk() -> dict[str, str]:
+    """nbdkit's real vddk plugin, which the release after this one has, and a library that stands in for VMware's; as options of access."""
+    built = ROOT / "build" / "peers" / "vddk"
+    library, plugin = (
+        built / "lib64" / "libvixDiskLib.so.8",
+        built / "plugin" / "usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-vddk-plugin.so",
+    )
+    (built / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    library.parent.mkdir(exist_ok=True)
+    with open(built / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not plugin.exists():
+            targets = subprocess.run(
+                ["apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT)"], capture_output=True, text=True, check=True
+            ).stdout
+            mirror = next(line.split()[0] for line in targets.splitlines() if line.split()[0].rstrip("/").endswith("/debian"))
+            (built / "trixie.list").write_text(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} trixie contrib\n")
+            options = [
+                f"-oDir::Etc::sourcelist={built}/trixie.list",
+                "-oDir::Etc::sourceparts=/dev/null",
+                f"-oDir::State::lists={built}/lists",
+            ]
+            subprocess.run(["apt-get", "-q", *options, "update"], check=True)
+            subprocess.run(["apt-get", "-q", *options, "download", "nbdkit-plugin-vddk"], cwd=built, check=True)
+            subprocess.run(["dpkg", "-x", next(built.glob("*.deb")), built / "plugin"], check=True)
+        if not library.exists():
+            source = ROOT / "tests" / "peers" / "vddk" / "stand_in.c"
+            subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", f"{library}.partial", source], check=True)
+            os.replace(f"{library}.partial", library)
+    return {"libdir": str(built), "plugin": str(plugin)}
+
+
 def certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate for the loopback, which is its own authority, and its key."""
     cert, key = folder / "cert.pem", folder / "key.pem"

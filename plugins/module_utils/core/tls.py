@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import Optional
 
 from .errors import InvalidInput, Unreachable
 
@@ -62,10 +63,11 @@ class Trust:
         return context
 
 
-def server_certificate(host: str, port: int, timeout: float = 30.0) -> bytes:
-    """The certificate that a server shows (DER), without any judgement of it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+def server_certificate(host: str, port: int, timeout: float = 30.0, context: Optional[ssl.SSLContext] = None) -> bytes:
+    """The certificate that a server shows (DER): one that `context` believes, or, without a context, any."""
+    if context is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with socket.create_connection((host, port), timeout) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
             return secured.getpeercert(True) or b""

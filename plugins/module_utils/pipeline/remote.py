@@ -21,16 +21,17 @@ from ..core.tls import Trust
 from ..disk import chain, vmx
 from ..disk.machine import Nic, SourceDisk, SourceVm, bus_key
 from ..guest.model import BLOCKER, Concern
-from ..transport import download, nbdkit, walk
+from ..transport import download, nbdkit, vddk, walk
 from ..transport.download import Arrived, Job, Throttle
 from ..transport.files import Areas, beside, patiently, read_small
 from ..transport.https import HttpsFiles, quote
 from ..transport.nfc import receive
 from ..transport.ssh import Login, SshFiles
+from ..transport.vddk import Vddk
 from ..vsphere import connection, hardware, inventory, leases, readiness, snapshots
 from ..vsphere.model import Vm, VmDisk
 
-TRANSPORTS = ("auto", "datastore", "nfc", "ssh")
+TRANSPORTS = ("auto", "datastore", "nfc", "ssh", "vddk")
 RUNNING = ("refuse", "snapshot", "shutdown")
 _VOLUMES = "/vmfs/volumes"
 _ROUNDS = 2  # a disk that did not arrive as it was sent is fetched once more
@@ -50,6 +51,7 @@ class Access:
     trust: Trust = Trust()
     proxy: Optional[tuple[str, int]] = None
     ssh: Login = Login("")
+    vddk: Vddk = Vddk()
     transport: str = "auto"
     running: str = "refuse"
     quiesce: bool = False
@@ -185,6 +187,8 @@ def _by_transport(
     elif access.transport == "ssh":
         login = replace(access.ssh, host=access.ssh.host or vm.host)
         return _from_files(stack.enter_context(contextlib.closing(SshFiles(login))), vm, disks, "ssh", access, found, known)
+    elif access.transport == "vddk":
+        return _from_vddk(session, vm, disks, snapshot, access, found)
     return _from_lease(session, vm, disks, snapshot, access, found)
 
 
@@ -302,6 +306,37 @@ def _from_lease(
         return replace(_described(vm), disks=found_disks)
 
     return Remote(_described(vm), planned, "nfc", found, bring, local)
+
+
+def _from_vddk(
+    session: connection.Session, vm: Vm, disks: Sequence[VmDisk], snapshot: str, access: Access, found: tuple[Concern, ...]
+) -> Remote:
+    """Disks through VMware's own library: only what is allocated crosses the wire, whatever the datastore is."""
+    access.vddk.check()
+    endpoint, thumbprint = session.endpoint, session.thumbprint
+    planned = tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
+    named = [vddk.VddkDisk(endpoint.host, endpoint.user, thumbprint, vm.id, snapshot, disk.files[0], endpoint.port) for disk in disks]
+
+    def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
+        arrived = []
+        for number, (disk, name) in enumerate(zip(disks, named)):
+            progress.phase(f"fetch disk {number + 1} of {len(disks)}", disk.capacity)
+            arrived.append(
+                vddk.receive(access.vddk, name, endpoint.password, disk.capacity, os.path.join(directory, f"disk{number}"), progress)
+            )
+        return tuple(arrived)
+
+    def local(directory: str) -> SourceVm:
+        found_disks = tuple(
+            SourceDisk(chain.resolve(os.path.join(directory, f"disk{number}", vddk.NAME)), disk.bus, disk.controller, disk.unit)
+            for number, disk in enumerate(planned)
+        )
+        return replace(_described(vm), disks=found_disks)
+
+    def in_place() -> contextlib.AbstractContextManager[list[nbdkit.Export]]:
+        return nbdkit.exports([vddk.export(access.vddk, name, endpoint.password, cached=True) for name in named])
+
+    return Remote(_described(vm), planned, "vddk", found, bring, local, in_place if vm.power == "off" or snapshot else None)
 
 
 def _received(session: connection.Session, leased: leases.LeasedDisk, place: str, progress: Progress, throttle: Throttle) -> Arrived:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import socket
 import ssl
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Mapping, Optional, TypeVar
 
 from ..core.errors import AccessDenied, MigrationError, MissingTool, ToolFailed, Unreachable
-from ..core.tls import Trust, unproven
+from ..core.tls import Trust, server_certificate, unproven
 
 PYVMOMI_ERROR: Optional[str] = None
 try:
@@ -74,6 +75,12 @@ class Session:
         """The file of authorities that other programs can believe too, empty for the system's; None for a pinned certificate."""
         trust = self.endpoint.trust
         return None if trust.thumbprint else trust.ca_file
+
+    @property
+    def thumbprint(self) -> str:
+        """SHA-1 of the server's certificate, which has been verified, as VMware's own programs want it."""
+        certificate = server_certificate(self.endpoint.host, self.endpoint.port, context=self.context)
+        return _colons(certificate)
 
     def renew(self) -> None:
         """Log in again, once for all threads that find the session gone."""
@@ -183,6 +190,10 @@ def session(endpoint: Endpoint) -> Iterator[Session]:
         yield opened
     finally:
         opened.close()
+
+
+def _colons(certificate: bytes) -> str:
+    return ":".join(f"{byte:02X}" for byte in hashlib.sha1(certificate, usedforsecurity=False).digest())
 
 
 def translate(fault: Any, host: str) -> MigrationError:

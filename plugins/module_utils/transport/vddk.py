@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Disks through VMware's own library, where the operator has it: nbdkit's vddk plugin reads what is allocated, and nothing else.
+
+Source: nbdkit-vddk-plugin(1). What the plugin does not check itself (library, thumbprint, moref) is checked here first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+from dataclasses import dataclass
+from typing import Iterator
+
+from ..core import atomic, process
+from ..core.errors import MissingTool, ToolFailed
+from ..core.progress import Progress
+from ..disk import qemu_img, vmdk
+from . import nbdkit
+from .download import Arrived
+
+NAME, FLAT = "disk.vmdk", "disk-flat.vmdk"
+_CID = 0x56444B31
+_VERSION = re.compile(r"^vddk_library_version=(\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Vddk:
+    """Where the library is unpacked, which plugin nbdkit loads (a name or a path), and the library's own transports and compression."""
+
+    libdir: str = "/opt/vmware-vix-disklib-distrib"
+    plugin: str = "vddk"
+    transports: str = ""
+    compression: str = ""
+
+    def check(self) -> str:
+        """The version of the library.
+
+        Raises MissingTool for what is not installed, with how to get it.
+        """
+        process.require("nbdkit")
+        if not glob.glob(os.path.join(glob.escape(self.libdir), "lib64", "libvixDiskLib.so.[678]")):
+            raise MissingTool(
+                f"There is no VDDK in {self.libdir}.",
+                "Download VMware's Virtual Disk Development Kit for your vSphere version, unpack it there, or name its place (migrate_vddk_libdir). "
+                "The other transports do without it.",
+                tool="vddk",
+            )
+        done = process.run(["nbdkit", self.plugin, f"libdir={self.libdir}", "--dump-plugin"], check=False)
+        if done.rc:
+            raise MissingTool(
+                f"nbdkit cannot use the VDDK: {(done.stderr or done.stdout).strip()[-500:]}",
+                "Install nbdkit's vddk plugin (nbdkit-vddk-plugin on Fedora and RHEL, nbdkit-plugin-vddk in Debian's contrib), and a library that fits it.",
+                tool="nbdkit-vddk-plugin",
+            )
+        found = _VERSION.search(done.stdout)
+        return found[1] if found else "unknown"
+
+
+@dataclass(frozen=True)
+class VddkDisk:
+    """A disk as the library names it: the VM by its id, the snapshot that freezes it (none for a VM that is off), "[datastore] path"."""
+
+    server: str
+    user: str
+    thumbprint: str
+    vm: str
+    snapshot: str
+    path: str
+    port: int = 443
+
+    def arguments(self, vddk: Vddk) -> dict[str, str]:
+        """What nbdkit is told; the password is not among it."""
+        optional = {"snapshot": self.snapshot, "transports": vddk.transports, "compression": vddk.compression}
+        return {
+            "libdir": vddk.libdir,
+            "server": self.server,
+            "port": str(self.port),
+            "user": self.user,
+            "thumbprint": self.thumbprint,
+            "vm": f"moref={self.vm}",
+            **{key: value for key, value in optional.items() if value},
+            "file": self.path,
+        }
+
+
+@contextlib.contextmanager
+def export(vddk: Vddk, disk: VddkDisk, password: str, cached: bool) -> Iterator[nbdkit.Export]:
+    """The disk as an NBD export. What its clients see as an I/O error is raised in the library's own words."""
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(nbdkit.export(vddk.plugin, disk.arguments(vddk), {"password": password}, cached))
+        try:
+            yield running
+        except ToolFailed as error:
+            said = running.words()
+            if not said:
+                raise
+            raise ToolFailed(
+                f"{disk.path} cannot be read by VDDK: {said[-1500:]}",
+                "Look at the cause above. Ports 443 of the server and 902 of the VM's host must be reachable and the host's name must resolve; the account "
+                "needs VirtualMachine.Provisioning.GetVmFiles and DiskRandomRead; free ESXi refuses. Another transport does without VDDK.",
+                path=disk.path,
+            ) from error
+
+
+def receive(vddk: Vddk, disk: VddkDisk, password: str, size: int, directory: str, progress: Progress) -> Arrived:
+    """Bring what is allocated of a disk as a flat VMDK into `directory`."""
+    os.makedirs(directory, exist_ok=True)
+    final, partial = os.path.join(directory, FLAT), os.path.join(directory, FLAT + atomic.PARTIAL)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(partial)
+    with export(vddk, disk, password, cached=False) as running:
+        qemu_img.convert(running.uri, "raw", partial, "raw", [], False, progress, size, size + (1 << 20))
+    atomic.publish(partial, final)
+    extent = vmdk.Extent("RW", size // vmdk.SECTOR, "FLAT", FLAT)
+    atomic.write_text(os.path.join(directory, NAME), vmdk.canonical("twoGbMaxExtentFlat", _CID, vmdk.NO_PARENT, None, (extent,)))
+    return Arrived(f"{os.path.basename(directory)}/{FLAT}", size, running.moved, "")
