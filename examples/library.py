@@ -19,12 +19,12 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, guest_work, remote
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, guest_work, origin, remote
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import connection, inventory, readiness
 
 
 def main(url: str, directory: str) -> str:
-    access = remote.Access(os.environ["VMWARE_USER"], os.environ["VMWARE_PASSWORD"], Trust(ca_file=os.environ.get("VMWARE_CA_FILE", "")))
+    access = origin.Access(os.environ["VMWARE_USER"], os.environ["VMWARE_PASSWORD"], Trust(ca_file=os.environ.get("VMWARE_CA_FILE", "")))
     work_dir, progress = os.path.join(directory, ".work"), Silent()
 
     host, port, dummy, dummy_query = inventory.parse_url(url)

@@ -9,7 +9,7 @@ from ansible.module_utils.basic import env_fallback
 
 from .core.errors import InvalidInput
 from .core.tls import Trust
-from .pipeline.remote import RUNNING, TRANSPORTS, Access
+from .pipeline.origin import RUNNING, TRANSPORTS, Access
 from .transport.ssh import Login
 from .transport.vddk import Vddk
 from .vsphere.connection import Endpoint

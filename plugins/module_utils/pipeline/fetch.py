@@ -19,7 +19,8 @@ from ..guest.offline import Attached
 from ..guest.resolver import Disk
 from ..linux.plan import Options
 from ..windows.plan import Options as WindowsOptions
-from .remote import Access, is_remote, opened
+from .origin import Access
+from .remote import is_remote, opened
 from .systems import GuestRequest
 
 COPY = "source"  # in the work directory: what came from elsewhere

@@ -44,21 +44,24 @@ class Export:
 
 
 @contextlib.contextmanager
-def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]) -> Iterator[Export]:
+def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str], cached: bool = True) -> Iterator[Export]:
     """Run nbdkit, read only, for the time of a block. `secrets` are arguments whose values go through files that only we can read.
+
+    `cached`: what was read is kept for the next reader, and read in 64 KiB at least; for looking, not for copying.
 
     Raises ToolFailed with nbdkit's own words when it does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-nbd-") as directory:
         socket, stats = os.path.join(directory, "sock"), os.path.join(directory, "stats")
-        filters = ["--filter=cache", "--filter=stats"]
+        caching = ["cache-on-read=true", "cache-min-block-size=64K"] if cached else []
+        filters = [*(["--filter=cache"] if cached else []), "--filter=stats"]
         argv = ["nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--unix", socket, *filters, plugin]
         argv += [f"{name}={value}" for name, value in arguments.items()]
         for name, value in secrets.items():
             path = os.path.join(directory, f"secret-{name}")
             atomic.write_text(path, value, 0o600)
             argv.append(f"{name}=+{path}")
-        argv += [f"statsfile={stats}", "cache-on-read=true", "cache-min-block-size=64K"]
+        argv += [f"statsfile={stats}", *caching]
         with open(os.path.join(directory, "words"), "wb") as said:
             child = process.start(argv, env={**os.environ, "TMPDIR": directory}, stdout=said, stderr=said)
         running = Export(f"nbd+unix:///?socket={socket}", child, directory)

@@ -86,7 +86,7 @@ class VddkDisk:
 
 
 @contextlib.contextmanager
-def export(vddk: Vddk, disk: VddkDisk, password: str, cached: bool) -> Iterator[nbdkit.Export]:
+def export(vddk: Vddk, disk: VddkDisk, password: str, cached: bool = True) -> Iterator[nbdkit.Export]:
     """The disk as an NBD export. What its clients see as an I/O error is raised in the library's own words."""
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(nbdkit.export(vddk.plugin, disk.arguments(vddk), {"password": password}, cached))

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ways that the disks of a VM of vSphere come here: as files, by a lease, through VMware's own library."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import replace
+from typing import Callable, Mapping, Optional, Sequence, Union
+
+from ..core import atomic
+from ..core.errors import InvalidInput, MigrationError, TransferFailed
+from ..core.progress import Progress
+from ..disk import chain
+from ..disk.machine import SourceDisk, SourceVm
+from ..guest.model import Concern
+from ..transport import download, nbdkit, vddk, walk
+from ..transport.download import Arrived, Job, Throttle
+from ..transport.files import Areas
+from ..transport.https import HttpsFiles
+from ..transport.nfc import receive
+from ..transport.ssh import SshFiles
+from ..vsphere import connection, leases, snapshots
+from ..vsphere.model import Vm, VmDisk
+from .origin import Access, InPlace, Remote, RemoteDisk, described
+
+VOLUMES = "/vmfs/volumes"
+_ROUNDS = 2  # a disk that did not arrive as it was sent is fetched once more
+_DATASTORE_PATH = re.compile(r"^\[(.+?)\] ?(.*)$")
+
+
+def volume_path(name: str) -> str:
+    """The path on a host of "[datastore] dir/file"."""
+    match = _DATASTORE_PATH.match(name)
+    if match is None or "/" in match[1]:
+        raise InvalidInput(f"{name!r} is no path on a datastore.", "Another transport may read this disk (nfc).", path=name)
+    return f"{VOLUMES}/{match[1]}/{match[2]}"
+
+
+def from_files(
+    files: Union[HttpsFiles, SshFiles],
+    vm: Vm,
+    disks: Sequence[VmDisk],
+    transport: str,
+    access: Access,
+    found: tuple[Concern, ...],
+    allocated: Callable[[VmDisk], Optional[Areas]],
+) -> Remote:
+    planned = []
+    for disk in disks:
+        walked = walk.chain(files, volume_path(disk.files[0]))
+        if walked.size != disk.capacity:
+            raise InvalidInput(
+                f"{disk.files[0]} of {vm.name} has {walked.size} bytes, vSphere says {disk.capacity}.",
+                "The host or the datastore is not the VM's own, or its description is out of date; look at the disk in vSphere.",
+                path=disk.files[0],
+            )
+        jobs = walked.jobs
+        areas = allocated(disk) if walked.flat else None
+        if areas is not None:  # offsets of the disk are those of its one flat file
+            jobs = (jobs[0], replace(jobs[1], areas=download.joined(areas, files.gap)))
+        planned.append(RemoteDisk(walked.size, jobs, disk.bus, disk.controller, disk.unit, walked.flat, walked.wwn))
+
+    def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
+        arrived: list[Arrived] = []
+        os.makedirs(directory, exist_ok=True)
+        needed = sum(download.missing(disk.jobs, os.path.join(directory, f"disk{number}")) for number, disk in enumerate(planned))
+        atomic.need_space(directory, needed, "The copy of the source")
+        for number, disk in enumerate(planned):
+            arrived += bring_files(files, disk.jobs, os.path.join(directory, f"disk{number}"), progress, access)
+        return tuple(arrived)
+
+    def local(directory: str) -> SourceVm:
+        found_disks = tuple(
+            SourceDisk(chain.resolve(os.path.join(directory, f"disk{number}", disk.jobs[0].name)), disk.bus, disk.controller, disk.unit)
+            for number, disk in enumerate(planned)
+        )
+        return replace(described(vm), disks=found_disks)
+
+    return Remote(described(vm), tuple(planned), transport, found, bring, local, in_place(files, planned))
+
+
+def from_lease(
+    session: connection.Session, vm: Vm, disks: Sequence[VmDisk], snapshot: str, access: Access, found: tuple[Concern, ...]
+) -> Remote:
+    """Disks as their host sends them: compressed, in one go. Disk and lease are matched by the order that both keep: that of the devices."""
+    planned = tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
+
+    def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
+        order = [disk for disk in vm.disks if disk in disks]
+        with leases.held(session, vm, snapshot) as lease:
+            if len(lease.disks) != len(order):
+                raise InvalidInput(
+                    f"{vm.name} has {len(order)} disks, its lease {len(lease.disks)}.",
+                    "Independent disks are not exported; use another transport.",
+                )
+            arrived: dict[str, Arrived] = {}
+            wanted = list(zip(order, lease.disks))
+            for dummy in range(_ROUNDS):
+                for disk, leased in wanted:
+                    progress.phase(f"fetch disk {disks.index(disk) + 1} of {len(order)}", disk.capacity)
+                    place = os.path.join(directory, f"disk{disks.index(disk)}")
+                    arrived[leased.key] = _received(session, leased, place, progress, Throttle(access.bandwidth))
+                    lease.percent = 99 * len(arrived) // len(order)
+                sent = lease.digests()
+                wanted = [pair for pair in wanted if not _as_sent(arrived[pair[1].key], sent.get(pair[1].key))]
+                if not wanted:
+                    break
+            else:
+                raise TransferFailed(
+                    f"{', '.join(disk.label for disk, dummy in wanted)} of {vm.name} did not arrive as the host says it was sent.",
+                    "Check the way to the host, then run again; or use another transport.",
+                )
+        return tuple(arrived.values())
+
+    def local(directory: str) -> SourceVm:
+        found_disks = tuple(
+            SourceDisk(chain.resolve(os.path.join(directory, f"disk{number}", "disk.vmdk")), disk.bus, disk.controller, disk.unit)
+            for number, disk in enumerate(planned)
+        )
+        for disk, source in zip(disks, found_disks):
+            if source.chain.virtual_size != disk.capacity:
+                raise InvalidInput(
+                    f"{disk.label} has {disk.capacity} bytes, what arrived for it {source.chain.virtual_size}.",
+                    "The host sent its disks in another order; use another transport.",
+                )
+        return replace(described(vm), disks=found_disks)
+
+    return Remote(described(vm), planned, "nfc", found, bring, local)
+
+
+def from_vddk(
+    session: connection.Session, vm: Vm, disks: Sequence[VmDisk], snapshot: str, access: Access, found: tuple[Concern, ...]
+) -> Remote:
+    """Disks through VMware's own library: only what is allocated crosses the wire, whatever the datastore is."""
+    access.vddk.check()
+    endpoint, thumbprint = session.endpoint, session.thumbprint
+    planned = tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
+    named = [vddk.VddkDisk(endpoint.host, endpoint.user, thumbprint, vm.id, snapshot, disk.files[0], endpoint.port) for disk in disks]
+
+    def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
+        arrived = []
+        for number, (disk, name) in enumerate(zip(disks, named)):
+            progress.phase(f"fetch disk {number + 1} of {len(disks)}", disk.capacity)
+            arrived.append(
+                vddk.receive(access.vddk, name, endpoint.password, disk.capacity, os.path.join(directory, f"disk{number}"), progress)
+            )
+        return tuple(arrived)
+
+    def local(directory: str) -> SourceVm:
+        found_disks = tuple(
+            SourceDisk(chain.resolve(os.path.join(directory, f"disk{number}", vddk.NAME)), disk.bus, disk.controller, disk.unit)
+            for number, disk in enumerate(planned)
+        )
+        return replace(described(vm), disks=found_disks)
+
+    def in_place() -> contextlib.AbstractContextManager[list[nbdkit.Export]]:
+        return nbdkit.exports([vddk.export(access.vddk, name, endpoint.password, cached=True) for name in named])
+
+    return Remote(described(vm), planned, "vddk", found, bring, local, in_place if vm.power == "off" or snapshot else None)
+
+
+def _received(session: connection.Session, leased: leases.LeasedDisk, place: str, progress: Progress, throttle: Throttle) -> Arrived:
+    """A disk from the host that the lease names, which is often not the server that gave the lease."""
+    endpoint = session.endpoint
+    headers: Mapping[str, str] = {}  # the URL itself is the right to read; the session is nobody else's business
+    if (leased.host, leased.port) == (endpoint.host, endpoint.port):
+        context, headers = session.context, {"Cookie": session.cookie}
+    else:
+        trust = replace(endpoint.trust, thumbprint=leased.thumbprint) if leased.thumbprint else endpoint.trust
+        context = trust.context(leased.host, leased.port)
+    return receive(leased.host, leased.port, leased.target, context, headers, place, progress, throttle)
+
+
+def _as_sent(here: Arrived, sent: Optional[tuple[str, int]]) -> bool:
+    """Whether a file is what the host's manifest says; a host without a manifest says nothing."""
+    return sent is None or sent == (here.digest, here.size)
+
+
+def allocation(session: connection.Session, vm: Vm, snapshot: str) -> Callable[[VmDisk], Optional[Areas]]:
+    """Where a disk holds data, as changed block tracking knows it; None where it does not know."""
+
+    def areas(disk: VmDisk) -> Optional[Areas]:
+        if not disk.change_id if snapshot else not (vm.cbt and vm.power == "off"):
+            return None
+        try:
+            return snapshots.changed_areas(session, vm, snapshot, disk.key, disk.capacity)
+        except MigrationError:  # tracking that is on without having taken effect; the whole disk is read then
+            return None
+
+    return areas
+
+
+def bring_files(
+    files: Union[HttpsFiles, SshFiles], jobs: Sequence[Job], directory: str, progress: Progress, access: Access
+) -> tuple[Arrived, ...]:
+    download.check_names(jobs)
+    return download.download(files, jobs, directory, progress, access.workers, Throttle(access.bandwidth))
+
+
+def in_place(files: Union[HttpsFiles, SshFiles], disks: Sequence[RemoteDisk]) -> Optional[InPlace]:
+    """How the disks are read where they are; None unless each is one flat file."""
+    if not all(disk.flat for disk in disks) or (isinstance(files, HttpsFiles) and files.anchors is None):
+        return None
+    return lambda: nbdkit.exports([files.export(disk.jobs[1].path) for disk in disks])
