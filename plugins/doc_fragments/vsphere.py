@@ -130,11 +130,11 @@ options:
       transport:
         description:
           - How the bytes of a VM of vSphere come here. V(datastore) is HTTPS with ranges, V(nfc) an export lease, V(ssh) reads on the ESXi host,
-            V(vddk) VMware's own library through nbdkit.
+            V(vddk) VMware's own library through nbdkit. V(govc) and V(ovftool) are exports by these programs.
           - V(auto) takes the datastore, and a lease where it has no files to read.
         type: str
         default: auto
-        choices: [auto, datastore, nfc, ssh, vddk]
+        choices: [auto, datastore, nfc, ssh, vddk, govc, ovftool]
       running:
         description:
           - What happens to a VM that is running. It is refused, or frozen by a V(snapshot) for the time of the copy (the result is as after a power failure),

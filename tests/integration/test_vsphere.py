@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -19,70 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 import peers
-
-MIB = 1 << 20
-VM = "DC0/vm/DC0_H0_VM0"
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory) -> list[Path]:
-    """Two disks with data and holes."""
-    folder, found = tmp_path_factory.mktemp("images"), []
-    for number, size in enumerate((150, 8)):
-        rng = random.Random(number)
-        with open(folder / f"{number}.raw", "wb") as file:
-            file.truncate(size * MIB)
-            for at in range(0, size * MIB, 16 * MIB):
-                file.seek(at + rng.randrange(MIB))
-                file.write(rng.randbytes(3 * MIB))
-        found.append(folder / f"{number}.raw")
-    return found
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory, images):
-    vcenter = peers.VCenter(tmp_path_factory.mktemp("vc"))
-    vcenter.place(VM, images, firmware="efi", memoryMB=2048, mac="00:50:56:00:00:07", slot=192)
-    yield vcenter
-    vcenter.close()
-
-
-@pytest.fixture
-def vc(running):
-    running.peer("clear")
-    yield running
-    running.peer("clear")
-    assert running.vm(VM).snapshot is None
-    assert all(state != "ready" for state in running.peer("leases") or ())
-
-
-@pytest.fixture(scope="module")
-def esxi(tmp_path_factory, running):
-    """A host whose datastores are where ESXi has them."""
-    host = peers.Esxi(tmp_path_factory.mktemp("esx"), {"LocalDS_0": running.folder_of(running.vm(VM)).parent})
-    yield host
-    host.close()
-
-
-def fetch(vc, work_dir: Path, source: str = "", **more: object) -> dict:
-    access = {"vsphere": vc.login, **more}
-    return harness.module("vmdk_fetch", source=[source or vc.url(VM)], work_dir=str(work_dir), access=access)
-
-
-def content(result: dict, folder: Path) -> list[str]:
-    """Digests of the disks as the guest sees them."""
-    assert "vm" in result, result["msg"]
-    found = []
-    for disk in result["vm"]["disks"]:
-        raw = folder / "content.raw"
-        subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", disk["staged"], raw], check=True)
-        found.append(digest(raw))
-        raw.unlink()
-    return found
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+from peers import MIB, VM, content, digest, fetch
 
 
 @pytest.mark.parametrize("transport", ["datastore", "nfc", "ssh"])
@@ -139,42 +75,6 @@ def test_a_dry_run_of_a_running_vm_says_what_it_cannot_look_at_and_touches_nothi
         )
     finally:
         vc.wait(vm.PowerOffVM_Task())
-
-
-@pytest.fixture
-def library(vc, monkeypatch, tmp_path) -> dict:
-    """VDDK over the simulator's flat files."""
-    folder = vc.folder_of(vc.vm(VM))
-    names = {f"[LocalDS_0] DC0_H0_VM0/disk{number}.vmdk": folder / f"disk{number}-flat.vmdk" for number in (1, 2)}
-    monkeypatch.setenv("VDDK_FILES", ";".join(f"{name}={path}" for name, path in names.items()))
-    monkeypatch.setenv("VDDK_LOG", str(tmp_path / "vddk.log"))
-    return peers.vddk()
-
-
-def test_vddk_reads_what_is_allocated_by_the_vms_id_and_snapshot(vc, library, images, tmp_path):
-    vm = vc.vm(VM)
-    result = fetch(vc, tmp_path / "off", transport="vddk", vddk=library)
-    assert content(result, tmp_path) == [digest(image) for image in images]
-    assert sum(item["transferred"] for item in result["vm"]["origin"]["files"]) < 45 * MIB  # of 158, 33 hold data
-    vc.wait(vm.PowerOnVM_Task())
-    try:
-        result = fetch(vc, tmp_path / "on", transport="vddk", vddk=library, running="snapshot")
-        assert content(result, tmp_path) == [digest(image) for image in images] and vm.snapshot is None
-    finally:
-        vc.wait(vm.PowerOffVM_Task())
-    log = (tmp_path / "vddk.log").read_text()
-    assert "connect - " in log and "connect snapshot-" in log and "open [LocalDS_0] DC0_H0_VM0/disk2.vmdk" in log
-
-
-def test_what_is_wrong_with_vddk_is_said_in_its_own_words(vc, library, tmp_path, monkeypatch):
-    missing = fetch(vc, tmp_path / "w", transport="vddk", vddk={**library, "libdir": str(tmp_path)})
-    assert missing["error_code"] == "missing_tool" and "There is no VDDK" in missing["msg"]
-    missing = fetch(vc, tmp_path / "w", transport="vddk", vddk={**library, "plugin": str(tmp_path / "none.so")})
-    assert missing["error_code"] == "missing_tool" and "nbdkit-vddk-plugin" in missing["hint"]
-    monkeypatch.setenv("VDDK_FAIL", "1")
-    refused = fetch(vc, tmp_path / "w", transport="vddk", vddk=library)
-    assert refused["error_code"] == "tool_failed" and "the server refuses" in refused["msg"] and "902" in refused["hint"]
-    assert not (tmp_path / "w" / "fetch.json").exists() and peers.PASSWORD not in json.dumps(refused)
 
 
 FLAT = "disk1-flat"
@@ -378,88 +278,6 @@ def test_what_goes_wrong_with_ssh_is_said(vc, esxi, tmp_path, change, path, code
     result = harness.module("vmdk_fetch", source=[source], work_dir=str(tmp_path / "w"), access={"ssh": {**esxi.login, **change}})
     assert result["failed"] and result["error_code"] == code and words in result["msg"], result
     assert not list(Path.home().glob("owned")) and not list(tmp_path.rglob("owned"))
-
-
-def test_the_modules_of_the_control_plane(vc, tmp_path):
-    login = {"hostname": "localhost", "port": vc.port, **vc.login}
-
-    def ask(module: str, **arguments: object) -> dict:
-        return harness.module(module, **login, **arguments)
-
-    every = ask("vsphere_vm_info")["vms"]
-    assert len(every) == 4 and {vm["path"] for vm in every} >= {VM}
-    for wanted in (f"moref={every[0]['id']}", f"uuid={every[0]['uuid']}", f"name={every[0]['name']}", every[0]["path"]):
-        assert ask("vsphere_vm_info", vm=wanted)["vms"][0]["id"] == every[0]["id"]
-    assert "has no VM" in ask("vsphere_vm_info", vm="DC0/vm/none")["msg"]
-    ask("vsphere_cbt", vm=VM)
-    assert harness.module("vsphere_power", check=True, vm=VM, state="on", **login) | {"invocation": 0} == {
-        "changed": True,
-        "power": "off",
-        "invocation": 0,
-    }
-    assert (ask("vsphere_power", vm=VM, state="on")["power"], ask("vsphere_power", vm=VM, state="on")["changed"]) == ("on", False)
-    taken = ask("vsphere_snapshot", vm=VM, name="before")
-    assert taken["changed"] and taken["snapshots"][0]["name"] == "before"
-    assert ask("vsphere_snapshot", vm=VM, name="before")["changed"] is False
-    asked = ask("vsphere_cbt", vm=VM, state="query", snapshot="before")["disks"]
-    assert asked[0]["change_id"] and 20 * MIB < asked[0]["bytes"] < 45 * MIB
-    since = {str(disk["key"]): disk["change_id"] for disk in asked}
-    assert [disk["areas"] for disk in ask("vsphere_cbt", vm=VM, state="query", snapshot="before", since=since)["disks"]] == [[], []]
-    vc.peer("reset")
-    ask("vsphere_snapshot", vm=VM, name="later")
-    assert "FileFault" in ask("vsphere_cbt", vm=VM, state="query", snapshot="later", since=since)["msg"]
-    assert ask("vsphere_snapshot", vm=VM, name="before", state="reverted")["changed"]
-    for name in ("later", "before"):
-        ask("vsphere_snapshot", vm=VM, name=name, state="absent")
-    assert ask("vsphere_power", vm=VM, state="off", power_off=True)["power"] == "off"
-    files = ask("vsphere_datastore_info", path="[LocalDS_0] DC0_H0_VM0", pattern="*.vmdk")["files"]
-    assert {"path": "[LocalDS_0] DC0_H0_VM0/disk1-flat.vmdk", "size": 150 * MIB} in files
-    assert ask("vsphere_datastore_info")["datastores"][0]["name"] == "LocalDS_0"
-
-
-def listed(source: Path) -> dict:
-    done = subprocess.run(
-        [harness.BIN / "ansible-inventory", "-i", source, "--list"], capture_output=True, text=True, check=False, cwd=harness.ROOT,
-        env={**os.environ, "VMWARE_PASSWORD": peers.PASSWORD, "ANSIBLE_COLLECTIONS_PATH": str(harness.ROOT / ".venv" / "collections")},
-    )  # fmt: skip
-    assert done.returncode == 0 and peers.PASSWORD not in done.stdout, done.stderr
-    return json.loads(done.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
-
-
-def test_the_inventory_gives_hosts_groups_and_what_migrate_needs(vc, tmp_path):
-    found = listed(
-        vc.inventory(
-            tmp_path, keyed_groups=[{"key": "vsphere_vm.firmware", "prefix": "firmware"}], compose={"half": "vsphere_vm.memory // 2"}
-        )
-    )
-    hosts = found["_meta"]["hostvars"]
-    assert hosts["DC0_H0_VM0"]["migrate_source"] == vc.url(VM) and hosts["DC0_H0_VM0"]["half"] == 1024
-    assert found["firmware_uefi"]["hosts"] == ["DC0_H0_VM0"] == found["power_off"]["hosts"] == found["ready"]["hosts"]
-    assert len(found["ready_when_off"]["hosts"]) == 3 == len(found["blocked"]["hosts"])
-    assert set(listed(vc.inventory(tmp_path, filters=["vsphere_vm.power == 'off'"]))["_meta"]["hostvars"]) == {"DC0_H0_VM0"}
-    assert listed(vc.inventory(tmp_path, folders=["DC0/vm/none"]))["_meta"]["hostvars"] == {}
-
-
-def test_the_readiness_of_a_fleet_is_reported(vc, tmp_path):
-    source = vc.inventory(tmp_path)
-    arguments = ("-e", f"readiness_dest={tmp_path}/report")
-    for changed in (1, 0):
-        done = harness.playbook("readiness", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD})
-        assert done.returncode == 0 and f"changed={changed}" in done.stdout, done.stdout
-    assert "4 VMs: 1 ready, 0 to look at, 3 blocked" in (tmp_path / "report" / "readiness.md").read_text()
-    assert len((tmp_path / "report" / "readiness.csv").read_text().splitlines()) == 5
-
-
-def test_thousands_of_vms_are_a_few_round_trips(tmp_path):
-    vcenter = peers.VCenter(tmp_path, "-vms", "1000")
-    try:
-        vcenter.peer("clear")
-        found = listed(vcenter.inventory(tmp_path))
-        calls = vcenter.peer("calls")
-    finally:
-        vcenter.close()
-    assert len(found["_meta"]["hostvars"]) == 2000
-    assert sum(calls.values()) <= 20 and calls["ContinueRetrievePropertiesEx"] <= 5, calls
 
 
 def test_no_password_is_seen_anywhere(vc, tmp_path):

@@ -13,23 +13,27 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+import harness
 from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import vim
 
 ROOT = Path(__file__).resolve().parents[2]
+MIB = 1 << 20
+VM = "DC0/vm/DC0_H0_VM0"  # of the simulator's own
 USER, PASSWORD = "migrator@vsphere.local", "pass-Word 4711"
 
 
 def simulator() -> Path:
     """The simulator, built once from our front and Debian's govmomi."""
     sources = sorted((ROOT / "tests" / "peers" / "vcsim").glob("*.go"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-    built = ROOT / "build" / "peers" / f"vcsim-{digest}"
+    recipe = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
+    built = ROOT / "build" / "peers" / f"vcsim-{recipe}"
     built.parent.mkdir(parents=True, exist_ok=True)
     with open(built.parent / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -71,6 +75,15 @@ def vddk() -> dict[str, str]:
             subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", f"{library}.partial", source], check=True)
             os.replace(f"{library}.partial", library)
     return {"libdir": str(built), "plugin": str(plugin)}
+
+
+def exporters(folder: Path) -> Path:
+    """A directory with programs named govc and ovftool, for the front of a PATH."""
+    folder.mkdir()
+    for name in ("govc", "ovftool"):
+        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/peers/exporters.py {name} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -262,3 +275,24 @@ class Esxi:
     def close(self) -> None:
         self.process.terminate()
         self.process.wait()
+
+
+def fetch(vc: VCenter, work_dir: Path, source: str = "", **more: object) -> dict:
+    access = {"vsphere": vc.login, **more}
+    return harness.module("vmdk_fetch", source=[source or vc.url(VM)], work_dir=str(work_dir), access=access)
+
+
+def content(result: dict, folder: Path) -> list[str]:
+    """Digests of the disks as the guest sees them."""
+    assert "vm" in result, result["msg"]
+    found = []
+    for disk in result["vm"]["disks"]:
+        raw = folder / "content.raw"
+        subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", disk["staged"], raw], check=True)
+        found.append(digest(raw))
+        raw.unlink()
+    return found
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

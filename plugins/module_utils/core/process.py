@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
 import selectors
 import shutil
 import signal
 import subprocess  # pylint: disable=ansible-bad-import
+import termios
 import time
 from dataclasses import dataclass
 from typing import IO, Callable, Mapping, Optional, Sequence, Union, cast
@@ -20,6 +22,8 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 _TAIL = 4000
 
 PACKAGES = {
+    "govc": "govc, from the releases of govmomi",
+    "ovftool": "VMware's OVF Tool",
     "nbdkit": "nbdkit (with its curl and ssh plugins)",
     "ssh": "openssh-client (Debian, Ubuntu) or openssh-clients (Fedora, RHEL)",
     "qemu-img": "qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL, SUSE)",
@@ -92,20 +96,24 @@ def start(
     env: Optional[Mapping[str, str]] = None,
     stdout: Union[int, IO[bytes]] = subprocess.DEVNULL,
     stderr: Union[int, IO[bytes]] = subprocess.DEVNULL,
+    terminal: Optional[int] = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program in a process group of its own; it is killed when this process dies. The caller ends it with `stop`."""
+    """Start a program in a process group of its own; it is killed when this process dies. The caller ends it with `stop`.
+
+    `terminal`: a pseudo terminal that becomes its own, for all that it reads and says.
+    """
     full = dict(os.environ if env is None else env)
     full["LC_ALL"] = "C.UTF-8"
     parent = os.getpid()
     return subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn,consider-using-with
         [require(argv[0]), *argv[1:]],
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
+        stdin=subprocess.DEVNULL if terminal is None else terminal,
+        stdout=stdout if terminal is None else terminal,
+        stderr=stderr if terminal is None else terminal,
         cwd=cwd,
         env=full,
         start_new_session=True,
-        preexec_fn=lambda: _confine(limits, parent),
+        preexec_fn=lambda: _confine(limits, parent, terminal),
     )
 
 
@@ -124,10 +132,12 @@ def stop(child: subprocess.Popen[bytes], grace: float = 5.0) -> None:
     child.wait()
 
 
-def _confine(limits: Limits, parent: int) -> None:
+def _confine(limits: Limits, parent: int, terminal: Optional[int]) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent died before prctl took effect
         os.kill(os.getpid(), signal.SIGKILL)
+    if terminal is not None:
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))

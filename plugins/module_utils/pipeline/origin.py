@@ -18,7 +18,7 @@ from ..transport.ssh import Login
 from ..transport.vddk import Vddk
 from ..vsphere.model import Vm
 
-TRANSPORTS = ("auto", "datastore", "nfc", "ssh", "vddk")
+TRANSPORTS = ("auto", "datastore", "nfc", "ssh", "vddk", "govc", "ovftool")
 RUNNING = ("refuse", "snapshot", "shutdown")
 
 

@@ -19,7 +19,7 @@ from ..core.progress import Progress
 from ..disk import chain, vmx
 from ..disk.machine import SourceDisk, SourceVm, bus_key
 from ..guest.model import Concern
-from ..transport import walk
+from ..transport import exporter, walk
 from ..transport.download import Arrived, Job
 from ..transport.files import beside, patiently, read_small
 from ..transport.https import HttpsFiles, quote
@@ -106,6 +106,8 @@ def _by_transport(
         return ways.from_files(stack.enter_context(contextlib.closing(SshFiles(login))), vm, disks, "ssh", access, found, known)
     elif access.transport == "vddk":
         return ways.from_vddk(session, vm, disks, snapshot, access, found)
+    elif access.transport in exporter.TOOLS:
+        return ways.from_export(session, vm, disks, snapshot, access, found)
     return ways.from_lease(session, vm, disks, snapshot, access, found)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ways that the disks of a VM of vSphere come here: as files, by a lease, through VMware's own library."""
+"""The ways that the disks of a VM of vSphere come here: as files, by a lease, through VMware's own library, as an export of another program."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import re
 from dataclasses import replace
 from typing import Callable, Mapping, Optional, Sequence, Union
 
-from ..core import atomic
+from ..core import atomic, process
 from ..core.errors import InvalidInput, MigrationError, TransferFailed
 from ..core.progress import Progress
-from ..disk import chain
+from ..disk import chain, ovf
 from ..disk.machine import SourceDisk, SourceVm
 from ..guest.model import Concern
-from ..transport import download, nbdkit, vddk, walk
+from ..transport import download, exporter, nbdkit, vddk, walk
 from ..transport.download import Arrived, Job, Throttle
 from ..transport.files import Areas
 from ..transport.https import HttpsFiles
@@ -26,6 +26,7 @@ from ..vsphere.model import Vm, VmDisk
 from .origin import Access, InPlace, Remote, RemoteDisk, described
 
 VOLUMES = "/vmfs/volumes"
+_PACKAGE = "package"
 _ROUNDS = 2  # a disk that did not arrive as it was sent is fetched once more
 _DATASTORE_PATH = re.compile(r"^\[(.+?)\] ?(.*)$")
 
@@ -72,11 +73,8 @@ def from_files(
         return tuple(arrived)
 
     def local(directory: str) -> SourceVm:
-        found_disks = tuple(
-            SourceDisk(chain.resolve(os.path.join(directory, f"disk{number}", disk.jobs[0].name)), disk.bus, disk.controller, disk.unit)
-            for number, disk in enumerate(planned)
-        )
-        return replace(described(vm), disks=found_disks)
+        tops = [os.path.join(directory, f"disk{number}", disk.jobs[0].name) for number, disk in enumerate(planned)]
+        return _as_described(vm, disks, [chain.resolve(top) for top in tops])
 
     return Remote(described(vm), tuple(planned), transport, found, bring, local, in_place(files, planned))
 
@@ -115,17 +113,8 @@ def from_lease(
         return tuple(arrived.values())
 
     def local(directory: str) -> SourceVm:
-        found_disks = tuple(
-            SourceDisk(chain.resolve(os.path.join(directory, f"disk{number}", "disk.vmdk")), disk.bus, disk.controller, disk.unit)
-            for number, disk in enumerate(planned)
-        )
-        for disk, source in zip(disks, found_disks):
-            if source.chain.virtual_size != disk.capacity:
-                raise InvalidInput(
-                    f"{disk.label} has {disk.capacity} bytes, what arrived for it {source.chain.virtual_size}.",
-                    "The host sent its disks in another order; use another transport.",
-                )
-        return replace(described(vm), disks=found_disks)
+        here = [chain.resolve(os.path.join(directory, f"disk{number}", "disk.vmdk")) for number in range(len(planned))]
+        return _as_described(vm, disks, here)
 
     return Remote(described(vm), planned, "nfc", found, bring, local)
 
@@ -149,16 +138,62 @@ def from_vddk(
         return tuple(arrived)
 
     def local(directory: str) -> SourceVm:
-        found_disks = tuple(
-            SourceDisk(chain.resolve(os.path.join(directory, f"disk{number}", vddk.NAME)), disk.bus, disk.controller, disk.unit)
-            for number, disk in enumerate(planned)
+        return _as_described(
+            vm, disks, [chain.resolve(os.path.join(directory, f"disk{number}", vddk.NAME)) for number in range(len(planned))]
         )
-        return replace(described(vm), disks=found_disks)
 
     def in_place() -> contextlib.AbstractContextManager[list[nbdkit.Export]]:
         return nbdkit.exports([vddk.export(access.vddk, name, endpoint.password, cached=True) for name in named])
 
     return Remote(described(vm), planned, "vddk", found, bring, local, in_place if vm.power == "off" or snapshot else None)
+
+
+def from_export(
+    session: connection.Session, vm: Vm, disks: Sequence[VmDisk], snapshot: str, access: Access, found: tuple[Concern, ...]
+) -> Remote:
+    """The package that another program writes; its manifest is checked, and it is held against what vSphere says."""
+    process.require(access.transport)
+    endpoint = session.endpoint
+    trust = endpoint.trust
+    wanted = exporter.Export(
+        endpoint.host, endpoint.port, endpoint.user, endpoint.password, vm.id, f"/{vm.path}", snapshot,
+        session.thumbprint, bool(trust.thumbprint), trust.verify, trust.ca_file,
+    )  # fmt: skip
+    planned = tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
+
+    def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
+        progress.phase("export", sum(disk.capacity for disk in disks))
+        package = os.path.join(directory, _PACKAGE)
+        exporter.TOOLS[access.transport](wanted, package, progress)
+        return tuple(
+            Arrived(f"{_PACKAGE}/{name}", size, size, "")
+            for place, dummy, names in sorted(os.walk(package))
+            for name, size in ((name, os.path.getsize(os.path.join(place, name))) for name in sorted(names))
+        )
+
+    def local(directory: str) -> SourceVm:
+        package = ovf.read(exporter.descriptor(os.path.join(directory, _PACKAGE)))
+        if len(package.disks) != len(disks):
+            raise InvalidInput(
+                f"{vm.name} has {len(disks)} disks, its export {len(package.disks)}.",
+                "Independent disks are not exported; use another transport.",
+            )
+        return _as_described(vm, disks, [disk.chain for disk in package.disks])
+
+    return Remote(described(vm), planned, access.transport, found, bring, local)
+
+
+def _as_described(vm: Vm, disks: Sequence[VmDisk], here: Sequence[chain.Chain]) -> SourceVm:
+    """The VM with the disks that arrived, if each is as large as vSphere says."""
+    for disk, arrived in zip(disks, here):
+        if arrived.virtual_size != disk.capacity:
+            raise InvalidInput(
+                f"{disk.label} has {disk.capacity} bytes, what arrived for it {arrived.virtual_size}.",
+                "The disks came in another order; use another transport.",
+            )
+    return replace(
+        described(vm), disks=tuple(SourceDisk(arrived, disk.bus, disk.controller, disk.unit) for disk, arrived in zip(disks, here))
+    )
 
 
 def _received(session: connection.Session, leased: leases.LeasedDisk, place: str, progress: Progress, throttle: Throttle) -> Arrived:
