@@ -68,7 +68,7 @@ def govc(argv: list[str]) -> None:
         source: Any = next(tree.snapshot for tree in vm.snapshot.rootSnapshotList if wanted.snapshot in (tree.name, tree.snapshot._moId))
     else:
         source = vm
-    package(source, vm, wanted.directory / vm.name, vm.name, context)
+    package(source, vm, wanted.directory / vm.name, vm.name, parts.hostname, context)
 
 
 def ovftool(argv: list[str]) -> None:
@@ -90,11 +90,11 @@ def ovftool(argv: list[str]) -> None:
     name = re.fullmatch(r"moref=vim\.VirtualMachine:(.+)", parts.query)[1]
     vm = vim.VirtualMachine(name, content.rootFolder._stub)
     print(f"Opening VI source: vi://{user}@{host}:{port}/", flush=True)
-    package(vm, vm, wanted.target.parent, wanted.target.stem, context)
+    package(vm, vm, wanted.target.parent, wanted.target.stem, host, context)
     print("Completed successfully")
 
 
-def package(source: Any, vm: Any, folder: Path, name: str, context: ssl.SSLContext) -> None:
+def package(source: Any, vm: Any, folder: Path, name: str, host: str, context: ssl.SSLContext) -> None:
     folder.mkdir(exist_ok=True)
     lease = source.ExportSnapshot() if isinstance(source, vim.vm.Snapshot) else source.ExportVm()
     while lease.state == "initializing":
@@ -102,7 +102,9 @@ def package(source: Any, vm: Any, folder: Path, name: str, context: ssl.SSLConte
     if lease.state != "ready":
         sys.exit(f"Error: {lease.error.msg}")
     try:
-        files = [download(item, folder / f"{name}-disk-{number}.vmdk", context) for number, item in enumerate(leased(lease))]
+        files = [
+            download(url.replace("*", host), folder / f"{name}-disk-{number}.vmdk", context) for number, url in enumerate(leased(lease))
+        ]
         lease.HttpNfcLeaseProgress(100)
     except BaseException:
         lease.HttpNfcLeaseAbort(vmodl.fault.SystemError(reason="client"))
@@ -117,12 +119,12 @@ def package(source: Any, vm: Any, folder: Path, name: str, context: ssl.SSLConte
             file.write(b"damage")
 
 
-def leased(lease: Any) -> list[Any]:
-    return [item for item in lease.info.deviceUrl if item.disk]
+def leased(lease: Any) -> list[str]:
+    return [item.url for item in lease.info.deviceUrl if item.disk]
 
 
-def download(item: Any, path: Path, context: ssl.SSLContext) -> Path:
-    with urllib.request.urlopen(item.url, context=context) as answer, open(path, "wb") as file:
+def download(url: str, path: Path, context: ssl.SSLContext) -> Path:
+    with urllib.request.urlopen(url, context=context) as answer, open(path, "wb") as file:
         while chunk := answer.read(1 << 20):
             file.write(chunk)
             if os.environ.get("EXPORT_FAIL") == "half":

@@ -141,7 +141,7 @@ def _watched(
                         argv=list(argv),
                     )
         if child.wait(60.0):
-            raise _failed(argv[0], said.replace(wanted.password, "***") if wanted.password else said)
+            raise _failed(argv[0], said[asked:].replace(wanted.password or "\0", "***"))
     finally:
         process.stop(child)
         os.close(ours)
