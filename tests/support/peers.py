@@ -247,6 +247,7 @@ class Esxi:
         (folder / "config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
             f"PasswordAuthentication no\nPermitRootLogin yes\nPidFile none\nForceCommand {shell}\n"
+            f"SetEnv HOME={folder}\n"  # what this machine's user runs at each login is nothing that a host has
             + ("Subsystem sftp internal-sftp\n" if sftp else "")
         )
         kind, key = (folder / "host.pub").read_text().split()[:2]

@@ -7,6 +7,7 @@ Nothing is needed on the other side but a shell with stat and dd as busybox has 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import shlex
@@ -26,6 +27,7 @@ from .files import MIB, Areas, Interrupted, RemoteFile, changed
 
 # AES-GCM first: twice the rate of the default pick on processors with AES.
 _CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr,chacha20-poly1305@openssh.com"
+_F_SETPIPE_SZ = 1031  # fcntl(2); Python names it since 3.10
 _FAILED = 255  # ssh's own status, as opposed to the remote command's
 _ASKPASS = '#!/bin/sh\nexec cat "$HYPER2KVM_SECRET"\n'
 
@@ -48,7 +50,7 @@ class SshFiles:
 
     login: Login
     timeout: float = 60.0
-    run: int = 1024 * MIB  # each stream is a command of its own on the other side
+    run: int = 256 * MIB  # each stream is a command of its own on the other side, and several of them keep all workers busy
     gap: int = MIB
     _directory: str = ""
     _master: Optional[subprocess.Popen[bytes]] = None
@@ -64,6 +66,8 @@ class SshFiles:
     def stream(self, path: str, areas: Areas, stamp: str = "") -> Iterator[memoryview]:
         """One command says what the file is now and then sends it, in whole blocks of 1 MiB as dd counts them; the excess is dropped here."""
         child = self._start(" && ".join([_stat(path), f"F={shlex.quote(path)}", *map(_dd, areas)]))
+        with contextlib.suppress(OSError):  # fewer changes between ssh and us; the system may limit it (pipe-user-pages-soft)
+            fcntl.fcntl(cast("io.BufferedReader", child.stdout), _F_SETPIPE_SZ, MIB)
         output, errors = cast("io.BufferedReader", child.stdout), cast("io.BufferedReader", child.stderr)
         left = sum(length for dummy, length in areas)
         try:

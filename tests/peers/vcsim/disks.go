@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/object"
@@ -22,6 +23,7 @@ import (
 const (
 	block    = 64 << 10
 	pageSize = 8 // areas in one answer; vSphere sends about 2000
+	seekData = 3 // lseek(2): the next part that is not a hole
 )
 
 var (
@@ -246,6 +248,13 @@ func changed(request *types.QueryChangedDiskAreas) soap.HasFault {
 	result := types.DiskChangeInfo{StartOffset: request.StartOffset, Length: size - request.StartOffset}
 	a, b := make([]byte, block), make([]byte, block)
 	for at := request.StartOffset / block * block; at < size; at += block {
+		if old == nil {
+			start, err := syscall.Seek(int(now.Fd()), at, seekData)
+			if err != nil {
+				break
+			}
+			at = start / block * block
+		}
 		n, _ := now.ReadAt(a, at)
 		for i := range b {
 			b[i] = 0
