@@ -16,7 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from .access import access_of, access_spec
-from .core.errors import InvalidInput, MigrationError, NotInPlace
+from .core.errors import InvalidInput, MigrationError, NotEnoughSpace, NotInPlace
 from .core.locks import exclusive
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
@@ -144,6 +144,11 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
         result = work(module)
     except MigrationError as error:
         module.fail_json(**error.as_result())
+    except OSError as error:
+        full = NotEnoughSpace.met(error)
+        if full is None:
+            raise
+        module.fail_json(**full.as_result())
     module.exit_json(**result)
 
 

@@ -22,6 +22,7 @@ options:
     description:
       - One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files that are the disks of one VM in their order.
       - Or one URL, as V(vsphere://vcenter.example.com/Datacenter/vm/folder/name) (C(?moref=vm-57), C(?uuid=...), C(?name=...) in place of the path), or
+        V(ssh://root@esx1.example.com/name) (a VM that an ESXi host has registered), or
         V(ssh://root@esx1.example.com/vmfs/volumes/datastore/name/name.vmx) (or C(.vmdk)).
     type: list
     elements: str

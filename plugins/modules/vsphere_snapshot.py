@@ -11,18 +11,19 @@ module: vsphere_snapshot
 short_description: Take, remove or go back to a snapshot of a VM of vSphere
 description:
   - Every task is awaited. A removal is done when the disks are consolidated, so that the next snapshot does not meet it.
-  - V(state=cleaned) removes the snapshots that a migration which died has left, and no others.
+  - M(hyper2kvm.migration.source_cleanup) removes those that a migration which died has left.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   name:
-    description: The snapshot's name. Its path in the tree (names with V(/) between) or its id where a name occurs twice. Needed unless I(state=cleaned).
+    description: The snapshot's name. Its path in the tree (names with V(/) between) or its id where a name occurs twice.
     type: str
+    required: true
   state:
     description: What shall be.
     type: str
     default: present
-    choices: [present, absent, reverted, cleaned]
+    choices: [present, absent, reverted]
   description:
     description: A description for a new snapshot.
     type: str
@@ -56,11 +57,6 @@ EXAMPLES = r"""
     vm: DC1/vm/production/web01
     name: before-migration
     quiesce: true
-
-- name: Remove what a migration that was killed has left
-  hyper2kvm.migration.vsphere_snapshot:
-    vm: DC1/vm/production/web01
-    state: cleaned
 """
 
 RETURN = r"""
@@ -84,8 +80,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
 SPEC = {
-    "name": {"type": "str"},
-    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "reverted", "cleaned"]},
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "reverted"]},
     "description": {"type": "str", "default": ""},
     "quiesce": {"type": "bool", "default": False},
     "memory": {"type": "bool", "default": False},
@@ -96,25 +92,23 @@ SPEC = {
 
 def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
     params, state = module.params, module.params["state"]
-    found = snapshots.find(vm, params["name"]) if params["name"] else None
+    found = snapshots.find(vm, params["name"])
     if state == "reverted" and found is None:
         raise InvalidInput(f"{vm.name} has no snapshot {params['name']}.", "Look at its snapshots with vsphere_vm_info.", vm=vm.path)
-    gone = snapshots.leftovers(vm) if state == "cleaned" else (found,) if state == "absent" and found else ()
-    changed = bool(gone) or state == "reverted" or (state == "present" and found is None)
+    changed = state == "reverted" or (state == "present") == (found is None)
     if changed and not module.check_mode:
-        for snapshot in gone:
-            snapshots.remove(session, vm, snapshot, params["children"], params["timeout"])
-        if state == "present":
+        if state == "absent":
+            snapshots.remove(session, vm, found, params["children"], params["timeout"])
+        elif state == "present":
             snapshots.create(session, vm, params["name"], params["quiesce"], params["memory"], params["description"])
-        elif state == "reverted":
+        else:
             snapshots.revert(session, vm, found)
         vm = snapshots.again(session, vm)
     return {"changed": changed, "snapshots": [asdict(snapshot) for snapshot in vm.snapshots]}
 
 
 def main() -> None:
-    needed = [("state", state, ["name"]) for state in ("present", "absent", "reverted")]
-    asking.on_vm(SPEC, work, required_if=needed)
+    asking.on_vm(SPEC, work)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from pathlib import Path
@@ -52,3 +53,22 @@ def esxi(tmp_path_factory, running):
     host = peers.Esxi(tmp_path_factory.mktemp("esx"), {"LocalDS_0": running.folder_of(running.vm(VM)).parent})
     yield host
     host.close()
+
+
+@pytest.fixture
+def library(vc, monkeypatch, tmp_path) -> dict:
+    """VDDK over the simulator's flat files."""
+    folder = vc.folder_of(vc.vm(VM))
+    names = {f"[LocalDS_0] DC0_H0_VM0/disk{number}.vmdk": folder / f"disk{number}-flat.vmdk" for number in (1, 2)}
+    monkeypatch.setenv("VDDK_FILES", ";".join(f"{name}={path}" for name, path in names.items()))
+    monkeypatch.setenv("VDDK_LOG", str(tmp_path / "vddk.log"))
+    return peers.vddk()
+
+
+@pytest.fixture
+def exporters(monkeypatch, tmp_path) -> Path:
+    """Programs with the names govc and ovftool; gives the file that lists their calls."""
+    log = tmp_path / "calls.jsonl"
+    monkeypatch.setenv("PATH", f"{peers.exporters(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("EXPORT_LOG", str(log))
+    return log

@@ -239,47 +239,6 @@ def test_a_pinned_certificate_is_believed_without_an_authority(vc, tmp_path, kin
     assert not (tmp_path / "w").exists()
 
 
-def test_vms_of_a_host_without_an_api(vc, esxi, images, tmp_path):
-    """A .vmx with a snapshot chain and two disks, by SSH alone, on a host without an SFTP subsystem."""
-    home = tmp_path / "vmfs" / "web 01"
-    peers.write_flat(home, "web01", images[0])
-    peers.write_flat(home, "web01_1", images[1])
-    subprocess.run(
-        ["qemu-img", "create", "-q", "-f", "vmdk", "-o", "adapter_type=lsilogic", "-b", "web01.vmdk", "-F", "vmdk", "web01-000001.vmdk"],
-        cwd=home,
-        check=True,
-    )
-    subprocess.run(["qemu-io", "-f", "vmdk", "-c", "write -P 0x5a 5M 1M", "web01-000001.vmdk"], cwd=home, check=True, capture_output=True)
-    subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", "web01-000001.vmdk", tmp_path / "wanted.raw"], cwd=home, check=True)
-    (home / "web01.vmx").write_text(
-        'displayName = "web01"\nfirmware = "efi"\nmemSize = "4096"\nscsi0.present = "TRUE"\nscsi0:0.fileName = "web01-000001.vmdk"\n'
-        'scsi0:1.fileName = "web01_1.vmdk"\nethernet0.present = "TRUE"\nethernet0.address = "00:50:56:00:00:09"\nethernet0.addressType = "static"\n'
-    )
-    source = esxi.url(home / "web01.vmx").replace(" ", "%20")
-    result = harness.module("vmdk_fetch", source=[source], work_dir=str(tmp_path / "w"), access={"ssh": esxi.login})
-    assert result.get("changed") is True, result
-    assert content(result, tmp_path) == [digest(tmp_path / "wanted.raw"), digest(images[1])]
-    assert (result["vm"]["firmware"], result["vm"]["memory"], result["vm"]["nics"][0]["mac"]) == ("uefi", 4096, "00:50:56:00:00:09")
-    assert "no subsystem" not in (esxi.folder / "sshd.log").read_text()
-
-
-@pytest.mark.parametrize(
-    ("change", "path", "code", "words"),
-    [
-        ({"known_hosts": "/dev/null"}, "", "unreachable", "host key"),
-        ({"key_file": "other"}, "", "access_denied", "refuses the login"),
-        ({}, "/vmfs/volumes/LocalDS_0/none/none.vmdk", "invalid_input", "has no /vmfs"),
-        ({}, "/vmfs/volumes/LocalDS_0/DC0_H0_VM0/it's $(touch owned).vmdk", "invalid_input", "has no /vmfs"),
-    ],
-)
-def test_what_goes_wrong_with_ssh_is_said(vc, esxi, tmp_path, change, path, code, words):
-    change = {key: str(esxi.folder / value) if value == "other" else value for key, value in change.items()}
-    source = esxi.url(Path(path or "/vmfs/volumes/LocalDS_0/DC0_H0_VM0/disk1.vmdk")).replace(" ", "%20").replace("$", "%24")
-    result = harness.module("vmdk_fetch", source=[source], work_dir=str(tmp_path / "w"), access={"ssh": {**esxi.login, **change}})
-    assert result["failed"] and result["error_code"] == code and words in result["msg"], result
-    assert not list(Path.home().glob("owned")) and not list(tmp_path.rglob("owned"))
-
-
 def test_no_password_is_seen_anywhere(vc, tmp_path):
     """In process lists while it runs, in what Ansible prints, in what is written."""
     hosts = vc.inventory(tmp_path, filters=["vsphere_vm.power == 'off'"])
@@ -325,3 +284,34 @@ def test_a_disk_that_is_not_the_size_that_vsphere_says_is_refused(vc, tmp_path):
         assert result["error_code"] == "invalid_input" and "vSphere says" in result["msg"], result
     finally:
         resize(real)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file system of 20 MiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("transport", ["datastore", "nfc", "ssh", "vddk", "govc"])
+def test_a_disk_that_is_too_small_is_called_so(vc, esxi, library, exporters, small, transport):
+    result = fetch(vc, small / "w", transport=transport, ssh=esxi.login, vddk=library)
+    assert result["error_code"] == "not_enough_space", result
+    assert not list(small.rglob("fetch.json")) and not list(small.rglob("disk.vmdk")) and not list(small.rglob("*-flat.vmdk"))
+
+
+def test_a_disk_that_fills_up_meanwhile_is_called_full_and_the_next_run_goes_on(vc, images, tmp_path, small):
+    subprocess.run(["mount", "-o", "remount,size=300m", small], check=True)
+    child = started(vc, small / "w", bandwidth=200)
+    wait_for_data(small / "w")
+    with contextlib.suppress(OSError), open(small / "filler", "wb") as filler:
+        while True:
+            filler.write(bytes(MIB))
+    result = json.loads(child.communicate(timeout=120)[0])
+    assert result["error_code"] == "not_enough_space", result
+    assert not list(small.rglob("fetch.json")) and not list(small.rglob("*-flat.vmdk"))
+    (small / "filler").unlink()
+    assert content(fetch(vc, small / "w", transport="datastore"), tmp_path) == [digest(image) for image in images]

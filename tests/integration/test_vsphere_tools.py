@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -15,16 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 import peers
 from peers import MIB, VM, content, digest, fetch
-
-
-@pytest.fixture
-def library(vc, monkeypatch, tmp_path) -> dict:
-    """VDDK over the simulator's flat files."""
-    folder = vc.folder_of(vc.vm(VM))
-    names = {f"[LocalDS_0] DC0_H0_VM0/disk{number}.vmdk": folder / f"disk{number}-flat.vmdk" for number in (1, 2)}
-    monkeypatch.setenv("VDDK_FILES", ";".join(f"{name}={path}" for name, path in names.items()))
-    monkeypatch.setenv("VDDK_LOG", str(tmp_path / "vddk.log"))
-    return peers.vddk()
 
 
 def test_vddk_reads_what_is_allocated_by_the_vms_id_and_snapshot(vc, library, images, tmp_path):
@@ -51,15 +40,6 @@ def test_what_is_wrong_with_vddk_is_said_in_its_own_words(vc, library, tmp_path,
     refused = fetch(vc, tmp_path / "w", transport="vddk", vddk=library)
     assert refused["error_code"] == "tool_failed" and "the server refuses" in refused["msg"] and "902" in refused["hint"]
     assert not (tmp_path / "w" / "fetch.json").exists() and peers.PASSWORD not in json.dumps(refused)
-
-
-@pytest.fixture
-def exporters(monkeypatch, tmp_path) -> Path:
-    """Programs with the names govc and ovftool; gives the file that lists their calls."""
-    log = tmp_path / "calls.jsonl"
-    monkeypatch.setenv("PATH", f"{peers.exporters(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("EXPORT_LOG", str(log))
-    return log
 
 
 @pytest.mark.parametrize("tool", ["govc", "ovftool"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Servers that VMs come from, as real programs on the loopback: the vSphere simulator with our front, an sshd that is shaped like ESXi's."""
+"""Servers that VMs come from, as real programs on the loopback: the vSphere simulator with our front, an sshd that is shaped like ESXi's, nginx."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -68,13 +70,61 @@ def vddk() -> dict[str, str]:
                 f"-oDir::State::lists={built}/lists",
             ]
             subprocess.run(["apt-get", "-q", *options, "update"], check=True)
-            subprocess.run(["apt-get", "-q", *options, "download", "nbdkit-plugin-vddk"], cwd=built, check=True)
-            subprocess.run(["dpkg", "-x", next(built.glob("*.deb")), built / "plugin"], check=True)
+            unpack("nbdkit-plugin-vddk", built / "plugin", *options)
         if not library.exists():
             source = ROOT / "tests" / "peers" / "vddk" / "stand_in.c"
             subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", f"{library}.partial", source], check=True)
             os.replace(f"{library}.partial", library)
     return {"libdir": str(built), "plugin": str(plugin)}
+
+
+def unpack(package: str, folder: Path, *options: str) -> None:
+    """The files of a package of the distribution, without installing it: nothing starts, nothing else is replaced."""
+    with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch).chmod(0o755)
+        subprocess.run(["apt-get", "-q", *options, "download", package], cwd=scratch, check=True)
+        subprocess.run(["dpkg", "-x", next(Path(scratch).glob("*.deb")), folder], check=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Nginx:
+    """A TLS server for the files of a folder, `rate` kilobytes a second for each request (0: as fast as it can)."""
+
+    def __init__(self, folder: Path, files: Path, rate: int = 0) -> None:
+        binaries = ROOT / "build" / "peers" / "nginx"
+        binaries.parent.mkdir(parents=True, exist_ok=True)
+        with open(binaries.parent / "nginx.lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not binaries.exists():
+                unpack("nginx", binaries)
+        self.cert, key = certificate(folder)
+        self.port = free_port()
+        places = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        (folder / "nginx.conf").write_text(
+            f"user {getpass.getuser()};daemon off;pid {folder}/pid;error_log {folder}/error.log;events{{}}\n"
+            f"http{{{places}access_log off;limit_rate {rate}k;"
+            f"server{{listen 127.0.0.1:{self.port} ssl;ssl_certificate {self.cert};ssl_certificate_key {key};root {files};}}}}\n"
+        )
+        self.command = [binaries / "usr" / "sbin" / "nginx", "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"]
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command, start_new_session=True)
+        for dummy in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.05)
+        raise AssertionError("nginx did not start")
+
+    def close(self) -> None:
+        """At once, with every connection."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 def exporters(folder: Path) -> Path:
@@ -236,13 +286,16 @@ class Esxi:
         for name, path in (datastores or {}).items():
             (volumes / name).symlink_to(path)
         shell = folder / "shell"
-        shell.write_text(f'#!/bin/sh\nexec /bin/sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed s,/vmfs/volumes,{volumes},g)"\n')
+        tools = folder / "bin"
+        tools.mkdir()
+        shell.write_text(
+            f"#!/bin/sh\nexport PATH={tools}:$PATH VIM_STATE={folder}/vms.json VIM_VOLUMES={volumes}\n"
+            f'exec /bin/sh -c "$(printf %s "$SSH_ORIGINAL_COMMAND" | sed s,/vmfs/volumes,{volumes},g)"\n'
+        )
         shell.chmod(0o755)
         for name in ("host", "user", "other"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         (folder / "authorized").write_text((folder / "user.pub").read_text())
         (folder / "config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
@@ -260,7 +313,19 @@ class Esxi:
                 break
             time.sleep(0.05)
 
-    def url(self, path: Path) -> str:
+    def register(self, *vms: dict[str, Any]) -> None:
+        """Give the host vim-cmd, and these VMs, numbered from 1: name, datastore, file, disk, power, tools."""
+        command = self.folder / "bin" / "vim-cmd"
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/peers/vim_cmd.py "$@"\n')
+        command.chmod(0o755)
+        numbered = {str(number): {"snapshots": {}, "power": "Powered off", "tools": True, **vm} for number, vm in enumerate(vms, 1)}
+        (self.folder / "vms.json").write_text(json.dumps({"vms": numbered, "calls": []}))
+
+    def state(self) -> dict[str, Any]:
+        """What vim-cmd was asked, and how its VMs are."""
+        return json.loads((self.folder / "vms.json").read_text())
+
+    def url(self, path: Path | str) -> str:
         return f"ssh://{getpass.getuser()}@localhost:{self.port}{path}"
 
     @property

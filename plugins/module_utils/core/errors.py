@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import errno
+import re
+from typing import Any, Optional
 
 
 class MigrationError(Exception):
@@ -59,9 +61,17 @@ class TimedOut(ToolFailed):
 
 
 class NotEnoughSpace(MigrationError):
-    """Computed before the work: the result would not fit."""
+    """What is to be written does not fit: computed before the work, or met on the way."""
 
     code = "not_enough_space"
+
+    @classmethod
+    def met(cls, error: Exception, said: str = "") -> Optional[NotEnoughSpace]:
+        """The error for a file system that is full, or a quota that is spent; None when `error`, or what a program `said`, is about something else."""
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and not re.search(r"no space left on device|disk quota exceeded", said, re.IGNORECASE):
+            return None
+        return cls(f"There is no space left: {said or error}", "Free space there, or choose another directory; then run again.")
 
 
 class Busy(MigrationError):

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, Callable, Mapping, Optional, Sequence, Union, cast
 
-from .errors import MissingTool, TimedOut, ToolFailed
+from .errors import MissingTool, NotEnoughSpace, TimedOut, ToolFailed
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _TAIL = 4000
@@ -84,7 +84,8 @@ def run(
     done = Completed(tuple(argv), child.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
     if check and done.rc != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:] or "it printed nothing"
-        raise ToolFailed(f"{os.path.basename(argv[0])} failed with status {done.rc}: {said}", argv=list(argv), rc=done.rc)
+        failed = ToolFailed(f"{os.path.basename(argv[0])} failed with status {done.rc}: {said}", argv=list(argv), rc=done.rc)
+        raise NotEnoughSpace.met(failed, said) or failed
     return done
 
 

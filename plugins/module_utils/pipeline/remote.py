@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """FETCH of sources that are elsewhere: vSphere says what the VM is, a plan says which bytes are wanted, a transport brings them.
 
-A source is a URL: vsphere://vcenter/Datacenter/vm/folder/name, ssh://root@esx1/vmfs/volumes/datastore/dir/name.vmx (or .vmdk).
+A source is a URL: vsphere://vcenter/Datacenter/vm/folder/name, ssh://root@esx1/name or ssh://root@esx1/vmfs/volumes/datastore/dir/name.vmx (or .vmdk).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import urllib.parse
 from dataclasses import replace
@@ -16,18 +15,17 @@ from typing import Callable, Iterator, Mapping, Sequence
 from ..core.errors import InvalidInput
 from ..core.locks import slot
 from ..core.progress import Progress
-from ..disk import chain, vmx
-from ..disk.machine import SourceDisk, SourceVm, bus_key
+from ..disk import chain
+from ..disk.machine import SourceDisk, bus_key
 from ..guest.model import Concern
-from ..transport import exporter, walk
-from ..transport.download import Arrived, Job
-from ..transport.files import beside, patiently, read_small
+from ..transport import exporter
+from ..transport.download import Arrived
 from ..transport.https import HttpsFiles, quote
 from ..transport.ssh import SshFiles
 from ..vsphere import connection, hardware, inventory, readiness, snapshots
 from ..vsphere.model import Vm
-from . import ways
-from .origin import Access, Remote, RemoteDisk, refuse
+from . import host, ways
+from .origin import Access, Remote, refuse
 
 
 def is_remote(source: Sequence[str]) -> bool:
@@ -46,7 +44,7 @@ def opened(url: str, access: Access, check: bool = False) -> Iterator[Remote]:
         with _vsphere(url, access, check) as remote:
             yield remote
     elif scheme == "ssh":
-        with _ssh(url, access) as remote:
+        with host.opened(url, access, check) as remote:
             yield remote
     else:
         raise InvalidInput(
@@ -54,12 +52,27 @@ def opened(url: str, access: Access, check: bool = False) -> Iterator[Remote]:
         )
 
 
+def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
+    """Remove the snapshots that a migration which died has left, and no others; gives their names. In check mode nothing is removed."""
+    if urllib.parse.urlsplit(url).scheme == "ssh":
+        return host.clean(url, access, check)
+    with _found(url, access) as (session, vm):
+        left = snapshots.leftovers(vm)
+        for snapshot in () if check else left:
+            snapshots.remove(session, vm, snapshot)
+        return tuple(left.values())
+
+
+@contextlib.contextmanager
+def _found(url: str, access: Access) -> Iterator[tuple[connection.Session, Vm]]:
+    server, port, path, query = inventory.parse_url(url)
+    with connection.session(connection.Endpoint(server, access.user, access.password, port, access.trust, access.proxy)) as session:
+        yield session, inventory.find(session, path, query)
+
+
 @contextlib.contextmanager
 def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
-    host, port, path, query = inventory.parse_url(url)
-    endpoint = connection.Endpoint(host, access.user, access.password, port, access.trust, access.proxy)
-    with connection.session(endpoint) as session:
-        vm = inventory.find(session, path, query)
+    with _found(url, access) as (session, vm):
         found = readiness.concerns(vm)
         if access.running != "refuse":
             found = tuple(concern for concern in found if concern.code != "vsphere.running")
@@ -76,7 +89,7 @@ def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
                     snapshot = stack.enter_context(snapshots.frozen(session, vm, access.quiesce))
                     vm = hardware.with_disks_of(vm, snapshots.devices(session, vm, snapshot))
             remote = _by_transport(session, vm, snapshot, access, found, stack, check)
-            yield replace(remote, bring=_in_turn(remote, f"{host}-{vm.host}", access.host_slots))
+            yield replace(remote, bring=_in_turn(remote, f"{session.endpoint.host}-{vm.host}", access.host_slots))
 
 
 def _in_turn(remote: Remote, source: str, slots: int) -> Callable[[str, Progress], tuple[Arrived, ...]]:
@@ -125,39 +138,6 @@ def datastore(session: connection.Session, vm: Vm, access: Access) -> HttpsFiles
 
     endpoint = session.endpoint
     return HttpsFiles(endpoint.host, endpoint.port, session.context, target, authorise, access.proxy, anchors=session.anchors)
-
-
-@contextlib.contextmanager
-def _ssh(url: str, access: Access) -> Iterator[Remote]:
-    parts = urllib.parse.urlsplit(url)
-    path = urllib.parse.unquote(parts.path)
-    if parts.password:
-        raise InvalidInput(f"A password has no place in the URL of {parts.hostname}.", "Use migrate_ssh_password or a key.")
-    if not parts.hostname or not path.lower().endswith((".vmx", ".vmdk")):
-        raise InvalidInput(f"{url} names no VM.", "Write ssh://root@host/vmfs/volumes/datastore/name/name.vmx (or .vmdk).", source=url)
-    login = replace(access.ssh, host=parts.hostname, user=parts.username or access.ssh.user, port=parts.port or access.ssh.port)
-    with contextlib.closing(SshFiles(login)) as files:
-        if path.lower().endswith(".vmdk"):
-            own: tuple[Job, ...] = ()
-            tops = [path]
-        else:
-            found = patiently(lambda: files.stat(path), path)
-            own = (Job(path, os.path.basename(path), found.size, found.stamp),)
-            text = read_small(files, path).decode("utf-8", "replace")
-            tops = [beside(path, name) for name in vmx.disk_names(vmx.parse(text), path)]
-        walked = [walk.chain(files, top) for top in tops]
-        disks = tuple(RemoteDisk(disk.size, disk.jobs, flat=disk.flat, wwn=disk.wwn) for disk in walked)
-        jobs = tuple({job.path: job for job in (*own, *(job for disk in walked for job in disk.jobs))}.values())
-        name = os.path.splitext(os.path.basename(path))[0]
-
-        def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
-            return ways.bring_files(files, jobs, os.path.join(directory, "vm"), progress, access)
-
-        def local(directory: str) -> SourceVm:
-            staged = os.path.join(directory, "vm", os.path.basename(path))
-            return vmx.read(staged) if path.lower().endswith(".vmx") else SourceVm(name, "vmdk", (SourceDisk(chain.resolve(staged)),))
-
-        yield Remote(SourceVm(name, "ssh", ()), disks, "ssh", (), bring, local, ways.in_place(files, disks))
 
 
 def _need_dependent(vm: Vm) -> None:

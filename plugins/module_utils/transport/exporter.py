@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
 from ..core import process
-from ..core.errors import AccessDenied, InvalidInput, TimedOut, ToolFailed, Unreachable
+from ..core.errors import AccessDenied, InvalidInput, NotEnoughSpace, TimedOut, ToolFailed, Unreachable
 from ..core.progress import Progress
 
 _SILENCE = 900.0  # seconds without a word and without a byte
@@ -116,7 +116,7 @@ def _watched(
         raise
     finally:
         os.close(theirs)
-    said, asked, size, heard = "", 0, 0, time.monotonic()
+    said, asked, size, heard, whole = "", 0, 0, time.monotonic(), False
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(ours, selectors.EVENT_READ)
@@ -142,9 +142,12 @@ def _watched(
                     )
         if child.wait(60.0):
             raise _failed(argv[0], said[asked:].replace(wanted.password or "\0", "***"))
+        whole = True
     finally:
         process.stop(child)
         os.close(ours)
+        if not whole:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _reply(tail: str, answers: dict[str, str], wanted: Export) -> Optional[str]:
@@ -177,6 +180,9 @@ def _size(directory: str) -> int:
 
 def _failed(tool: str, said: str) -> Exception:
     words = said.strip()[-1500:] or "it printed nothing"
+    full = NotEnoughSpace.met(Exception(), words)
+    if full is not None:
+        return full
     if _DENIED.search(said):
         return AccessDenied(f"{tool} could not log in: {words}", "Check user name and password.")
     if _CERTIFICATE.search(said):

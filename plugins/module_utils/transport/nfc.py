@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -11,7 +12,7 @@ import time
 from typing import Mapping
 
 from ..core import atomic
-from ..core.errors import AccessDenied, TransferFailed
+from ..core.errors import AccessDenied, NotEnoughSpace, TransferFailed
 from ..core.progress import Progress
 from .download import Arrived, Throttle
 from .files import MIB
@@ -48,6 +49,11 @@ def receive(
             atomic.publish(final + atomic.PARTIAL, final)
             return Arrived(f"{os.path.basename(directory)}/{NAME}", size, size, digest)
         except _BROKEN as error:
+            with contextlib.suppress(FileNotFoundError):  # what came is of no use without the rest
+                os.unlink(final + atomic.PARTIAL)
+            full = NotEnoughSpace.met(error)
+            if full is not None:
+                raise full from error
             why = error or type(error).__name__
         time.sleep(0.5 * 2**tries)
     raise TransferFailed(

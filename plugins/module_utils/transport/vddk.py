@@ -108,11 +108,13 @@ def receive(vddk: Vddk, disk: VddkDisk, password: str, size: int, directory: str
     """Bring what is allocated of a disk as a flat VMDK into `directory`."""
     os.makedirs(directory, exist_ok=True)
     final, partial = os.path.join(directory, FLAT), os.path.join(directory, FLAT + atomic.PARTIAL)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(partial)
-    with export(vddk, disk, password, cached=False) as running:
-        qemu_img.convert(running.uri, "raw", partial, "raw", [], False, progress, size, size + (1 << 20))
-    atomic.publish(partial, final)
+    try:
+        with export(vddk, disk, password, cached=False) as running:
+            qemu_img.convert(running.uri, "raw", partial, "raw", [], False, progress, size, size + (1 << 20))
+        atomic.publish(partial, final)
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # a copy that broke off is of no use
+            os.unlink(partial)
     extent = vmdk.Extent("RW", size // vmdk.SECTOR, "FLAT", FLAT)
     atomic.write_text(os.path.join(directory, NAME), vmdk.canonical("twoGbMaxExtentFlat", _CID, vmdk.NO_PARENT, None, (extent,)))
     return Arrived(f"{os.path.basename(directory)}/{FLAT}", size, running.moved, "")

@@ -47,7 +47,7 @@ def _state(vm: Vm) -> Iterator[Concern]:
             "vsphere.running",
             BLOCKER,
             f"{vm.name} is running: its disks change while they are read.",
-            "Shut it down, let the migration do it (migrate_vsphere_running: shutdown), or read from a snapshot (snapshot), which is as after a power failure.",
+            "Shut it down, let the migration do it (migrate_running: shutdown), or read from a snapshot (snapshot), which is as after a power failure.",
         )
     if vm.power == "suspended":
         yield Concern(

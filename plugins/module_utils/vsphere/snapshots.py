@@ -61,9 +61,9 @@ def frozen(session: Session, vm: Vm, quiesce: bool = False) -> Iterator[str]:
         remove(session, vm, snapshot)
 
 
-def leftovers(vm: Vm) -> tuple[str, ...]:
-    """Ids of snapshots that a dead run of ours left."""
-    return tuple(snapshot.id for snapshot in vm.snapshots if snapshot.name.startswith(PREFIX))
+def leftovers(vm: Vm) -> dict[str, str]:
+    """Names of snapshots that a dead run of ours left, by their ids."""
+    return {snapshot.id: snapshot.name for snapshot in vm.snapshots if snapshot.name.startswith(PREFIX)}
 
 
 def find(vm: Vm, name: str) -> Optional[str]:

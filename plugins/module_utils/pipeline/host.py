@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs of a host that is reached by SSH alone: by name where it is an ESXi host, else by the path of their configuration or of a disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import urllib.parse
+from dataclasses import replace
+from typing import Iterator, Optional
+
+from ..core import atomic
+from ..core.errors import InvalidInput
+from ..core.progress import Progress
+from ..disk import chain, vmx
+from ..disk.machine import SourceDisk, SourceVm
+from ..guest.model import BLOCKER, Concern
+from ..transport import esxi, walk
+from ..transport.download import Arrived
+from ..transport.files import beside, read_small
+from ..transport.ssh import SshFiles
+from . import ways
+from .origin import Access, Remote, RemoteDisk, refuse
+
+_PLACE = "vm"
+
+
+@contextlib.contextmanager
+def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
+    """The source behind an ssh:// URL, for the time of a block. A running VM is treated as `access` says, where the host knows of it."""
+    with contextlib.ExitStack() as stack:
+        files, path, vm = stack.enter_context(_found(url, access))
+        if path.lower().endswith(".vmdk"):
+            yield _remote(files, path, None, [path], access)
+            return
+        state = esxi.power(files, vm) if vm is not None else "off"
+        if vm is not None and state != "off":
+            refuse(_concerns(vm, state, access.running), access.accept, url)
+            if access.running == "shutdown" and not check:
+                esxi.shut_down(files, vm, access.shutdown_timeout, access.power_off)
+                state = "off"
+        # Read before a snapshot makes it name the disks that the VM writes to from then on.
+        text = read_small(files, path)
+        config = vmx.parse(text.decode("utf-8", "replace"))
+        tops = [beside(path, disk) for disk in vmx.disk_names(config, path)]
+        if vm is not None and state == "on" and access.running == "snapshot" and not check:
+            if any(key.endswith(".mode") and value.lower().startswith("independent") for key, value in config.items()):
+                raise InvalidInput(
+                    f"A disk of {vm.name} is independent and would not be frozen by a snapshot.",
+                    "Shut the VM down, or make its disks dependent.",
+                    vm=path,
+                )
+            stack.enter_context(esxi.frozen(files, vm, access.quiesce))
+        remote = _remote(files, path, text, tops, access)
+        yield replace(remote, in_place=None) if state == "on" else remote
+
+
+def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
+    """Remove the snapshots that a migration which died has left on the host, and no others; gives their names."""
+    with _found(url, access) as (files, dummy, vm):
+        left = {} if vm is None else {name: number for name, number in esxi.snapshots(files, vm).items() if name.startswith(esxi.PREFIX)}
+        if vm is not None and not check:
+            for number in left.values():
+                esxi.remove(files, vm, number)
+        return tuple(left)
+
+
+@contextlib.contextmanager
+def _found(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[esxi.Registered]]]:
+    """The host's files, the path of what is named, and the VM if the host has registered it."""
+    parts = urllib.parse.urlsplit(url)
+    path = urllib.parse.unquote(parts.path)
+    if parts.password:
+        raise InvalidInput(f"A password has no place in the URL of {parts.hostname}.", "Use migrate_ssh_password or a key.")
+    if not parts.hostname or not path.strip("/"):
+        raise InvalidInput(
+            f"{url} names no VM.",
+            "Write ssh://root@host/name, or ssh://root@host/vmfs/volumes/datastore/name/name.vmx (or .vmdk).",
+            source=url,
+        )
+    login = replace(access.ssh, host=parts.hostname, user=parts.username or access.ssh.user, port=parts.port or access.ssh.port)
+    with contextlib.closing(SshFiles(login)) as files:
+        if path.lower().endswith(".vmdk"):
+            yield files, path, None
+        elif path.lower().endswith(".vmx"):
+            yield files, path, next((vm for vm in esxi.registered(files) or () if esxi.same(files, vm.path, path)), None)
+        else:
+            vm = esxi.find(files, path.strip("/"))
+            yield files, vm.path, vm
+
+
+def _concerns(vm: esxi.Registered, state: str, running: str) -> tuple[Concern, ...]:
+    if state == "suspended":
+        return (
+            Concern(
+                "vsphere.suspended",
+                BLOCKER,
+                f"{vm.name} is suspended: what is in its memory is not on its disks.",
+                "Resume it and shut it down.",
+            ),
+        )
+    if running != "refuse":
+        return ()
+    remedy = "Shut it down, let the migration do it (migrate_running: shutdown), or read from a snapshot (snapshot), which is as after a power failure."
+    return (Concern("vsphere.running", BLOCKER, f"{vm.name} is running: its disks change while they are read.", remedy),)
+
+
+def _remote(files: SshFiles, path: str, text: Optional[bytes], tops: list[str], access: Access) -> Remote:
+    """The disks below `tops`, and the .vmx (`text`) that they belong to, if there is one."""
+    walked = [walk.chain(files, top) for top in tops]
+    disks = tuple(RemoteDisk(disk.size, disk.jobs, flat=disk.flat, wwn=disk.wwn) for disk in walked)
+    jobs = tuple({job.path: job for disk in walked for job in disk.jobs}.values())
+    name, file = os.path.splitext(os.path.basename(path))[0], os.path.basename(path)
+
+    def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
+        arrived = ways.bring_files(files, jobs, os.path.join(directory, _PLACE), progress, access)
+        if text is None:
+            return arrived
+        atomic.write_bytes(os.path.join(directory, _PLACE, file), text)
+        return (Arrived(f"{_PLACE}/{file}", len(text), len(text), ""), *arrived)
+
+    def local(directory: str) -> SourceVm:
+        staged = os.path.join(directory, _PLACE, file)
+        return vmx.read(staged) if text is not None else SourceVm(name, "vmdk", (SourceDisk(chain.resolve(staged)),))
+
+    return Remote(SourceVm(name, "ssh", ()), disks, "ssh", (), bring, local, ways.in_place(files, disks))

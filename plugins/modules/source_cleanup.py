@@ -1,0 +1,67 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a migration that died has left at its source is removed."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: source_cleanup
+short_description: Remove the snapshots that a migration which died has left at its source
+description:
+  - A run that is killed cannot remove the snapshot that froze a running VM. This module removes the snapshots whose names begin with C(hyper2kvm-),
+    and no others, and waits until the disks are consolidated. No migration of the same VM must be running.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  source:
+    description: The VM as a URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.vsphere.source
+"""
+
+EXAMPLES = r"""
+- name: Remove what a migration that was killed has left in vCenter
+  hyper2kvm.migration.source_cleanup:
+    source: vsphere://vcenter.example.com/DC1/vm/production/web01
+
+- name: Remove what it has left on an ESXi host
+  hyper2kvm.migration.source_cleanup:
+    source: ssh://root@esx1.example.com/web01
+"""
+
+RETURN = r"""
+snapshots:
+  description: The names of the snapshots that were removed, or, in check mode, would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [hyper2kvm-20261121-101530]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import remote
+
+
+def work(module: AnsibleModule) -> Result:
+    left = remote.clean(module.params["source"], access_of(module.params), module.check_mode)
+    return {"changed": bool(left), "snapshots": list(left)}
+
+
+def main() -> None:
+    module = module_for({"source": {"type": "str", "required": True}, **access_spec()})
+    if module.params["source"].startswith("vsphere://"):
+        respawn_for_pyvmomi()
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
