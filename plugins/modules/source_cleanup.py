@@ -19,10 +19,13 @@ options:
     description: The VM as a URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
     type: str
     required: true
+requirements:
+  - pyVmomi for sources of vSphere
+  - ssh for sources that are reached by it
 extends_documentation_fragment:
+  - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
-  - hyper2kvm.migration.vsphere.source
 """
 
 EXAMPLES = r"""

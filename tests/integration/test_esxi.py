@@ -131,6 +131,37 @@ def test_what_a_run_that_was_killed_has_left_is_removed_and_nothing_else(host):
     assert harness.module("source_cleanup", source=host.url("/1"), access={"ssh": host.login})["changed"] is False
 
 
+def test_the_files_of_a_vm_come_as_they_are_by_patterns(host, images, tmp_path):
+    home = tmp_path / "ds" / "web 01"
+    for name in ("vmware.log", "web01.nvram", "web01.vmx.lck", "web01-1.vswp", "$(touch owned).log"):
+        (home / name).write_text(name)
+    (home / "sub").mkdir()
+    (home / "sub" / "other.log").write_text("not here")
+
+    def download(name: str, check: bool = False, **more: object) -> dict:
+        arguments = {"source": host.url("/1"), "dest": str(tmp_path / name), "access": {"ssh": host.login}}
+        return harness.module("source_download", check=check, **arguments, **more)
+
+    refused = download("out")
+    assert refused["error_code"] == "blocked" and "vsphere.running" in refused["msg"]
+    logs = download("logs", include=["*.log"], accept=["vsphere.running"])
+    assert [file["name"] for file in logs["files"]] == ["$(touch owned).log", "vmware.log"]
+    state = host.state()
+    state["vms"]["1"]["power"] = "Powered off"
+    (host.folder / "vms.json").write_text(json.dumps(state))
+    planned = download("out", check=True, exclude=["*.log"])
+    assert planned["changed"] and not (tmp_path / "out").exists()
+    assert download("out", exclude=["*.log"])["changed"] is True
+    assert (
+        sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".journal")
+        == sorted(file["name"] for file in planned["files"])
+        == ["web01-flat.vmdk", "web01.nvram", "web01.vmdk", "web01.vmx"]
+    )
+    assert digest(tmp_path / "out" / "web01-flat.vmdk") == digest(images[1])
+    assert download("out", exclude=["*.log"])["changed"] is False
+    assert "None of the" in download("out", include=["*.none"])["msg"] and not list(tmp_path.rglob("owned"))
+
+
 def test_a_snapshot_does_not_survive_a_copy_that_fails(host, tmp_path):
     (tmp_path / "ds" / "web 01" / "web01-flat.vmdk").write_bytes(b"short")
     failed = bring(host, tmp_path / "w", "/1", running="snapshot")

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 import peers
-from peers import MIB, VM
+from peers import MIB, VM, digest
 
 
 def test_the_modules_of_the_control_plane(vc, tmp_path):
@@ -50,6 +50,21 @@ def test_the_modules_of_the_control_plane(vc, tmp_path):
     files = ask("vsphere_datastore_info", path="[LocalDS_0] DC0_H0_VM0", pattern="*.vmdk")["files"]
     assert {"path": "[LocalDS_0] DC0_H0_VM0/disk1-flat.vmdk", "size": 150 * MIB} in files
     assert ask("vsphere_datastore_info")["datastores"][0]["name"] == "LocalDS_0"
+
+
+def test_the_files_of_a_vm_come_as_they_are(vc, images, tmp_path):
+    hosts = harness.inventory(
+        tmp_path / "vms.json",
+        web01={"migrate_source": vc.url(VM), "migrate_vsphere_ca_file": str(vc.cert), "migrate_output_dir": str(tmp_path / "out")},
+    )
+    login = {"VMWARE_USER": peers.USER, "VMWARE_PASSWORD": peers.PASSWORD}
+    for arguments, changed in ((["--check"], 1), ([], 1), ([], 0)):
+        done = harness.playbook("download", hosts, *arguments, env=login)
+        assert done.returncode == 0 and f"changed={changed}" in done.stdout, done.stdout
+        assert (tmp_path / "out").exists() is (arguments == [])
+    found = {path.name for path in (tmp_path / "out" / "web01").iterdir()}
+    assert {"DC0_H0_VM0.vmx", "DC0_H0_VM0.nvram", "disk1.vmdk", "disk2-flat.vmdk"} <= found
+    assert digest(tmp_path / "out" / "web01" / "disk1-flat.vmdk") == digest(images[0])
 
 
 def listed(source: Path) -> dict:

@@ -29,7 +29,7 @@ _PLACE = "vm"
 def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
     """The source behind an ssh:// URL, for the time of a block. A running VM is treated as `access` says, where the host knows of it."""
     with contextlib.ExitStack() as stack:
-        files, path, vm = stack.enter_context(_found(url, access))
+        files, path, vm = stack.enter_context(reached(url, access))
         if path.lower().endswith(".vmdk"):
             yield _remote(files, path, None, [path], access)
             return
@@ -57,7 +57,7 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
 
 def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
     """Remove the snapshots that a migration which died has left on the host, and no others; gives their names."""
-    with _found(url, access) as (files, dummy, vm):
+    with reached(url, access) as (files, dummy, vm):
         left = {} if vm is None else {name: number for name, number in esxi.snapshots(files, vm).items() if name.startswith(esxi.PREFIX)}
         if vm is not None and not check:
             for number in left.values():
@@ -66,7 +66,7 @@ def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _found(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[esxi.Registered]]]:
+def reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[esxi.Registered]]]:
     """The host's files, the path of what is named, and the VM if the host has registered it."""
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.unquote(parts.path)
@@ -87,6 +87,12 @@ def _found(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[e
         else:
             vm = esxi.find(files, path.strip("/"))
             yield files, vm.path, vm
+
+
+def concerns(files: SshFiles, vm: Optional[esxi.Registered]) -> tuple[Concern, ...]:
+    """What speaks against reading the VM's files now."""
+    state = "off" if vm is None else esxi.power(files, vm)
+    return () if vm is None or state == "off" else _concerns(vm, state, "refuse")
 
 
 def _concerns(vm: esxi.Registered, state: str, running: str) -> tuple[Concern, ...]:

@@ -56,7 +56,7 @@ def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
     """Remove the snapshots that a migration which died has left, and no others; gives their names. In check mode nothing is removed."""
     if urllib.parse.urlsplit(url).scheme == "ssh":
         return host.clean(url, access, check)
-    with _found(url, access) as (session, vm):
+    with reached(url, access) as (session, vm):
         left = snapshots.leftovers(vm)
         for snapshot in () if check else left:
             snapshots.remove(session, vm, snapshot)
@@ -64,7 +64,8 @@ def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _found(url: str, access: Access) -> Iterator[tuple[connection.Session, Vm]]:
+def reached(url: str, access: Access) -> Iterator[tuple[connection.Session, Vm]]:
+    """A session with the server of a vsphere:// URL, and the VM."""
     server, port, path, query = inventory.parse_url(url)
     with connection.session(connection.Endpoint(server, access.user, access.password, port, access.trust, access.proxy)) as session:
         yield session, inventory.find(session, path, query)
@@ -72,7 +73,7 @@ def _found(url: str, access: Access) -> Iterator[tuple[connection.Session, Vm]]:
 
 @contextlib.contextmanager
 def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
-    with _found(url, access) as (session, vm):
+    with reached(url, access) as (session, vm):
         found = readiness.concerns(vm)
         if access.running != "refuse":
             found = tuple(concern for concern in found if concern.code != "vsphere.running")

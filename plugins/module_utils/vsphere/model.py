@@ -59,7 +59,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Vm:
-    """A VM; memory in MiB, sizes in bytes. None and empty: vSphere does not say."""
+    """A VM; memory in MiB, sizes in bytes; `files` is its configuration file, "[datastore] directory/name.vmx". None and empty: vSphere does not say."""
 
     id: str
     name: str
@@ -72,6 +72,7 @@ class Vm:
     connection: str = "connected"
     template: bool = False
     uuid: str = ""
+    files: str = ""
     instance_uuid: str = ""
     guest_id: str = ""
     guest_name: str = ""

@@ -1,0 +1,116 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM's folder, brought as it is."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: source_download
+short_description: Bring the files of a VM's folder from a datastore or an ESXi host as they are
+description:
+  - For an archive, or for a look at logs and configuration. Nothing is converted, and nothing is done to the VM.
+  - Files arrive in checked pieces; a run that broke off is gone on with. Beside each file lies its journal (C(.journal)), which the next run
+    compares with the source.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  source:
+    description: The VM as a URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
+    type: str
+    required: true
+  dest:
+    description: The directory for the files, created if it is missing.
+    type: path
+    required: true
+  include:
+    description: Patterns of names that are wanted.
+    type: list
+    elements: str
+    default: ["*"]
+  exclude:
+    description: Patterns of names that are not. Locks (C(*.lck)) and swap files (C(*.vswp)) never are.
+    type: list
+    elements: str
+    default: []
+  accept:
+    description: Codes of concerns that do not stop the download. Of a VM that runs (V(vsphere.running)) only files that it does not hold can be read.
+    type: list
+    elements: str
+    default: []
+attributes:
+  action:
+    support: full
+requirements:
+  - pyVmomi for sources of vSphere
+  - ssh for sources that are reached by it
+extends_documentation_fragment:
+  - hyper2kvm.migration.vsphere.source
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.action
+"""
+
+EXAMPLES = r"""
+- name: Keep a VM as it is
+  hyper2kvm.migration.source_download:
+    source: vsphere://vcenter.example.com/DC1/vm/production/web01
+    dest: /srv/archive/web01
+
+- name: Look at the logs of a VM that runs
+  hyper2kvm.migration.source_download:
+    source: ssh://root@esx1.example.com/web01
+    dest: /tmp/web01
+    include: ["*.log"]
+"""
+
+RETURN = r"""
+files:
+  description: The files, with size, the bytes that this run transferred and a digest of their pieces. In check mode names and sizes.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"name": "web01.vmx", "size": 2811, "transferred": 2811, "tree_sha256": "9f86d0..."}]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder
+
+
+def argument_spec() -> dict:
+    return {
+        "source": {"type": "str", "required": True},
+        "dest": {"type": "path", "required": True},
+        "include": {"type": "list", "elements": "str", "default": ["*"]},
+        "exclude": {"type": "list", "elements": "str", "default": []},
+        "accept": {"type": "list", "elements": "str", "default": []},
+        **access_spec(),
+        **progress_spec(),
+    }
+
+
+def work(module: AnsibleModule) -> Result:
+    params = module.params
+    if params["probe"]:
+        return {"changed": False, "pending": True}
+    progress = sink(params["progress_file"])
+    changed, files = folder.download(
+        params["source"], access_of(params), params["dest"], params["include"], params["exclude"], progress, module.check_mode
+    )
+    return {"changed": changed, "files": files}
+
+
+def main() -> None:
+    module = module_for(argument_spec())
+    if module.params["source"].startswith("vsphere://"):
+        respawn_for_pyvmomi()
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
