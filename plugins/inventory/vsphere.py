@@ -13,7 +13,8 @@ description:
   - The configuration is a file whose name ends in C(vsphere.yml) or C(vsphere.yaml).
   - A host has the VM's name, and its id behind that where several VMs have one name.
   - Groups are made of the power state (C(power_off)), the guest (C(family_linux), C(family_windows), C(family_other)), the readiness (C(ready), C(blocked)),
-    the folder (C(folder_...)), the host (C(host_...)) and the cluster (C(cluster_...)). A VM that runs, and has no other blocker, is in C(ready_when_off) too.
+    the folder (C(folder_...)), the host (C(host_...)), the cluster (C(cluster_...)) and the tags (C(tag_category_name)).
+    A VM that runs, and has no other blocker, is in C(ready_when_off) too.
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   plugin:
@@ -66,6 +67,10 @@ options:
     type: list
     elements: str
     default: []
+  tags:
+    description: Whether the VMs' tags are read, by vCenter's REST interface. A host without vCenter has none.
+    type: bool
+    default: true
   filters:
     description: Conditions over the host's variables, all of which must hold, as V(vsphere_vm.power == 'off').
     type: list
@@ -102,7 +107,7 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness, tagging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Endpoint, session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described, family
 
@@ -136,9 +141,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         trust = Trust(option("validate_certs"), option("ca_file") or "", option("thumbprint") or "")
         host, user, password = (str(self.templar.template(option(name))) for name in ("hostname", "username", "password"))
         with session(Endpoint(host, user, password, option("port"), trust, proxy)) as opened:
-            vms = list(inventory.vms(opened))
-        below = tuple(folder.strip("/") + "/" for folder in option("folders"))
-        vms = [vm for vm in vms if not below or vm.path.startswith(below)]
+            below = tuple(folder.strip("/") + "/" for folder in option("folders"))
+            vms = [vm for vm in inventory.vms(opened) if not below or vm.path.startswith(below)]
+            vms = tagging.tagged(opened, vms) if option("tags") else vms
         wave = readiness.of_wave(vms)
         return [described(vm, (*readiness.concerns(vm), *wave.get(vm.id, ()))) for vm in vms]
 
@@ -157,6 +162,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if blockers == {"vsphere.running"}:
             groups.append("ready_when_off")
         groups += [f"{kind}_{vm[kind]}" for kind in ("folder", "host", "cluster") if vm[kind]]
+        groups += [f"tag_{tag}" for tag in vm["tags"]]
         groups = [self._sanitize_group_name(group) for group in groups]
         facts = {**variables, "group_names": groups}
         for condition in self.get_option("filters"):

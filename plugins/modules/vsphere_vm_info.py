@@ -18,6 +18,10 @@ options:
   vm:
     description: The VM by its inventory path (V(DC1/vm/production/web01)), or as V(moref=vm-57), V(uuid=...) or V(name=...). All VMs without it.
     type: str
+  tags:
+    description: Whether the VMs' tags are read, by vCenter's REST interface. A host without vCenter has none.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -40,7 +44,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 vms:
-  description: Each VM with its hardware, C(path), C(power), C(size) in bytes, C(disks), C(nics), C(snapshots), and C(concerns).
+  description: Each VM with its hardware, C(path), C(power), C(size) in bytes, C(disks), C(nics), C(snapshots), C(tags) as "category/name", and C(concerns).
   returned: success
   type: list
   elements: dict
@@ -51,19 +55,20 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import access, asking
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_pyvmomi, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness, tagging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described
 
 
 def argument_spec() -> dict:
-    return {**access.vsphere_spec(), "vm": {"type": "str"}}
+    return {**access.vsphere_spec(), "vm": {"type": "str"}, "tags": {"type": "bool", "default": True}}
 
 
 def work(module: AnsibleModule) -> Result:
     with session(access.endpoint_of(module.params)) as opened:
         wanted = module.params["vm"]
         vms = [asking.find(opened, wanted)] if wanted else list(inventory.vms(opened))
+        vms = tagging.tagged(opened, vms) if module.params["tags"] else vms
     wave = readiness.of_wave(vms)
     return {"changed": False, "vms": [described(vm, (*readiness.concerns(vm), *wave.get(vm.id, ()))) for vm in vms]}
 

@@ -63,25 +63,47 @@ def test_a_dry_run_reads_only_what_it_looks_at(vc, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("transport", ["datastore", "nfc", "ssh"])
-def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, tmp_path, transport):
-    host = peers.Esxi(tmp_path, {"LocalDS_0": vc.folder_of(vc.vm(VM)).parent})
-    reach = {f"migrate_ssh_{name}": value for name, value in host.login.items()}
-    source, arguments = settings(vc, tmp_path, migrate_transport=transport, **reach)
-    try:
-        done = harness.playbook("migrate", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD})
-    finally:
-        host.close()
+@pytest.fixture
+def reach(vc, tmp_path):
+    """Every door open: the variables and the environment with which they are."""
+    folder = vc.folder_of(vc.vm(VM))
+    host = peers.Esxi(tmp_path, {"LocalDS_0": folder.parent})
+    variables = {f"migrate_ssh_{name}": value for name, value in host.login.items()}
+    variables.update((f"migrate_vddk_{name}", value) for name, value in peers.vddk().items())
+    disks = [f"[LocalDS_0] DC0_H0_VM0/disk{number}.vmdk={folder}/disk{number}-flat.vmdk" for number in (1, 2)]
+    tools = f"{peers.exporters(tmp_path / 'tools')}{os.pathsep}{os.environ['PATH']}"
+    environment = {"VMWARE_PASSWORD": peers.PASSWORD, "VDDK_FILES": ";".join(disks), "PATH": tools, "EXPORT_LOG": str(tmp_path / "log")}
+    yield variables, environment
+    host.close()
+
+
+def same(vm: dict, transport: str, images: list[Path]) -> None:
+    assert vm["origin"]["transport"] == transport
+    for disk, image in zip(vm["disks"], images, strict=True):
+        subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", disk["staged"], image], check=True)
+
+
+@pytest.mark.parametrize("transport", ["datastore", "ssh", "vddk"])
+def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, reach, tmp_path, transport):
+    source, arguments = settings(vc, tmp_path, migrate_transport=transport, **reach[0])
+    done = harness.playbook("migrate", source, *arguments, env=reach[1])
     assert done.returncode == 0, done.stdout
     result = tmp_path / "out" / "web01"
     report = json.loads((result / "report.json").read_text())
     assert report["proof"]["verdict"] == "passed" == report["boot"]["verdict"] and "ssh" in report["boot"]["signals"]
-    assert report["source"]["origin"]["transport"] == transport
-    for number, image in enumerate(images):
-        staged = report["source"]["disks"][number]["staged"]
-        subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", staged, image], check=True)
-    again = harness.playbook("migrate", source, *arguments, env={"VMWARE_PASSWORD": peers.PASSWORD, "LIBGUESTFS_HV": "/bin/false"})
+    same(report["source"], transport, images)
+    again = harness.playbook("migrate", source, *arguments, env={**reach[1], "LIBGUESTFS_HV": "/bin/false"})
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
+
+
+@pytest.mark.parametrize("transport", ["nfc", "govc", "ovftool"])
+def test_a_guest_that_is_exported_is_the_same(vc, images, reach, tmp_path, transport):
+    """To the last bit what boots above."""
+    source, arguments = settings(vc, tmp_path, migrate_transport=transport, **reach[0])
+    done = harness.playbook("migrate", source, *arguments, "--tags", "fetch", env=reach[1])
+    assert done.returncode == 0, done.stdout
+    (record,) = (tmp_path / "out").rglob("fetch.json")
+    same(json.loads(record.read_text())["result"], transport, images)
 
 
 def test_the_library_does_it_without_ansible(vc, tmp_path):

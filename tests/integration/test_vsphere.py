@@ -286,6 +286,20 @@ def test_a_disk_that_is_not_the_size_that_vsphere_says_is_refused(vc, tmp_path):
         resize(real)
 
 
+def test_a_datastore_without_files_is_left_to_a_lease(vc, images, tmp_path):
+    """vSAN keeps objects: its descriptors name no file."""
+    descriptor = vc.folder_of(vc.vm(VM)) / "disk1.vmdk"
+    before = descriptor.read_text()
+    descriptor.write_text(before.replace('VMFS "disk1-flat.vmdk"', 'VMFS "vsan://2f9a3f5c-1d2e-4a3b-8c4d-5e6f70819203"'))
+    try:
+        refused = fetch(vc, tmp_path / "w", transport="datastore")
+        assert refused["error_code"] in ("invalid_input", "unsafe_input") and "vsan:" in refused["msg"], refused
+        result = fetch(vc, tmp_path / "w")
+        assert result["vm"]["origin"]["transport"] == "nfc" and content(result, tmp_path) == [digest(image) for image in images]
+    finally:
+        descriptor.write_text(before)
+
+
 @pytest.fixture
 def small(tmp_path):
     """A file system of 20 MiB."""

@@ -90,6 +90,18 @@ def test_the_inventory_gives_hosts_groups_and_what_migrate_needs(vc, tmp_path):
     assert listed(vc.inventory(tmp_path, folders=["DC0/vm/none"]))["_meta"]["hostvars"] == {}
 
 
+def test_tags_make_groups(vc, tmp_path):
+    vc.tag(vc.vm(VM), "Stage", "production web")
+    found = listed(vc.inventory(tmp_path))
+    assert found["tag_Stage_production_web"]["hosts"] == ["DC0_H0_VM0"]
+    tags = {name: host["vsphere_vm"]["tags"] for name, host in found["_meta"]["hostvars"].items()}
+    assert len(tags) == 4 and tags.pop("DC0_H0_VM0") == ["Stage/production web"] and not any(tags.values())
+    assert "tag_Stage_production_web" not in listed(vc.inventory(tmp_path, tags=False))
+    login = {"hostname": "localhost", "port": vc.port, **vc.login}
+    assert harness.module("vsphere_vm_info", vm=VM, **login)["vms"][0]["tags"] == ["Stage/production web"]
+    assert harness.module("vsphere_vm_info", vm=VM, tags=False, **login)["vms"][0]["tags"] == []
+
+
 def test_the_readiness_of_a_fleet_is_reported(vc, tmp_path):
     source = vc.inventory(tmp_path)
     arguments = ("-e", f"readiness_dest={tmp_path}/report")

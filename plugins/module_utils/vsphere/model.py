@@ -103,6 +103,7 @@ class Vm:
     cpu_hot_add: bool = False
     memory_hot_add: bool = False
     disk_uuid_enabled: bool = False
+    tags: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

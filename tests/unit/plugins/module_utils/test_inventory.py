@@ -130,7 +130,11 @@ def test_the_record_of_a_vm():
         True,
     )
     assert vm.guest_free == {"/": 1000}
-    assert snapshots.leftovers(vm) == ("snapshot-2",) and snapshots.find(vm, "a") == "snapshot-1" and snapshots.find(vm, "b") is None
+    assert (
+        snapshots.leftovers(vm) == {"snapshot-2": "hyper2kvm-20260101-000000"}
+        and snapshots.find(vm, "a") == "snapshot-1"
+        and snapshots.find(vm, "b") is None
+    )
     assert with_disks_of(vm, DEVICES[:7]).disks == vm.disks[:1]
 
 
