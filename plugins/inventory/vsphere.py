@@ -102,6 +102,8 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: .cache
 """
 
+import hashlib
+
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
@@ -121,7 +123,10 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def parse(self, inventory, loader, path, cache=True):
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
-        key, wanted = self.get_cache_key(path), self.get_option("cache")
+        # The cache holds what was asked for; another question has another answer.
+        asked = repr([self.get_option(name) for name in ("hostname", "port", "username", "folders", "tags")])
+        key = f"{self.get_cache_key(path)}_{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
+        wanted = self.get_option("cache")
         vms = None
         if wanted and cache:
             vms = self._cache.get(key)

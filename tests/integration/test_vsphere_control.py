@@ -90,6 +90,14 @@ def test_the_inventory_gives_hosts_groups_and_what_migrate_needs(vc, tmp_path):
     assert listed(vc.inventory(tmp_path, folders=["DC0/vm/none"]))["_meta"]["hostvars"] == {}
 
 
+def test_a_cached_inventory_asks_no_server_until_it_asks_for_something_else(vc, tmp_path):
+    cache = {"cache": True, "cache_plugin": "ansible.builtin.jsonfile", "cache_connection": str(tmp_path / "cache")}
+    hosts = listed(vc.inventory(tmp_path, **cache))["_meta"]["hostvars"]
+    vc.peer("clear")
+    assert listed(vc.inventory(tmp_path, **cache))["_meta"]["hostvars"] == hosts and vc.peer("calls") == {}
+    assert listed(vc.inventory(tmp_path, folders=["DC0/vm/none"], **cache))["_meta"]["hostvars"] == {}
+
+
 def test_tags_make_groups(vc, tmp_path):
     vc.tag(vc.vm(VM), "Stage", "production web")
     found = listed(vc.inventory(tmp_path))
@@ -122,3 +130,18 @@ def test_thousands_of_vms_are_a_few_round_trips(tmp_path):
         vcenter.close()
     assert len(found["_meta"]["hostvars"]) == 2000
     assert sum(calls.values()) <= 20 and calls["ContinueRetrievePropertiesEx"] <= 5, calls
+
+
+def test_a_host_without_vcenter(images, tmp_path):
+    """It has one datacenter, no tags, no clusters, and its leases name itself."""
+    host = peers.VCenter(tmp_path, "-esx")
+    try:
+        path = "ha-datacenter/vm/ha-host_VM0"
+        host.place(path, images[1:])
+        found = listed(host.inventory(tmp_path, filters=["vsphere_vm.power == 'off'"]))["_meta"]["hostvars"]
+        assert found["ha-host_VM0"]["migrate_source"] == host.url(path)
+        for transport in ("datastore", "nfc"):
+            result = peers.fetch(host, tmp_path / transport, host.url(path), transport=transport)
+            assert peers.content(result, tmp_path) == [digest(images[1])], transport
+    finally:
+        host.close()

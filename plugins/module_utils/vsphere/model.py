@@ -99,6 +99,8 @@ class Vm:
     others: tuple[str, ...] = ()
     media: tuple[str, ...] = ()
     cpu_affinity: bool = False
+    numa_affinity: bool = False
+    host_clock: bool = False
     memory_reservation_locked: bool = False
     cpu_hot_add: bool = False
     memory_hot_add: bool = False

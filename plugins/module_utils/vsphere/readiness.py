@@ -142,6 +142,13 @@ def _disk(vm: Vm, disk: VmDisk, what: str) -> Iterator[Concern]:
         )
     if disk.encrypted and not vm.encrypted:
         yield _encrypted(what)
+    if len({file.rpartition("/")[0] for file in disk.files}) > 1:
+        yield Concern(
+            "vsphere.linked-clone",
+            WARNING,
+            f"{what} rests on files of another VM ({disk.files[-1]}).",
+            "Where its own files are not enough, a lease brings it whole (migrate_transport: nfc).",
+        )
     if len(disk.files) > MAX_DEPTH:
         yield Concern(
             "vsphere.deep-chain",
@@ -191,6 +198,20 @@ def _hardware(vm: Vm) -> Iterator[Concern]:
     if vm.cpu_affinity:
         yield Concern(
             "vsphere.affinity", INFO, f"{vm.name} is bound to certain CPUs.", "Pin its CPUs on the target if that is still wanted."
+        )
+    if vm.numa_affinity:
+        yield Concern(
+            "vsphere.numa-affinity",
+            INFO,
+            f"{vm.name} is bound to certain NUMA nodes.",
+            "Set numatune in the domain if that is still wanted.",
+        )
+    if vm.host_clock:
+        yield Concern(
+            "vsphere.clock",
+            INFO,
+            f"VMware Tools set the clock of {vm.name} by its host.",
+            "Let the guest ask a time server (NTP) from now on.",
         )
     if vm.cpu_hot_add or vm.memory_hot_add:
         yield Concern(

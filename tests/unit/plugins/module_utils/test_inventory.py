@@ -79,7 +79,11 @@ PROPERTIES = {
     "config.bootOptions": {"efiSecureBootEnabled": True},
     "config.version": "vmx-19",
     "config.guestId": "debian12_64Guest",
-    "config.extraConfig": [{"key": "ethernet1.pciSlotNumber", "value": "224"}, {"key": "disk.EnableUUID", "value": "TRUE"}],
+    "config.extraConfig": [
+        {"key": "ethernet1.pciSlotNumber", "value": "224"},
+        {"key": "disk.EnableUUID", "value": "TRUE"},
+        {"key": "numa.nodeAffinity", "value": "0"},
+    ],
     "runtime.powerState": "poweredOn",
     "guest.toolsRunningStatus": "guestToolsRunning",
     "guest.net": [{"ipAddress": ["10.0.0.5", "fe80::1"]}],
@@ -129,7 +133,7 @@ def test_the_record_of_a_vm():
         ("10.0.0.5", "fe80::1"),
         True,
     )
-    assert vm.guest_free == {"/": 1000}
+    assert vm.guest_free == {"/": 1000} and vm.numa_affinity and not vm.host_clock
     assert (
         snapshots.leftovers(vm) == {"snapshot-2": "hyper2kvm-20260101-000000"}
         and snapshots.find(vm, "a") == "snapshot-1"
@@ -178,6 +182,9 @@ def disk(**changes: object) -> Vm:
         (disk(encrypted=True), "vsphere.encrypted", True),
         (replace(QUIET, encrypted=True), "vsphere.encrypted", True),
         (disk(files=("[ds] x",) * 33), "vsphere.deep-chain", False),
+        (disk(files=("[ds] web01/web01.vmdk", "[ds] golden/golden.vmdk")), "vsphere.linked-clone", False),
+        (replace(QUIET, numa_affinity=True), "vsphere.numa-affinity", False),
+        (replace(QUIET, host_clock=True), "vsphere.clock", False),
         (replace(QUIET, vtpm=True), "vsphere.vtpm", False),
         (replace(QUIET, others=("VirtualPCIPassthrough",)), "vsphere.passthrough", False),
         (replace(QUIET, others=("VirtualUSBController",)), "vsphere.usb", False),
