@@ -14,6 +14,7 @@ import os
 import re
 import ssl
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -101,6 +102,8 @@ def package(source: Any, vm: Any, folder: Path, name: str, host: str, context: s
         time.sleep(0.05)
     if lease.state != "ready":
         sys.exit(f"Error: {lease.error.msg}")
+    done = threading.Event()
+    threading.Thread(target=renew, args=(lease, done), daemon=True).start()
     try:
         files = [
             download(url.replace("*", host), folder / f"{name}-disk-{number}.vmdk", context) for number, url in enumerate(leased(lease))
@@ -109,6 +112,8 @@ def package(source: Any, vm: Any, folder: Path, name: str, host: str, context: s
     except BaseException:
         lease.HttpNfcLeaseAbort(vmodl.fault.SystemError(reason="client"))
         raise
+    finally:
+        done.set()
     lease.HttpNfcLeaseComplete()
     (folder / f"{name}.ovf").write_text(envelope(vm, files))
     sums = [f"SHA256({path.name})= {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in (folder / f"{name}.ovf", *files)]
@@ -117,6 +122,11 @@ def package(source: Any, vm: Any, folder: Path, name: str, host: str, context: s
         with open(files[0], "r+b") as file:
             file.seek(70000)
             file.write(b"damage")
+
+
+def renew(lease: Any, done: threading.Event) -> None:
+    while not done.wait(1.0):
+        lease.HttpNfcLeaseProgress(50)
 
 
 def leased(lease: Any) -> list[str]:
