@@ -27,7 +27,7 @@ from .linux.customize import Customization
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
 from .pipeline import fetch
-from .pipeline.fetch import looked_at
+from .pipeline.fetch import looked_at, streaming
 from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.remote import is_remote
@@ -255,7 +255,8 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
         yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = staging.require_fetched(params["work_dir"])
-        yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
+        with streaming(base.result, params["work_dir"], access_of(params), cached=True):
+            yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
     elif params["source"]:
         with contextlib.ExitStack() as stack:
             description, staged, dummy = stack.enter_context(looked_at(source_of(params), access_of(params)))
@@ -391,7 +392,8 @@ def composite_fix(module: AnsibleModule) -> Result:
         # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
         staged = staging.flatten(base.result, directory, base.inputs)
         request = staged_request(params, base.result, staged, options, for_windows, tuple(params["accept"]))
-        result = report_result(module, fix(request, sink(params["progress_file"]), saved), True)
+        with streaming(base.result, directory, access_of(params), cached=True):
+            result = report_result(module, fix(request, sink(params["progress_file"]), saved), True)
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
         Manifest(
             "fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}

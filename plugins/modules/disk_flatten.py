@@ -72,6 +72,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
     work_dir_spec,
     working_on,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
@@ -115,6 +116,8 @@ def work(module: AnsibleModule) -> Result:
 
 def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
     changed, disks = False, []
+    if any(disk.format != "vmdk" for disk in staging.staged_disks(base.result, module.params["work_dir"])):
+        raise InvalidInput("The disks were not staged, so there is nothing to copy.", "Stage them (migrate_fetch: stage).")
     for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
         dest = os.path.join(module.params["dest"], f"{base.result['name']}-disk{number}.{module.params['format']}")
         request = convert.Request(disk.top, "vmdk", dest, module.params["format"])

@@ -91,7 +91,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, streaming
 
 
 def argument_spec() -> dict:
@@ -156,7 +156,10 @@ def work(module: AnsibleModule) -> Result:
         if module.check_mode:
             return {"changed": True, "disks": [convert.plan(request) for request in wanted]}
         progress = sink(params["progress_file"])
-        results = [earlier or convert.convert(request, made_from, progress) for request, made_from, earlier in zip(wanted, inputs, done)]
+        with streaming(base.result, directory, access_of(params), cached=False):
+            results = [
+                earlier or convert.convert(request, made_from, progress) for request, made_from, earlier in zip(wanted, inputs, done)
+            ]
         return {"changed": True, "disks": results}
 
 

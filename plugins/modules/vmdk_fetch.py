@@ -35,6 +35,14 @@ options:
     description: Compare the digests of an OVF manifest. This reads the files once.
     type: bool
     default: true
+  fetch:
+    description:
+      - Of a source that is elsewhere. V(stage) copies it into the work directory first.
+      - V(stream) leaves it where it is. Repairs read what they look at, and the conversion reads the rest once, straight into the result. It needs disks that
+        are single flat files (or I(access.transport=vddk)) of a VM that is off until the migration has ended, and resumes nothing.
+    type: str
+    default: stage
+    choices: [stage, stream]
   accept:
     description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing.
     type: list
@@ -115,6 +123,7 @@ def argument_spec() -> dict:
         "source": {"type": "list", "elements": "str", "required": True},
         "work_dir": {"type": "path", "required": True},
         "verify": {"type": "bool", "default": True},
+        "fetch": {"type": "str", "default": "stage", "choices": ["stage", "stream"]},
         "accept": {"type": "list", "elements": "str", "default": []},
         **access_spec(),
         **progress_spec(),
@@ -124,7 +133,8 @@ def argument_spec() -> dict:
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
     source, far = source_of(params), remote.is_remote(params["source"])
-    options = {"source": source, "verify": params["verify"]}
+    stay = far and params["fetch"] == "stream"
+    options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
     with working_on(module, directory):
         earlier = staging.fetched(directory)
         if earlier is not None and earlier.options == options:
@@ -133,7 +143,7 @@ def work(module: AnsibleModule) -> Result:
             return {"changed": False, "pending": True}
         progress = sink(params["progress_file"])
         if far:
-            vm, concerns = fetch.from_afar(source[0], access_of(params), directory, options, progress, module.check_mode)
+            vm, concerns = fetch.from_afar(source[0], access_of(params), directory, options, progress, module.check_mode, stay)
         else:
             vm, concerns = fetch.from_here(source, directory, options, progress, params["accept"], module.check_mode), ()
         for concern in concerns:

@@ -296,7 +296,7 @@ def write_flat(folder: Path, name: str, image: Path, cid: str = "4711cafe") -> N
 
 
 class Esxi:
-    """An sshd of its own, for keys only, with or without the SFTP subsystem. It serves this machine's files, and datastores where ESXi has them."""
+    """An sshd of its own, for keys only. It serves this machine's files, and either datastores where ESXi has them, or SFTP."""
 
     def __init__(self, folder: Path, datastores: dict[str, Path] | None = None, sftp: bool = False) -> None:
         self.folder = folder
@@ -318,9 +318,9 @@ class Esxi:
         (folder / "authorized").write_text((folder / "user.pub").read_text())
         (folder / "config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\nStrictModes no\nUsePAM no\n"
-            f"PasswordAuthentication no\nPermitRootLogin yes\nPidFile none\nForceCommand {shell}\n"
+            f"PasswordAuthentication no\nPermitRootLogin yes\nPidFile none\n"
             f"SetEnv HOME={folder}\n"  # what this machine's user runs at each login is nothing that a host has
-            + ("Subsystem sftp internal-sftp\n" if sftp else "")
+            + ("Subsystem sftp internal-sftp\n" if sftp else f"ForceCommand {shell}\n")
         )
         kind, key = (folder / "host.pub").read_text().split()[:2]
         (folder / "known_hosts").write_text(f"[localhost]:{self.port} {kind} {key}\n")

@@ -39,7 +39,10 @@ def info(path: str, fmt: str) -> Image:
 
 
 def create_overlay(path: str, backing: str, backing_format: str, size: int) -> None:
-    """A qcow2 at `path` that reads through to `backing`: a file (recorded relative to it), a json: description, or a local NBD export."""
+    """A qcow2 at `path` that reads through to `backing`: a file (recorded relative to it), a json: description, or a local NBD export.
+
+    An export need not be there yet.
+    """
     name = backing if backing.startswith(_OURS) else os.path.relpath(backing, os.path.dirname(path))
     run(
         [
@@ -52,6 +55,7 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int) -> N
             "lazy_refcounts=on",
             "-F",
             backing_format,
+            *(["-u"] if backing.startswith("nbd") else []),
             "-b",
             name,
             os.path.basename(path),

@@ -19,15 +19,17 @@ from .source import open_source
 
 FETCHED = "fetch.json"
 FLATTENED = "flatten.json"
+_LONGEST_SOCKET = 107  # bytes
 
 
 @dataclass(frozen=True)
 class StagedDisk:
-    """What qemu opens: the top of the staged chain, the overlay over it, and the size the guest sees in bytes."""
+    """What qemu opens: the top of the staged chain in its format, the overlay over it, and the size the guest sees in bytes."""
 
     top: str
     overlay: str
     virtual_size: int
+    format: str = "vmdk"
 
 
 def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...]:
@@ -62,10 +64,36 @@ def fetch(
     return result
 
 
+def stream(description: dict[str, Any], work_dir: str, options: dict[str, Any], begin: float) -> dict[str, Any]:
+    """Record a VM whose disks stay where they are: overlays read them through exports on `sockets`, which whoever opens them provides."""
+    os.makedirs(work_dir, exist_ok=True)
+    result = {**description, "seconds": round(time.monotonic() - begin, 2)}
+    for entry, socket in zip(result["disks"], sockets(description, work_dir)):
+        entry["staged"], entry["staged_format"] = f"nbd+unix:///?socket={socket}", "raw"
+    Manifest("fetch", (), options, (), result).save(os.path.join(work_dir, FETCHED))
+    return result
+
+
+def sockets(description: dict[str, Any], work_dir: str) -> list[str]:
+    """Where the disks of a streamed VM are exported while they are read.
+
+    Raises InvalidInput where that is a longer path than a socket can have (unix(7)).
+    """
+    found = [os.path.join(os.path.abspath(work_dir), f"d{number}") for number in range(len(description["disks"]))]
+    if any(len(os.fsencode(path)) > _LONGEST_SOCKET for path in found):
+        raise InvalidInput(f"{work_dir} is too long a path for sockets.", "Choose a shorter output directory.", path=work_dir)
+    return found
+
+
 def staged_disks(description: dict[str, Any], work_dir: str) -> tuple[StagedDisk, ...]:
     """The disks of a fetched VM with the overlays they have, or will have, in `work_dir`."""
     return tuple(
-        StagedDisk(entry["staged"], os.path.join(os.path.abspath(work_dir), f"disk{index}-overlay.qcow2"), entry["virtual_size"])
+        StagedDisk(
+            entry["staged"],
+            os.path.join(os.path.abspath(work_dir), f"disk{index}-overlay.qcow2"),
+            entry["virtual_size"],
+            entry.get("staged_format", "vmdk"),
+        )
         for index, entry in enumerate(description["disks"])
     )
 
@@ -87,7 +115,7 @@ def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(work_dir, FLATTENED))
     for disk in disks:
-        qemu_img.create_overlay(disk.overlay, disk.top, "vmdk", disk.virtual_size)
+        qemu_img.create_overlay(disk.overlay, disk.top, disk.format, disk.virtual_size)
     Manifest("flatten", inputs, {}, (), {"overlays": [disk.overlay for disk in disks]}).save(os.path.join(work_dir, FLATTENED))
     return disks
 

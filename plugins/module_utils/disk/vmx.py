@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import Iterator, Mapping, Optional
 
 from ..core.errors import InvalidInput
@@ -39,13 +40,18 @@ def read(path: str) -> SourceVm:
     if len(data) > _LIMIT:
         raise InvalidInput(f"{path} is too large for a .vmx file.", "Name the VM's .vmx file.", path=path)
     values = parse(data.decode("utf-8", "replace"))
-    disk_names(values, path)
-    disks = sorted(_disks(values, os.path.dirname(os.path.abspath(path))), key=bus_key)
+    directory = os.path.dirname(os.path.abspath(path))
+    disks = tuple(replace(disk, chain=chain.resolve(os.path.join(directory, name))) for name, disk in places(values, path))
+    return replace(described(values, path), disks=disks)
+
+
+def described(values: Mapping[str, str], path: str) -> SourceVm:
+    """The VM of a configuration without its disks."""
     firmware = values.get("firmware", "bios").lower()
     return SourceVm(
         name=values.get("displayname") or os.path.splitext(os.path.basename(path))[0],
         kind="vmx",
-        disks=tuple(disks),
+        disks=(),
         nics=tuple(_nics(values)),
         cpus=_number(values.get("numvcpus", "1")),
         cores_per_socket=_number(values.get("cpuid.corespersocket")),
@@ -56,24 +62,18 @@ def read(path: str) -> SourceVm:
     )
 
 
-def disk_names(values: Mapping[str, str], path: str) -> tuple[str, ...]:
-    """The file names of a VM's disks, all beside its configuration `path`.
+def places(values: Mapping[str, str], path: str) -> tuple[tuple[str, SourceDisk], ...]:
+    """The file names of a VM's disks, all beside its configuration `path`, and where each is attached, in the order of the buses.
 
     Raises InvalidInput when there are none.
     """
-    names = tuple(name for name, dummy, dummy_controller, dummy_unit in _named(values))
-    if not names:
+    found = tuple(sorted(_named(values), key=lambda item: bus_key(item[1])))
+    if not found:
         raise InvalidInput(f"{path} names no virtual disks.", "Name the .vmdk files as a list in migrate_source.", path=path)
-    return names
+    return found
 
 
-def _disks(values: Mapping[str, str], directory: str) -> list[SourceDisk]:
-    return [
-        SourceDisk(chain.resolve(os.path.join(directory, name)), bus, controller, unit) for name, bus, controller, unit in _named(values)
-    ]
-
-
-def _named(values: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
+def _named(values: Mapping[str, str]) -> Iterator[tuple[str, SourceDisk]]:
     for key, name in values.items():
         match = _DISK.match(key)
         if match is None or match[1] not in BUS_ORDER:
@@ -82,7 +82,7 @@ def _named(values: Mapping[str, str]) -> Iterator[tuple[str, str, int, int]]:
         kind = values.get(f"{device}.devicetype", "").lower()
         if not _true(values.get(f"{device}.present", "true")) or kind not in _DISK_TYPES or not name.lower().endswith(".vmdk"):
             continue
-        yield vmdk.plain_name(name, f"the disk {device}"), match[1], int(match[2]), int(match[3])
+        yield vmdk.plain_name(name, f"the disk {device}"), SourceDisk(chain.Chain(()), match[1], int(match[2]), int(match[3]))
 
 
 def _nics(values: Mapping[str, str]) -> list[Nic]:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from ..core.errors import NotInPlace
+from ..core.errors import NotInPlace, SourceChanged
 from ..core.progress import Progress
 from ..disk import chain, qemu_img, staging
 from ..disk.source import open_source
@@ -19,7 +19,7 @@ from ..guest.offline import Attached
 from ..guest.resolver import Disk
 from ..linux.plan import Options
 from ..windows.plan import Options as WindowsOptions
-from .origin import Access
+from .origin import Access, Remote
 from .remote import is_remote, opened
 from .systems import GuestRequest
 
@@ -39,15 +39,24 @@ def from_here(
 
 
 def from_afar(
-    url: str, access: Access, work_dir: str, options: dict[str, Any], progress: Progress, check: bool
+    url: str, access: Access, work_dir: str, options: dict[str, Any], progress: Progress, check: bool, stay: bool = False
 ) -> tuple[dict[str, Any], tuple[Concern, ...]]:
-    """Bring a source from elsewhere, then stage it. Gives the VM's description and the concerns that are worth a warning."""
+    """Bring a source from elsewhere, then stage it. Gives the VM's description and the concerns that are worth a warning.
+
+    With `stay` the disks stay where they are, and are read when the result is written. Raises NotInPlace for those that cannot be.
+    """
     begin = time.monotonic()
     progress.phase("look at the source")
-    with opened(url, access, check) as remote:
+    # A snapshot would end with this block, and what stays must stay as it is.
+    with opened(url, access, check or (stay and access.running == "snapshot")) as remote:
         told = tuple(concern for concern in remote.concerns if concern.severity != INFO)
         if check:
             return remote.as_result(), told
+        if stay:
+            if remote.in_place is None:
+                raise NotInPlace(_NOT_IN_PLACE, "Stage it (migrate_fetch: stage).", source=url)
+            streamed = {"source": url, "transport": remote.transport, "stream": _stamps(remote)}
+            return staging.stream({**remote.as_result(), "origin": streamed}, work_dir, options, begin), told
         directory = os.path.join(work_dir, COPY)
         arrived = remote.bring(directory, progress)
         vm = remote.local(directory)
@@ -101,7 +110,7 @@ def looked_at(source: Sequence[str], access: Access) -> Iterator[tuple[dict[str,
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="hyper2kvm-"))
         if remote.in_place is None:
             raise NotInPlace(_NOT_IN_PLACE, "Fetch it first (the role does so in a real run), then look at the copy.", source=source[0])
-        with remote.in_place() as exports:
+        with remote.in_place([""] * len(remote.disks), True) as exports:
             disks = []
             for number, (disk, export) in enumerate(zip(remote.disks, exports)):
                 overlay = os.path.join(directory, f"disk{number}-overlay.qcow2")
@@ -109,6 +118,34 @@ def looked_at(source: Sequence[str], access: Access) -> Iterator[tuple[dict[str,
                 disks.append(staging.StagedDisk(export.uri, overlay, disk.size))
             yield remote.as_result(), tuple(disks), moved
         moved += [export.moved for export in exports]
+
+
+@contextlib.contextmanager
+def streaming(description: Mapping[str, Any], work_dir: str, access: Access, cached: bool) -> Iterator[None]:
+    """For the time of a block the disks of a VM that was not staged are there for its overlays; nothing otherwise.
+
+    Raises SourceChanged when they are no longer what they were when the overlays were made, NotInPlace when the VM runs.
+    """
+    origin = description.get("origin") or {}
+    if "stream" not in origin:
+        yield
+        return
+    with opened(origin["source"], access, check=True) as remote:
+        if remote.in_place is None:
+            raise NotInPlace(_NOT_IN_PLACE, "Shut the VM down, then run again.", source=origin["source"])
+        if _stamps(remote) != origin["stream"]:
+            raise SourceChanged(
+                f"The disks of {description['name']} have changed since its migration began.",
+                f"Remove {work_dir} and run again; keep the VM off meanwhile.",
+                source=origin["source"],
+            )
+        with remote.in_place(staging.sockets(dict(description), work_dir), cached):
+            yield
+
+
+def _stamps(remote: Remote) -> list[list[Any]]:
+    """What tells whether the disks are still the same; what has no files (VDDK) is told by its sizes."""
+    return [[job.path, job.size, job.stamp] for disk in remote.disks for job in disk.jobs] or [[disk.size] for disk in remote.disks]
 
 
 _NOT_IN_PLACE = "This source cannot be read where it is: its disks are chains of snapshots, or come by a lease, or the VM is running."

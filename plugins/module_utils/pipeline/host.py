@@ -7,7 +7,7 @@ import contextlib
 import os
 import urllib.parse
 from dataclasses import replace
-from typing import Iterator, Optional
+from typing import Iterator, Mapping, Optional
 
 from ..core import atomic
 from ..core.errors import InvalidInput
@@ -31,7 +31,7 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
     with contextlib.ExitStack() as stack:
         files, path, vm = stack.enter_context(reached(url, access))
         if path.lower().endswith(".vmdk"):
-            yield _remote(files, path, None, [path], access)
+            yield _remote(files, path, None, access)
             return
         state = esxi.power(files, vm) if vm is not None else "off"
         if vm is not None and state != "off":
@@ -41,17 +41,15 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
                 state = "off"
         # Read before a snapshot makes it name the disks that the VM writes to from then on.
         text = read_small(files, path)
-        config = vmx.parse(text.decode("utf-8", "replace"))
-        tops = [beside(path, disk) for disk in vmx.disk_names(config, path)]
         if vm is not None and state == "on" and access.running == "snapshot" and not check:
-            if any(key.endswith(".mode") and value.lower().startswith("independent") for key, value in config.items()):
+            if any(key.endswith(".mode") and value.lower().startswith("independent") for key, value in _parsed(text).items()):
                 raise InvalidInput(
                     f"A disk of {vm.name} is independent and would not be frozen by a snapshot.",
                     "Shut the VM down, or make its disks dependent.",
                     vm=path,
                 )
             stack.enter_context(esxi.frozen(files, vm, access.quiesce))
-        remote = _remote(files, path, text, tops, access)
+        remote = _remote(files, path, text, access)
         yield replace(remote, in_place=None) if state == "on" else remote
 
 
@@ -111,12 +109,17 @@ def _concerns(vm: esxi.Registered, state: str, running: str) -> tuple[Concern, .
     return (Concern("vsphere.running", BLOCKER, f"{vm.name} is running: its disks change while they are read.", remedy),)
 
 
-def _remote(files: SshFiles, path: str, text: Optional[bytes], tops: list[str], access: Access) -> Remote:
-    """The disks below `tops`, and the .vmx (`text`) that they belong to, if there is one."""
-    walked = [walk.chain(files, top) for top in tops]
-    disks = tuple(RemoteDisk(disk.size, disk.jobs, flat=disk.flat, wwn=disk.wwn) for disk in walked)
-    jobs = tuple({job.path: job for disk in walked for job in disk.jobs}.values())
-    name, file = os.path.splitext(os.path.basename(path))[0], os.path.basename(path)
+def _parsed(text: bytes) -> Mapping[str, str]:
+    return vmx.parse(text.decode("utf-8", "replace"))
+
+
+def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -> Remote:
+    """The VM of a .vmx (`text`), or the disk at `path` alone."""
+    file = os.path.basename(path)
+    vm = SourceVm(os.path.splitext(file)[0], "vmdk", ()) if text is None else vmx.described(_parsed(text), path)
+    places = ((file, SourceDisk(chain.Chain(()))),) if text is None else vmx.places(_parsed(text), path)
+    disks = tuple(_disk(walk.chain(files, beside(path, name)), place) for name, place in places)
+    jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
         arrived = ways.bring_files(files, jobs, os.path.join(directory, _PLACE), progress, access)
@@ -127,6 +130,10 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], tops: list[str], 
 
     def local(directory: str) -> SourceVm:
         staged = os.path.join(directory, _PLACE, file)
-        return vmx.read(staged) if text is not None else SourceVm(name, "vmdk", (SourceDisk(chain.resolve(staged)),))
+        return vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),))
 
-    return Remote(SourceVm(name, "ssh", ()), disks, "ssh", (), bring, local, ways.in_place(files, disks))
+    return Remote(vm, disks, "ssh", (), bring, local, ways.in_place(files, disks))
+
+
+def _disk(walked: walk.Walked, place: SourceDisk) -> RemoteDisk:
+    return RemoteDisk(walked.size, walked.jobs, place.bus, place.controller, place.unit, walked.flat, walked.wwn)

@@ -48,7 +48,8 @@ class Access:
     accept: tuple[str, ...] = ()
 
 
-InPlace = Callable[[], contextlib.AbstractContextManager[list[Export]]]
+# The disks as exports, each on the socket that is given for it (empty: a place of its own); cached, or for one pass.
+InPlace = Callable[[Sequence[str], bool], contextlib.AbstractContextManager[list[Export]]]
 
 
 @dataclass(frozen=True)

@@ -142,10 +142,12 @@ def from_vddk(
             vm, disks, [chain.resolve(os.path.join(directory, f"disk{number}", vddk.NAME)) for number in range(len(planned))]
         )
 
-    def in_place() -> contextlib.AbstractContextManager[list[nbdkit.Export]]:
-        return nbdkit.exports([vddk.export(access.vddk, name, endpoint.password, cached=True) for name in named])
+    def exported(sockets: Sequence[str], cached: bool) -> contextlib.AbstractContextManager[list[nbdkit.Export]]:
+        return nbdkit.exports(
+            [vddk.export(access.vddk, name, endpoint.password, nbdkit.Manner(cached, socket)) for name, socket in zip(named, sockets)]
+        )
 
-    return Remote(described(vm), planned, "vddk", found, bring, local, in_place if vm.power == "off" or snapshot else None)
+    return Remote(described(vm), planned, "vddk", found, bring, local, exported if vm.power == "off" or snapshot else None)
 
 
 def from_export(
@@ -238,4 +240,9 @@ def in_place(files: Union[HttpsFiles, SshFiles], disks: Sequence[RemoteDisk]) ->
     """How the disks are read where they are; None unless each is one flat file."""
     if not all(disk.flat for disk in disks) or (isinstance(files, HttpsFiles) and files.anchors is None):
         return None
-    return lambda: nbdkit.exports([files.export(disk.jobs[1].path) for disk in disks])
+
+    def exported(sockets: Sequence[str], cached: bool) -> contextlib.AbstractContextManager[list[nbdkit.Export]]:
+        manners = [nbdkit.Manner(cached, socket, disk.jobs[1].areas) for disk, socket in zip(disks, sockets)]
+        return nbdkit.exports([files.export(disk.jobs[1].path, manner) for disk, manner in zip(disks, manners)])
+
+    return exported

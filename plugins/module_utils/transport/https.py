@@ -86,15 +86,15 @@ class HttpsFiles:
             self._forget()
             raise Interrupted(f"{path}: {error or type(error).__name__}") from error
 
-    def export(self, path: str) -> contextlib.AbstractContextManager[nbdkit.Export]:
-        """The file as an NBD export, for reading a little of it. Proxies are taken from the environment, as curl does."""
+    def export(self, path: str, manner: nbdkit.Manner) -> contextlib.AbstractContextManager[nbdkit.Export]:
+        """The file as an NBD export. Proxies are taken from the environment, as curl does."""
         headers = self.authorise(False)
         arguments = {"url": f"https://{self.host}:{self.port}{self.target(path)}", "timeout": str(int(self.timeout))}
         if self.context.verify_mode == ssl.CERT_NONE:
             arguments["sslverify"] = "false"
         elif self.anchors:
             arguments["cainfo"] = self.anchors
-        return nbdkit.export("curl", arguments, {"cookie": headers["Cookie"]} if "Cookie" in headers else {})
+        return nbdkit.export("curl", arguments, {"cookie": headers["Cookie"]} if "Cookie" in headers else {}, manner)
 
     def close(self) -> None:
         for connection in self._open:

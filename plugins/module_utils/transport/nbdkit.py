@@ -13,14 +13,28 @@ import subprocess  # pylint: disable=ansible-bad-import
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 from ..core import atomic, process
 from ..core.errors import ToolFailed
+from .files import Areas
 
 _READY = 60.0
 _READ = re.compile(r"^read: .*?, ([\d.]+) (bytes|KiB|MiB|GiB|TiB),", re.MULTILINE)
 _UNITS = {"bytes": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a disk is exported. `cached`: what was read is kept for the next reader, and read in 64 KiB at least; for looking, not for copying.
+
+    `socket`: where it is found, empty for a place of its own. `areas`: (offset, length) in bytes of what holds data, if that is known;
+    the rest is a hole to those who ask.
+    """
+
+    cached: bool = True
+    socket: str = ""
+    areas: Optional[Areas] = None
 
 
 @dataclass
@@ -44,24 +58,29 @@ class Export:
 
 
 @contextlib.contextmanager
-def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str], cached: bool = True) -> Iterator[Export]:
+def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str], manner: Manner = Manner()) -> Iterator[Export]:
     """Run nbdkit, read only, for the time of a block. `secrets` are arguments whose values go through files that only we can read.
-
-    `cached`: what was read is kept for the next reader, and read in 64 KiB at least; for looking, not for copying.
 
     Raises ToolFailed with nbdkit's own words when it does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-nbd-") as directory:
-        socket, stats = os.path.join(directory, "sock"), os.path.join(directory, "stats")
-        caching = ["cache-on-read=true", "cache-min-block-size=64K"] if cached else []
-        filters = [*(["--filter=cache"] if cached else []), "--filter=stats"]
+        socket, stats = manner.socket or os.path.join(directory, "sock"), os.path.join(directory, "stats")
+        filters, settings = ["--filter=stats"], [f"statsfile={stats}"]
+        if manner.cached:
+            filters, settings = ["--filter=cache", *filters], [*settings, "cache-on-read=true", "cache-min-block-size=64K"]
+        if manner.areas is not None:
+            extents = os.path.join(directory, "extents")
+            atomic.write_text(extents, "".join(f"{offset} {length}\n" for offset, length in manner.areas))
+            filters, settings = ["--filter=extentlist", *filters], [*settings, f"extentlist={extents}"]
+        with contextlib.suppress(FileNotFoundError):  # of a run that was killed
+            os.unlink(socket)
         argv = ["nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--unix", socket, *filters, plugin]
         argv += [f"{name}={value}" for name, value in arguments.items()]
         for name, value in secrets.items():
             path = os.path.join(directory, f"secret-{name}")
             atomic.write_text(path, value, 0o600)
             argv.append(f"{name}=+{path}")
-        argv += [f"statsfile={stats}", *caching]
+        argv += settings
         with open(os.path.join(directory, "words"), "wb") as said:
             child = process.start(argv, env={**os.environ, "TMPDIR": directory}, stdout=said, stderr=said)
         running = Export(f"nbd+unix:///?socket={socket}", child, directory)
@@ -75,8 +94,15 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
                     )
                 time.sleep(0.02)
             yield running
+        except ToolFailed as error:
+            words = running.words()
+            if not words:
+                raise
+            raise ToolFailed(f"{error.msg} The reason: {words[-500:]}", error.hint, **error.details) from error
         finally:
             running.stop()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(socket)
 
 
 @contextlib.contextmanager

@@ -100,13 +100,13 @@ class SshFiles:
             raise self._failed(child.returncode, path, "the command failed", err)
         return out[:limit].decode("utf-8", "replace")
 
-    def export(self, path: str) -> contextlib.AbstractContextManager[nbdkit.Export]:
-        """The file as an NBD export, for reading a little of it. The host needs an SFTP subsystem for this."""
+    def export(self, path: str, manner: nbdkit.Manner) -> contextlib.AbstractContextManager[nbdkit.Export]:
+        """The file as an NBD export. The host needs an SFTP subsystem for this."""
         login = self.login
         arguments = {"host": login.host, "user": login.user, "port": str(login.port), "path": path, "compression": "false"}
         arguments.update({"known-hosts": login.known_hosts} if login.known_hosts else {})
         arguments.update({"identity": login.key_file} if login.key_file else {})
-        return nbdkit.export("ssh", arguments, {"password": login.password} if login.password else {})
+        return nbdkit.export("ssh", arguments, {"password": login.password} if login.password else {}, manner)
 
     def close(self) -> None:
         if self._master is not None:

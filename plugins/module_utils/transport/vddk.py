@@ -86,10 +86,10 @@ class VddkDisk:
 
 
 @contextlib.contextmanager
-def export(vddk: Vddk, disk: VddkDisk, password: str, cached: bool = True) -> Iterator[nbdkit.Export]:
+def export(vddk: Vddk, disk: VddkDisk, password: str, manner: nbdkit.Manner) -> Iterator[nbdkit.Export]:
     """The disk as an NBD export. What its clients see as an I/O error is raised in the library's own words."""
     with contextlib.ExitStack() as stack:
-        running = stack.enter_context(nbdkit.export(vddk.plugin, disk.arguments(vddk), {"password": password}, cached))
+        running = stack.enter_context(nbdkit.export(vddk.plugin, disk.arguments(vddk), {"password": password}, manner))
         try:
             yield running
         except ToolFailed as error:
@@ -109,7 +109,7 @@ def receive(vddk: Vddk, disk: VddkDisk, password: str, size: int, directory: str
     os.makedirs(directory, exist_ok=True)
     final, partial = os.path.join(directory, FLAT), os.path.join(directory, FLAT + atomic.PARTIAL)
     try:
-        with export(vddk, disk, password, cached=False) as running:
+        with export(vddk, disk, password, nbdkit.Manner(cached=False)) as running:
             qemu_img.convert(running.uri, "raw", partial, "raw", [], False, progress, size, size + (1 << 20))
         atomic.publish(partial, final)
     finally:
