@@ -314,7 +314,7 @@ def small(tmp_path):
 def test_a_disk_that_is_too_small_is_called_so(vc, esxi, library, exporters, small, transport):
     result = fetch(vc, small / "w", transport=transport, ssh=esxi.login, vddk=library)
     assert result["error_code"] == "not_enough_space", result
-    assert not list(small.rglob("fetch.json")) and not list(small.rglob("disk.vmdk")) and not list(small.rglob("*-flat.vmdk"))
+    assert not list(small.rglob("fetch.json")) and not list(small.rglob("disk0/disk.vmdk")) and not list(small.rglob("disk0/*-flat.vmdk"))
 
 
 def test_a_disk_that_fills_up_meanwhile_is_called_full_and_the_next_run_goes_on(vc, images, tmp_path, small):

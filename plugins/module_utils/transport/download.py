@@ -7,6 +7,7 @@ line only after it has read the piece again and found the same digest. The file 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -263,11 +264,19 @@ def _write(fd: int, block: memoryview, offset: int) -> None:
         part = block[at : at + MIB]
         if not any(part[:_PROBE]):  # bytes are compared much faster than views, but must be copied for it
             zeros = _ZEROS[: len(part)]
-            if bytes(part) == zeros and os.pread(fd, len(part), offset + at) == zeros:
+            if bytes(part) == zeros and (_hole(fd, offset + at, len(part)) or os.pread(fd, len(part), offset + at) == zeros):
                 continue
         while part:
             count = os.pwrite(fd, part, offset + at)
             part, at = part[count:], at + count
+
+
+def _hole(fd: int, offset: int, length: int) -> bool:
+    """Whether nothing was ever written there. Source: lseek(2)."""
+    try:
+        return os.lseek(fd, offset, os.SEEK_DATA) >= offset + length
+    except OSError as error:
+        return error.errno == errno.ENXIO  # no data from there to the end
 
 
 class _Journal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
@@ -13,6 +13,7 @@ from .connection import PYVMOMI_ERROR, Session
 from .hardware import PROPERTIES, record
 from .model import Vm
 from .plain import plain
+from .surroundings import CLUSTER, DATASTORE, HOST, Facts, surrounded
 
 if PYVMOMI_ERROR is None:
     from pyVmomi import vim, vmodl
@@ -21,18 +22,20 @@ PAGE = 500  # VMs in one answer
 _NAMES = {
     "Folder": ("name", "parent"),
     "Datacenter": ("name", "parent"),
-    "HostSystem": ("name", "parent"),
-    "ClusterComputeResource": ("name", "parent"),
+    "HostSystem": HOST,
+    "ClusterComputeResource": CLUSTER,
+    "Datastore": DATASTORE,
 }
 
 
 @dataclass(frozen=True)
 class Place:
-    """An entity around the VMs: its name, its kind and what it is in."""
+    """An entity around the VMs: its name, its kind, what it is in, and its properties."""
 
     name: str
     kind: str
     parent: Optional[str]
+    facts: Facts = field(default_factory=dict)
 
 
 def parse_url(url: str) -> tuple[str, int, str, Mapping[str, str]]:
@@ -116,11 +119,11 @@ def vms(session: Session) -> Iterator[Vm]:
 
 
 def places(session: Session) -> dict[str, Place]:
-    """Folders, datacenters, hosts and clusters by id."""
+    """Folders, datacenters, hosts, clusters and datastores by id."""
     found = {}
     for item in _collect(session, _NAMES):
         values = {prop.name: plain(prop.val) for prop in item.propSet or ()}
-        found[item.obj._moId] = Place(values.get("name", ""), type(item.obj)._wsdlName, values.get("parent"))
+        found[item.obj._moId] = Place(values.get("name", ""), type(item.obj)._wsdlName, values.get("parent"), values)
     root = session.content.rootFolder._moId
     found[root] = Place("", "Folder", None)
     return found
@@ -144,7 +147,7 @@ def _record(item: Any, around: Mapping[str, Place]) -> Vm:
     host = around.get(values.get("runtime.host") or "")
     cluster = around.get(host.parent or "") if host else None
     name = values.get("name", "")
-    return record(
+    vm = record(
         item.obj._moId,
         values,
         path=f"{folder}/{name}" if folder else name,
@@ -152,6 +155,8 @@ def _record(item: Any, around: Mapping[str, Place]) -> Vm:
         host=host.name if host else "",
         cluster=cluster.name if cluster and cluster.kind == "ClusterComputeResource" else "",
     )
+    stores = [around[store].facts for store in values.get("datastore") or () if store in around]
+    return surrounded(vm, host.facts if host else {}, cluster.facts if cluster else {}, stores)
 
 
 def _collect(session: Session, wanted: Mapping[str, Sequence[str]]) -> Iterator[Any]:

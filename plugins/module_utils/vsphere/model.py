@@ -105,6 +105,10 @@ class Vm:
     cpu_hot_add: bool = False
     memory_hot_add: bool = False
     disk_uuid_enabled: bool = False
+    host_maintenance: bool = False
+    moved_by_drs: bool = False
+    host_rules: tuple[str, ...] = ()
+    datastore_free: Optional[int] = None
     tags: tuple[str, ...] = ()
 
     @property

@@ -12,6 +12,7 @@ from .model import Vm, VmDisk
 MAX_DISKS = 165  # virtio-scsi and virtio-blk with one controller or slot each; more needs bridges
 MAX_DEPTH = 32  # vSphere's own limit of a snapshot chain
 _MIB = 1 << 20
+_SNAPSHOT_SPACE = 2048 * _MIB  # or a tenth of the disks, if that is more; a rule of thumb of VMware's is 10 to 20 percent
 _FREE = {"/": 100 * _MIB, "/boot": 50 * _MIB, "C:\\": 100 * _MIB}
 _OTHER_FREE = 10 * _MIB
 _FLAT_LIKE = ("FlatVer1", "FlatVer2", "SparseVer1", "SparseVer2", "SeSparse")
@@ -82,6 +83,37 @@ def _state(vm: Vm) -> Iterator[Concern]:
     if vm.fault_tolerance:
         yield Concern(
             "vsphere.fault-tolerance", WARNING, f"{vm.name} is protected by Fault Tolerance.", "KVM has no such thing; turn it off first."
+        )
+
+
+def _surroundings(vm: Vm) -> Iterator[Concern]:
+    if vm.host_maintenance:
+        yield Concern(
+            "vsphere.maintenance",
+            WARNING,
+            f"The host of {vm.name} is in maintenance mode, or on its way there.",
+            "Wait, or move the VM to another host: its own may end connections.",
+        )
+    if vm.moved_by_drs and vm.power == "on":
+        yield Concern(
+            "vsphere.drs",
+            INFO,
+            f"DRS may move {vm.name} while it is read.",
+            "Set its automation level to manual for that time; a transport that reads on its host (ssh) breaks off otherwise.",
+        )
+    if vm.host_rules:
+        yield Concern(
+            "vsphere.host-rules",
+            INFO,
+            f"Rules bind {vm.name} to hosts ({', '.join(vm.host_rules[:3])}).",
+            "Licences or hardware may be the reason; see to them on the target.",
+        )
+    if vm.datastore_free is not None and vm.power == "on" and vm.datastore_free < max(_SNAPSHOT_SPACE, vm.size // 10):
+        yield Concern(
+            "vsphere.snapshot-space",
+            WARNING,
+            f"A datastore of {vm.name} has {vm.datastore_free // _MIB} MiB left, and a snapshot grows with what the VM writes.",
+            "Make room there, or shut the VM down for the copy (migrate_running: shutdown).",
         )
 
 
@@ -278,4 +310,4 @@ _SHARED: tuple[tuple[str, str, Callable[[Vm], list[str]], str], ...] = (
         "Migrate them together, the disk once.",
     ),
 )
-_RULES: tuple[Rule, ...] = (_state, _disks, _hardware, _guest)
+_RULES: tuple[Rule, ...] = (_state, _surroundings, _disks, _hardware, _guest)

@@ -111,6 +111,9 @@ func sdk(next http.Handler) http.HandlerFunc {
 			retrieve(w, r, next, request.Body.Retrieve)
 			return
 		}
+		if bytes.Contains(raw, []byte("<Fetch ")) {
+			defer unset(w)
+		}
 		next.ServeHTTP(watcher{w}, r)
 		if request.Body.Create != nil {
 			grow(simulator.Map.Get(request.Body.Create.This).(*simulator.VirtualMachine))
@@ -120,6 +123,13 @@ func sdk(next http.Handler) http.HandlerFunc {
 			delete(sessions, id)
 			mu.Unlock()
 		}
+	}
+}
+
+// unset answers a question for a property without a value, as clients since pyVmomi 8 ask it; the simulator falls over it.
+func unset(w http.ResponseWriter) {
+	if recover() != nil {
+		io.WriteString(w, `<Envelope xmlns="http://schemas.xmlsoap.org/soap/envelope/"><Body><FetchResponse xmlns="urn:vim25"/></Body></Envelope>`)
 	}
 }
 

@@ -21,6 +21,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.descri
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.hardware import record, with_disks_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.inventory import Place
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Snapshot, Vm, VmDisk, VmNic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.surroundings import surrounded
 
 FLAT = {
     "_type": "VirtualDiskFlatVer2BackingInfo",
@@ -185,6 +186,8 @@ def disk(**changes: object) -> Vm:
         (disk(files=("[ds] web01/web01.vmdk", "[ds] golden/golden.vmdk")), "vsphere.linked-clone", False),
         (replace(QUIET, numa_affinity=True), "vsphere.numa-affinity", False),
         (replace(QUIET, host_clock=True), "vsphere.clock", False),
+        (replace(QUIET, host_maintenance=True), "vsphere.maintenance", False),
+        (replace(QUIET, host_rules=("licences",)), "vsphere.host-rules", False),
         (replace(QUIET, vtpm=True), "vsphere.vtpm", False),
         (replace(QUIET, others=("VirtualPCIPassthrough",)), "vsphere.passthrough", False),
         (replace(QUIET, others=("VirtualUSBController",)), "vsphere.usb", False),
@@ -251,6 +254,38 @@ def test_a_url_that_names_nothing_or_too_much_is_refused(url):
 
 def test_a_query_names_a_vm_too():
     assert inventory.parse_url("vsphere://vc?moref=vm-57")[2:] == ("", {"moref": "vm-57"})
+
+
+CLUSTER = {
+    "drsConfig": {"enabled": True, "defaultVmBehavior": "fullyAutomated"},
+    "group": [
+        {"_type": "ClusterVmGroup", "name": "oracle", "vm": ["vm-1"]},
+        {"_type": "ClusterHostGroup", "name": "licensed", "host": ["host-1"]},
+    ],
+    "rule": [
+        {"_type": "ClusterVmHostRuleInfo", "name": "licences", "enabled": True, "vmGroupName": "oracle", "affineHostGroupName": "licensed"},
+        {"_type": "ClusterVmHostRuleInfo", "name": "off", "enabled": False, "vmGroupName": "oracle"},
+        {"_type": "ClusterAntiAffinityRuleSpec", "name": "apart", "enabled": True, "vm": ["vm-1"]},
+    ],
+}
+
+
+def test_what_is_around_a_vm():
+    stores = [{"summary.freeSpace": 5 << 30}, {"summary.freeSpace": 1 << 30}, {"name": "away"}]
+    vm = surrounded(
+        replace(QUIET, power="on", tools="running", addresses=("10.0.0.5",)),
+        {"runtime.inMaintenanceMode": True},
+        {"configurationEx": CLUSTER},
+        stores,
+    )
+    assert (vm.host_maintenance, vm.moved_by_drs, vm.host_rules, vm.datastore_free) == (True, True, ("licences",), 1 << 30)
+    assert {concern.code for concern in readiness.concerns(vm)} == {
+        "vsphere.running", "vsphere.maintenance", "vsphere.drs", "vsphere.host-rules", "vsphere.snapshot-space",
+    }  # fmt: skip
+    for own in ({"key": "vm-1", "behavior": "manual"}, {"key": "vm-1", "enabled": False}):
+        assert not surrounded(vm, {}, {"configurationEx": {**CLUSTER, "drsVmConfig": [own]}}, ()).moved_by_drs
+    bare = surrounded(QUIET, {}, {}, ())
+    assert (bare.host_maintenance, bare.moved_by_drs, bare.host_rules, bare.datastore_free) == (False, False, (), None)
 
 
 def test_the_path_of_a_vm_and_its_datacenter():
