@@ -83,7 +83,7 @@ def same(vm: dict, transport: str, images: list[Path]) -> None:
         subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", disk["staged"], image], check=True)
 
 
-@pytest.mark.parametrize(("transport", "fetch"), [("datastore", "stage"), ("ssh", "stage"), ("vddk", "stream")])
+@pytest.mark.parametrize(("transport", "fetch"), [("datastore", "stage"), ("vddk", "stream")])
 def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, reach, tmp_path, transport, fetch):
     source, arguments = settings(vc, tmp_path, migrate_transport=transport, migrate_fetch=fetch, **reach[0])
     done = harness.playbook("migrate", source, *arguments, env=reach[1])
@@ -97,7 +97,7 @@ def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, reach, tmp
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
 
 
-@pytest.mark.parametrize("transport", ["nfc", "vddk", "govc", "ovftool"])
+@pytest.mark.parametrize("transport", ["ssh", "nfc", "vddk", "govc", "ovftool"])
 def test_a_guest_that_is_not_booted_is_the_same(vc, images, reach, tmp_path, transport):
     """To the last bit what boots above."""
     source, arguments = settings(vc, tmp_path, migrate_transport=transport, **reach[0])
