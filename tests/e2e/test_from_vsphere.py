@@ -66,13 +66,12 @@ def test_a_dry_run_reads_only_what_it_looks_at(vc, tmp_path):
 @pytest.fixture
 def reach(vc, tmp_path):
     """Every door open: the variables and the environment with which they are."""
-    folder = vc.folder_of(vc.vm(VM))
-    host = peers.Esxi(tmp_path, {"LocalDS_0": folder.parent})
+    vm = vc.vm(VM)
+    host = peers.Esxi(tmp_path, {"LocalDS_0": vc.folder_of(vm).parent})
     variables = {f"migrate_ssh_{name}": value for name, value in host.login.items()}
     variables.update((f"migrate_vddk_{name}", value) for name, value in peers.vddk().items())
-    disks = [f"[LocalDS_0] DC0_H0_VM0/disk{number}.vmdk={folder}/disk{number}-flat.vmdk" for number in (1, 2)]
     tools = f"{peers.exporters(tmp_path / 'tools')}{os.pathsep}{os.environ['PATH']}"
-    environment = {"VMWARE_PASSWORD": peers.PASSWORD, "VDDK_FILES": ";".join(disks), "PATH": tools, "EXPORT_LOG": str(tmp_path / "log")}
+    environment = {"VMWARE_PASSWORD": peers.PASSWORD, "VDDK_FILES": vc.vddk_files(vm), "PATH": tools, "EXPORT_LOG": str(tmp_path / "log")}
     yield variables, environment
     host.close()
 

@@ -58,9 +58,7 @@ def esxi(tmp_path_factory, running):
 @pytest.fixture
 def library(vc, monkeypatch, tmp_path) -> dict:
     """VDDK over the simulator's flat files."""
-    folder = vc.folder_of(vc.vm(VM))
-    names = {f"[LocalDS_0] DC0_H0_VM0/disk{number}.vmdk": folder / f"disk{number}-flat.vmdk" for number in (1, 2)}
-    monkeypatch.setenv("VDDK_FILES", ";".join(f"{name}={path}" for name, path in names.items()))
+    monkeypatch.setenv("VDDK_FILES", vc.vddk_files(vc.vm(VM)))
     monkeypatch.setenv("VDDK_LOG", str(tmp_path / "vddk.log"))
     return peers.vddk()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import re
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 
 class MigrationError(Exception):
@@ -66,12 +66,13 @@ class NotEnoughSpace(MigrationError):
     code = "not_enough_space"
 
     @classmethod
-    def met(cls, error: Exception, said: str = "") -> Optional[NotEnoughSpace]:
-        """The error for a file system that is full, or a quota that is spent; None when `error`, or what a program `said`, is about something else."""
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and not re.search(r"no space left on device|disk quota exceeded", said, re.IGNORECASE):
-            return None
-        return cls(f"There is no space left: {said or error}", "Free space there, or choose another directory; then run again.")
+    def met(cls, what: Union[Exception, str]) -> Optional[NotEnoughSpace]:
+        """The error for a file system that is full, or a quota that is spent; None when an exception, or what a program said, is about something else."""
+        if isinstance(what, OSError):
+            full = what.errno in (errno.ENOSPC, errno.EDQUOT)
+        else:
+            full = re.search(r"no space left on device|disk quota exceeded", str(what), re.IGNORECASE) is not None
+        return cls(f"There is no space left: {what}", "Free space there, or choose another directory; then run again.") if full else None
 
 
 class Busy(MigrationError):

@@ -85,7 +85,7 @@ def run(
     if check and done.rc != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:] or "it printed nothing"
         failed = ToolFailed(f"{os.path.basename(argv[0])} failed with status {done.rc}: {said}", argv=list(argv), rc=done.rc)
-        raise NotEnoughSpace.met(failed, said) or failed
+        raise NotEnoughSpace.met(said) or failed
     return done
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import re
 import socket
 import ssl
@@ -61,6 +62,17 @@ class Trust:
         context.verify_flags |= ssl.VerifyFlags(_PARTIAL_CHAIN)
         context.load_verify_locations(cadata=certificate)
         return context
+
+
+def https_connection(
+    host: str, port: int, context: ssl.SSLContext, proxy: Optional[tuple[str, int]] = None, timeout: float = 60.0
+) -> http.client.HTTPSConnection:
+    """A connection to a server, not yet made, through a proxy where there is one."""
+    if proxy is None:
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    through = http.client.HTTPSConnection(*proxy, timeout=timeout, context=context)
+    through.set_tunnel(host, port)
+    return through
 
 
 def server_certificate(host: str, port: int, timeout: float = 30.0, context: Optional[ssl.SSLContext] = None) -> bytes:

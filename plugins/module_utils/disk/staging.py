@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
 from ..core.manifest import Identity, Manifest
@@ -74,7 +74,7 @@ def stream(description: dict[str, Any], work_dir: str, options: dict[str, Any], 
     return result
 
 
-def sockets(description: dict[str, Any], work_dir: str) -> list[str]:
+def sockets(description: Mapping[str, Any], work_dir: str) -> list[str]:
     """Where the disks of a streamed VM are exported while they are read.
 
     Raises InvalidInput where that is a longer path than a socket can have (unix(7)).

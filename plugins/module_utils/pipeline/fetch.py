@@ -139,7 +139,7 @@ def streaming(description: Mapping[str, Any], work_dir: str, access: Access, cac
                 f"Remove {work_dir} and run again; keep the VM off meanwhile.",
                 source=origin["source"],
             )
-        with remote.in_place(staging.sockets(dict(description), work_dir), cached):
+        with remote.in_place(staging.sockets(description, work_dir), cached):
             yield
 
 

@@ -13,6 +13,7 @@ from typing import Any, Iterator, Sequence, Union
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..disk import vmdk
+from ..transport import esxi
 from ..transport.download import Job
 from ..transport.files import patiently
 from ..transport.https import HttpsFiles
@@ -57,13 +58,14 @@ def _opened(url: str, access: Access) -> Iterator[tuple[Union[HttpsFiles, SshFil
     """The place, the directory there, and the names of its files."""
     if url.startswith("ssh://"):
         with host.reached(url, access) as (shell, path, vm):
-            refuse(host.concerns(shell, vm), access.accept, url)
+            if vm is not None:
+                refuse(tuple(readiness.of_power(vm.name, esxi.power(shell, vm))), access.accept, url)
             directory = posixpath.dirname(path)
             listed = shell.command(f"cd {shlex.quote(directory)} && find . -type f", directory).splitlines()
             yield shell, directory, sorted(name[2:] for name in listed if name.count("/") == 1)
         return
     with remote.reached(url, access) as (session, known):
-        refuse([concern for concern in readiness.concerns(known) if concern.code == "vsphere.running"], access.accept, url)
+        refuse(tuple(readiness.of_power(known.name, known.power)), access.accept, url)
         home = posixpath.dirname(known.files)
         listed = [item["path"] for item in datastores.browse(session, home)]
         with contextlib.closing(remote.datastore(session, known, access)) as files:

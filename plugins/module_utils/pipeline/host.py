@@ -7,20 +7,20 @@ import contextlib
 import os
 import urllib.parse
 from dataclasses import replace
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, Optional
 
 from ..core import atomic
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..disk import chain, vmx
 from ..disk.machine import SourceDisk, SourceVm
-from ..guest.model import BLOCKER, Concern
 from ..transport import esxi, walk
 from ..transport.download import Arrived
 from ..transport.files import beside, read_small
 from ..transport.ssh import SshFiles
+from ..vsphere import readiness, snapshots
 from . import ways
-from .origin import Access, Remote, RemoteDisk, refuse
+from .origin import Access, Remote, RemoteDisk, independent, refuse, unless_treated
 
 _PLACE = "vm"
 
@@ -35,20 +35,16 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
             return
         state = esxi.power(files, vm) if vm is not None else "off"
         if vm is not None and state != "off":
-            refuse(_concerns(vm, state, access.running), access.accept, url)
+            refuse(unless_treated(readiness.of_power(vm.name, state), access), access.accept, url)
             if access.running == "shutdown" and not check:
                 esxi.shut_down(files, vm, access.shutdown_timeout, access.power_off)
                 state = "off"
         # Read before a snapshot makes it name the disks that the VM writes to from then on.
         text = read_small(files, path)
         if vm is not None and state == "on" and access.running == "snapshot" and not check:
-            if any(key.endswith(".mode") and value.lower().startswith("independent") for key, value in _parsed(text).items()):
-                raise InvalidInput(
-                    f"A disk of {vm.name} is independent and would not be frozen by a snapshot.",
-                    "Shut the VM down, or make its disks dependent.",
-                    vm=path,
-                )
-            stack.enter_context(esxi.frozen(files, vm, access.quiesce))
+            modes = {key: value.lower() for key, value in vmx.parse(text.decode("utf-8", "replace")).items() if key.endswith(".mode")}
+            independent([key for key, mode in modes.items() if mode.startswith("independent")], vm.name)
+            stack.enter_context(esxi.frozen(files, vm, snapshots.new_name(), access.quiesce))
         remote = _remote(files, path, text, access)
         yield replace(remote, in_place=None) if state == "on" else remote
 
@@ -56,10 +52,11 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
 def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
     """Remove the snapshots that a migration which died has left on the host, and no others; gives their names."""
     with reached(url, access) as (files, dummy, vm):
-        left = {} if vm is None else {name: number for name, number in esxi.snapshots(files, vm).items() if name.startswith(esxi.PREFIX)}
-        if vm is not None and not check:
-            for number in left.values():
-                esxi.remove(files, vm, number)
+        if vm is None:
+            return ()
+        left = {name: number for name, number in esxi.snapshots(files, vm).items() if name.startswith(snapshots.PREFIX)}
+        for number in () if check else left.values():
+            esxi.remove(files, vm, number)
         return tuple(left)
 
 
@@ -87,37 +84,12 @@ def reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[
             yield files, vm.path, vm
 
 
-def concerns(files: SshFiles, vm: Optional[esxi.Registered]) -> tuple[Concern, ...]:
-    """What speaks against reading the VM's files now."""
-    state = "off" if vm is None else esxi.power(files, vm)
-    return () if vm is None or state == "off" else _concerns(vm, state, "refuse")
-
-
-def _concerns(vm: esxi.Registered, state: str, running: str) -> tuple[Concern, ...]:
-    if state == "suspended":
-        return (
-            Concern(
-                "vsphere.suspended",
-                BLOCKER,
-                f"{vm.name} is suspended: what is in its memory is not on its disks.",
-                "Resume it and shut it down.",
-            ),
-        )
-    if running != "refuse":
-        return ()
-    remedy = "Shut it down, let the migration do it (migrate_running: shutdown), or read from a snapshot (snapshot), which is as after a power failure."
-    return (Concern("vsphere.running", BLOCKER, f"{vm.name} is running: its disks change while they are read.", remedy),)
-
-
-def _parsed(text: bytes) -> Mapping[str, str]:
-    return vmx.parse(text.decode("utf-8", "replace"))
-
-
 def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -> Remote:
     """The VM of a .vmx (`text`), or the disk at `path` alone."""
     file = os.path.basename(path)
-    vm = SourceVm(os.path.splitext(file)[0], "vmdk", ()) if text is None else vmx.described(_parsed(text), path)
-    places = ((file, SourceDisk(chain.Chain(()))),) if text is None else vmx.places(_parsed(text), path)
+    config = None if text is None else vmx.parse(text.decode("utf-8", "replace"))
+    vm = SourceVm(os.path.splitext(file)[0], "vmdk", ()) if config is None else vmx.described(config, path)
+    places = ((file, SourceDisk(chain.Chain(()))),) if config is None else vmx.places(config, path)
     disks = tuple(_disk(walk.chain(files, beside(path, name)), place) for name, place in places)
     jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
-from ..core.errors import Blocked
+from ..core.errors import Blocked, InvalidInput
 from ..core.progress import Progress
 from ..core.tls import Trust
 from ..disk.machine import Nic, SourceVm
@@ -112,6 +112,21 @@ def described(vm: Vm) -> SourceVm:
         secure_boot=vm.secure_boot,
         guest_os=vm.guest_id or None,
     )
+
+
+def unless_treated(concerns: Iterable[Concern], access: Access) -> tuple[Concern, ...]:
+    """The concerns without the one about a running VM where `access` says what happens to it."""
+    return tuple(concern for concern in concerns if access.running == "refuse" or concern.code != "vsphere.running")
+
+
+def independent(disks: Sequence[str], vm: str) -> None:
+    """Raise InvalidInput for disks that a snapshot would leave out."""
+    if disks:
+        raise InvalidInput(
+            f"{', '.join(disks)} of {vm} would not be frozen by a snapshot: independent disks are left out.",
+            "Shut the VM down, or make its disks dependent.",
+            vm=vm,
+        )
 
 
 def refuse(concerns: Sequence[Concern], accept: Sequence[str], what: str) -> None:

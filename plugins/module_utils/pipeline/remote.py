@@ -18,14 +18,14 @@ from ..core.progress import Progress
 from ..disk import chain
 from ..disk.machine import SourceDisk, bus_key
 from ..guest.model import Concern
-from ..transport import exporter
+from ..transport import esxi, exporter
 from ..transport.download import Arrived
 from ..transport.https import HttpsFiles, quote
 from ..transport.ssh import SshFiles
 from ..vsphere import connection, hardware, inventory, readiness, snapshots
 from ..vsphere.model import Vm
 from . import host, ways
-from .origin import Access, Remote, refuse
+from .origin import Access, Remote, independent, refuse, unless_treated
 
 
 def is_remote(source: Sequence[str]) -> bool:
@@ -74,9 +74,7 @@ def reached(url: str, access: Access) -> Iterator[tuple[connection.Session, Vm]]
 @contextlib.contextmanager
 def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
     with reached(url, access) as (session, vm):
-        found = readiness.concerns(vm)
-        if access.running != "refuse":
-            found = tuple(concern for concern in found if concern.code != "vsphere.running")
+        found = unless_treated(readiness.concerns(vm), access)
         refuse(found, access.accept, vm.path)
         with contextlib.ExitStack() as stack:
             stack.enter_context(session.kept_alive())
@@ -86,7 +84,7 @@ def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
                     snapshots.shut_down(session, vm, access.shutdown_timeout, access.power_off)
                     vm = snapshots.again(session, vm)
                 elif access.running == "snapshot":
-                    _need_dependent(vm)
+                    independent([disk.label for disk in vm.disks if disk.mode.startswith("independent")], vm.name)
                     snapshot = stack.enter_context(snapshots.frozen(session, vm, access.quiesce))
                     vm = hardware.with_disks_of(vm, snapshots.devices(session, vm, snapshot))
             remote = _by_transport(session, vm, snapshot, access, found, stack, check)
@@ -129,7 +127,7 @@ def datastore(session: connection.Session, vm: Vm, access: Access) -> HttpsFiles
     """The datastores of a VM's datacenter as files."""
 
     def target(path: str) -> str:
-        name, dummy, rest = path[len(ways.VOLUMES) + 1 :].partition("/")
+        name, dummy, rest = path[len(esxi.VOLUMES) + 1 :].partition("/")
         return f"/folder/{quote(rest)}?dcPath={urllib.parse.quote(vm.datacenter, safe='')}&dsName={urllib.parse.quote(name, safe='')}"
 
     def authorise(again: bool) -> Mapping[str, str]:
@@ -139,13 +137,3 @@ def datastore(session: connection.Session, vm: Vm, access: Access) -> HttpsFiles
 
     endpoint = session.endpoint
     return HttpsFiles(endpoint.host, endpoint.port, session.context, target, authorise, access.proxy, anchors=session.anchors)
-
-
-def _need_dependent(vm: Vm) -> None:
-    independent = [disk.label for disk in vm.disks if disk.mode.startswith("independent")]
-    if independent:
-        raise InvalidInput(
-            f"{', '.join(independent)} of {vm.name} would not be frozen by a snapshot.",
-            "Shut the VM down, or make its disks dependent.",
-            vm=vm.path,
-        )

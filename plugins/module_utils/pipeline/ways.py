@@ -15,17 +15,15 @@ from ..core.progress import Progress
 from ..disk import chain, ovf
 from ..disk.machine import SourceDisk, SourceVm
 from ..guest.model import Concern
-from ..transport import download, exporter, nbdkit, vddk, walk
+from ..transport import download, esxi, exporter, nbdkit, nfc, vddk, walk
 from ..transport.download import Arrived, Job, Throttle
 from ..transport.files import Areas
 from ..transport.https import HttpsFiles
-from ..transport.nfc import receive
 from ..transport.ssh import SshFiles
 from ..vsphere import connection, leases, snapshots
 from ..vsphere.model import Vm, VmDisk
 from .origin import Access, InPlace, Remote, RemoteDisk, described
 
-VOLUMES = "/vmfs/volumes"
 _PACKAGE = "package"
 _ROUNDS = 2  # a disk that did not arrive as it was sent is fetched once more
 _DATASTORE_PATH = re.compile(r"^\[(.+?)\] ?(.*)$")
@@ -36,7 +34,7 @@ def volume_path(name: str) -> str:
     match = _DATASTORE_PATH.match(name)
     if match is None or "/" in match[1]:
         raise InvalidInput(f"{name!r} is no path on a datastore.", "Another transport may read this disk (nfc).", path=name)
-    return f"{VOLUMES}/{match[1]}/{match[2]}"
+    return f"{esxi.VOLUMES}/{match[1]}/{match[2]}"
 
 
 def from_files(
@@ -83,7 +81,6 @@ def from_lease(
     session: connection.Session, vm: Vm, disks: Sequence[VmDisk], snapshot: str, access: Access, found: tuple[Concern, ...]
 ) -> Remote:
     """Disks as their host sends them: compressed, in one go. Disk and lease are matched by the order that both keep: that of the devices."""
-    planned = tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
         order = [disk for disk in vm.disks if disk in disks]
@@ -112,11 +109,7 @@ def from_lease(
                 )
         return tuple(arrived.values())
 
-    def local(directory: str) -> SourceVm:
-        here = [chain.resolve(os.path.join(directory, f"disk{number}", "disk.vmdk")) for number in range(len(planned))]
-        return _as_described(vm, disks, here)
-
-    return Remote(described(vm), planned, "nfc", found, bring, local)
+    return Remote(described(vm), _whole(disks), "nfc", found, bring, _apart(vm, disks, nfc.NAME))
 
 
 def from_vddk(
@@ -125,7 +118,6 @@ def from_vddk(
     """Disks through VMware's own library: only what is allocated crosses the wire, whatever the datastore is."""
     access.vddk.check()
     endpoint, thumbprint = session.endpoint, session.thumbprint
-    planned = tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
     named = [vddk.VddkDisk(endpoint.host, endpoint.user, thumbprint, vm.id, snapshot, disk.files[0], endpoint.port) for disk in disks]
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
@@ -137,17 +129,20 @@ def from_vddk(
             )
         return tuple(arrived)
 
-    def local(directory: str) -> SourceVm:
-        return _as_described(
-            vm, disks, [chain.resolve(os.path.join(directory, f"disk{number}", vddk.NAME)) for number in range(len(planned))]
-        )
-
     def exported(sockets: Sequence[str], cached: bool) -> contextlib.AbstractContextManager[list[nbdkit.Export]]:
         return nbdkit.exports(
             [vddk.export(access.vddk, name, endpoint.password, nbdkit.Manner(cached, socket)) for name, socket in zip(named, sockets)]
         )
 
-    return Remote(described(vm), planned, "vddk", found, bring, local, exported if vm.power == "off" or snapshot else None)
+    return Remote(
+        described(vm),
+        _whole(disks),
+        "vddk",
+        found,
+        bring,
+        _apart(vm, disks, vddk.NAME),
+        exported if vm.power == "off" or snapshot else None,
+    )
 
 
 def from_export(
@@ -155,13 +150,10 @@ def from_export(
 ) -> Remote:
     """The package that another program writes; its manifest is checked, and it is held against what vSphere says."""
     process.require(access.transport)
-    endpoint = session.endpoint
-    trust = endpoint.trust
+    server = session.endpoint
     wanted = exporter.Export(
-        endpoint.host, endpoint.port, endpoint.user, endpoint.password, vm.id, f"/{vm.path}", snapshot,
-        session.thumbprint, bool(trust.thumbprint), trust.verify, trust.ca_file,
-    )  # fmt: skip
-    planned = tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
+        server.host, server.port, server.user, server.password, server.trust, session.thumbprint, vm.id, f"/{vm.path}", snapshot
+    )
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
         progress.phase("export", sum(disk.capacity for disk in disks))
@@ -182,7 +174,21 @@ def from_export(
             )
         return _as_described(vm, disks, [disk.chain for disk in package.disks])
 
-    return Remote(described(vm), planned, access.transport, found, bring, local)
+    return Remote(described(vm), _whole(disks), access.transport, found, bring, local)
+
+
+def _whole(disks: Sequence[VmDisk]) -> tuple[RemoteDisk, ...]:
+    """Disks of which no file is known: they come as a whole."""
+    return tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
+
+
+def _apart(vm: Vm, disks: Sequence[VmDisk], name: str) -> Callable[[str], SourceVm]:
+    """The VM of disks that arrived each in a directory of its own, as `name`."""
+
+    def local(directory: str) -> SourceVm:
+        return _as_described(vm, disks, [chain.resolve(os.path.join(directory, f"disk{number}", name)) for number in range(len(disks))])
+
+    return local
 
 
 def _as_described(vm: Vm, disks: Sequence[VmDisk], here: Sequence[chain.Chain]) -> SourceVm:
@@ -207,7 +213,7 @@ def _received(session: connection.Session, leased: leases.LeasedDisk, place: str
     else:
         trust = replace(endpoint.trust, thumbprint=leased.thumbprint) if leased.thumbprint else endpoint.trust
         context = trust.context(leased.host, leased.port)
-    return receive(leased.host, leased.port, leased.target, context, headers, place, progress, throttle)
+    return nfc.receive(leased.host, leased.port, leased.target, context, headers, place, progress, throttle)
 
 
 def _as_sent(here: Arrived, sent: Optional[tuple[str, int]]) -> bool:

@@ -10,7 +10,6 @@ import contextlib
 import re
 import shlex
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Callable, Iterator, Optional
 
@@ -18,7 +17,6 @@ from ..core.errors import InvalidInput, ToolFailed
 from .files import patiently
 from .ssh import SshFiles
 
-PREFIX = "hyper2kvm-"  # of snapshots that are ours
 VOLUMES = "/vmfs/volumes"
 _NONE = "no vim-cmd"
 _ROW = re.compile(r"^(\d+)\s+(.+?)\s+\[([^\]/]+)\] (.+?\.vmx)\s+\S+\s+vmx-\d+\b", re.MULTILINE)
@@ -100,9 +98,8 @@ def shut_down(files: SshFiles, vm: Registered, timeout: float, hard: bool) -> No
 
 
 @contextlib.contextmanager
-def frozen(files: SshFiles, vm: Registered, quiesce: bool) -> Iterator[None]:
+def frozen(files: SshFiles, vm: Registered, name: str, quiesce: bool) -> Iterator[None]:
     """A snapshot for the time of a block: what the VM's disks were before it does not change meanwhile."""
-    name = f"{PREFIX}{uuid.uuid4().hex[:12]}"
     try:
         _ask(files, f"vim-cmd vmsvc/snapshot.create {vm.id} {name} migration 0 {int(quiesce)}")
         if not _until(lambda: name in snapshots(files, vm), _WAIT):

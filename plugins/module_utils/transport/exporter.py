@@ -19,6 +19,7 @@ from typing import Optional, Sequence
 from ..core import process
 from ..core.errors import AccessDenied, InvalidInput, NotEnoughSpace, TimedOut, ToolFailed, Unreachable
 from ..core.progress import Progress
+from ..core.tls import Trust
 
 _SILENCE = 900.0  # seconds without a word and without a byte
 _LOOK = 1.0  # seconds between two looks at what has arrived
@@ -31,21 +32,18 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Export:
     """What is exported: by its id for OVF Tool, by its inventory path for govc. `snapshot`: its id, empty for the VM as it is.
 
-    `thumbprint`: SHA-1 of the server's certificate, which has been verified. `pinned`: the operator named the certificate, no authority.
-    `verify`: False where the operator wants no certificate to be looked at.
+    `thumbprint`: SHA-1 of the server's certificate, which has been judged by `trust`.
     """
 
     server: str
     port: int
     user: str
     password: str = field(repr=False)
-    vm: str = ""
-    path: str = ""
-    snapshot: str = ""
-    thumbprint: str = ""
-    pinned: bool = False
-    verify: bool = True
-    ca_file: str = ""
+    trust: Trust
+    thumbprint: str
+    vm: str
+    path: str
+    snapshot: str
 
 
 def govc(wanted: Export, directory: str, progress: Progress) -> str:
@@ -57,15 +55,15 @@ def govc(wanted: Export, directory: str, progress: Progress) -> str:
         GOVC_URL=f"https://{wanted.server}:{wanted.port}/sdk",
         GOVC_USERNAME=wanted.user,
         GOVC_PASSWORD=wanted.password,
-        GOVC_INSECURE=str(not wanted.verify).lower(),
+        GOVC_INSECURE=str(not wanted.trust.verify).lower(),
         GOVC_PERSIST_SESSION="false",
     )
-    if wanted.pinned:
+    if wanted.trust.thumbprint:
         with open(known, "w", encoding="ascii") as file:
             file.write(f"{wanted.server}:{wanted.port} {wanted.thumbprint}\n")
         environment["GOVC_TLS_KNOWN_HOSTS"] = known
-    elif wanted.ca_file:
-        environment["GOVC_TLS_CA_CERTS"] = wanted.ca_file
+    elif wanted.trust.ca_file:
+        environment["GOVC_TLS_CA_CERTS"] = wanted.trust.ca_file
     argv = ["govc", "export.ovf", "-sha", "256", "-vm", wanted.path]
     argv += ["-snapshot", wanted.snapshot] if wanted.snapshot else []
     _watched([*argv, directory], environment, {}, wanted, directory, progress)
@@ -79,7 +77,7 @@ def ovftool(wanted: Export, directory: str, progress: Progress) -> str:
         raise InvalidInput("OVF Tool exports no VM that runs.", "Shut it down (migrate_running: shutdown), or use another transport.")
     user = re.sub(r"[^A-Za-z0-9._~-]", lambda match: "".join(f"%{byte:02x}" for byte in match[0].encode()), wanted.user)
     source = f"vi://{user}@{wanted.server}:{wanted.port}/?moref=vim.VirtualMachine:{wanted.vm}"
-    argv = ["ovftool", "--shaAlgorithm=SHA256", "--noImageFiles", *([] if wanted.verify else ["--noSSLVerify"])]
+    argv = ["ovftool", "--shaAlgorithm=SHA256", "--noImageFiles", *([] if wanted.trust.verify else ["--noSSLVerify"])]
     argv += [source, os.path.join(directory, "vm.ovf")]
     # It asks for what it lacks: the password, and for a certificate that its own store does not know.
     answers = {r"password:\s*$": wanted.password, r"yes.{0,3} or .{0,3}no\W*$": ""}
@@ -180,7 +178,7 @@ def _size(directory: str) -> int:
 
 def _failed(tool: str, said: str) -> Exception:
     words = said.strip()[-1500:] or "it printed nothing"
-    full = NotEnoughSpace.met(Exception(), words)
+    full = NotEnoughSpace.met(words)
     if full is not None:
         return full
     if _DENIED.search(said):

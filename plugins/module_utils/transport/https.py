@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterator, Mapping, Optional
 
 from ..core.errors import AccessDenied, InvalidInput, MigrationError
-from ..core.tls import unproven
+from ..core.tls import https_connection, unproven
 from . import nbdkit
 from .files import MIB, Areas, Interrupted, RemoteFile, changed
 
@@ -143,10 +143,7 @@ class HttpsFiles:
         held: Optional[http.client.HTTPSConnection] = getattr(self._local, "connection", None)
         if held is not None:
             return held
-        host, port = self.proxy or (self.host, self.port)
-        made = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self.context)
-        if self.proxy:
-            made.set_tunnel(self.host, self.port)
+        made = https_connection(self.host, self.port, self.context, self.proxy, self.timeout)
         made.connect()
         made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._local.connection = made

@@ -88,17 +88,14 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
             deadline = time.monotonic() + _READY
             while not os.path.exists(socket):
                 if child.poll() is not None or time.monotonic() > deadline:
-                    raise ToolFailed(
-                        f"nbdkit did not start: {running.words() or 'it printed nothing'}.",
-                        "Look at what it says; is its plugin installed?",
-                    )
+                    raise ToolFailed("nbdkit did not start.", "Look at what it says; is its plugin installed?")
                 time.sleep(0.02)
             yield running
         except ToolFailed as error:
             words = running.words()
             if not words:
                 raise
-            raise ToolFailed(f"{error.msg} The reason: {words[-500:]}", error.hint, **error.details) from error
+            raise type(error)(f"{error.msg} The reason: {words[-1500:]}", error.hint, **error.details) from error
         finally:
             running.stop()
             with contextlib.suppress(FileNotFoundError):

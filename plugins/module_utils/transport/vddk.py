@@ -92,13 +92,10 @@ def export(vddk: Vddk, disk: VddkDisk, password: str, manner: nbdkit.Manner) -> 
         running = stack.enter_context(nbdkit.export(vddk.plugin, disk.arguments(vddk), {"password": password}, manner))
         try:
             yield running
-        except ToolFailed as error:
-            said = running.words()
-            if not said:
-                raise
+        except ToolFailed as error:  # the reason is what nbdkit has said
             raise ToolFailed(
-                f"{disk.path} cannot be read by VDDK: {said[-1500:]}",
-                "Look at the cause above. Ports 443 of the server and 902 of the VM's host must be reachable and the host's name must resolve; the account "
+                f"{disk.path} cannot be read by VDDK: {error.msg}",
+                "Look at the reason. Ports 443 of the server and 902 of the VM's host must be reachable and the host's name must resolve; the account "
                 "needs VirtualMachine.Provisioning.GetVmFiles and DiskRandomRead; free ESXi refuses. Another transport does without VDDK.",
                 path=disk.path,
             ) from error

@@ -42,21 +42,26 @@ def of_wave(vms: Sequence[Vm]) -> dict[str, tuple[Concern, ...]]:
     return {vm_id: tuple(items) for vm_id, items in found.items() if items}
 
 
-def _state(vm: Vm) -> Iterator[Concern]:
-    if vm.power == "on":
+def of_power(name: str, power: str) -> Iterator[Concern]:
+    """What speaks against reading the disks of a VM that is on, off or suspended."""
+    if power == "on":
         yield Concern(
             "vsphere.running",
             BLOCKER,
-            f"{vm.name} is running: its disks change while they are read.",
+            f"{name} is running: its disks change while they are read.",
             "Shut it down, let the migration do it (migrate_running: shutdown), or read from a snapshot (snapshot), which is as after a power failure.",
         )
-    if vm.power == "suspended":
+    if power == "suspended":
         yield Concern(
             "vsphere.suspended",
             BLOCKER,
-            f"{vm.name} is suspended: what is in its memory is not on its disks.",
+            f"{name} is suspended: what is in its memory is not on its disks.",
             "Resume it and shut it down.",
         )
+
+
+def _state(vm: Vm) -> Iterator[Concern]:
+    yield from of_power(vm.name, vm.power)
     if vm.connection != "connected":
         yield Concern(
             "vsphere.not-connected",

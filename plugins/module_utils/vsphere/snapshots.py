@@ -21,6 +21,11 @@ PREFIX = "hyper2kvm-"  # of snapshots that are ours; the janitor removes no othe
 _STUN = f"{PREFIX}stun"
 
 
+def new_name() -> str:
+    """A name for a snapshot of ours."""
+    return f"{PREFIX}{time.strftime('%Y%m%d-%H%M%S')}"
+
+
 def create(session: Session, vm: Vm, name: str, quiesce: bool = False, memory: bool = False, description: str = "") -> str:
     """Take a snapshot and give its id."""
     entity = managed(session, vm.id)
@@ -51,7 +56,7 @@ def frozen(session: Session, vm: Vm, quiesce: bool = False) -> Iterator[str]:
     snapshot = create(
         session,
         vm,
-        f"{PREFIX}{time.strftime('%Y%m%d-%H%M%S')}",
+        new_name(),
         quiesce,
         description="Taken for a migration; it is removed when the copy is done.",
     )

@@ -14,14 +14,13 @@ from dataclasses import replace
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core.errors import ToolFailed, Unreachable
-from ..core.tls import unproven
+from ..core.tls import https_connection, unproven
 from .connection import Session
 from .model import Vm
 
 _REST = "/rest/com/vmware/cis"
 _BATCH = 1000  # VMs in one question
 _LIMIT = 64 << 20
-_TIMEOUT = 60.0
 
 
 def tagged(session: Session, vms: Sequence[Vm]) -> list[Vm]:
@@ -55,10 +54,7 @@ class _Rest:
 
     def __init__(self, session: Session) -> None:
         self._endpoint = session.endpoint
-        host, port = self._endpoint.proxy or (self._endpoint.host, self._endpoint.port)
-        self._connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=session.context)
-        if self._endpoint.proxy:
-            self._connection.set_tunnel(self._endpoint.host, self._endpoint.port)
+        self._connection = https_connection(self._endpoint.host, self._endpoint.port, session.context, self._endpoint.proxy)
         self._headers = {"Content-Type": "application/json"}
 
     def log_in(self) -> bool:
