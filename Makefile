@@ -23,11 +23,11 @@ unit: dev  ## the inner loop
 	$(VENV)/python -m pytest -n 2 tests/unit
 
 lint: dev
-	$(VENV)/ruff format -q --check plugins tests
-	$(VENV)/ruff check -q plugins tests
+	$(VENV)/ruff format -q --check plugins tests extensions
+	$(VENV)/ruff check -q plugins tests extensions
 	$(VENV)/mypy -p $(MODULE_UTILS)
 	$(VENV)/lint-imports --cache-dir build/imports
-	$(VENV)/ansible-lint -q
+	ANSIBLE_HOME=$(CURDIR)/build/ansible $(VENV)/ansible-lint -q  # else it keeps a copy of the collection in the home directory, and looks there first
 	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(VENV)/antsibull-changelog lint
 	shellcheck scripts/setup tests/run-sanity .ci/run
@@ -44,9 +44,10 @@ integration: dev  ## modules and playbooks on real images, one appliance at a ti
 e2e: dev  ## every lab guest migrated and booted, one of them also unrepaired
 	$(VENV)/python -m pytest -n 2 --dist loadgroup tests/e2e
 
-matrix: dev  ## the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md and docs/windows-peer.md
+matrix: dev  ## the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md, docs/windows-peer.md and docs/domains-peer.md
 	$(VENV)/python tests/lab/matrix.py
 	$(VENV)/python tests/lab/windows_peer.py
+	$(VENV)/python tests/lab/domains_peer.py
 
 bench: dev  ## this collection against virt-v2v, transports against plain tools, alternating; writes docs/benchmarks*.md
 	$(VENV)/python tests/lab/bench.py

@@ -10,7 +10,7 @@ class ModuleDocFragment:
 options:
   source:
     description:
-      - One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files that are the disks of one VM in their order.
+      - One V(.vmx), V(.vbox), V(.ova) or V(.ovf) file, or one or more disks of one VM in their order, as C(docs/sources.md) lists them.
       - Or one URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
       - It is only read. Where nothing is staged yet it is looked at through throw-away overlays, a source that is elsewhere where it is.
     type: list
@@ -36,11 +36,31 @@ options:
         type: str
         required: true
         choices: [qcow2, raw, vmdk, vdi]
+"""
+
+    SYSTEM = r"""
+options:
   firmware:
     description: What starts the guest. V(auto) takes what the source says, else what the partition tables show.
     type: str
     default: auto
     choices: [auto, bios, uefi]
+  nics:
+    description:
+      - The network cards of the VM in their order, in place of what the source says. A disk alone says nothing of them, and a guest that knows its card only
+        by the name that the kernel gave it keeps that name only if the card's MAC is known.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      mac:
+        description: The card's MAC, which it keeps.
+        type: str
+        required: true
+      network:
+        description: The network it was on at the source.
+        type: str
+        default: ""
   luks_keys:
     description: Keys of encrypted devices, by the UUID of the LUKS header, or under V(all).
     type: dict

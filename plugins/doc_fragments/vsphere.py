@@ -50,6 +50,9 @@ options:
 """
 
     SOURCE = r"""
+requirements:
+  - pyVmomi for sources of vSphere
+  - ssh for sources that are reached by it
 options:
   access:
     description: How a source that is elsewhere is reached, and what may happen to it there.

@@ -16,17 +16,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from .access import access_of, access_spec
+from .boot.libvirtd import LIBVIRT_ERROR
 from .core.errors import InvalidInput, MigrationError, NotEnoughSpace, NotInPlace
 from .core.locks import exclusive
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
 from .disk import qemu_img, staging
+from .guest.cards import Card, named
 from .guest.changes import Plan
 from .guest.offline import GUESTFS_ERROR, Attached
 from .linux.customize import Customization
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
 from .pipeline import fetch
+from .pipeline.engines import OWN, Engine, repair
 from .pipeline.fetch import looked_at, streaming
 from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
@@ -60,6 +63,12 @@ def disk_set_spec() -> dict[str, Any]:
             },
         },
         "firmware": {"type": "str", "default": "auto", "choices": ["auto", "bios", "uefi"]},
+        "nics": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {"mac": {"type": "str", "required": True}, "network": {"type": "str", "default": ""}},
+        },
         "luks_keys": {"type": "dict", "default": {}, "no_log": True},
         "root": {"type": "str", "default": ""},
     }
@@ -175,16 +184,22 @@ def give_back_when_ended() -> None:
 
 def respawn_for_guestfs(module: AnsibleModule) -> None:
     """Go on under the interpreter that has the libguestfs bindings, if this one has not; open_disks reports when none has."""
-    if GUESTFS_ERROR is not None and not has_respawned():
-        interpreter = probe_interpreters_for_module(INTERPRETERS, "guestfs")
-        if interpreter is not None:
-            respawn_module(interpreter)
+    _respawn(GUESTFS_ERROR, "guestfs")
 
 
 def respawn_for_pyvmomi() -> None:
     """The same for pyVmomi; the session reports when none has it."""
-    if PYVMOMI_ERROR is not None and not has_respawned():
-        interpreter = probe_interpreters_for_module(INTERPRETERS, "pyVmomi")
+    _respawn(PYVMOMI_ERROR, "pyVmomi")
+
+
+def respawn_for_libvirt() -> None:
+    """The same for libvirt; the connection reports when none has it."""
+    _respawn(LIBVIRT_ERROR, "libvirt")
+
+
+def _respawn(missing: Optional[str], library: str) -> None:
+    if missing is not None and not has_respawned():
+        interpreter = probe_interpreters_for_module(INTERPRETERS, library)
         if interpreter is not None:
             respawn_module(interpreter)
 
@@ -252,7 +267,8 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
                     f"{disk.path} is not an overlay, and a fix never writes to a source.",
                     "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
                 )
-        yield GuestRequest(disks, (), params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
+        cards = tuple(Card(nic["mac"]) for nic in named(params["nics"], ()))
+        yield GuestRequest(disks, cards, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = staging.require_fetched(params["work_dir"])
         with streaming(base.result, params["work_dir"], access_of(params), cached=True):
@@ -283,6 +299,8 @@ def staged_request(
     accept: tuple[str, ...],
 ) -> GuestRequest:
     """A request for overlays under the operator's parameters."""
+    if params["nics"]:
+        description = {**description, "nics": named(params["nics"], description["nics"])}
     return fetch.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
 
 
@@ -366,6 +384,7 @@ def composite_fix(module: AnsibleModule) -> Result:
     options = options_of(params, params["fixes"])
     for_windows = windows_options_of(params)
     saved = _load_plan(params["plan"])
+    engine = Engine(params["engine"], tuple(params["v2v_options"]))
     recorded = {
         "fixes": list(options.fixes),
         "fstab_mode": options.fstab_mode,
@@ -374,7 +393,9 @@ def composite_fix(module: AnsibleModule) -> Result:
         "options": options_digest(params["root"], options, for_windows),
         "accept": sorted(params["accept"]),
         "keys": sorted(params["luks_keys"]),
+        "nics": [nic["mac"].lower() for nic in params["nics"]],
         "plan": saved.id if saved is not None else None,
+        **({"engine": [engine.name, *engine.options]} if engine.name != OWN else {}),
     }
     directory = params["work_dir"]
     with working_on(module, directory):
@@ -387,13 +408,13 @@ def composite_fix(module: AnsibleModule) -> Result:
         if module.check_mode:
             if not params["source"]:
                 raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
-            return _rehearsed(module, options, for_windows, saved)
+            return _rehearsed(module, options, for_windows, saved, engine)
         base = staging.require_fetched(directory)
         # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
         staged = staging.flatten(base.result, directory, base.inputs)
         request = staged_request(params, base.result, staged, options, for_windows, tuple(params["accept"]))
         with streaming(base.result, directory, access_of(params), cached=True):
-            result = report_result(module, fix(request, sink(params["progress_file"]), saved), True)
+            result = report_result(module, repair(engine, request, sink(params["progress_file"]), saved), True)
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
         Manifest(
             "fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}
@@ -401,13 +422,13 @@ def composite_fix(module: AnsibleModule) -> Result:
         return result
 
 
-def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOptions, saved: Optional[Plan]) -> Result:
+def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOptions, saved: Optional[Plan], engine: Engine) -> Result:
     """The repair on throw-away overlays; a source that must be fetched first is only said to be one."""
     params = module.params
     try:
         with looked_at(source_of(params), access_of(params)) as (description, staged, moved):
             request = staged_request(params, description, staged, options, for_windows, tuple(params["accept"]))
-            result = report_result(module, fix(request, Silent(), saved), True)
+            result = report_result(module, repair(engine, request, Silent(), saved), True)
     except NotInPlace as error:
         module.warn(f"The guest was not looked at. {error}")
         return {"changed": True}

@@ -111,6 +111,61 @@ options:
     type: list
     elements: str
     default: []
+  checks:
+    description: What the guest must do before the test passes, beside what O(network) asks for. The test connects over networks of its own, which lead
+      nowhere else.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      port:
+        description: A TCP port that must take a connection.
+        type: int
+        default: 0
+      http:
+        description: A path that this port must answer over HTTP.
+        type: str
+        default: ""
+      host:
+        description: The name that the request asks for.
+        type: str
+        default: ""
+      status:
+        description: The status of the answer.
+        type: int
+        default: 200
+      command:
+        description: A program with its arguments, run in the guest by its agent.
+        type: list
+        elements: str
+        default: []
+      rc:
+        description: The status that it must end with.
+        type: int
+        default: 0
+      expect:
+        description: A regular expression that the body, or the output of the command, must match.
+        type: str
+        default: ""
+  backend:
+    description:
+      - What runs the test VM. V(qemu) needs nothing else.
+      - V(libvirt) starts the VM of O(description), its devices, memory and CPUs, as a transient domain of a name of its own, on overlays and without
+        its networks. It is gone when the test ends, or when its process dies.
+    type: str
+    default: qemu
+    choices: [qemu, libvirt]
+  description:
+    description: The description of the VM, as M(hyper2kvm.migration.domain_describe) writes it, for O(backend=libvirt).
+    type: path
+  libvirt_uri:
+    description: The libvirt of this host, for O(backend=libvirt).
+    type: str
+    default: qemu:///system
+  repeat:
+    description: Whether a test that these disks have passed before is run again.
+    type: bool
+    default: false
   dest:
     description: A directory for V(console.png), V(console.log) and the record that makes a second run do nothing.
     type: path
@@ -119,6 +174,9 @@ extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.attributes.action
+requirements:
+  - qemu-system-x86_64
+  - python3-libvirt and libvirt for O(backend=libvirt)
 """
 
 EXAMPLES = r"""
@@ -132,11 +190,27 @@ EXAMPLES = r"""
         addresses: [192.0.2.10/24]
         gateway: 192.0.2.1
     dest: /var/lib/images/web01
+
+- name: Boot it as libvirt will run it, and look at its services
+  hyper2kvm.migration.boot_test:
+    disks:
+      - path: /var/lib/images/web01/web01-disk0.qcow2
+        format: qcow2
+    backend: libvirt
+    description: /var/lib/images/web01/web01.xml
+    checks:
+      - port: 443
+      - port: 80
+        http: /health
+        expect: '"status": *"ok"'
+      - command: [/usr/bin/systemctl, is-active, nginx]
+    dest: /var/lib/images/web01
 """
 
 RETURN = r"""
 boot:
-  description: The verdict, its cause, every signal with the second it came, the last lines of the console, and the path of the screenshot.
+  description: The verdict, its cause, every signal with the second it came, what came of each check, the last lines of the console, and the
+    path of the screenshot.
   returned: success
   type: dict
   sample: {"verdict": "passed", "signals": {"kernel": 8.2, "login": 31.3, "ssh": 32.5}}
@@ -146,8 +220,15 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    Result,
+    module_for,
+    progress_spec,
+    respawn_for_libvirt,
+    run,
+)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
@@ -189,6 +270,24 @@ def argument_spec() -> dict:
         "timeout": {"type": "int", "default": 300},
         "network": {"type": "str", "default": "auto", "choices": ["auto", "ssh", "agent", "none"]},
         "expect": {"type": "list", "elements": "str", "default": []},
+        "checks": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "port": {"type": "int", "default": 0},
+                "http": {"type": "str", "default": ""},
+                "host": {"type": "str", "default": ""},
+                "status": {"type": "int", "default": 200},
+                "command": {"type": "list", "elements": "str", "default": []},
+                "rc": {"type": "int", "default": 0},
+                "expect": {"type": "str", "default": ""},
+            },
+        },
+        "backend": {"type": "str", "default": "qemu", "choices": ["qemu", "libvirt"]},
+        "description": {"type": "path"},
+        "libvirt_uri": {"type": "str", "default": SYSTEM},
+        "repeat": {"type": "bool", "default": False},
         "dest": {"type": "path", "required": True},
     }
 
@@ -197,18 +296,31 @@ def _nic(card: dict) -> Nic:
     return Nic(card["mac"], next((address for address in card["addresses"] if ":" not in address), ""), card["gateway"])
 
 
+def _check(entry: dict) -> Check:
+    if bool(entry["port"]) == bool(entry["command"]):
+        raise InvalidInput("A check has neither a port nor a command, or both.", "Give each check one of them.")
+    return Check(**{**entry, "command": tuple(entry["command"])})
+
+
 def work(module: AnsibleModule) -> Result:
     params = module.params
+    checks = tuple(_check(entry) for entry in params["checks"])
     missing = [disk["path"] for disk in params["disks"] if not os.path.exists(disk["path"])]
     if missing and module.check_mode:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet"}}
     if missing:
         raise InvalidInput(f"{missing[0]} does not exist.", "Convert the VM first.", path=missing[0])
+    description = ""
+    if params["backend"] == "libvirt":
+        with open(params["description"], encoding="utf-8") as file:
+            description = file.read()
     inputs = tuple(Identity.of(disk["path"]) for disk in params["disks"])
-    options = {key: params[key] for key in (*_HARDWARE, "memory", "cpus", "timeout", "network", "expect")}
+    options = {key: params[key] for key in (*_HARDWARE, "memory", "cpus", "timeout", "network", "expect", *(("checks",) if checks else ()))}
+    if description:
+        options["description"] = description
     record = os.path.join(params["dest"], "boot.manifest.json")
     earlier = Manifest.load(record)
-    if earlier is not None and earlier.current("boot", inputs, options):
+    if earlier is not None and earlier.current("boot", inputs, options) and not params["repeat"]:
         return {"changed": False, "boot": earlier.result}
     if params["probe"]:
         return {"changed": False, "pending": True}
@@ -229,6 +341,10 @@ def work(module: AnsibleModule) -> Result:
         expect=tuple(params["expect"]),
         screenshot=os.path.join(params["dest"], "console.png"),
         console_log=os.path.join(params["dest"], "console.log"),
+        checks=checks,
+        description=description,
+        uri=params["libvirt_uri"],
+        scratch=params["dest"],
     )
     os.makedirs(params["dest"], exist_ok=True)
     outcome = boot(request, sink(params["progress_file"]))
@@ -244,7 +360,10 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    run(module_for(argument_spec()), work)
+    module = module_for(argument_spec(), required_if=[("backend", "libvirt", ["description"])])
+    if module.params["backend"] == "libvirt":
+        respawn_for_libvirt()
+    run(module, work)
 
 
 if __name__ == "__main__":

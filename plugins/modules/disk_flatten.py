@@ -116,11 +116,11 @@ def work(module: AnsibleModule) -> Result:
 
 def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
     changed, disks = False, []
-    if any(disk.format != "vmdk" for disk in staging.staged_disks(base.result, module.params["work_dir"])):
+    if "stream" in base.result.get("origin", {}):
         raise InvalidInput("The disks were not staged, so there is nothing to copy.", "Stage them (migrate_fetch: stage).")
     for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
         dest = os.path.join(module.params["dest"], f"{base.result['name']}-disk{number}.{module.params['format']}")
-        request = convert.Request(disk.top, "vmdk", dest, module.params["format"])
+        request = convert.Request(disk.top, disk.format, dest, module.params["format"])
         done = convert.done_before(request, base.inputs)
         if done is None:
             changed = True

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: disk_info
-short_description: Describe the disks of a VMware VM
+short_description: Describe the disks of a VM
 description: Reads the metadata of a VM's disks and their snapshot chains, checks them, and says what they are. Nothing is written.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   source:
-    description: One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files of one VM.
+    description: One V(.vmx), V(.vbox), V(.ova) or V(.ovf) file, or one or more disks of one VM in their order, as C(docs/sources.md) lists them.
     type: list
     elements: path
     required: true

@@ -2,18 +2,18 @@
 # Copyright: (c) 2026, the hyper2kvm.migration contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write the libvirt description of a migrated VM."""
+"""Write the description of a migrated VM."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: domain_describe
-short_description: Write the libvirt description of a migrated VM
+short_description: Write the description of a migrated VM
 description:
   - Writes C(<name>.xml) into a directory, with the buses, cards, MACs, machine and firmware that the guest was repaired and proved for.
   - For O(phase=bootstrap) it writes C(<name>-bootstrap.xml), in which the system disk lies where Windows needs no driver of ours, and creates a small
     empty disk on virtio beside it, so that Windows installs the driver.
-  - Nothing is defined; C(virsh define) takes the file.
+  - Nothing is defined; C(virsh define) takes the file. O(formats) writes it for others too.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
@@ -44,9 +44,24 @@ options:
     default: final
     choices: [bootstrap, final]
   network:
-    description: The libvirt network of every card.
+    description: The libvirt network of every card that O(networks) says nothing of; V(bridge:br0) for a bridge of the host.
     type: str
     default: default
+  networks:
+    description: For networks at the source the libvirt network, or V(bridge:br0), that takes their place.
+    type: dict
+    default: {}
+  formats:
+    description:
+      - What is written beside the libvirt description of O(phase=final).
+      - V(qemu) is C(<name>.sh), a script that starts the VM with qemu itself.
+      - V(kubevirt) is C(<name>-kubevirt.json), a C(VirtualMachine) whose disks are claims C(<name>-disk0) and so on.
+      - V(openstack) is C(<name>-openstack.json), the properties of the image of the system disk.
+      - V(proxmox) is C(<name>-proxmox.json), options of C(qm create) and the disks to import.
+    type: list
+    elements: str
+    default: []
+    choices: [qemu, kubevirt, openstack, proxmox]
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -62,6 +77,9 @@ EXAMPLES = r"""
     vm: "{{ fetched.vm }}"
     facts: "{{ fixed.facts }}"
     disks: "{{ converted.disks }}"
+    networks:
+      VM Network: default
+      DMZ: bridge:br-dmz
 """
 
 RETURN = r"""
@@ -70,6 +88,12 @@ path:
   returned: success
   type: str
   sample: /var/lib/images/web01/web01.xml
+files:
+  description: The descriptions in other formats.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/lib/images/web01/web01.sh]
 side_disk:
   description: The small disk on virtio, for O(phase=bootstrap).
   returned: success
@@ -83,6 +107,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
@@ -99,6 +124,8 @@ def argument_spec() -> dict:
         "disks": {"type": "list", "elements": "dict", "required": True},
         "phase": {"type": "str", "default": FINAL, "choices": [BOOTSTRAP, FINAL]},
         "network": {"type": "str", "default": "default"},
+        "networks": {"type": "dict", "default": {}},
+        "formats": {"type": "list", "elements": "str", "default": [], "choices": list(FORMATS)},
     }
 
 
@@ -106,15 +133,21 @@ def work(module: AnsibleModule) -> Result:
     params = module.params
     dest, name, phase = params["dest"], params["name"], params["phase"]
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
-    text = xml(describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side))
+    domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
     path = os.path.join(dest, f"{name}-bootstrap.xml" if phase == BOOTSTRAP else f"{name}.xml")
-    changed = atomic.read_text(path) != text or bool(side and not os.path.exists(side))
+    texts = {path: (xml(domain), 0o644)}
+    for fmt in params["formats"] if phase == FINAL else ():
+        ending, write, mode = FORMATS[fmt]
+        texts[os.path.join(dest, name + ending)] = (write(domain), mode)
+    stale = {file: text for file, text in texts.items() if atomic.read_text(file) != text[0]}
+    changed = bool(stale) or bool(side and not os.path.exists(side))
     if changed and not module.check_mode:
         os.makedirs(dest, exist_ok=True)
         if side and not os.path.exists(side):
             qemu_img.create_empty(side, SIDE_DISK_SIZE)
-        atomic.write_text(path, text)
-    return {"changed": changed, "path": path, "side_disk": side}
+        for file, (text, mode) in stale.items():
+            atomic.write_text(file, text, mode)
+    return {"changed": changed, "path": path, "files": [file for file in texts if file != path], "side_disk": side}
 
 
 def main() -> None:

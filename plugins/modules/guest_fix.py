@@ -25,26 +25,26 @@ options:
     elements: str
     default: []
     choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
-  firmware:
-    description: What starts the guest. V(auto) takes what the source says, else what the partition tables show.
-    type: str
-    default: auto
-    choices: [auto, bios, uefi]
-  luks_keys:
-    description: Keys of encrypted devices, by the UUID of the LUKS header, or under V(all).
-    type: dict
-    default: {}
-  root:
-    description: The root file system, as a device or V(UUID=...), where the disks hold more than one system.
-    type: str
-    default: ""
   plan:
     description: A plan as returned by M(hyper2kvm.migration.guest_plan), to carry out instead of making one.
     type: dict
+  engine:
+    description:
+      - Who repairs the guest. V(own) is this collection, V(v2v) is C(virt-v2v-in-place); the others are both, one after the other.
+      - Whoever does, this collection proves the result.
+    type: str
+    default: own
+    choices: [own, v2v, v2v_then_own, own_then_v2v]
+  v2v_options:
+    description: Options for C(virt-v2v-in-place), such as C(--root) and a device, each word an element. Keys and the input are set by the module.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.action
   - hyper2kvm.migration.disk_set
+  - hyper2kvm.migration.disk_set.system
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.disk_set.fix
   - hyper2kvm.migration.disk_set.options
@@ -107,6 +107,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
     respawn_for_guestfs,
     run,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN
 
 
 def argument_spec() -> dict:
@@ -115,6 +116,8 @@ def argument_spec() -> dict:
         **progress_spec(),
         **fixes_spec(),
         "plan": {"type": "dict"},
+        "engine": {"type": "str", "default": OWN, "choices": list(ENGINES)},
+        "v2v_options": {"type": "list", "elements": "str", "default": []},
         "work_dir": {"type": "path", "required": True},
     }
     del spec["disks"]

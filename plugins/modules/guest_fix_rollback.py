@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.disk_set.guest
+  - hyper2kvm.migration.disk_set.system
 requirements:
   - libguestfs with its Python bindings
 seealso:

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.disk_set
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.disk_set.guest
+  - hyper2kvm.migration.disk_set.system
   - hyper2kvm.migration.disk_set.fix
   - hyper2kvm.migration.disk_set.options
 """

@@ -19,9 +19,6 @@ options:
     description: The VM as a URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
     type: str
     required: true
-requirements:
-  - pyVmomi for sources of vSphere
-  - ssh for sources that are reached by it
 extends_documentation_fragment:
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes

@@ -42,9 +42,6 @@ options:
 attributes:
   action:
     support: full
-requirements:
-  - pyVmomi for sources of vSphere
-  - ssh for sources that are reached by it
 extends_documentation_fragment:
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes

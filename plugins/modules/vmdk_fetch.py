@@ -8,9 +8,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vmdk_fetch
-short_description: Bring the disks of a VMware VM here, check them and stage them for the conversion
+short_description: Bring the disks of a VM here, check them and stage them for the conversion
 description:
-  - Reads the description of a VM (V(.vmx), V(.ovf), V(.ova), or plain V(.vmdk) files), follows every snapshot chain, and checks each
+  - Reads the description of a VM (V(.vmx), V(.vbox), V(.ovf), V(.ova), or plain disks), follows every snapshot chain, and checks each header,
     extent, parent and digest before any other program sees them.
   - Staging a local source copies nothing. Freshly written descriptors and links in the work directory stand for the chain.
   - A source that is elsewhere is copied into the work directory in checked pieces. A run that was killed or cut off is resumed from what has
@@ -20,7 +20,8 @@ author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   source:
     description:
-      - One V(.vmx), V(.ova) or V(.ovf) file, or one or more V(.vmdk) files that are the disks of one VM in their order.
+      - One V(.vmx), V(.vbox), V(.ova) or V(.ovf) file, or one or more disks of one VM in their order (V(.vmdk), V(.vhdx), V(.vhd), V(.qcow2), V(.vdi), V(.raw),
+        V(.img), block devices; C(docs/sources.md)).
       - Or one URL, as V(vsphere://vcenter.example.com/Datacenter/vm/folder/name) (C(?moref=vm-57), C(?uuid=...), C(?name=...) in place of the path), or
         V(ssh://root@esx1.example.com/name) (a VM that an ESXi host has registered), or
         V(ssh://root@esx1.example.com/vmfs/volumes/datastore/name/name.vmx) (or C(.vmdk)).
@@ -51,9 +52,6 @@ options:
 attributes:
   action:
     support: full
-requirements:
-  - pyVmomi for sources of vSphere
-  - ssh for sources that are reached by it
 extends_documentation_fragment:
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes

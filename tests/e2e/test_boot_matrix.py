@@ -18,17 +18,23 @@ FORMATS = {
     "btrfs": {"migrate_compression": "zstd"},
     "systemd-boot": {"migrate_output_format": "vdi"},
 }
+# Guests that come as plain disks may come as images of any kind.
+IMAGES = {"uefi-lvm": ("vhdx", "vhd"), "luks-lvm": ("qcow2",)}
 
 
 @pytest.mark.parametrize("name", lab.GUESTS)
 def test_a_guest_is_migrated_and_boots(name, tmp_path):
     guest, sources = lab.GUESTS[name], harness.guest(name)
+    if name in IMAGES:
+        (tmp_path / "images").mkdir()
+        sources = harness.as_images(sources, IMAGES[name], tmp_path / "images")
     before = harness.digests(sources)
     variables = {
         "migrate_output_dir": str(tmp_path / "out"),
         "migrate_boot_expect": [guest.report],
         "migrate_boot_timeout": 600,
         **harness.variables(name),
+        "migrate_source": sources,
         **FORMATS.get(name, {}),
     }
     hosts = harness.inventory(tmp_path / "vms.json", **{name: variables})

@@ -136,12 +136,39 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_vmdk_arrives_byte_for_byte(kind, raw, tmp_path):
+IMAGES = {"raw": "raw", "qcow2": "qcow2", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
+
+
+def image(kind: str, raw: Path, folder: Path) -> Path:
+    """A disk that is no VMDK, packed where the kind has a second part."""
+    kind, dummy, packing = kind.partition(" in ")
+    if kind == "device":
+        loop = run("losetup", "--find", "--show", "--read-only", raw.rename(folder / "raw")).strip()
+        return Path(loop)
+    path = folder / f"disk.{kind}"
+    run("qemu-img", "convert", "-f", "raw", "-O", IMAGES[kind], *(["-o", "force_size=on"] if kind == "vhd" else []), raw, path)
+    if packing == "xz":
+        run("xz", path)
+        return path.with_name(f"{path.name}.xz")
+    if packing:
+        run(sys.executable, "-m", {"tar": "tarfile", "zip": "zipfile"}[packing], "-c", f"vm.{packing}", path.name, cwd=folder)
+        return folder / f"vm.{packing}"
+    return path
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *IMAGES, "device", "vhdx in zip", "vhd in tar", "raw in xz"])
+def test_every_kind_of_disk_arrives_byte_for_byte(kind, raw, tmp_path, request):
     (tmp_path / "src").mkdir()
-    path = make(kind, raw, tmp_path / "src")
-    raw.rename(tmp_path / "expected")
+    (tmp_path / "expected").write_bytes(raw.read_bytes())
+    path = make(kind, raw, tmp_path / "src") if kind in KINDS else image(kind, raw, tmp_path / "src")
+    if kind == "device":
+        request.addfinalizer(lambda: run("losetup", "--detach", path))
+    else:
+        raw.unlink()
     work = str(tmp_path / "work")
+    looked = [harness.module(name, check=True, source=[str(path)], work_dir=work) for name in ("vmdk_fetch", "disk_flatten")]
+    looked.append(harness.module("qemu_convert", check=True, source=[str(path)], work_dir=work, name="vm", dest=str(tmp_path / "out")))
+    assert all(answer["changed"] for answer in looked) and not Path(work).exists(), looked
     answer = harness.module("vmdk_fetch", source=[str(path)], work_dir=work)
     assert answer["changed"] and answer["vm"]["disks"][0]["virtual_size"] == SIZE, answer
     assert not harness.module("vmdk_fetch", source=[str(path)], work_dir=work)["changed"]

@@ -78,6 +78,10 @@ def bring(host, work_dir: Path, source: str, check: bool = False, **access: obje
     )
 
 
+def restore(host, work_dir: Path, check: bool = False) -> dict:
+    return harness.module("source_restore", check=check, work_dir=str(work_dir), access={"ssh": host.login})
+
+
 def test_a_vm_is_found_by_its_name_and_refused_frozen_or_shut_down_when_it_runs(host, images, tmp_path):
     by_path = "/vmfs/volumes/fast%20ds/web%2001/web01.vmx"
     for source in ("/web%2001", "/1", by_path):
@@ -93,6 +97,10 @@ def test_a_vm_is_found_by_its_name_and_refused_frozen_or_shut_down_when_it_runs(
     assert state["vms"]["1"]["snapshots"] == {} and state["vms"]["1"]["power"] == "Powered on"
     stopped = bring(host, tmp_path / "off", by_path, running="shutdown")
     assert content(stopped, tmp_path) == [digest(images[1])] and host.state()["vms"]["1"]["power"] == "Powered off"
+    # What was shut down for its migration is started again when that is taken back; what was not, is not.
+    restored = [restore(host, tmp_path / "off", check=check) for check in (True, False, False)]
+    assert [answer["actions"] for answer in restored] == [[f"start {host.url(by_path)}"]] * 2 + [[]]
+    assert host.state()["vms"]["1"]["power"] == "Powered on" and restore(host, tmp_path / "w")["changed"] is False
 
 
 def test_a_guest_that_cannot_be_asked_is_switched_off_only_by_choice(host, tmp_path):

@@ -55,6 +55,12 @@ def test_a_running_vm_is_refused_or_frozen_and_only_what_is_used_is_read(vc, esx
         assert "no running VMware Tools" in stopped["msg"]
         assert fetch(vc, tmp_path / "off", running="shutdown", power_off=True)["changed"] is True
         assert vm.runtime.powerState == "poweredOff"
+        # A rollback starts what was shut down, once, and nothing else.
+        given = {"work_dir": str(tmp_path / "off"), "access": {"vsphere": vc.login}}
+        planned = harness.module("source_restore", check=True, **given)
+        assert planned["actions"] == [f"start {vc.url(VM)}"] and vm.runtime.powerState == "poweredOff"
+        assert harness.module("source_restore", **given)["actions"] == planned["actions"] and vm.runtime.powerState == "poweredOn"
+        assert harness.module("source_restore", **given)["changed"] is False
     finally:
         if vm.runtime.powerState == "poweredOn":
             vc.wait(vm.PowerOffVM_Task())

@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -234,6 +235,28 @@ def test_every_description_is_one_that_libvirt_takes(bus, firmware, tmp_path):
         xml(describe("vm", {}, {"disk_bus": "ide"}, disks * 2, "final", "default", ""))
 
 
+def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
+    nics = [{"mac": "00:50:56:00:00:01", "network": "VM Network"}, {"mac": "00:50:56:00:00:02", "network": "DMZ"}]
+    disks = [{"path": "/images/a.qcow2", "format": "qcow2"}]
+    networks = {"VM Network": "default", "DMZ": "bridge:br-dmz"}
+    moved = {"cards": [{"mac": "52:54:00:00:00:01"}, {"mac": "00:50:56:00:00:02"}]}
+
+    def cards(vm, facts) -> list[tuple[str, str, str]]:
+        text = xml(describe("vm", vm, facts, disks, "final", "other", "", networks))
+        (tmp_path / "vm.xml").write_text(text)
+        subprocess.run(["virt-xml-validate", tmp_path / "vm.xml"], check=True, capture_output=True)
+        found = ElementTree.fromstring(text).findall("devices/interface")
+        sources = [(one.find("mac"), one.find("source")) for one in found]
+        return [("" if mac is None else mac.get("address"), *source.items()[0]) for mac, source in sources]
+
+    assert cards({"nics": nics}, {}) == [("00:50:56:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
+    assert cards({"nics": nics}, moved) == [("52:54:00:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
+    assert cards({"nics": [{**nics[0], "network": ""}]}, {}) == [("00:50:56:00:00:01", "network", "other")]
+    assert cards({"kind": "disks"}, {}) == [("", "network", "other")] and cards({"kind": "vmx"}, {}) == []
+    text = xml(describe("vm", {"cpus": 8, "cores_per_socket": 4}, {}, disks, "final", "other", ""))
+    assert ElementTree.fromstring(text).find("cpu/topology").attrib == {"sockets": "2", "cores": "4", "threads": "1"}
+
+
 def ask(stream, command: str):
     """The answer to a command, past the events that come between."""
     stream.write(json.dumps({"execute": command}) + "\n")
@@ -268,3 +291,33 @@ def pci(machine: str, argv: list[str], folder: Path) -> list[dict]:
     finally:
         qemu.kill()
         qemu.wait()
+
+
+@pytest.mark.parametrize("engine", ["v2v", "v2v_then_own", "own_then_v2v"])
+def test_virt_v2v_repairs_too_and_the_proof_is_ours(engine, lab, tmp_path, monkeypatch):
+    for program in ("rhsrvany.exe", "pnp_wait.exe"):
+        (tmp_path / program).write_bytes(winlab.program("i686", 3))
+    monkeypatch.setenv("VIRT_TOOLS_DATA_DIR", str(tmp_path))
+    inventory = hosts(lab, tmp_path, "w10", migrate_engine=engine, migrate_virtio_win=str(lab / "drivers"))
+    done = harness.playbook("migrate", inventory)
+    assert done.returncode == 0, done.stdout[-3000:]
+    report = json.loads((tmp_path / "w10" / "report.json").read_text())
+    assert report["proof"]["verdict"] == "passed" and report["facts"]["disk_bus"] == "virtio"
+    assert bool(report["changes"]) == (engine != "v2v") and len(report["disks"]) == 1
+    result = report["disks"][0]["path"]
+    with opened_overlay(result, False) as (guest, facts, dummy):
+        firstboot = [path for path in guest.handle.find("/c") if path.endswith("/Firstboot/firstboot.bat")]
+        assert firstboot == ["/Program Files/Guestfs/Firstboot/firstboot.bat"]
+        assert (guest.stat(f"{facts.windows.system_root}/hyper2kvm/work.cmd") is not None) == (engine != "v2v")
+    again = harness.playbook("migrate", inventory, env={"LIBGUESTFS_HV": "/bin/false"})
+    assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout[-2000:]
+
+
+def test_what_virt_v2v_does_not_get_through_is_said(lab, tmp_path):
+    sources = {"source": [str(lab / "locked.vmx")], "work_dir": str(tmp_path / "w")}
+    harness.module("vmdk_fetch", **sources)
+    harness.module("disk_flatten", work_dir=sources["work_dir"])
+    refused = harness.module("guest_fix", **sources, engine="v2v")
+    assert refused["error_code"] == "tool_failed" and "virt-v2v does not convert this guest" in refused["msg"] and refused["hint"]
+    for wrong in ({"engine": "v2v", "v2v_options": ["--key", "all:key:secret"]}, {"v2v_options": ["--root", "first"]}):
+        assert harness.module("guest_fix", **sources, **wrong)["error_code"] == "invalid_input"

@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import guests
 import harness
+import sources
 
 ROUNDS = 2
 
@@ -61,9 +62,7 @@ def source(folder: Path) -> Path:
         guests.GUESTS["bios"].build(disk)
         disk.write("/etc/fstab", "/dev/sda2 / ext4 errors=remount-ro 0 1\n/dev/sda1 none swap sw 0 0\n")
 
-    guest = guests.Guest(
-        "bench", build, lambda disks, where: [guests._convert(disks[0], where / "bench.vmdk", "monolithicSparse")], "bios", False, "", 1
-    )
+    guest = guests.Guest("bench", "BIOS, MBR, ext4, by sdX", build, sources.plain, "bios", "", "")
     return guests.build(guest, folder)[0]
 
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
+import ssl
 import statistics
 import subprocess
 import sys
@@ -60,11 +62,14 @@ def main() -> None:
 
 
 def measure(vcenter: peers.VCenter, host: peers.Esxi, vm: object, scratch: Path) -> dict[str, tuple[str, list[float], list[float]]]:
-    out, work = scratch / "out", scratch / "work"
+    out, work, secret = scratch / "out", scratch / "work", scratch / "secret"
+    secret.write_text(vcenter.login["password"])
+    os.environ["VDDK_FILES"] = vcenter.vddk_files(vm).split(";")[0]
+    vddk = peers.vddk()
     flat = vcenter.folder_of(vm) / "disk1-flat.vmdk"
 
     def ours(transport: str) -> None:
-        access = {"vsphere": vcenter.login, "ssh": host.login, "transport": transport}
+        access = {"vsphere": vcenter.login, "ssh": host.login, "vddk": vddk, "transport": transport}
         result = harness.module("vmdk_fetch", source=[vcenter.url(VM)], work_dir=str(work), access=access)
         if not result.get("changed"):
             sys.exit(result["msg"])
@@ -75,6 +80,8 @@ def measure(vcenter: peers.VCenter, host: peers.Esxi, vm: object, scratch: Path)
 
     url = f"https://localhost:{vcenter.port}/folder/DC0_H0_VM0/disk1-flat.vmdk?dcPath=DC0&dsName=LocalDS_0"
     cookie = vcenter.service._stub.cookie.split(";")[0]
+    der = ssl.PEM_cert_to_DER_cert(vcenter.cert.read_text())
+    thumbprint = hashlib.sha1(der).digest().hex(":")
     login = ["-F", "none", "-p", host.port, "-i", host.login["key_file"], "-o", f"UserKnownHostsFile={host.login['known_hosts']}"]
     tools: dict[str, Callable[[], None]] = {
         "curl": lambda: plain("curl", "-sSf", "--cacert", vcenter.cert, "-H", f"Cookie: {cookie}", "-o", out, url),
@@ -84,11 +91,17 @@ def measure(vcenter: peers.VCenter, host: peers.Esxi, vm: object, scratch: Path)
         "nbdcopy": lambda: plain(
             "nbdkit", "-r", "-U", "-", "curl", f"url={url}", f"cainfo={vcenter.cert}", f"cookie={cookie}", "--run", f"nbdcopy $uri {out}"
         ),
+        "nbdcopy from VDDK": lambda: plain(
+            *("nbdkit", "-r", "-U", "-", vddk["plugin"], f"libdir={vddk['libdir']}", "server=localhost", f"password=+{secret}"),
+            *(f"user={vcenter.login['username']}", f"thumbprint={thumbprint}", f"vm=moref={vm._moId}"),
+            *("file=[LocalDS_0] DC0_H0_VM0/disk1.vmdk", "--run", f"nbdcopy $uri {out}"),
+        ),
     }
     rows = {
         "datastore, all of it": ("datastore", "curl", False),
         "datastore, what is allocated": ("datastore", "curl", True),
         "datastore, beside nbdkit and nbdcopy": ("datastore", "nbdcopy", True),
+        "vddk": ("vddk", "nbdcopy from VDDK", True),
         "ssh, all of it": ("ssh", "ssh dd", False),
         "ssh, what is allocated": ("ssh", "ssh dd", True),
     }

@@ -70,6 +70,9 @@ def main(verb: str, arguments: list[str]) -> None:
                 '(vim.fault.ToolsUnavailable) {\n   msg = "Cannot complete operation because VMware Tools is not running in this virtual machine."\n}'
             )
         vm["power"] = "Powered off"
+    elif verb == "power.on":
+        vm["power"] = "Powered on"
+        print("Powering on VM:")
     elif verb == "power.off":
         vm["power"] = "Powered off"
         print("Powering off VM:")

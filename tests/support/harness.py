@@ -88,8 +88,24 @@ def guest(name: str) -> list[str]:
 def variables(name: str) -> dict[str, object]:
     """What the playbook gets for a lab guest beside its place."""
     made = lab.GUESTS[name]
-    agent = {"migrate_guest_agent_packages": [str(agent_packages(CACHE))], "migrate_boot_network": "agent"} if made.agent else {}
+    checks = [{"command": ["/bin/systemctl", "is-active", "ssh"], "expect": "^active$"}]
+    packages = [str(agent_packages(CACHE))] if made.agent else []
+    agent = {"migrate_guest_agent_packages": packages, "migrate_boot_network": "agent", "migrate_boot_checks": checks} if made.agent else {}
     return {"migrate_source": guest(name), **agent, **made.variables}
+
+
+def as_images(sources: list[str], suffixes: tuple[str, ...], folder: Path) -> list[str]:
+    """The VMDKs of a lab guest as images of other kinds. A qcow2 gets a snapshot that holds nothing yet."""
+    found = []
+    for source, suffix in zip(sources, suffixes):
+        fmt, options = {"vhd": ("vpc", ["-o", "force_size=on"])}.get(suffix, (suffix, []))
+        found.append(folder / f"{Path(source).stem}.{suffix}")
+        subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", fmt, *options, source, found[-1]], check=True)
+        if suffix == "qcow2":
+            base = found[-1]
+            found[-1] = base.with_stem(f"{base.stem}-snapshot")
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base.name, found[-1]], cwd=folder, check=True)
+    return list(map(str, found))
 
 
 def digests(sources: list[str]) -> dict[str, str]:

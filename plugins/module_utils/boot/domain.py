@@ -11,34 +11,61 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from ..core.errors import InvalidInput
-from .model import Nic
 
 _TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
 _LIMITS = {"virtio": 24, "sata": 24, "ide": 4}
-_ENLIGHTENMENTS = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "reset", "frequencies")
+BRIDGE = "bridge:"
+ENLIGHTENMENTS = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "reset", "frequencies")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A network card on a network of libvirt, or on a bridge of the host ("bridge:br0"). Without a MAC libvirt makes one."""
+
+    mac: str = ""
+    network: str = "default"
+
+    @property
+    def bridge(self) -> str:
+        """The bridge's name; empty for a network."""
+        return self.network[len(BRIDGE) :] if self.network.startswith(BRIDGE) else ""
 
 
 @dataclass(frozen=True)
 class Domain:
     """A VM: `memory` in MiB, `disks` as (path, format) in order, of which number `boot_disk` is started from.
 
-    `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere.
+    `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere. `uuid` is what the guest reads
+    as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0.
     """
 
     name: str
     disks: tuple[tuple[str, str], ...]
-    nics: tuple[Nic, ...] = ()
+    nics: tuple[Card, ...] = ()
     memory: int = 2048
     cpus: int = 2
+    cores_per_socket: int = 1
     firmware: str = "bios"
     machine: str = "q35"
     boot_disk: int = 0
     disk_bus: str = "virtio"
     nic_model: str = "virtio"
-    network: str = "default"
     windows: bool = False
     clock: str = "utc"
     side_disk: str = ""
+    secure_boot: bool = False
+    tpm: bool = False
+    uuid: str = ""
+
+    @property
+    def topology(self) -> tuple[int, int]:
+        """Sockets, and cores of each; a processor is a socket where the source does not say otherwise. Windows licences and NUMA count sockets."""
+        cores = self.cores_per_socket if self.cpus % self.cores_per_socket == 0 else 1
+        return self.cpus // cores, cores
+
+    def boot_order(self, index: int) -> int:
+        """The place of disk number `index`, from 1."""
+        return 1 if index == self.boot_disk else index + 2
 
 
 def xml(domain: Domain) -> str:
@@ -50,33 +77,55 @@ def xml(domain: Domain) -> str:
         )
     root = ElementTree.Element("domain", type="kvm")
     _add(root, "name", domain.name)
+    if domain.uuid:
+        _add(root, "uuid", domain.uuid)
     _add(root, "memory", str(domain.memory), unit="MiB")
     _add(root, "vcpu", str(domain.cpus))
-    system = _add(root, "os", **({"firmware": "efi"} if domain.firmware == "uefi" else {}))
-    _add(system, "type", "hvm", arch="x86_64", machine=domain.machine)
-    features = _add(root, "features")
-    _add(features, "acpi")
-    _add(features, "apic")
+    features = _firmware(root, domain)
     if domain.windows:
         hyperv = _add(features, "hyperv", mode="custom")
-        for name in _ENLIGHTENMENTS:
+        for name in ENLIGHTENMENTS:
             _add(hyperv, name, state="on")
         _add(hyperv, "spinlocks", state="on", retries="8191")
-    _add(root, "cpu", mode="host-model")
+    cpu = _add(root, "cpu", mode="host-model")
+    sockets, cores = domain.topology
+    if cores > 1:
+        _add(cpu, "topology", sockets=str(sockets), cores=str(cores), threads="1")
     _clock(root, domain)
     devices = _add(root, "devices")
     for index, (path, fmt) in enumerate(domain.disks):
-        _disk(devices, path, fmt, domain.disk_bus, index, 1 if index == domain.boot_disk else index + 2)
+        _disk(devices, path, fmt, domain.disk_bus, index, domain.boot_order(index))
     if domain.side_disk:
         _disk(devices, domain.side_disk, "qcow2", "virtio", 0 if domain.disk_bus != "virtio" else len(domain.disks), 0)
     for nic in domain.nics:
-        interface = _add(devices, "interface", type="network")
-        _add(interface, "mac", address=nic.mac)
-        _add(interface, "source", network=domain.network)
+        kind = "bridge" if nic.bridge else "network"
+        interface = _add(devices, "interface", type=kind)
+        if nic.mac:
+            _add(interface, "mac", address=nic.mac)
+        _add(interface, "source", **{kind: nic.bridge or nic.network})
         _add(interface, "model", type=domain.nic_model)
     _around(devices)
+    if domain.tpm:
+        _add(_add(devices, "tpm", model="tpm-crb"), "backend", type="emulator", version="2.0")
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _firmware(root: ElementTree.Element, domain: Domain) -> ElementTree.Element:
+    """Without a word libvirt takes the first UEFI that it finds, on Debian one that refuses every boot loader that Microsoft has not signed."""
+    system = _add(root, "os", **({"firmware": "efi"} if domain.firmware == "uefi" else {}))
+    _add(system, "type", "hvm", arch="x86_64", machine=domain.machine)
+    secure = domain.secure_boot and domain.firmware == "uefi"
+    if domain.firmware == "uefi":
+        wanted = _add(system, "firmware")
+        for name in ("secure-boot", "enrolled-keys"):
+            _add(wanted, "feature", enabled="yes" if secure else "no", name=name)
+    features = _add(root, "features")
+    _add(features, "acpi")
+    _add(features, "apic")
+    if secure:
+        _add(features, "smm", state="on")
+    return features
 
 
 def _clock(root: ElementTree.Element, domain: Domain) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Protocol, Sequence
+
+SSH = 22
 
 
 @dataclass(frozen=True)
@@ -17,12 +19,56 @@ class Nic:
 
 
 @dataclass(frozen=True)
+class Check:
+    """What a guest that works must do: take a connection on a TCP `port`, answer GET `http` there with `status`, or run `command` with status `rc`.
+
+    `expect` is a regular expression that the body or the command's output must match; `host` is the name that the request asks for.
+    """
+
+    port: int = 0
+    http: str = ""
+    host: str = ""
+    status: int = 200
+    command: tuple[str, ...] = ()
+    rc: int = 0
+    expect: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in results."""
+        return " ".join(self.command) if self.command else f"port {self.port}{': GET ' + self.http if self.http else ''}"
+
+
+class Machine(Protocol):
+    """A VM that has been started for a test and is gone when the test ends."""
+
+    def receive(self) -> Optional[bytes]:
+        """What the serial console says; nothing for silence, None when the VM has ended."""
+
+    def send(self, data: bytes) -> None:
+        """Type on the serial console."""
+
+    def ports(self, number: int) -> Sequence[int]:
+        """Loopback ports of this host behind which TCP port `number` of the guest is, one for each card."""
+
+    def connected(self, port: int) -> bool:
+        """Whether the guest has taken a connection to a loopback port: the port itself takes any."""
+
+    def agent(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask the guest agent, and give its answer. Raises OSError while there is none, ValueError for a refusal."""
+
+    def screenshot(self, path: str) -> Optional[str]:
+        """Write a picture of the screen and give its path; None where that cannot be."""
+
+
+@dataclass(frozen=True)
 class BootRequest:
     """`disks` are (path, format) in order, and the firmware starts with number `boot_disk`; `memory` in MiB; `timeout` and `grace` in seconds.
 
     `network` is auto (SSH banner or guest agent), ssh, agent, or none. `grace` is how long the network, and
     the console lines that the regular expressions in `expect` ask for, may take after login. `passphrases` answer what the guest
-    asks on its console to unlock a disk, in their order.
+    asks on its console to unlock a disk, in their order. `description` is a domain of libvirt that is started in place of a VM of qemu,
+    by the libvirt behind `uri`; `scratch` is a directory that its VMs can read.
     """
 
     disks: tuple[tuple[str, str], ...]
@@ -40,11 +86,20 @@ class BootRequest:
     expect: tuple[str, ...] = ()
     screenshot: Optional[str] = None
     console_log: Optional[str] = None
+    checks: tuple[Check, ...] = ()
+    description: str = ""
+    uri: str = ""
+    scratch: str = ""
+
+    @property
+    def reached(self) -> tuple[int, ...]:
+        """The TCP ports of the guest that the test connects to."""
+        return tuple(dict.fromkeys((SSH, *(check.port for check in self.checks if check.port))))
 
 
 @dataclass(frozen=True)
 class BootOutcome:
-    """verdict is passed or failed; `signals` maps each signal to the second it came; `console` are its last lines."""
+    """verdict is passed or failed; `signals` maps each signal to the second it came; `console` are its last lines, `checks` what came of each."""
 
     verdict: str
     cause: str
@@ -53,6 +108,7 @@ class BootOutcome:
     screenshot: Optional[str] = None
     accelerator: str = ""
     seconds: float = 0.0
+    checks: tuple[Mapping[str, Any], ...] = ()
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
-from typing import Sequence
+from typing import Iterator, Mapping, Sequence
 
 from ..core.errors import MissingTool
 from .model import BootRequest, Nic
@@ -32,8 +32,8 @@ def firmware_files() -> tuple[str, str]:
     )
 
 
-def command(request: BootRequest, accelerator: str, scratch: str, ports: Sequence[int]) -> list[str]:
-    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; port 22 of each card answers at its of `ports` on loopback."""
+def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping[int, Sequence[int]]) -> list[str]:
+    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; `ports`: where on loopback each port of the guest is, by card."""
     argv = [
         "qemu-system-x86_64",
         "-accel",
@@ -74,23 +74,34 @@ def command(request: BootRequest, accelerator: str, scratch: str, ports: Sequenc
         shutil.copyfile(variables, private)
         argv += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}", "-drive", f"if=pflash,unit=1,format=raw,file={private}"]
     for index, (path, fmt) in enumerate(request.disks):
-        name = os.path.abspath(path).replace(",", ",,")
-        first = 1 if index == request.boot_disk else index + 2
-        argv += ["-drive", f"if=none,id=disk{index},file={name},format={fmt},snapshot=on,cache=unsafe"]
-        if request.disk_bus == "virtio":
-            argv += ["-device", f"virtio-blk-pci,drive=disk{index},bootindex={first}"]
-        else:
-            argv += ["-device", f"ich9-ahci,id=ahci{index}"] if index % 6 == 0 else []
-            argv += ["-device", f"ide-hd,drive=disk{index},bus=ahci{index // 6 * 6}.{index % 6},bootindex={first}"]
-    model = {"virtio": "virtio-net-pci"}.get(request.nic_model, request.nic_model)
-    for index, (nic, port) in enumerate(zip(nics_of(request), ports)):
-        argv += [
-            "-netdev",
-            f"user,id=net{index},restrict=on{_network(nic, port)}",
-            "-device",
-            f"{model},netdev=net{index},mac={nic.mac},romfile=",
-        ]
-    return argv
+        argv += disk(path, fmt, request.disk_bus, index, 1 if index == request.boot_disk else index + 2, "snapshot=on,cache=unsafe")
+    return [*argv, *networks(request, ports)]
+
+
+def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int = 0) -> Iterator[str]:
+    """The cards, each on a network of its own that leads nowhere but to `ports` on loopback; from PCI `slot` on where qemu shall not choose."""
+    model = card(request.nic_model)
+    for index, nic in enumerate(nics_of(request)):
+        forwards = {inside: outside[index] for inside, outside in ports.items()}
+        yield from ("-netdev", f"user,id=net{index},restrict=on{_network(nic, forwards)}")
+        place = f",addr={slot + index:#x}" if slot else ""
+        yield from ("-device", f"{model},netdev=net{index},mac={nic.mac},romfile={place}")
+
+
+def disk(path: str, fmt: str, bus: str, index: int, order: int, more: str) -> list[str]:
+    """A disk on virtio, SATA or IDE that the firmware tries as number `order`; `more` are options of the drive."""
+    drive = ["-drive", f"if=none,id=disk{index},file={os.path.abspath(path).replace(',', ',,')},format={fmt},{more}"]
+    if bus == "virtio":
+        return [*drive, "-device", f"virtio-blk-pci,drive=disk{index},bootindex={order}"]
+    if bus == "ide":
+        return [*drive, "-device", f"ide-hd,drive=disk{index},bus=ide.{index // 2},unit={index % 2},bootindex={order}"]
+    controller = ["-device", f"ich9-ahci,id=ahci{index}"] if index % 6 == 0 else []
+    return [*drive, *controller, "-device", f"ide-hd,drive=disk{index},bus=ahci{index // 6 * 6}.{index % 6},bootindex={order}"]
+
+
+def card(model: str) -> str:
+    """qemu's name of a card."""
+    return "virtio-net-pci" if model == "virtio" else model
 
 
 def nics_of(request: BootRequest) -> tuple[Nic, ...]:
@@ -98,15 +109,19 @@ def nics_of(request: BootRequest) -> tuple[Nic, ...]:
     return request.nics or (Nic("52:54:00:00:00:01"),)
 
 
-def _network(nic: Nic, port: int) -> str:
-    """The forwarded port; around a static address, the network that the guest believes to be in, with the host as its gateway."""
+def _network(nic: Nic, forwards: Mapping[int, int]) -> str:
+    """The forwarded ports; around a static address, the network that the guest believes to be in, with the host as its gateway."""
+
+    def forwarded(address: str) -> str:
+        return "".join(f",hostfwd=tcp:127.0.0.1:{outside}-{address}:{inside}" for inside, outside in forwards.items())
+
     try:
         own = ipaddress.IPv4Interface(nic.address)
     except ValueError:
-        return f",hostfwd=tcp:127.0.0.1:{port}-:22"
+        return forwarded("")
     if not 8 <= own.network.prefixlen <= 29:
-        return f",hostfwd=tcp:127.0.0.1:{port}-:22"
+        return forwarded("")
     hosts = (str(host) for host in own.network.hosts() if host != own.ip and str(host) != nic.gateway)
     inside = nic.gateway != str(own.ip) and nic.gateway in map(str, own.network.hosts())
     gateway = nic.gateway if inside else next(hosts)
-    return f",net={own.network},host={gateway},dns={next(hosts)},dhcpstart={own.ip},hostfwd=tcp:127.0.0.1:{port}-{own.ip}:22"
+    return f",net={own.network},host={gateway},dns={next(hosts)},dhcpstart={own.ip}{forwarded(str(own.ip))}"

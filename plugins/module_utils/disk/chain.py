@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Disk chains: a VMDK with its extents and parents, checked to the last file, and staged for qemu as canonical descriptors.
+"""Chains of VMDKs: a VMDK with its extents and parents, checked to the last file, and staged for qemu as canonical descriptors.
 
 Staging copies nothing: a fresh descriptor per link, which names symbolic links that we made, to files that we checked.
 """
@@ -68,6 +68,36 @@ class Chain:
             return self.length
         return sum(os.stat(path).st_blocks * 512 for path in self.files())
 
+    def check_idle(self) -> None:
+        """Refuse a source that somebody has open for writing (a running VM), as far as this host can see it."""
+        for path in self.files():
+            lock = f"{path}.lck"
+            if os.path.isdir(lock) and os.listdir(lock):
+                raise _in_use(path, f"VMware's lock {lock} is present")
+            check_lease(path)
+
+    def stage(self, directory: str, prefix: str) -> tuple[str, str]:
+        """Write canonical descriptors and links into `directory`; returns what qemu opens (a path, or json: for archives), and its format."""
+        if self.offset is not None and self.length is not None:
+            link = os.path.join(directory, f"{prefix}.archive")
+            symlink(self.links[0].path, link)
+            window = {"driver": "raw", "offset": self.offset, "size": self.length, "file": {"driver": "file", "filename": link}}
+            return "json:" + json.dumps({"driver": "vmdk", "backing": None, "file": window}), "vmdk"
+        parent: Optional[str] = None
+        name = ""
+        for depth, link_ in enumerate(reversed(self.links)):
+            name = f"{prefix}-link{depth}.vmdk"
+            extents = []
+            for index, (extent, target) in enumerate(zip(link_.descriptor.extents, link_.extents)):
+                alias = f"{prefix}-link{depth}-extent{index}"
+                symlink(target, os.path.join(directory, alias))
+                extents.append(replace(extent, name=alias))
+            kind = next((_CREATE_TYPES[extent.kind] for extent in extents if extent.kind in _CREATE_TYPES), "twoGbMaxExtentFlat")
+            text = vmdk.canonical(kind, link_.descriptor.cid, link_.descriptor.parent_cid, parent, tuple(extents))
+            atomic.write_text(os.path.join(directory, name), text)
+            parent = name
+        return os.path.join(directory, name), "vmdk"
+
 
 def resolve(path: str) -> Chain:
     """Follow a VMDK through its extents and parents.
@@ -78,7 +108,7 @@ def resolve(path: str) -> Chain:
     seen: set[tuple[int, int]] = set()
     current: Optional[str] = os.path.abspath(path)
     while current is not None:
-        file_id = _regular(current, "The disk" if not links else "The parent")
+        file_id = regular(current, "The disk" if not links else "The parent")
         if file_id in seen:
             raise InvalidInput(
                 f"The snapshot chain of {path} comes back to {current}.", "The descriptors are damaged; export the VM again.", path=path
@@ -120,51 +150,25 @@ def embedded(path: str, offset: int, length: int, name: str) -> Chain:
     return Chain((Link(path, sized, (path,)),), offset, length)
 
 
-def check_idle(chain: Chain) -> None:
-    """Refuse a source that somebody has open for writing (a running VM), as far as this host can see it.
+def check_lease(path: str) -> None:
+    """Refuse a file that somebody has open for writing, as far as this host can see it.
 
     Source: fcntl(2), F_SETLEASE: a read lease is granted only when no writer has the file open.
     """
-    for path in chain.files():
-        lock = f"{path}.lck"
-        if os.path.isdir(lock) and os.listdir(lock):
-            raise _in_use(path, f"VMware's lock {lock} is present")
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-        except BlockingIOError:
-            raise _in_use(path, "another process has it open for writing") from None
-        except OSError:
-            pass  # file systems without leases, or files of another owner: nothing can be said
-        finally:
-            os.close(fd)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        raise _in_use(path, "another process has it open for writing") from None
+    except OSError:
+        pass  # file systems without leases, or files of another owner: nothing can be said
+    finally:
+        os.close(fd)
 
 
-def stage(chain: Chain, directory: str, prefix: str) -> str:
-    """Write canonical descriptors and links for `chain` into `directory`; returns what qemu opens: a path, or json: for archives."""
-    if chain.offset is not None and chain.length is not None:
-        link = os.path.join(directory, f"{prefix}.archive")
-        _symlink(chain.links[0].path, link)
-        window = {"driver": "raw", "offset": chain.offset, "size": chain.length, "file": {"driver": "file", "filename": link}}
-        return "json:" + json.dumps({"driver": "vmdk", "backing": None, "file": window})
-    parent: Optional[str] = None
-    name = ""
-    for depth, link_ in enumerate(reversed(chain.links)):
-        name = f"{prefix}-link{depth}.vmdk"
-        extents = []
-        for index, (extent, target) in enumerate(zip(link_.descriptor.extents, link_.extents)):
-            alias = f"{prefix}-link{depth}-extent{index}"
-            _symlink(target, os.path.join(directory, alias))
-            extents.append(replace(extent, name=alias))
-        kind = next((_CREATE_TYPES[extent.kind] for extent in extents if extent.kind in _CREATE_TYPES), "twoGbMaxExtentFlat")
-        text = vmdk.canonical(kind, link_.descriptor.cid, link_.descriptor.parent_cid, parent, tuple(extents))
-        atomic.write_text(os.path.join(directory, name), text)
-        parent = name
-    return os.path.join(directory, name)
-
-
-def _symlink(target: str, path: str) -> None:
+def symlink(target: str, path: str) -> None:
+    """Make `path` a link to `target`, in place of one that is there."""
     if os.path.lexists(path):
         os.unlink(path)
     os.symlink(target, path)
@@ -186,7 +190,7 @@ def _link(path: str) -> Link:
     paths = []
     for extent in descriptor.extents:
         target = os.path.join(os.path.dirname(path), extent.name)
-        _regular(target, f"An extent of {path}")
+        regular(target, f"An extent of {path}")
         _check_extent(extent, target)
         paths.append(target)
     return Link(path, descriptor, tuple(paths))
@@ -234,7 +238,8 @@ def _check_pair(child: Link, parent: Link) -> None:
         )
 
 
-def _regular(path: str, what: str) -> tuple[int, int]:
+def regular(path: str, what: str) -> tuple[int, int]:
+    """Device and inode of a file. Raises InvalidInput where there is none, UnsafeInput for links, devices and pipes; `what` begins the message."""
     try:
         info = os.lstat(path)
     except FileNotFoundError:

@@ -4,12 +4,50 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Optional
+from typing import Any, Optional, Protocol, Sequence
 
-from .chain import Chain
+from ..core.manifest import Identity
 
+BARE = "disks"  # the kind of a source that says nothing of the hardware
 # The order in which firmware and guests meet the controllers.
 BUS_ORDER = ("scsi", "nvme", "sata", "ide")
+
+
+class Link(Protocol):
+    """One image of a chain."""
+
+    @property
+    def path(self) -> str: ...
+
+
+class Chain(Protocol):
+    """A disk as the files that hold it, newest image first, every one of them checked."""
+
+    @property
+    def links(self) -> Sequence[Link]: ...
+
+    @property
+    def virtual_size(self) -> int:
+        """Bytes the guest sees."""
+
+    @property
+    def wwn(self) -> Optional[str]:
+        """The disk's NAA identifier, where the source knows it."""
+
+    def files(self) -> tuple[str, ...]:
+        """Every file of the source that is read."""
+
+    def identities(self) -> tuple[Identity, ...]:
+        """These files as they are now."""
+
+    def allocated(self) -> int:
+        """An upper bound of the data in the source, in bytes."""
+
+    def check_idle(self) -> None:
+        """Raises Busy for a source that somebody writes to, as far as this host can see it."""
+
+    def stage(self, directory: str, prefix: str) -> tuple[str, str]:
+        """Make what qemu opens, without a copy of the data: its name, and its format."""
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,14 @@ import hashlib
 import os
 import re
 import tarfile
-import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import Optional
+from xml.etree import ElementTree as ET
 
 from ..core.errors import InvalidInput, UnsafeInput
-from . import chain, vmdk
+from . import chain, vmdk, xmlfile
 from .machine import Nic, SourceDisk, SourceVm, bus_key
 
-_MAX_OVF = 4 << 20
 _MAX_MEMBERS = 1000
 _MANIFEST_LINE = re.compile(r"^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$")
 _CONTROLLERS = {"5": "ide", "6": "scsi", "20": "sata"}
@@ -56,15 +55,8 @@ def read(path: str, verify: bool = True) -> SourceVm:
     envelope = members[descriptors[0]]
     if verify:
         _verify(members, os.path.splitext(descriptors[0])[0] + ".mf", path)
-    text = envelope.read(_MAX_OVF)
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-        raise UnsafeInput(f"{envelope.name} declares XML entities, which an OVF never needs.", "Export the VM again.", path=path)
-    try:
-        return _vm(_strip(ET.fromstring(text)), members, archive, path)
-    except ET.ParseError as error:
-        raise InvalidInput(
-            f"{envelope.name} is not well-formed XML: {error}.", "The package is damaged; export the VM again.", path=path
-        ) from error
+    text = envelope.read(xmlfile.LIMIT)
+    return _vm(xmlfile.parse(text, envelope.name), members, archive, path)
 
 
 def _index_tar(path: str) -> dict[str, Member]:
@@ -110,7 +102,7 @@ def _index_folder(path: str) -> dict[str, Member]:
 def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
     if manifest not in members:
         return
-    for line in members[manifest].read(_MAX_OVF).decode("utf-8", "replace").splitlines():
+    for line in members[manifest].read(xmlfile.LIMIT).decode("utf-8", "replace").splitlines():
         match = _MANIFEST_LINE.match(line)
         if match is None or match[2] not in members:
             if line.strip():
@@ -137,14 +129,6 @@ def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
                 path=path,
                 member=member.name,
             )
-
-
-def _strip(root: ET.Element) -> ET.Element:
-    """Without namespaces: OVF 1.x, 2.x and vendors differ only there."""
-    for element in root.iter():
-        element.tag = element.tag.rsplit("}", 1)[-1]
-        element.attrib = {key.rsplit("}", 1)[-1]: value for key, value in element.attrib.items()}
-    return root
 
 
 def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) -> SourceVm:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
+from ..core import direct
 from ..core.process import Limits, run
 from ..core.progress import Progress
 
@@ -38,10 +39,10 @@ def info(path: str, fmt: str) -> Image:
     return Image(path, fmt, data["virtual-size"], data.get("actual-size", 0), data.get("backing-filename"))
 
 
-def create_overlay(path: str, backing: str, backing_format: str, size: int) -> None:
+def create_overlay(path: str, backing: str, backing_format: str, size: int, opened: bool = True) -> None:
     """A qcow2 at `path` that reads through to `backing`: a file (recorded relative to it), a json: description, or a local NBD export.
 
-    An export need not be there yet.
+    An export need not be there yet; nor is any other `backing` opened if it is said not to be `opened`.
     """
     name = backing if backing.startswith(_OURS) else os.path.relpath(backing, os.path.dirname(path))
     run(
@@ -55,7 +56,7 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int) -> N
             "lazy_refcounts=on",
             "-F",
             backing_format,
-            *(["-u"] if backing.startswith("nbd") else []),
+            *(["-u"] if backing.startswith("nbd") or not opened else []),
             "-b",
             name,
             os.path.basename(path),
@@ -64,6 +65,18 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int) -> N
         _QUICK,
         cwd=os.path.dirname(path),
     )
+
+
+def lay_over(path: str, patch: str, base: str, cluster: int) -> None:
+    """A qcow2 at `path` that shows `base` (raw, as a json: description) with the raw file `patch` over it, wherever that has no holes or zeros.
+
+    `cluster`: bytes that are the one or the other as a whole.
+    """
+    run(
+        ["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", "-o", f"cluster_size={cluster}", _name(patch), _name(path)],
+        Limits(timeout=_LONG),
+    )
+    run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", base, _name(path)], _QUICK)
 
 
 def create_empty(path: str, size: int) -> None:
@@ -90,7 +103,10 @@ def convert(
             progress.update(int(float(found[-1]) / 100 * size))
 
     argv = ["qemu-img", "convert", "-p", "-W", "-m", "8", "-f", source_format, "-O", fmt]
-    argv += ["-c"] if compress else []
+    if compress:
+        argv += ["-c"]
+    elif direct.possible(os.path.dirname(os.path.abspath(dest))):
+        argv += ["-t", "none"]
     for option in options:
         argv += ["-o", option]
     run([*argv, _name(source), _name(dest)], Limits(timeout=_LONG, file_size=limit), on_output=watch)

@@ -13,7 +13,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
 from ..core.manifest import Identity, Manifest
-from . import chain, qemu_img
+from . import qemu_img
 from .machine import SourceVm
 from .source import open_source
 
@@ -58,7 +58,7 @@ def fetch(
     os.makedirs(work_dir, exist_ok=True)
     result = {**vm.as_result(), **(more or {})}
     for index, (disk, entry) in enumerate(zip(vm.disks, result["disks"])):
-        entry["staged"] = chain.stage(disk.chain, os.path.abspath(work_dir), f"disk{index}")
+        entry["staged"], entry["staged_format"] = disk.chain.stage(os.path.abspath(work_dir), f"disk{index}")
     result["seconds"] = round(time.monotonic() - begin, 2)
     Manifest("fetch", source_identities(vm, paths), options, (), result).save(os.path.join(work_dir, FETCHED))
     return result

@@ -18,6 +18,7 @@ NO_PARENT = 0xFFFFFFFF
 MAX_DESCRIPTOR = 1 << 20  # bytes; the largest that qemu reads
 FLAT_KINDS = ("FLAT", "VMFS")
 SPARSE_KINDS = ("SPARSE", "VMFSSPARSE", "SESPARSE")
+PART = re.compile(r"-(flat|delta|sesparse|ctk|s\d{3}|f\d{3})\.vmdk$", re.IGNORECASE)  # names of what descriptors list
 RAW_DEVICE_KINDS = ("VMFSRDM", "VMFSRAW")
 
 _MAGIC_HOSTED = b"KDMV"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
 
@@ -18,6 +18,18 @@ class Card:
 
     mac: Optional[str]
     slot: Optional[int] = None
+
+
+def named(nics: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The cards that the operator names, in their order, with the slots that the source knows of those it has too.
+
+    Raises InvalidInput for what is no MAC.
+    """
+    slots = {nic["mac"]: nic.get("slot") for nic in known}
+    wrong = [nic["mac"] for nic in nics if not MAC.fullmatch(nic["mac"])]
+    if wrong:
+        raise InvalidInput(f"{wrong[0]!r} is no MAC.", "Write MACs as 52:54:00:12:34:56.")
+    return [{**nic, "mac": nic["mac"].lower(), "slot": slots.get(nic["mac"].lower())} for nic in nics]
 
 
 def mac_map(values: Mapping[str, str]) -> dict[str, str]:

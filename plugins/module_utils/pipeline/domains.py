@@ -3,35 +3,60 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Iterator, Mapping, Sequence
 
-from ..boot.domain import Domain
-from ..boot.model import Nic
+from ..boot.domain import Card, Domain
+from ..disk.machine import BARE
 
 BOOTSTRAP, FINAL = "bootstrap", "final"
 
 
 def describe(
-    name: str, vm: Mapping[str, Any], facts: Mapping[str, Any], disks: Sequence[Mapping[str, Any]], phase: str, network: str, side_disk: str
+    name: str,
+    vm: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    disks: Sequence[Mapping[str, Any]],
+    phase: str,
+    network: str,
+    side_disk: str,
+    networks: Mapping[str, str] = MappingProxyType({}),
 ) -> Domain:
-    """The domain for one phase. In the first the system disk lies where no driver of ours is needed, with `side_disk` on virtio beside it."""
+    """The domain for one phase. In the first the system disk lies where no driver of ours is needed, with `side_disk` on virtio beside it.
+
+    `networks`: the network, or "bridge:" and a bridge, for each one at the source; `network` for those that are not in it.
+    """
     windows = facts.get("windows") or {}
     fallback = "ide" if facts.get("machine") == "pc" else "sata"
     first = phase == BOOTSTRAP
-    cards = facts.get("cards") or [nic for nic in vm.get("nics") or [] if nic.get("mac")]
     return Domain(
         name,
         tuple((disk["path"], disk["format"]) for disk in disks),
-        tuple(Nic(card["mac"]) for card in cards),
+        tuple(_cards(vm, facts, network, networks)),
         vm.get("memory") or 2048,
         vm.get("cpus") or 2,
+        vm.get("cores_per_socket") or 1,
         facts.get("firmware") or vm.get("firmware") or "bios",
         facts.get("machine") or "q35",
         facts.get("boot_disk") or 0,
         fallback if first else facts.get("disk_bus") or "virtio",
         facts.get("nic_model") or "virtio",
-        network,
         bool(windows),
         windows.get("clock") or "utc",
         side_disk if first else "",
+        bool(vm.get("secure_boot")),
+        bool(vm.get("tpm")),
+        vm.get("uuid") or "",
     )
+
+
+def _cards(vm: Mapping[str, Any], facts: Mapping[str, Any], network: str, networks: Mapping[str, str]) -> Iterator[Card]:
+    """Each card on the network that its own becomes. A disk alone has no cards, but hardly a VM has none."""
+    nics = vm.get("nics") or []
+    cards = facts.get("cards") or [nic for nic in nics if nic.get("mac")]
+    was_on = {nic["mac"]: nic.get("network") for nic in nics if nic.get("mac")}
+    for number, card in enumerate(cards):
+        there = was_on.get(card["mac"]) or (nics[number].get("network") if len(nics) == len(cards) else None)
+        yield Card(card["mac"], networks.get(there or "", network))
+    if not cards and not nics and vm.get("kind") == BARE:
+        yield Card("", network)

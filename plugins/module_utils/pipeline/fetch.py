@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
+from dataclasses import replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import NotInPlace, SourceChanged
 from ..core.progress import Progress
-from ..disk import chain, qemu_img, staging
+from ..disk import archive, qemu_img, staging
+from ..disk.machine import SourceVm
 from ..disk.source import open_source
 from ..guest.cards import Card
 from ..guest.model import INFO, Concern
@@ -19,6 +22,7 @@ from ..guest.offline import Attached
 from ..guest.resolver import Disk
 from ..linux.plan import Options
 from ..windows.plan import Options as WindowsOptions
+from . import power
 from .origin import Access, Remote
 from .remote import is_remote, opened
 from .systems import GuestRequest
@@ -29,12 +33,16 @@ COPY = "source"  # in the work directory: what came from elsewhere
 def from_here(
     paths: Sequence[str], work_dir: str, options: dict[str, Any], progress: Progress, accept: Sequence[str], check: bool
 ) -> dict[str, Any]:
-    """Stage a local source. In check mode only look at it."""
+    """Stage a local source, unpacked if it is packed. In check mode only look at it."""
     begin = time.monotonic()
+    packed = archive.packed(paths)
+    if packed and check:
+        return SourceVm(os.path.basename(paths[0]), "archive", ()).as_result()
+    found = archive.unpack(paths[0], os.path.join(work_dir, COPY), progress) if packed else paths
     progress.phase("check the source")
-    vm = open_source(paths, bool(options["verify"]))
+    vm = open_source(found, bool(options["verify"]))
     for disk in vm.disks if "source.busy" not in accept else ():
-        chain.check_idle(disk.chain)
+        disk.chain.check_idle()
     return vm.as_result() if check else staging.fetch(vm, paths, work_dir, options, begin)
 
 
@@ -47,6 +55,7 @@ def from_afar(
     """
     begin = time.monotonic()
     progress.phase("look at the source")
+    access = replace(access, stopping=functools.partial(power.note, work_dir, url))
     # A snapshot would end with this block, and what stays must stay as it is.
     with opened(url, access, check or (stay and access.running == "snapshot")) as remote:
         told = tuple(concern for concern in remote.concerns if concern.severity != INFO)
@@ -86,10 +95,15 @@ def guest_request(
 
 
 def look_at(source: Sequence[str], access: Access) -> list[dict[str, Any]]:
-    """The disks of a source: what the guest sees (`virtual_size`) and how much of it holds data at most (`data`), in bytes."""
+    """The disks of a source: what the guest sees (`virtual_size`) and how much of it holds data at most (`data`), in bytes.
+
+    Of an archive nothing is known before it is unpacked.
+    """
     if is_remote(source):
         with opened(source[0], access, check=True) as remote:
             return [{"virtual_size": disk.size, "data": sum(job.wanted for job in disk.jobs) or disk.size} for disk in remote.disks]
+    if archive.packed(source):
+        return []
     return [{"virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated()} for disk in open_source(source, verify=False).disks]
 
 
@@ -101,6 +115,8 @@ def looked_at(source: Sequence[str], access: Access) -> Iterator[tuple[dict[str,
     Raises NotInPlace for a source that cannot be read in place; it must be fetched first.
     """
     if not is_remote(source):
+        if archive.packed(source):
+            raise NotInPlace(f"{source[0]} is packed.", "Fetch it first (the role does so in a real run), or unpack it.", source=source[0])
         with staging.temporary(source) as (description, staged):
             yield description, staged, []
         return

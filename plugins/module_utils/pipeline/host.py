@@ -13,7 +13,7 @@ from ..core import atomic
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..disk import chain, vmx
-from ..disk.machine import SourceDisk, SourceVm
+from ..disk.machine import BARE, SourceDisk, SourceVm
 from ..transport import esxi, walk
 from ..transport.download import Arrived
 from ..transport.files import beside, read_small
@@ -37,6 +37,7 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
         if vm is not None and state != "off":
             refuse(unless_treated(readiness.of_power(vm.name, state), access), access.accept, url)
             if access.running == "shutdown" and not check:
+                access.stopping()
                 esxi.shut_down(files, vm, access.shutdown_timeout, access.power_off)
                 state = "off"
         # Read before a snapshot makes it name the disks that the VM writes to from then on.
@@ -88,7 +89,7 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
     """The VM of a .vmx (`text`), or the disk at `path` alone."""
     file = os.path.basename(path)
     config = None if text is None else vmx.parse(text.decode("utf-8", "replace"))
-    vm = SourceVm(os.path.splitext(file)[0], "vmdk", ()) if config is None else vmx.described(config, path)
+    vm = SourceVm(os.path.splitext(file)[0], BARE, ()) if config is None else vmx.described(config, path)
     places = ((file, SourceDisk(chain.Chain(()))),) if config is None else vmx.places(config, path)
     disks = tuple(_disk(walk.chain(files, beside(path, name)), place) for name, place in places)
     jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())

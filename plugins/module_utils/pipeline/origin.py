@@ -27,7 +27,7 @@ class Access:
     """How a source is reached, and how it may be treated. `bandwidth` in bytes a second over all workers, 0 for no limit.
 
     `host_slots`: how many VMs of one ESXi host are read at once from here; its buffers for such reads are few.
-    `allocated_only`: what changed block tracking calls unused is not read.
+    `allocated_only`: what changed block tracking calls unused is not read. `stopping` is called before a running VM is shut down.
     """
 
     user: str = ""
@@ -46,6 +46,7 @@ class Access:
     host_slots: int = 8
     allocated_only: bool = True
     accept: tuple[str, ...] = ()
+    stopping: Callable[[], None] = field(default=lambda: None, repr=False)
 
 
 # The disks as exports, each on the socket that is given for it (empty: a place of its own); cached, or for one pass.

@@ -81,6 +81,7 @@ def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
             snapshot = ""
             if vm.power == "on" and not check:
                 if access.running == "shutdown":
+                    access.stopping()
                     snapshots.shut_down(session, vm, access.shutdown_timeout, access.power_off)
                     vm = snapshots.again(session, vm)
                 elif access.running == "snapshot":

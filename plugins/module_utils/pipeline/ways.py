@@ -13,7 +13,7 @@ from ..core import atomic, process
 from ..core.errors import InvalidInput, MigrationError, TransferFailed
 from ..core.progress import Progress
 from ..disk import chain, ovf
-from ..disk.machine import SourceDisk, SourceVm
+from ..disk.machine import Chain, SourceDisk, SourceVm
 from ..guest.model import Concern
 from ..transport import download, esxi, exporter, nbdkit, nfc, vddk, walk
 from ..transport.download import Arrived, Job, Throttle
@@ -191,7 +191,7 @@ def _apart(vm: Vm, disks: Sequence[VmDisk], name: str) -> Callable[[str], Source
     return local
 
 
-def _as_described(vm: Vm, disks: Sequence[VmDisk], here: Sequence[chain.Chain]) -> SourceVm:
+def _as_described(vm: Vm, disks: Sequence[VmDisk], here: Sequence[Chain]) -> SourceVm:
     """The VM with the disks that arrived, if each is as large as vSphere says."""
     for disk, arrived in zip(disks, here):
         if arrived.virtual_size != disk.capacity:

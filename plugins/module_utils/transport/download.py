@@ -7,7 +7,6 @@ line only after it has read the piece again and found the same digest. The file 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -17,14 +16,12 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Optional, Sequence
 
-from ..core import atomic
+from ..core import atomic, direct
 from ..core.errors import InvalidInput, TransferFailed
 from ..core.progress import Progress
 from .files import MIB, TRIES, Areas, Files, Interrupted, changed, patiently, pause
 
 PIECE = 64 * MIB
-_ZEROS = bytes(MIB)
-_PROBE = 64
 _MANY = 256
 
 
@@ -136,17 +133,17 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
     if os.path.exists(final) and journal.complete():
         meter.add(job.wanted, wire=False)
         return Arrived(job.name, job.size, 0, journal.digest())
-    fd = os.open(final + atomic.PARTIAL, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    file = direct.File(final + atomic.PARTIAL)
     try:
-        journal.believe(fd)
+        journal.believe(file.fd)
         if not journal.pieces:  # what an older attempt left must not show through holes
-            os.ftruncate(fd, 0)
-        os.ftruncate(fd, job.size)
+            os.ftruncate(file.fd, 0)
+        os.ftruncate(file.fd, job.size)
         meter.add(sum(length for offset, length in job.pieces() if offset in journal.pieces), wire=False)
         todo = [piece for piece in job.pieces() if piece[0] not in journal.pieces]
         meter.stopped = False
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            runs = (_Run(files, job, fd, run, journal, meter, throttle) for run in _runs(todo, files.run))
+            runs = (_Run(files, job, file, run, journal, meter, throttle) for run in _runs(todo, files.run))
             running = [pool.submit(run.bring) for run in runs]
             try:
                 finished, dummy = wait(running, return_when=FIRST_EXCEPTION)
@@ -157,9 +154,9 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
                     future.cancel()
         if failed is not None:
             failed.result()
-        os.fsync(fd)
+        os.fsync(file.fd)
     finally:
-        os.close(fd)
+        file.close()
         journal.close()
     if patiently(lambda: files.stat(job.path), job.path).stamp != job.stamp:
         raise changed(job.path)
@@ -196,7 +193,7 @@ class _Run:
 
     files: Files
     job: Job
-    fd: int
+    file: direct.File
     pieces: list[tuple[int, int]]
     journal: _Journal
     meter: _Meter
@@ -216,7 +213,7 @@ class _Run:
 
     def _bring(self) -> None:
         """Resumed at the byte where it broke off. Without ranges it begins anew."""
-        tries = 0
+        tries, window = 0, direct.Window(self.file)
         while self.pieces and not self.meter.stopped:
             begin = self.at
             (start, length), rest = self.pieces[0], self.pieces[1:]
@@ -225,7 +222,7 @@ class _Run:
                     if self.meter.stopped:
                         return
                     self.throttle.take(len(block))
-                    self._take(block)
+                    self._take(block, window)
             except Interrupted as error:
                 tries = 0 if self.at != begin and self.job.ranged else tries + 1
                 if tries >= TRIES:
@@ -239,44 +236,25 @@ class _Run:
                 if not self.job.ranged:
                     self.meter.add(self.pieces[0][0] - self.at, wire=False)
                     self.__post_init__()
+                    window.drop()
 
-    def _take(self, block: memoryview) -> None:
+    def _take(self, block: memoryview, window: direct.Window) -> None:
         """Write what has come, and note each piece that is whole with it."""
         while block:
             start, length = self.pieces[0]
             part = block[: start + length - self.at]
-            _write(self.fd, part, self.at)
+            window.put(part, self.at)
             self.digest.update(part)
             self.at += len(part)
             self.meter.add(len(part))
             if self.at == start + length:
+                window.flush()
                 self.journal.add(start, self.digest.hexdigest())
-                os.posix_fadvise(self.fd, start, length, os.POSIX_FADV_DONTNEED)  # begins to write now what the end would wait for
+                os.posix_fadvise(self.file.fd, start, length, os.POSIX_FADV_DONTNEED)  # where the page cache is used: begins to write now
                 self.digest = hashlib.sha256()
                 self.pieces.pop(0)
                 self.at = self.pieces[0][0] if self.pieces else self.at
             block = block[len(part) :]
-
-
-def _write(fd: int, block: memoryview, offset: int) -> None:
-    """Zeros are not written where zeros are: in a hole, or where nothing else was left by an attempt that broke off."""
-    for at in range(0, len(block), MIB):
-        part = block[at : at + MIB]
-        if not any(part[:_PROBE]):  # bytes are compared much faster than views, but must be copied for it
-            zeros = _ZEROS[: len(part)]
-            if bytes(part) == zeros and (_hole(fd, offset + at, len(part)) or os.pread(fd, len(part), offset + at) == zeros):
-                continue
-        while part:
-            count = os.pwrite(fd, part, offset + at)
-            part, at = part[count:], at + count
-
-
-def _hole(fd: int, offset: int, length: int) -> bool:
-    """Whether nothing was ever written there. Source: lseek(2)."""
-    try:
-        return os.lseek(fd, offset, os.SEEK_DATA) >= offset + length
-    except OSError as error:
-        return error.errno == errno.ENXIO  # no data from there to the end
 
 
 class _Journal:

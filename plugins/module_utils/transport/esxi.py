@@ -97,6 +97,13 @@ def shut_down(files: SshFiles, vm: Registered, timeout: float, hard: bool) -> No
         raise ToolFailed(f"{vm.name} is still on after it was switched off.", "Look at the VM on its host.", vm=vm.name)
 
 
+def start(files: SshFiles, vm: Registered) -> None:
+    """Start the VM. Raises ToolFailed when it does not come on."""
+    _ask(files, f"vim-cmd vmsvc/power.on {vm.id}")
+    if not _until(lambda: power(files, vm) == "on", _WAIT):
+        raise ToolFailed(f"{vm.name} does not come on.", "Look at the VM's events on its host.", vm=vm.name)
+
+
 @contextlib.contextmanager
 def frozen(files: SshFiles, vm: Registered, name: str, quiesce: bool) -> Iterator[None]:
     """A snapshot for the time of a block: what the VM's disks were before it does not change meanwhile."""

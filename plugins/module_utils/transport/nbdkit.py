@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A remote disk as an NBD export on a local socket: nbdkit reads it where it is. For looking without copying.
 
-Source: nbdkit(1), nbdkit-curl-plugin(1), nbdkit-ssh-plugin(1), nbdkit-cache-filter(1), nbdkit-stats-filter(1).
+Source: nbdkit(1), nbdkit-curl-plugin(1), nbdkit-ssh-plugin(1), nbdkit-cache-filter(1), nbdkit-stats-filter(1), nbdkit-cacheextents-filter(1).
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
     """
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-nbd-") as directory:
         socket, stats = manner.socket or os.path.join(directory, "sock"), os.path.join(directory, "stats")
-        filters, settings = ["--filter=stats"], [f"statsfile={stats}"]
+        # The map of a remote disk comes slowly, and qemu asks for the same part again and again.
+        filters, settings = ["--filter=stats", "--filter=cacheextents"], [f"statsfile={stats}"]
         if manner.cached:
             filters, settings = ["--filter=cache", *filters], [*settings, "cache-on-read=true", "cache-min-block-size=64K"]
         if manner.areas is not None:

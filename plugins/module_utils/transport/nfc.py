@@ -11,7 +11,7 @@ import ssl
 import time
 from typing import Mapping
 
-from ..core import atomic
+from ..core import atomic, direct
 from ..core.errors import AccessDenied, NotEnoughSpace, TransferFailed
 from ..core.progress import Progress
 from .download import Arrived, Throttle
@@ -85,20 +85,22 @@ def _receive(
         if response.status != 200:
             said = response.read(300).decode("utf-8", "replace").strip()
             raise http.client.HTTPException(f"status {response.status} {said}".strip())
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb", buffering=0) as file:
-            buffer = memoryview(bytearray(MIB))
+        with contextlib.closing(direct.File(path)) as file:
+            os.ftruncate(file.fd, 0)
+            buffer, window = memoryview(bytearray(MIB)), direct.Window(file)
             while True:
                 count = response.readinto(buffer)
                 if not count:
                     break
                 throttle.take(count)
-                file.write(buffer[:count])
+                window.put(buffer[:count], size)
                 digest.update(buffer[:count])
                 size += count
                 head = (head + bytes(buffer[:64]))[:64]
                 tail = (tail + bytes(buffer[max(0, count - 512) : count]))[-512:]
                 progress.update(size)
+            window.flush()
+            os.ftruncate(file.fd, size)
     finally:
         connection.close()
     if head[_AT] == _AT_END and tail != _EOS:

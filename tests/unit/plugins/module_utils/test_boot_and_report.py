@@ -59,8 +59,8 @@ def test_a_login_prompt_in_the_middle_of_a_line_is_none():
     assert "login" not in console("last login: never, said web01 login: now\n").seen
 
 
-def judge(made, network, request=None):
-    return runner._judge(request or BootRequest((("x", "raw"),)), made, network)
+def judge(made, network, request=None, left=()):
+    return runner._judge(request or BootRequest((("x", "raw"),)), made, network, dict(left))
 
 
 def test_verdicts():
@@ -73,6 +73,7 @@ def test_verdicts():
     assert "last thing seen was: kernel" in judge(console("Linux version 6.1"), None)[1]
     assert "never showed" in judge(console(login, expect=("READY",)), "ssh")[1]
     assert judge(console(login, "READY", expect=("READY",)), "ssh")[0] == "passed"
+    assert judge(console(login), "ssh", left={"port 80": "nothing answers"}) == ("failed", "port 80: nothing answers")
 
 
 def test_the_result_is_never_written_and_every_card_keeps_its_mac(tmp_path):
@@ -80,7 +81,7 @@ def test_the_result_is_never_written_and_every_card_keeps_its_mac(tmp_path):
         BootRequest((("/a,b", "qcow2"), ("/c", "raw")), nics=(Nic("00:50:56:00:00:01"), Nic("00:50:56:00:00:02")), boot_disk=1),
         "tcg",
         str(tmp_path),
-        (2222, 2223),
+        {22: (2222, 2223)},
     )
     drives = [word for word in argv if word.startswith("if=none")]
     assert len(drives) == 2 and all("snapshot=on" in drive and "format=" in drive for drive in drives) and "file=/a,,b," in drives[0]
@@ -94,7 +95,7 @@ def test_uefi_gets_private_variables_or_says_what_is_missing(tmp_path, monkeypat
     (tmp_path / "code").write_bytes(b"c")
     (tmp_path / "vars").write_bytes(b"v")
     monkeypatch.setattr(qemu, "_OVMF", ((str(tmp_path / "code"), str(tmp_path / "vars")),))
-    argv = qemu.command(BootRequest((), firmware="uefi"), "kvm", str(tmp_path), (1,))
+    argv = qemu.command(BootRequest((), firmware="uefi"), "kvm", str(tmp_path), {22: (1,)})
     assert any(f"file={tmp_path}/vars.fd" in word for word in argv) and any("readonly=on" in word for word in argv)
     monkeypatch.setattr(qemu, "_OVMF", ())
     with pytest.raises(MissingTool, match="ovmf"):
@@ -196,13 +197,13 @@ STATICS = {
 
 @pytest.mark.parametrize("given", STATICS)
 def test_a_static_address_is_reached_in_its_own_network(given, tmp_path):
-    argv = qemu.command(BootRequest((), nics=(Nic("00:50:56:00:00:01", *given),)), "tcg", str(tmp_path), (2222,))
+    argv = qemu.command(BootRequest((), nics=(Nic("00:50:56:00:00:01", *given),)), "tcg", str(tmp_path), {22: (2222,)})
     assert argv[argv.index("-netdev") + 1] == f"user,id=net0,restrict=on{STATICS[given]}"
 
 
 def test_the_boot_disk_comes_first_and_old_kernels_get_sata(tmp_path):
     disks = tuple((f"/d{number}", "raw") for number in range(8))
-    argv = qemu.command(BootRequest(disks, boot_disk=2, disk_bus="sata", nic_model="e1000e"), "tcg", str(tmp_path), (1,))
+    argv = qemu.command(BootRequest(disks, boot_disk=2, disk_bus="sata", nic_model="e1000e"), "tcg", str(tmp_path), {22: (1,)})
     drives = [word for word in argv if word.startswith("ide-hd")]
     assert "bootindex=1" in drives[2] and sum(",bootindex=1" in word + "," and word.endswith("bootindex=1") for word in drives) == 1
     assert (

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card, mac_map
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card, mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import CardFacts, Findings, GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network
@@ -245,6 +245,14 @@ def test_a_map_that_cannot_be_right_is_refused(values):
 def test_any_map_of_distinct_macs_is_taken(values):
     new = {old: f"52:54:00:00:0{index % 10}:{value:02x}" for index, (old, value) in enumerate(values.items())}
     assert mac_map(new) == new
+
+
+def test_cards_that_the_operator_names_keep_the_slots_that_the_source_knows():
+    known = [{"mac": MAC, "network": "old", "slot": 192}]
+    found = named([{"mac": OTHER.upper(), "network": "x"}, {"mac": MAC, "network": ""}], known)
+    assert found == [{"mac": OTHER, "network": "x", "slot": None}, {"mac": MAC, "network": "", "slot": 192}]
+    with pytest.raises(InvalidInput, match="is no MAC"):
+        named([{"mac": "eth0", "network": ""}], known)
 
 
 def test_broken_yaml_is_said_and_left_alone():

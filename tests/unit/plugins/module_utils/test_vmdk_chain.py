@@ -62,9 +62,9 @@ def test_staging_links_to_what_was_checked_and_copies_nothing(tmp_path):
     top = flat(tmp_path, "one", cid="0000000b", parent="0000000a", extra='parentFileNameHint="base.vmdk"')
     work = tmp_path / "work"
     work.mkdir()
-    staged = chain.stage(chain.resolve(str(top)), str(work), "disk0")
+    staged, fmt = chain.resolve(str(top)).stage(str(work), "disk0")
     texts = {path.name: path.read_text() for path in work.iterdir() if not path.is_symlink()}
-    assert os.path.basename(staged) == "disk0-link1.vmdk" and set(texts) == {"disk0-link0.vmdk", "disk0-link1.vmdk"}
+    assert (os.path.basename(staged), fmt) == ("disk0-link1.vmdk", "vmdk") and set(texts) == {"disk0-link0.vmdk", "disk0-link1.vmdk"}
     assert 'parentFileNameHint="disk0-link0.vmdk"' in texts["disk0-link1.vmdk"] and "parentCID=0000000a" in texts["disk0-link1.vmdk"]
     assert {os.readlink(path) for path in work.iterdir() if path.is_symlink()} == {
         str(tmp_path / "base-flat.vmdk"),
@@ -163,14 +163,14 @@ def test_a_part_named_as_the_source_is_refused_even_if_the_guest_wrote_a_descrip
 
 def test_a_source_that_somebody_writes_is_busy(tmp_path):
     found = chain.resolve(str(flat(tmp_path)))
-    chain.check_idle(found)
+    found.check_idle()
     with open(tmp_path / "disk-flat.vmdk", "r+b"), pytest.raises(Busy, match="open for writing"):
-        chain.check_idle(found)
-    chain.check_idle(found)
+        found.check_idle()
+    found.check_idle()
     (tmp_path / "disk.vmdk.lck").mkdir()
     (tmp_path / "disk.vmdk.lck" / "M1.lck").touch()
     with pytest.raises(Busy, match="VMware's lock"):
-        chain.check_idle(found)
+        found.check_idle()
 
 
 plain = st.text("abcXYZ019-_. ", min_size=1, max_size=20).filter(lambda name: name.strip() not in ("", ".", ".."))

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A description of libvirt made fit for its purpose: to be defined with its disks where they now are, or to be started for a test.
+
+Sources: libvirt, "Domain XML format" and "QEMU/KVM/HVF hypervisor driver" (command line pass-through).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Iterable, Iterator, Mapping, Sequence
+from xml.etree import ElementTree
+
+from ..core.errors import InvalidInput
+
+MARK = "https://github.com/hyper2kvm/hyper2kvm.migration"
+_QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
+_FILE_OF = {"file": "file", "block": "dev"}
+
+ElementTree.register_namespace("qemu", _QEMU)
+ElementTree.register_namespace("hyper2kvm", MARK)
+
+
+def element(text: str) -> ElementTree.Element:
+    """What libvirt says of something. Raises InvalidInput for what is no XML."""
+    try:
+        return ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise InvalidInput(f"The description is no XML: {error}.", "Let domain_describe write it anew.") from error
+
+
+def parse(text: str) -> ElementTree.Element:
+    """The description of a domain. Raises InvalidInput for anything else."""
+    root = element(text)
+    if root.tag != "domain" or not root.findtext("name") or root.find("devices") is None:
+        raise InvalidInput("The description is not one of a domain of libvirt.", "Name what domain_describe has written.")
+    return root
+
+
+def disks(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str]]:
+    """Each disk of a description with its path. Raises InvalidInput for one that is neither a file nor a block device."""
+    for disk in root.iterfind("devices/disk"):
+        if disk.get("device", "disk") != "disk":
+            continue
+        source = disk.find("source")
+        path = None if source is None else source.get(_FILE_OF.get(disk.get("type", ""), ""))
+        if path is None:
+            raise InvalidInput(
+                f"A disk of {root.findtext('name')} is neither a file nor a block device.", "Only those can be copied or tested."
+            )
+        yield disk, path
+
+
+def networks(root: ElementTree.Element) -> tuple[str, ...]:
+    """The networks of libvirt that the cards are on."""
+    found = (source.get("network") for source in root.iterfind("devices/interface[@type='network']/source"))
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def defined(text: str, places: Mapping[str, str], accelerator: str, images: Mapping[str, str]) -> str:
+    """The description with its disks at `places`, on an accelerator that works here, with the mark by which it is known again.
+
+    `images`: by path, which version of it each disk was made from.
+    """
+    root = parse(text)
+    _on(root, accelerator)
+    for disk, path in disks(root):
+        _put(disk, places.get(path, path))
+    digest = hashlib.sha256(ElementTree.tostring(root)).hexdigest()
+    metadata = root.find("metadata")
+    if metadata is None:
+        metadata = ElementTree.SubElement(root, "metadata")
+    ElementTree.SubElement(metadata, f"{{{MARK}}}migration", digest=digest, images=json.dumps(images, sort_keys=True))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def with_uuid(text: str, uuid: str) -> str:
+    """The description for a domain that is there already."""
+    root = parse(text)
+    for old in root.findall("uuid"):
+        root.remove(old)
+    ElementTree.SubElement(root, "uuid").text = uuid
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def mark_of(text: str) -> Mapping[str, str]:
+    """What tells one definition from another: the attributes of our mark, alone or in a description; nothing without one."""
+    root = element(text) if text else ElementTree.Element("none")
+    found = root if root.tag == "migration" else root.find(f".//{{{MARK}}}migration")
+    return {} if found is None else found.attrib
+
+
+def images_of(text: str) -> dict[str, str]:
+    """The images in our mark."""
+    images: dict[str, str] = json.loads(mark_of(text).get("images", "{}"))
+    return images
+
+
+def for_a_test(text: str, name: str, overlays: Sequence[str], accelerator: str, scratch: str, networks: Iterable[str]) -> str:
+    """The same VM under another name, on overlays, on networks that lead nowhere, without screen, with its console on a socket.
+
+    A restart ends it, as it ends a test. `networks` are arguments of qemu.
+    """
+    root = parse(text)
+    _on(root, accelerator)
+    for element in root.iterfind("name"):
+        element.text = name
+    for tag in ("uuid", "metadata", "on_poweroff", "on_reboot", "on_crash"):
+        for element in root.findall(tag):
+            root.remove(element)
+    for tag in ("on_poweroff", "on_reboot", "on_crash"):
+        ElementTree.SubElement(root, tag).text = "destroy"
+    for (disk, dummy), overlay in zip(list(disks(root)), overlays):
+        _put(disk, overlay)
+        driver = disk.find("driver")
+        if driver is not None:
+            disk.remove(driver)
+        ElementTree.SubElement(disk, "driver", name="qemu", type="qcow2", cache="unsafe", discard="unmap")
+    system, devices = root.find("os"), root.find("devices")
+    if system is not None and system.get("firmware") == "efi":
+        ElementTree.SubElement(system, "nvram").text = os.path.join(scratch, "variables.fd")
+    if devices is not None:
+        for tag in ("interface", "console", "serial", "graphics", "hostdev", "redirdev"):
+            for element in devices.findall(tag):
+                devices.remove(element)
+        serial = ElementTree.SubElement(devices, "serial", type="unix")
+        ElementTree.SubElement(serial, "source", mode="bind", path=os.path.join(scratch, "serial"))
+        ElementTree.SubElement(serial, "target", port="0")
+    line = ElementTree.SubElement(root, f"{{{_QEMU}}}commandline")
+    for argument in networks:
+        ElementTree.SubElement(line, f"{{{_QEMU}}}arg", value=argument)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _on(root: ElementTree.Element, accelerator: str) -> None:
+    """Emulation has no host CPU to show to the guest, and does not speak Hyper-V."""
+    root.set("type", "kvm" if accelerator == "kvm" else "qemu")
+    if accelerator == "kvm":
+        return
+    for cpu in root.iterfind("cpu"):
+        if cpu.get("mode", "").startswith("host-"):
+            cpu.set("mode", "maximum")
+    for parent, tag in (("features", "hyperv"), ("clock", "timer[@name='hypervclock']")):
+        for found in root.findall(parent):
+            for element_there in found.findall(tag):
+                found.remove(element_there)
+
+
+def _put(disk: ElementTree.Element, path: str) -> None:
+    source = disk.find("source")
+    if source is not None and path not in source.attrib.values():
+        disk.set("type", "file")
+        source.attrib.clear()
+        source.set("file", path)

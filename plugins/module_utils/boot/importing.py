@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A migrated VM as a domain of libvirt: defined, started, and taken back, and no domain touched that is not of the collection."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional
+
+from ..core import atomic
+from ..core.errors import Busy, InvalidInput, ToolFailed
+from . import definition, libvirtd, placement
+
+_POOLS = ("dir", "fs", "netfs")  # kinds of pools whose volumes are files
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The VM that `description` describes, its images by `kind` of placement in `directory`; None for what shall stay as it is."""
+
+    description: str
+    accelerator: str
+    kind: str = placement.IN_PLACE
+    directory: str = ""
+    overwrite: bool = False
+    running: bool = False
+    autostart: Optional[bool] = None
+
+
+@dataclass
+class Done:
+    """What was done (in check mode: what would be), and the description before and after."""
+
+    actions: list[str] = field(default_factory=list)
+    disks: tuple[str, ...] = ()
+    before: str = ""
+    after: str = ""
+
+    def as_result(self) -> dict[str, Any]:
+        return {"changed": bool(self.actions), "actions": self.actions, "disks": list(self.disks)}
+
+
+def directory_of(host: Any, pool: str) -> str:
+    """Where the volumes of a storage pool are. Raises InvalidInput for a pool whose volumes are no files."""
+    root = definition.element(host.storagePoolLookupByName(pool).XMLDesc(0))
+    if root.get("type") not in _POOLS:
+        raise InvalidInput(
+            f"The storage pool {pool} is of type {root.get('type')}, and its volumes are no files.",
+            "Name a pool of type dir, fs or netfs, or copy the disks into its volumes with qemu-img convert and describe the VM by hand.",
+            pool=pool,
+        )
+    return str(root.findtext("target/path"))
+
+
+def bring(host: Any, wanted: Wanted, check: bool) -> Done:
+    """Make the domain what is wanted. Raises InvalidInput for a domain of that name that is not ours, or that runs on other images."""
+    root = definition.parse(wanted.description)
+    name = root.findtext("name") or ""
+    places = {path: _place(path, wanted) for dummy, path in definition.disks(root)}
+    domain = libvirtd.find(host, name)
+    known = _known(domain, name)
+    for network in definition.networks(root) if wanted.running and not (domain is not None and domain.isActive()) else ():
+        if not host.networkLookupByName(network).isActive():
+            raise InvalidInput(
+                f"The libvirt network {network}, which {name} needs, is not active.",
+                f"Start it (virsh net-start {network}; virsh net-autostart {network}), or name another (migrate_libvirt_network, migrate_network_map).",
+                network=network,
+            )
+    stamps = {path: placement.stamp(path) for path in places if wanted.kind != placement.IN_PLACE and os.path.exists(path)}
+    later = [path for path, stamp in stamps.items() if known.get(path, stamp) != stamp]
+    if later and not wanted.overwrite:
+        raise InvalidInput(
+            f"{name} runs on a copy of what {later[0]} was before it was migrated again.",
+            "Take the domain back first (state absent), or allow to overwrite its disks.",
+            path=later[0],
+        )
+    if later and domain.isActive():
+        raise Busy(f"{name} runs, and its disks cannot be replaced.", "Shut it down first.", name=name)
+    done = Done(disks=tuple(places.values()))
+    for path, target in places.items():
+        placed = target == path or (path in known and path not in later)
+        if not os.path.exists(target) and (placed or not os.path.exists(path)):
+            raise InvalidInput(f"{target}, a disk of {name}, does not exist.", "Convert the VM first.", path=target)
+        if not placed:
+            done.actions.append(f"{wanted.kind} {path} to {target}")
+            if not check:
+                placement.place(path, target, wanted.kind, path in later)
+    images = {**stamps, **known, **{path: stamps[path] for path in later}}
+    text = definition.defined(wanted.description, places, wanted.accelerator, images)
+    if domain is None or definition.mark_of(libvirtd.mark(domain, definition.MARK) or "") != definition.mark_of(text):
+        done.actions.append(f"define {name}")
+        done.before, done.after = (libvirtd.text_of(domain) if domain is not None else ""), text
+        if not check:
+            domain = host.defineXML(definition.with_uuid(text, domain.UUIDString()) if domain is not None else text)
+    if wanted.autostart is not None and (domain is None or bool(domain.autostart()) != wanted.autostart):
+        done.actions.append(f"{'set' if wanted.autostart else 'clear'} autostart of {name}")
+        if not check:
+            domain.setAutostart(int(wanted.autostart))
+    if wanted.running and (domain is None or not domain.isActive()):
+        done.actions.append(f"start {name}")
+        if not check:
+            domain.create()
+    return done
+
+
+def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: bool, check: bool) -> Done:
+    """Shut the domain down and undefine it. Its disks, variables and description go to `quarantine`, if one is named; else they stay.
+
+    Raises InvalidInput for a domain that is not ours, ToolFailed when it does not shut down in `timeout` seconds and must not be switched off.
+    """
+    domain, done = libvirtd.find(host, name), Done()
+    if domain is None:
+        return done
+    _known(domain, name)
+    text = libvirtd.text_of(domain)
+    done.before, done.disks = text, tuple(path for dummy, path in definition.disks(definition.parse(text)))
+    variables = libvirtd.variables(domain, name)
+    if domain.isActive():
+        done.actions.append(f"shut down {name}")
+        if not check:
+            _shut_down(domain, name, timeout, power_off)
+    files = [path for path in (*done.disks, variables) if os.path.exists(path)] if quarantine else []
+    if quarantine and not check:
+        os.makedirs(quarantine, exist_ok=True)
+        atomic.write_text(os.path.join(quarantine, f"{name}.xml"), text)
+    for path in files:
+        done.actions.append(f"move {path} to {os.path.join(quarantine, os.path.basename(path))}")
+        if not check:
+            placement.take_away(path, quarantine)
+    done.actions.append(f"undefine {name}")
+    if not check:
+        libvirtd.undefine(domain)
+    return done
+
+
+def _place(path: str, wanted: Wanted) -> str:
+    return path if wanted.kind == placement.IN_PLACE else os.path.join(wanted.directory, os.path.basename(path))
+
+
+def _known(domain: Optional[Any], name: str) -> Mapping[str, str]:
+    """Which images the disks of our domain were made from. Raises InvalidInput for a domain that is not ours."""
+    if domain is None:
+        return {}
+    mark = libvirtd.mark(domain, definition.MARK)
+    if mark is None:
+        raise InvalidInput(
+            f"There is a domain {name} that was not made from a migration.", "Give the migrated VM another name (migrate_name).", name=name
+        )
+    return definition.images_of(mark)
+
+
+def _shut_down(domain: Any, name: str, timeout: float, power_off: bool) -> None:
+    domain.shutdown()
+    deadline = time.monotonic() + timeout
+    while domain.isActive() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    if domain.isActive() and not power_off:
+        raise ToolFailed(
+            f"{name} did not shut down in {timeout:.0f} seconds.", "Shut it down by hand, or allow a hard power-off.", name=name
+        )
+    libvirtd.destroy(domain)

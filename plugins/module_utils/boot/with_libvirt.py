@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A test VM run by libvirt: the very description that is to be defined, transient, under a name of its own, cut off from every network."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Iterator, Mapping, Optional, Sequence
+
+from ..core.errors import ToolFailed
+from ..disk import qemu_img
+from . import definition, libvirtd
+from .console import Serial, free_ports, opened
+from .model import BootRequest
+from .monitor import established
+from .qemu import networks, nics_of
+
+PREFIX = "hyper2kvm-test-"  # of the names of test VMs
+_SLOT = 0x10  # libvirt fills the PCI bus from below, and qemu places its own cards before
+_PATIENCE = 5  # seconds for the guest agent
+
+
+@dataclass
+class _Domain(Serial):
+    """See Machine."""
+
+    domain: Any
+    host: Any
+    forwarded: Mapping[int, Sequence[int]]
+
+    def ports(self, number: int) -> Sequence[int]:
+        return self.forwarded[number]
+
+    def connected(self, port: int) -> bool:
+        return established(libvirtd.human(self.domain, "info usernet"), port)
+
+    def agent(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = json.loads(libvirtd.ask_agent(self.domain, json.dumps(command), _PATIENCE))["return"]
+        return answer
+
+    def screenshot(self, path: str) -> Optional[str]:
+        return path if libvirtd.picture(self.host, self.domain, path) else None
+
+
+@contextlib.contextmanager
+def started(request: BootRequest, kind: str) -> Iterator[_Domain]:
+    """The VM for the time of a block. libvirt itself destroys it should this process die."""
+    with contextlib.ExitStack() as stack:
+        host = stack.enter_context(libvirtd.connection(request.uri))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=".test-", dir=request.scratch))
+        os.chmod(scratch, os.stat(request.scratch).st_mode & 0o777)  # for qemu, which is a user of its own
+        overlays = []
+        for index, (path, fmt) in enumerate(request.disks):
+            overlays.append(os.path.join(scratch, f"disk{index}.qcow2"))
+            qemu_img.create_overlay(overlays[-1], os.path.abspath(path), fmt, qemu_img.info(path, fmt).virtual_size)
+        forwarded = free_ports(request.reached, len(nics_of(request)))
+        name = f"{PREFIX}{definition.parse(request.description).findtext('name')}-{os.getpid()}"
+        text = definition.for_a_test(request.description, name, overlays, kind, scratch, networks(request, forwarded, _SLOT))
+        domain = libvirtd.start_for_a_test(host, text)
+        stack.callback(libvirtd.destroy, domain)
+        serial = opened(os.path.join(scratch, "serial"), lambda: bool(domain.isActive()))
+        if serial is None:
+            raise ToolFailed(f"The console of {name} is not there.", "See the log of qemu in /var/log/libvirt/qemu.")
+        stack.enter_context(serial)
+        domain.resume()
+        yield _Domain(serial, domain, host, forwarded)

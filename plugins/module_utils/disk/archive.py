@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archives and compressed files with a VM inside: unpacked member by member, within limits, and what in them is the VM.
+
+Only what may belong to a VM is unpacked, under its own path below one directory. An archive in an archive is unpacked too.
+"""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import posixpath
+import tarfile
+import zipfile
+import zlib
+from typing import Any, BinaryIO, Generator, Iterator, Optional, Sequence, cast
+
+from ..core import atomic, direct
+from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
+from ..core.manifest import Identity, Manifest
+from ..core.progress import Progress
+from . import image, vmdk
+
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+_SINGLE: dict[str, Any] = {".gz": gzip, ".xz": lzma, ".bz2": bz2}
+_DESCRIPTIONS = (".vmx", ".vbox", ".ovf", ".ova")
+_ALSO = (".mf", ".nvram", ".vmsd", ".vmdk")
+_DEPTH, _MEMBERS = 3, 10_000
+_STEP, _LOOK = 1 << 20, 64 << 20
+_RECORD = "unpacked.json"
+_BROKEN = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    RuntimeError,
+)
+Member = tuple[str, BinaryIO]
+
+
+def packed(paths: Sequence[str]) -> bool:
+    """Whether this is one archive or compressed file."""
+    return len(paths) == 1 and _is_packed(paths[0])
+
+
+def unpack(path: str, directory: str, progress: Progress) -> list[str]:
+    """Unpack into `directory` what may belong to a VM; gives the path of its description, or of its disk. What an earlier run unpacked is kept.
+
+    Raises InvalidInput for what is damaged, encrypted, or holds no VM or several, UnsafeInput for names that reach elsewhere, NotEnoughSpace.
+    """
+    os.makedirs(directory, exist_ok=True)
+    record, inputs = os.path.join(directory, _RECORD), (Identity.of(path),)
+    earlier = Manifest.load(record)
+    if earlier is not None and earlier.current("unpack", inputs, {}):
+        return [str(found) for found in earlier.result["paths"]]
+    progress.phase("unpack")
+    files = list(_unpack(path, directory, progress, _DEPTH))
+    paths = [choose(files, path)]
+    Manifest("unpack", inputs, {}, tuple(Identity.of(file) for file in files), {"paths": paths}).save(record)
+    return paths
+
+
+def choose(files: Sequence[str], path: str) -> str:
+    """The VM among the files of the archive at `path`: its one description, else its one disk that is no part and no parent of another.
+
+    Raises InvalidInput where there is none or more than one, with what there is.
+    """
+    descriptions = [file for file in files if file.lower().endswith(_DESCRIPTIONS)]
+    disks = [file for file in files if _suffix(file) in (".vmdk", *image.READERS) and not vmdk.PART.search(file)]
+    parents = {parent for file in disks if not descriptions for parent in _parents(file)}
+    found = descriptions or [file for file in disks if file not in parents]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(sorted(map(os.path.basename, found))) or "nothing that is a VM or a disk"
+    raise InvalidInput(
+        f"{path} holds {names}, it must hold one VM.", "Unpack it, and name the VM's description, or its disks in their order.", path=path
+    )
+
+
+def _parents(path: str) -> Iterator[str]:
+    if _suffix(path) in image.READERS:
+        yield from (link.path for link in image.resolve(path).links[1:])
+
+
+def _unpack(path: str, directory: str, progress: Progress, depth: int) -> Iterator[str]:
+    count = 0
+    try:
+        with contextlib.closing(_members(path)) as members:
+            for name, content in members:
+                count += 1
+                if count > _MEMBERS:
+                    raise InvalidInput(f"{path} has more than {_MEMBERS} members.", "Unpack it and name the VM.", path=path)
+                target = _target(name, directory, path)
+                if target is None:
+                    continue
+                _write(content, target, progress)
+                if not _is_packed(target):
+                    yield target
+                elif depth == 1:
+                    raise InvalidInput(
+                        f"{path} holds archives in archives, more than {_DEPTH} deep.", "Unpack it and name the VM.", path=path
+                    )
+                else:
+                    yield from _unpack(target, f"{target}.d", progress, depth - 1)
+                    os.unlink(target)
+    except _BROKEN as error:
+        full = NotEnoughSpace.met(error)
+        if full is not None:
+            raise full from error
+        raise InvalidInput(
+            f"{path} cannot be unpacked: {error or type(error).__name__}.", "Copy or download it again.", path=path
+        ) from error
+
+
+def _members(path: str) -> Generator[Member, None, None]:
+    lower = path.lower()
+    if lower.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if not info.is_dir() and (info.external_attr >> 16 & 0o170000) in (0, 0o100000):
+                    with archive.open(info) as file:
+                        yield info.filename, cast(BinaryIO, file)
+    elif lower.endswith(_TARS):
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    yield member.name, cast(BinaryIO, content)
+    else:
+        suffix = _suffix(path)
+        with _SINGLE[suffix].open(path) as file:
+            yield os.path.basename(path)[: -len(suffix)], file
+
+
+def _target(name: str, directory: str, path: str) -> Optional[str]:
+    """Where a member goes; None for what cannot belong to a VM."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts or not (_is_packed(parts[-1]) or _suffix(parts[-1]) in (*_DESCRIPTIONS, *_ALSO, *image.READERS)):
+        return None
+    if name.startswith("/") or ".." in parts or "\\" in name or any(ord(char) < 32 for char in name):
+        raise UnsafeInput(f"{path} has the member {name!r}, which reaches elsewhere.", "Do not use this archive.", path=path, member=name)
+    return posixpath.join(directory, *parts)
+
+
+def _write(content: BinaryIO, target: str, progress: Progress) -> None:
+    """A member, with holes where it has zeros. A disk that is full is noticed before it is."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with contextlib.closing(direct.File(target)) as file, contextlib.ExitStack() as failed:
+        failed.callback(os.unlink, target)
+        os.ftruncate(file.fd, 0)
+        window, size = direct.Window(file), 0
+        for block in iter(lambda: content.read(_STEP), b""):
+            if size % _LOOK == 0:
+                atomic.need_space(os.path.dirname(target), 4 * _LOOK, "The unpacked VM")
+            window.put(memoryview(block), size)
+            size += len(block)
+            progress.update(size)
+        window.flush()
+        os.ftruncate(file.fd, size)
+        os.fsync(file.fd)
+        failed.pop_all()
+
+
+def _is_packed(path: str) -> bool:
+    return path.lower().endswith((".zip", *_TARS, *_SINGLE))
+
+
+def _suffix(path: str) -> str:
+    return posixpath.splitext(path)[1].lower()

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VirtualBox's .vbox settings: disks in bus order, cards with their MACs, size and firmware.
+
+Source: VirtualBox's VirtualBox-settings.xsd. Up to version 1.14 the controllers stand beside the hardware, later in it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Callable, Iterator, Optional
+from xml.etree import ElementTree
+
+from ..core.errors import InvalidInput
+from . import vmdk, xmlfile
+from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key
+
+_BUSES = {
+    "AHCI": "sata",
+    **dict.fromkeys(("PIIX3", "PIIX4", "ICH6"), "ide"),
+    **dict.fromkeys(("LsiLogic", "LsiLogicSas", "BusLogic", "VirtioSCSI"), "scsi"),
+    "NVMe": "nvme",
+}
+_NETWORKS = ("BridgedInterface", "InternalNetwork", "HostOnlyInterface", "HostOnlyNetwork", "NATNetwork", "GenericInterface")
+
+
+def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
+    """The VM of a .vbox file; its disks must lie beside it. `resolve` reads one.
+
+    Raises InvalidInput when it has no disks, one that is a snapshot, or something that cannot be read.
+    """
+    with open(path, "rb") as file:
+        text = file.read(xmlfile.LIMIT + 1)
+    if len(text) > xmlfile.LIMIT:
+        raise InvalidInput(f"{path} is too large for a .vbox file.", "Name the VM's .vbox file.", path=path)
+    machine = xmlfile.parse(text, path).find("Machine")
+    hardware = machine.find("Hardware") if machine is not None else None
+    if machine is None or hardware is None:
+        raise InvalidInput(f"{path} describes no machine.", "Name the VM's .vbox file.", path=path)
+    media = {medium.get("uuid", ""): medium for medium in machine.iterfind("MediaRegistry/HardDisks/HardDisk")}
+    found = tuple(sorted(_disks(machine, hardware, media, path, resolve), key=bus_key))
+    if not found:
+        raise InvalidInput(f"{path} names no disks of its own.", "Name the disks as a list in migrate_source.", path=path)
+    firmware = hardware.find("Firmware")
+    return SourceVm(
+        name=machine.get("name") or os.path.splitext(os.path.basename(path))[0],
+        kind="vbox",
+        disks=found,
+        nics=tuple(_nics(hardware)),
+        cpus=_number(hardware.find("CPU"), "count") or 1,
+        memory=_number(hardware.find("Memory"), "RAMSize"),
+        firmware="uefi" if firmware is not None and firmware.get("type", "").startswith("EFI") else "bios",
+        guest_os=machine.get("OSType"),
+    )
+
+
+def _disks(
+    machine: ElementTree.Element,
+    hardware: ElementTree.Element,
+    media: dict[str, ElementTree.Element],
+    path: str,
+    resolve: Callable[[str], Chain],
+) -> Iterator[SourceDisk]:
+    controllers = hardware.find("StorageControllers")
+    if controllers is None:
+        controllers = machine.find("StorageControllers")
+    numbers: dict[str, int] = {}
+    for controller in controllers if controllers is not None else ():
+        bus = _BUSES.get(controller.get("type", ""))
+        number = numbers[bus or ""] = numbers.get(bus or "", -1) + 1
+        for device in controller.iterfind("AttachedDevice[@type='HardDisk']"):
+            image = device.find("Image")
+            uuid = image.get("uuid", "") if image is not None else ""
+            medium = media.get(uuid)
+            if medium is None:
+                raise InvalidInput(
+                    f"{path} runs on a snapshot, or on a disk that it does not list ({uuid or 'none'}).",
+                    "Delete the VM's snapshots in VirtualBox, or copy the disk as it is now: VBoxManage clonemedium disk UUID NEW.vdi --format VDI.",
+                    path=path,
+                )
+            name = vmdk.plain_name(medium.get("location", ""), f"a disk of {path}")
+            file = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+            if not os.path.isfile(file) or os.path.islink(file):
+                raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole folder of the VM.", path=path)
+            unit = 2 * (_number(device, "port") or 0) + (_number(device, "device") or 0) if bus == "ide" else _number(device, "port")
+            yield SourceDisk(resolve(file), bus, number, unit)
+
+
+def _nics(hardware: ElementTree.Element) -> Iterator[Nic]:
+    for adapter in sorted(hardware.iterfind("Network/Adapter"), key=lambda found: _number(found, "slot") or 0):
+        if adapter.get("enabled") != "true":
+            continue
+        digits = adapter.get("MACAddress", "").lower()
+        mac = ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if len(digits) == 12 and digits.isalnum() else None
+        network = next((element.get("name", "") for tag in _NETWORKS for element in adapter.iterfind(tag)), "")
+        yield Nic(mac, network, adapter.get("type", ""))
+
+
+def _number(element: Optional[ElementTree.Element], name: str) -> Optional[int]:
+    value = element.get(name, "") if element is not None else ""
+    return int(value) if value.isdigit() else None

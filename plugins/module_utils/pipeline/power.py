@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A source that was shut down for its migration, noted before it was asked, so that it can be started again should the migration be taken back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import urllib.parse
+
+from ..core import atomic
+from ..transport import esxi
+from ..vsphere import snapshots
+from . import host, remote
+from .origin import Access
+
+_NOTE = "source-stopped.json"
+
+
+def note(work_dir: str, url: str) -> None:
+    """The VM behind `url` runs, and is about to be shut down."""
+    os.makedirs(work_dir, exist_ok=True)
+    atomic.write_json(os.path.join(work_dir, _NOTE), {"source": url})
+
+
+def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
+    """Start the source again, if a migration with this work directory has shut it down; gives what was done (in check mode: would be)."""
+    try:
+        with open(os.path.join(work_dir, _NOTE), encoding="utf-8") as file:
+            url = str(json.load(file)["source"])
+    except FileNotFoundError:
+        return []
+    done = _started(url, access, check)
+    if not check:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(work_dir, _NOTE))
+    return [f"start {url}"] if done else []
+
+
+def _started(url: str, access: Access, check: bool) -> bool:
+    if urllib.parse.urlsplit(url).scheme == "ssh":
+        with host.reached(url, access) as (files, dummy, registered):
+            if registered is None or esxi.power(files, registered) == "on":
+                return False
+            if not check:
+                esxi.start(files, registered)
+            return True
+    with remote.reached(url, access) as (session, vm):
+        if vm.power == "on":
+            return False
+        if not check:
+            snapshots.power_on(session, vm)
+        return True

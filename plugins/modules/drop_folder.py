@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs that are dropped into a folder."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: drop_folder
+short_description: Find VMs that were dropped into a folder, and put them away
+description:
+  - Without O(item) it waits until what lies in the folder has arrived, and returns the VMs. One with the same content as one that was processed before
+    is moved to V(duplicates).
+  - With O(item) it moves that VM to V(processed) or V(failed), with the report of its migration.
+  - A VM is a directory with one VM in it, or one file at the top of the folder (an OVA, a disk, an archive) with the parts that belong to it. Parts
+    (C(-flat), C(-delta), C(-s001)) are never taken for VMs. Hidden files, and those that end in V(.part), V(.partial) or V(.tmp), are still on their way.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  path:
+    description: The folder.
+    type: path
+    required: true
+  settle:
+    description: For how many seconds nothing of a VM must change until it has arrived. A file of its name with the suffix C(.done) says it at once.
+    type: float
+    default: 30
+  wait:
+    description: How many seconds to wait for VMs that are still arriving.
+    type: float
+    default: 3600
+  item:
+    description: A VM as RV(items) has it.
+    type: dict
+  state:
+    description: Where O(item) goes.
+    type: str
+    default: processed
+    choices: [processed, failed]
+  report:
+    description: The directory with the report of its migration.
+    type: path
+    default: ""
+  reason:
+    description: What is written beside it, as V(result.txt).
+    type: str
+    default: ""
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+"""
+
+EXAMPLES = r"""
+- name: Wait for VMs
+  hyper2kvm.migration.drop_folder:
+    path: /srv/drop
+  register: dropped
+
+- name: Put one away
+  hyper2kvm.migration.drop_folder:
+    path: /srv/drop
+    item: "{{ dropped['items'][0] }}"
+    state: processed
+    report: /var/lib/libvirt/images/web01
+"""
+
+RETURN = r"""
+items:
+  description: The VMs that have arrived, with name, source (empty, with a fault, for what is none), entries and digest.
+  returned: without O(item)
+  type: list
+  elements: dict
+duplicates:
+  description: Names of those that were moved away because they came before.
+  returned: without O(item)
+  type: list
+  elements: str
+directory:
+  description: Where it is now.
+  returned: with O(item)
+  type: str
+  sample: /srv/drop/processed/web01
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
+
+
+def argument_spec() -> dict:
+    return {
+        "path": {"type": "path", "required": True},
+        "settle": {"type": "float", "default": 30},
+        "wait": {"type": "float", "default": 3600},
+        "item": {"type": "dict"},
+        "state": {"type": "str", "default": drop.PROCESSED, "choices": [drop.PROCESSED, drop.FAILED]},
+        "report": {"type": "path", "default": ""},
+        "reason": {"type": "str", "default": ""},
+    }
+
+
+def work(module: AnsibleModule) -> Result:
+    params = module.params
+    if params["item"]:
+        return _put_away(module)
+    found, seen, duplicates = [], dict(drop.known(params["path"])), []
+    for item in drop.arrived(params["path"], params["settle"], 0 if module.check_mode else params["wait"]):
+        if item.digest not in seen:
+            seen[item.digest] = item.name
+            found.append(item.as_result())
+            continue
+        duplicates.append(item.name)
+        if not module.check_mode:
+            drop.put_away(params["path"], item, drop.DUPLICATES, "", f"The same as {seen[item.digest]}, which came before.")
+    return {"changed": bool(duplicates), "items": found, "duplicates": duplicates}
+
+
+def _put_away(module: AnsibleModule) -> Result:
+    params = module.params
+    item = drop.Item(**{**params["item"], "entries": tuple(params["item"]["entries"])})
+    there = any(os.path.lexists(os.path.join(params["path"], entry)) for entry in item.entries)
+    if module.check_mode or not there:
+        return {"changed": there, "directory": os.path.join(params["path"], params["state"], item.name)}
+    words = item.fault or params["reason"] or params["state"]
+    return {"changed": True, "directory": drop.put_away(params["path"], item, params["state"], params["report"], words)}
+
+
+def main() -> None:
+    run(module_for(argument_spec()), work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A migrated VM as a domain of libvirt."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: libvirt_domain
+short_description: Define, start or take back a migrated VM
+description:
+  - Puts the disks of a migrated VM where libvirt shall have them, and defines the VM as M(hyper2kvm.migration.domain_describe) has described it.
+  - The domain gets a mark in its metadata, and domains without it are never touched. What was changed in the domain later, by hand, stays; it is defined
+    anew only when its description is another.
+  - Disks are copied once. A domain whose disks were migrated again is not given the new ones unless O(overwrite) says so.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  state:
+    description: What shall be. V(absent) shuts the VM down and undefines it.
+    type: str
+    default: defined
+    choices: [defined, running, absent]
+  description:
+    description: The description. Needed unless O(state=absent).
+    type: path
+  name:
+    description: The name of the domain, for O(state=absent).
+    type: str
+  placement:
+    description:
+      - V(in_place) leaves the disks where they are. V(reflink) makes copies that share their blocks with the originals, on file systems that can (XFS, Btrfs).
+      - V(copy) does so where it is possible, and copies where not.
+    type: str
+    default: in_place
+    choices: [in_place, copy, reflink, move]
+  pool:
+    description: The storage pool that gets the disks, of type dir, fs or netfs.
+    type: str
+  directory:
+    description: The directory that gets the disks.
+    type: path
+  autostart:
+    description: Whether the VM starts with its host. Left as it is by default.
+    type: bool
+  overwrite:
+    description: Whether copies of disks that were migrated again are replaced by the new ones. What the VM has written since is lost.
+    type: bool
+    default: false
+  accelerator:
+    description: What the VM runs on. V(auto) takes KVM where it really runs a kernel, emulation otherwise.
+    type: str
+    default: auto
+    choices: [auto, kvm, tcg]
+  quarantine:
+    description: A directory that gets the disks, the variables of the firmware and the description of a domain that is taken back. They stay where they
+      are by default.
+    type: path
+  timeout:
+    description: Seconds until the guest must have shut down, for O(state=absent).
+    type: int
+    default: 120
+  power_off:
+    description: Whether a VM that does not shut down is switched off hard.
+    type: bool
+    default: false
+  libvirt_uri:
+    description: The libvirt of this host.
+    type: str
+    default: qemu:///system
+requirements:
+  - libvirt
+  - python3-libvirt
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+"""
+
+EXAMPLES = r"""
+- name: Define the VM in a pool and start it
+  hyper2kvm.migration.libvirt_domain:
+    description: /var/lib/images/web01/web01.xml
+    placement: copy
+    pool: default
+    state: running
+    autostart: true
+
+- name: Take it back
+  hyper2kvm.migration.libvirt_domain:
+    name: web01
+    state: absent
+    quarantine: /var/lib/images/quarantine/web01
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or, in check mode, would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [copy /var/lib/images/web01/web01-disk0.qcow2 to /var/lib/libvirt/images/web01-disk0.qcow2, define web01, start web01]
+disks:
+  description: The disks of the domain.
+  returned: success
+  type: list
+  elements: str
+  sample: [/var/lib/libvirt/images/web01-disk0.qcow2]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_libvirt, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
+
+
+def argument_spec() -> dict:
+    return {
+        "state": {"type": "str", "default": "defined", "choices": ["defined", "running", "absent"]},
+        "description": {"type": "path"},
+        "name": {"type": "str"},
+        "placement": {"type": "str", "default": placement.IN_PLACE, "choices": list(placement.KINDS)},
+        "pool": {"type": "str"},
+        "directory": {"type": "path"},
+        "autostart": {"type": "bool"},
+        "overwrite": {"type": "bool", "default": False},
+        "accelerator": {"type": "str", "default": "auto", "choices": ["auto", "kvm", "tcg"]},
+        "quarantine": {"type": "path"},
+        "timeout": {"type": "int", "default": 120},
+        "power_off": {"type": "bool", "default": False},
+        "libvirt_uri": {"type": "str", "default": libvirtd.SYSTEM},
+    }
+
+
+def work(module: AnsibleModule) -> Result:
+    params = module.params
+    with libvirtd.connection(params["libvirt_uri"]) as host:
+        if params["state"] == "absent":
+            done = importing.take_back(
+                host, params["name"], params["quarantine"] or "", params["timeout"], params["power_off"], module.check_mode
+            )
+        else:
+            done = importing.bring(host, _wanted(params, host), module.check_mode)
+            if params["pool"] and done.actions and not module.check_mode:
+                host.storagePoolLookupByName(params["pool"]).refresh(0)
+    result: Result = done.as_result()
+    if module._diff and (done.before or done.after):
+        result["diff"] = {"before": done.before, "after": done.after}
+    return result
+
+
+def _wanted(params: dict, host: object) -> importing.Wanted:
+    with open(params["description"], encoding="utf-8") as file:
+        description = file.read()
+    return importing.Wanted(
+        description,
+        accelerator() if params["accelerator"] == "auto" else params["accelerator"],
+        params["placement"],
+        importing.directory_of(host, params["pool"]) if params["pool"] else params["directory"] or "",
+        params["overwrite"],
+        params["state"] == "running",
+        params["autostart"],
+    )
+
+
+def main() -> None:
+    there = [("placement", kind, ("pool", "directory"), True) for kind in placement.KINDS if kind != placement.IN_PLACE]
+    module = module_for(
+        argument_spec(),
+        mutually_exclusive=[("pool", "directory")],
+        required_if=[("state", "absent", ["name"]), ("state", "defined", ["description"]), ("state", "running", ["description"]), *there],
+    )
+    respawn_for_libvirt()
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a migration has changed at its source is changed back."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: source_restore
+short_description: Start a source again that was shut down for its migration
+description:
+  - A migration changes nothing at its source but its power, and that only where it was told to (C(running=shutdown)). The work directory says whether it
+    did. This module starts such a VM again; a VM that was off before stays off.
+  - Shut the migrated VM down first. Two VMs with the same addresses disturb each other.
+version_added: 0.1.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  work_dir:
+    description: The work directory of the migration.
+    type: path
+    required: true
+extends_documentation_fragment:
+  - hyper2kvm.migration.vsphere.source
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+"""
+
+EXAMPLES = r"""
+- name: Start the source again
+  hyper2kvm.migration.source_restore:
+    work_dir: /var/lib/images/web01/.work
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or, in check mode, would be.
+  returned: success
+  type: list
+  elements: str
+  sample: [start vsphere://vcenter.example.com/DC1/vm/production/web01]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power
+
+
+def work(module: AnsibleModule) -> Result:
+    actions = power.give_back(module.params["work_dir"], access_of(module.params), module.check_mode)
+    return {"changed": bool(actions), "actions": actions}
+
+
+def main() -> None:
+    module = module_for({"work_dir": {"type": "path", "required": True}, **access_spec()})
+    respawn_for_pyvmomi()
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs in archives: what arrives is what was packed, and nothing leaves the directory, whatever the archive says."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import random
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
+    InvalidInput,
+    MigrationError,
+    NotEnoughSpace,
+    UnsafeInput,
+)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import archive
+
+MIB = 1 << 20
+DISK = random.Random(1).randbytes(70_000).ljust(3 * MIB, b"\0") + b"end"
+
+
+def tarred(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as made:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            made.addfile(info, io.BytesIO(data))
+    return path
+
+
+def zipped(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in members.items():
+            made.writestr(name, data)
+    return path
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+MAKERS = {
+    "vm.tar": lambda at: tarred(at, {"./image/disk.raw": DISK, "README": b"no"}),
+    "vm.tar.gz": lambda at: tarred(at, {"disk.raw": DISK}, "w:gz"),
+    "vm.tgz": lambda at: tarred(at, {"disk.raw": DISK}, "w:gz"),
+    "vm.tar.xz": lambda at: tarred(at, {"disk.raw": DISK}, "w:xz"),
+    "vm.tar.bz2": lambda at: tarred(at, {"disk.raw": DISK}, "w:bz2"),
+    "vm.zip": lambda at: zipped(at, {"disk.raw": DISK, "notes.txt": b"no", "folder/": b""}),
+    "disk.raw.gz": lambda at: written(at, gzip.compress(DISK)),
+    "disk.raw.xz": lambda at: written(at, lzma.compress(DISK)),
+    "disk.raw.bz2": lambda at: written(at, bz2.compress(DISK)),
+    "outer.zip": lambda at: zipped(at, {"inner.tar.gz": tarred(at.with_suffix(".tmp"), {"disk.raw": DISK}, "w:gz").read_bytes()}),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_disk_arrives_with_holes_once(tmp_path, name):
+    path = MAKERS[name](tmp_path / name)
+    assert archive.packed([str(path)])
+    (found,) = archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    assert os.path.basename(found) == "disk.raw" and Path(found).read_bytes() == DISK
+    assert os.stat(found).st_blocks * 512 < 2 * MIB
+    stamp = os.stat(found).st_mtime_ns
+    assert archive.unpack(str(path), str(tmp_path / "w"), Silent()) == [found] and os.stat(found).st_mtime_ns == stamp
+    MAKERS[name](path)
+    os.utime(path, ns=(1, 1))
+    assert archive.unpack(str(path), str(tmp_path / "w"), Silent()) == [found] and os.stat(found).st_mtime_ns != stamp
+
+
+def test_a_description_comes_before_its_disks_and_a_child_before_its_parent(tmp_path):
+    path = zipped(tmp_path / "vm.zip", {"web/web.vmx": b"x", "web/web.vmdk": b"x", "web/web-flat.vmdk": b"x", "web/web.nvram": b"x"})
+    (found,) = archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    assert found.endswith("web/web.vmx") and sorted(os.listdir(tmp_path / "w/web")) == ["web-flat.vmdk", "web.nvram", "web.vmdk", "web.vmx"]
+    (tmp_path / "base.raw").write_bytes(DISK[:MIB])
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "base.raw", "top.qcow2"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    path = zipped(tmp_path / "chain.zip", {name: (tmp_path / name).read_bytes() for name in ("base.raw", "top.qcow2")})
+    (found,) = archive.unpack(str(path), str(tmp_path / "c"), Silent())
+    assert found.endswith("top.qcow2")
+
+
+@pytest.mark.parametrize("name", ["/etc/disk.raw", "../disk.raw", "a/../../disk.raw", "a\\disk.raw", "a\ndisk.raw"])
+@pytest.mark.parametrize("make", [tarred, zipped])
+def test_names_that_reach_elsewhere_are_refused(tmp_path, make, name):
+    path = make(tmp_path / ("vm.tar" if make is tarred else "vm.zip"), {name: DISK})
+    with pytest.raises(UnsafeInput, match="reaches elsewhere"):
+        archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    assert not [file for file in (tmp_path / "w").rglob("*") if file.is_file()]
+
+
+def test_links_and_devices_of_an_archive_are_never_made(tmp_path):
+    with tarfile.open(tmp_path / "vm.tar", "w") as made:
+        for number, kind in enumerate((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)):
+            info = tarfile.TarInfo(f"disk{number}.raw")
+            info.type, info.linkname = kind, "/etc/passwd"
+            made.addfile(info)
+    with pytest.raises(InvalidInput, match="nothing that is a VM"):
+        archive.unpack(str(tmp_path / "vm.tar"), str(tmp_path / "w"), Silent())
+    assert os.listdir(tmp_path / "w") == []
+
+
+def nested(folder: Path) -> Path:
+    data, name = DISK, "disk.raw"
+    for number in range(5):
+        data, name = zipped(folder / "tmp", {name: data}).read_bytes(), f"{number}.zip"
+    return written(folder / "vm.zip", data)
+
+
+def encrypted(folder: Path) -> Path:
+    data = bytearray(zipped(folder / "vm.zip", {"disk.raw": DISK}).read_bytes())
+    data[6] |= 1
+    data[data.index(b"PK\1\2") + 8] |= 1
+    return written(folder / "vm.zip", bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda at: tarred(at / "vm.tar", {"a.raw": DISK, "b.img": DISK}), "a.raw, b.img"),
+        (lambda at: tarred(at / "vm.tar", {"notes.txt": b""}), "nothing that is a VM"),
+        (lambda at: written(at / "vm.zip", b"PK nothing"), "cannot be unpacked"),
+        (lambda at: written(at / "disk.raw.xz", lzma.compress(DISK)[:-30]), "cannot be unpacked"),
+        (lambda at: written(at / "disk.raw.gz", gzip.compress(DISK)[:-30]), "cannot be unpacked"),
+        (lambda at: written(at / "vm.tgz", tarred(at / "x", {"disk.raw": DISK}, "w:gz").read_bytes()[:-5000]), "cannot be unpacked"),
+        (lambda at: tarred(at / "vm.tar", {"disk.raw": DISK, "disk.raw/disk.raw": DISK}), "cannot be unpacked"),
+        (nested, "archives in archives"),
+        (encrypted, "cannot be unpacked"),
+    ],
+)
+def test_what_is_damaged_or_ambiguous_is_refused_with_a_remedy(tmp_path, make, words):
+    path = make(tmp_path)
+    with pytest.raises(InvalidInput, match=words) as caught:
+        archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    assert caught.value.hint and not (tmp_path / "w" / "unpacked.json").exists()
+
+
+def test_too_many_members_and_a_full_disk_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "_MEMBERS", 5)
+    path = tarred(tmp_path / "vm.tar", {f"{number}.txt": b"" for number in range(6)})
+    with pytest.raises(InvalidInput, match="more than 5 members"):
+        archive.unpack(str(path), str(tmp_path / "w"), Silent())
+
+    def full(directory, size, what):
+        raise NotEnoughSpace(f"{what} needs more", "Free space.")
+
+    monkeypatch.setattr(atomic, "need_space", full)
+    path = tarred(tmp_path / "vm.tar", {"disk.raw": DISK})
+    with pytest.raises(NotEnoughSpace):
+        archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    assert not list((tmp_path / "w").rglob("*.raw"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(
+    name=st.sampled_from(["vm.tar", "vm.tar.gz", "vm.zip", "disk.raw.xz"]),
+    at=st.integers(0, 80_000),
+    value=st.binary(min_size=1, max_size=4),
+    keep=st.integers(0, 80_000),
+)
+def test_damaged_bytes_are_an_error_or_a_disk(tmp_path_factory, name, at, value, keep):
+    folder = tmp_path_factory.mktemp("damage")
+    data = bytearray(MAKERS[name](folder / name).read_bytes())
+    data[at % len(data) : at % len(data) + len(value)] = value
+    (folder / name).write_bytes(bytes(data[: max(keep, 1)]))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(archive, "_LOOK", MIB)
+        try:
+            assert archive.unpack(str(folder / name), str(folder / "w"), Silent())
+        except MigrationError as error:
+            assert error.hint

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The drop folder: what is a VM, when it has arrived, and where it goes."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+
+import pytest
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
+
+NONE = {"settle": 0.0, "wait": 0.0}
+
+
+def found(folder, **how):
+    return {item.name: item for item in drop.arrived(str(folder), **{**NONE, **how})}
+
+
+def test_what_is_a_vm_and_what_belongs_to_it(tmp_path):
+    for name in (
+        "web01.vmdk",
+        "web01-flat.vmdk",
+        "db 01.img",
+        "app.tar.gz",
+        "old.v2.raw",
+        ".hidden.raw",
+        "half.ova.part",
+        "note.ova.done",
+    ):
+        (tmp_path / name).write_bytes(name.encode() * 100)
+    (tmp_path / "erp").mkdir()
+    for name in ("erp.vmx", "erp.vmdk", "erp-000001-delta.vmdk"):
+        (tmp_path / "erp" / name).write_bytes(b"x")
+    (tmp_path / "link.raw").symlink_to("/etc/passwd")
+    for name in ("processed", "failed", "duplicates"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.raw").write_bytes(b"x")
+    items = found(tmp_path)
+    assert {name: item.entries for name, item in items.items()} == {
+        "web01": ("web01.vmdk", "web01-flat.vmdk"),
+        "db_01": ("db 01.img",),
+        "app": ("app.tar.gz",),
+        "old.v2": ("old.v2.raw",),
+        "erp": ("erp",),
+    }
+    assert items["erp"].source == str(tmp_path / "erp" / "erp.vmx") and items["web01"].source == str(tmp_path / "web01.vmdk")
+    assert not any(item.fault for item in items.values())
+
+
+@pytest.mark.parametrize("files", [["a-flat.vmdk"], ["a/notes.txt"], ["a/x.raw", "a/y.raw"], ["a.raw", "a.img"], ["a"]])
+def test_what_is_no_vm_or_several_is_said(tmp_path, files):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(512))
+    item = found(tmp_path)["a"]
+    assert item.source == "" and "it must hold one VM" in item.fault
+
+
+def test_one_that_grows_is_waited_for(tmp_path):
+    (tmp_path / "small.raw").write_bytes(b"whole")
+
+    def grow():
+        for dummy in range(6):
+            with open(tmp_path / "big.raw", "ab") as file:
+                file.write(b"more")
+            time.sleep(0.4)
+
+    growing = threading.Thread(target=grow)
+    growing.start()
+    items = found(tmp_path, settle=1.5, wait=20.0)
+    growing.join()
+    assert (tmp_path / "big.raw").read_bytes() == b"more" * 6 and set(items) == {"small", "big"}
+    (tmp_path / "all.raw").write_bytes(b"more" * 6)
+    assert found(tmp_path)["all"].digest == items["big"].digest != items["small"].digest
+
+
+def test_one_that_changes_while_others_are_waited_for_is_given_out_as_it_is_then(tmp_path, monkeypatch):
+    for name in ("gone.raw", "later.raw", "busy.raw", "gone.raw.done", "later.raw.done"):
+        (tmp_path / name).write_bytes(b"first")
+    steps = iter(
+        [(tmp_path / "gone.raw").unlink, lambda: (tmp_path / "later.raw").write_bytes(b"second"), (tmp_path / "busy.raw.done").touch]
+    )
+    monkeypatch.setattr(drop.time, "sleep", lambda dummy: next(steps)())
+    items = found(tmp_path, settle=3600.0, wait=60.0)
+    (tmp_path / "whole.raw").write_bytes(b"second")
+    assert set(items) == {"later", "busy"} and items["later"].digest == found(tmp_path)["whole"].digest
+
+
+def test_a_marker_says_it_at_once_and_nothing_else_is_taken_early(tmp_path):
+    (tmp_path / "a.raw").write_bytes(b"a")
+    (tmp_path / "b.raw").write_bytes(b"b")
+    (tmp_path / "a.raw.done").touch()
+    assert set(found(tmp_path, settle=60.0)) == {"a"}
+    with pytest.raises(InvalidInput, match="does not exist"):
+        found(tmp_path / "none")
+
+
+def test_what_was_put_away_is_known_and_nothing_is_lost(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.raw").write_bytes(b"same")
+    (tmp_path / "a.raw.done").touch()
+    report = tmp_path / "out"
+    report.mkdir()
+    (report / "report.md").write_text("# fine")
+    items = found(tmp_path)
+    assert not drop.known(str(tmp_path))
+    first = drop.put_away(str(tmp_path), items["a"], drop.PROCESSED, str(report), "processed")
+    assert drop.known(str(tmp_path)) == {items["b"].digest: "a"} and first == str(tmp_path / "processed" / "a")
+    assert {path.name for path in (tmp_path / "processed" / "a").iterdir()} == {"a.raw", "a.raw.done", "report.md", "result.txt"}
+    (tmp_path / "a.raw").write_bytes(b"another")
+    again = drop.put_away(str(tmp_path), found(tmp_path)["a"], drop.PROCESSED, str(report), "processed")
+    assert again.startswith(f"{first}-") and (tmp_path / "processed" / "a" / "a.raw").read_bytes() == b"same"
+    assert set(found(tmp_path)) == {"b", "out"}
+
+
+def test_an_image_in_an_archive_is_one_vm(tmp_path):
+    (tmp_path / "x.raw").write_bytes(bytes(4096))
+    subprocess.run(["tar", "-czf", "vm.tgz", "x.raw"], cwd=tmp_path, check=True)
+    (tmp_path / "x.raw").unlink()
+    assert found(tmp_path)["vm"].source == str(tmp_path / "vm.tgz")
