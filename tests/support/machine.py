@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.monitor import Monitor
+
 _BUSES = 0x13  # the second controller of the lab's guests is at 0000:13:00.0, the first at 0000:03:00.0
 
 
@@ -74,17 +76,20 @@ def running(disks: Sequence[str], hardware: str, mac: str, folder: Path, key: Pa
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     console = folder / f"{hardware}.log"
+    console.touch()
+    ours, monitor = socket.socketpair()
     argv = [
         "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-machine", "q35", "-cpu", "max", "-smp", "2", "-m", "1024", "-nodefaults",
         "-display", "none", "-vga", "std", "-no-reboot", "-serial", f"file:{console}",
         "-netdev", f"user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22",
+        "-chardev", f"socket,id=qmp,fd={monitor.fileno()}", "-mon", "chardev=qmp,mode=control",
     ]  # fmt: skip
     if hardware == "vmware":
         for number in range(1, _BUSES + 1):
             argv += ["-device", f"pcie-root-port,id=bus{number},chassis={number},slot={number}"]
         for number, bus in enumerate((3, _BUSES)[: len(disks)]):
             argv += ["-device", f"pvscsi,id=scsi{number},bus=bus{bus}"]
-            argv += ["-device", f"scsi-hd,bus=scsi{number}.0,drive=disk{number},bootindex={number + 1}"]
+        argv += ["-device", "scsi-hd,bus=scsi0.0,drive=disk0,bootindex=1"]
         argv += ["-device", f"vmxnet3,netdev=net0,mac={mac},romfile="]
     else:
         for number in range(len(disks)):
@@ -92,9 +97,18 @@ def running(disks: Sequence[str], hardware: str, mac: str, folder: Path, key: Pa
         argv += ["-device", f"virtio-net-pci,netdev=net0,mac={mac},romfile="]
     for number, disk in enumerate(disks):
         argv += ["-drive", f"if=none,id=disk{number},file={disk},format=qcow2,cache=unsafe"]
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[monitor.fileno()]
+    )
+    monitor.close()
+    machine = Machine(port, console, key, process)
     try:
-        yield Machine(port, console, key, process)
+        if hardware == "vmware" and len(disks) > 1:
+            # Two controllers are scanned at once, and these guests boot from /dev/sda2: the second disk comes when the first has its name.
+            machine.expect(r"\[sda\] Attached SCSI disk", 300)
+            Monitor(ours).execute("device_add", driver="scsi-hd", bus="scsi1.0", drive="disk1")
+        yield machine
     finally:
+        ours.close()
         process.kill()
         process.wait()
