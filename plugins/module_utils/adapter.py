@@ -21,7 +21,7 @@ from .core.errors import InvalidInput, MigrationError, NotEnoughSpace, NotInPlac
 from .core.locks import exclusive
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
-from .disk import qemu_img, staging
+from .disk import qemu_img, sizes, staging
 from .guest.cards import Card, named
 from .guest.changes import Plan
 from .guest.offline import GUESTFS_ERROR, Attached
@@ -308,7 +308,7 @@ def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> 
     """What every guest module returns."""
     result: Result = {"changed": changed, **report.as_result()}
     if module._diff:
-        result["diff"] = report.plan.diff()
+        result["diff"] = [*({"prepared": f"grown: {line}\n"} for line in report.grown), *report.plan.diff()]
     for concern in report.plan.concerns:
         module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
     return result
@@ -396,6 +396,7 @@ def composite_fix(module: AnsibleModule) -> Result:
         "nics": [nic["mac"].lower() for nic in params["nics"]],
         "plan": saved.id if saved is not None else None,
         **({"engine": [engine.name, *engine.options]} if engine.name != OWN else {}),
+        **({"grow": params["grow"]} if any(params["grow"]) else {}),
     }
     directory = params["work_dir"]
     with working_on(module, directory):
@@ -414,6 +415,7 @@ def composite_fix(module: AnsibleModule) -> Result:
         staged = staging.flatten(base.result, directory, base.inputs)
         request = staged_request(params, base.result, staged, options, for_windows, tuple(params["accept"]))
         with streaming(base.result, directory, access_of(params), cached=True):
+            request = replace(request, grow=sizes.enlarge(staged, params["grow"]))
             result = report_result(module, repair(engine, request, sink(params["progress_file"]), saved), True)
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
         Manifest(
@@ -428,6 +430,7 @@ def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOpti
     try:
         with looked_at(source_of(params), access_of(params)) as (description, staged, moved):
             request = staged_request(params, description, staged, options, for_windows, tuple(params["accept"]))
+            request = replace(request, grow=sizes.enlarge(staged, params["grow"]))
             result = report_result(module, repair(engine, request, Silent(), saved), True)
     except NotInPlace as error:
         module.warn(f"The guest was not looked at. {error}")

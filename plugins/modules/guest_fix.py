@@ -28,6 +28,15 @@ options:
   plan:
     description: A plan as returned by M(hyper2kvm.migration.guest_plan), to carry out instead of making one.
     type: dict
+  grow:
+    description:
+      - New sizes by disk, as V(+10G) or V(50G), for disks whose space the guest is to get. An empty string leaves a disk as it is.
+      - The last partition of each grows, with encryption and LVM on it, up to the file system (ext2 to ext4, XFS, btrfs, NTFS); in a volume group the
+        volume of the root, or the only one that can. A swap area behind the partition moves to the end. Nothing else is moved and nothing shrinks.
+      - M(hyper2kvm.migration.qemu_convert) wants the same sizes. M(hyper2kvm.migration.guest_fix_rollback) leaves sizes as they are.
+    type: list
+    elements: str
+    default: []
   engine:
     description:
       - Who repairs the guest. V(own) is this collection, V(v2v) is C(virt-v2v-in-place); the others are both, one after the other.
@@ -77,6 +86,12 @@ concerns:
   returned: success
   type: list
   elements: dict
+grown:
+  description: What has grown, a line for each partition, volume and file system, with sizes before and after.
+  returned: when O(grow) is given
+  type: list
+  elements: str
+  sample: ["partition 2 of disk 0: 9.50 GiB -> 49.50 GiB", "ext4 of /: 9.27 GiB -> 48.58 GiB"]
 timings:
   description: Seconds per phase.
   returned: success
@@ -116,6 +131,7 @@ def argument_spec() -> dict:
         **progress_spec(),
         **fixes_spec(),
         "plan": {"type": "dict"},
+        "grow": {"type": "list", "elements": "str", "default": []},
         "engine": {"type": "str", "default": OWN, "choices": list(ENGINES)},
         "v2v_options": {"type": "list", "elements": "str", "default": []},
         "work_dir": {"type": "path", "required": True},

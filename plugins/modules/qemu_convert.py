@@ -39,10 +39,21 @@ options:
   resize:
     description:
       - New sizes, by disk, as V(+10G) or V(50G). An empty string keeps a disk's size. Images are never shrunk.
-      - Only the image grows; partitions and file systems keep their sizes.
+      - Only the image grows here. O(hyper2kvm.migration.guest_fix#module:grow) gives the space to partitions and file systems before.
     type: list
     elements: str
     default: []
+  preallocation:
+    description:
+      - How much of an image is allocated before it is written. V(metadata) is for qcow2, V(falloc) and V(full) reserve or write the whole size.
+      - Compressed and vdi images have none.
+    type: str
+    default: "off"
+    choices: ["off", metadata, falloc, full]
+  cluster_size:
+    description: The size of qcow2's clusters in bytes, a power of two from 512 to 2097152. V(0) leaves it to qemu.
+    type: int
+    default: 0
   overwrite:
     description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it. Its data are lost then.
     type: bool
@@ -74,6 +85,7 @@ disks:
 """
 
 import os
+from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -90,7 +102,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, streaming
 
 
@@ -104,26 +116,30 @@ def argument_spec() -> dict:
         "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
         "compression": {"type": "str", "default": "none", "choices": ["none", "zstd", "zlib"]},
         "resize": {"type": "list", "elements": "str", "default": []},
+        "preallocation": {"type": "str", "default": "off", "choices": ["off", "metadata", "falloc", "full"]},
+        "cluster_size": {"type": "int", "default": 0},
         "overwrite": {"type": "bool", "default": False},
     }
 
 
-def requests(params: dict, overlays: list) -> list:
+def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
     """One request per disk; a name must be a plain file name."""
     if "/" in params["name"] or params["name"] in ("", ".", ".."):
         raise InvalidInput(f"{params['name']!r} cannot be part of a file name.", "Set migrate_name.")
-    sizes = dict(enumerate(params["resize"]))
+    wishes = dict(enumerate(params["resize"]))
     return [
         convert.Request(
-            overlay,
+            disk.overlay,
             "qcow2",
             os.path.join(params["dest"], f"{params['name']}-disk{number}.{params['format']}"),
             params["format"],
             params["compression"],
-            sizes.get(number) or None,
+            sizes.new_size(wishes.get(number), disk.virtual_size) if wishes.get(number) else None,
             params["overwrite"],
+            params["preallocation"],
+            params["cluster_size"],
         )
-        for number, overlay in enumerate(overlays)
+        for number, disk in enumerate(disks)
     ]
 
 
@@ -132,21 +148,21 @@ def work(module: AnsibleModule) -> Result:
     with working_on(module, directory):
         if module.check_mode and not staging.flattened(directory) and params["source"]:
             disks = look_at(source_of(params), access_of(params))
-            wanted = requests(params, [""] * len(disks))
+            wanted = requests(params, [staging.StagedDisk("", "", disk["virtual_size"]) for disk in disks])
             return {
                 "changed": True,
                 "disks": [
                     {
                         "path": request.dest,
                         "format": request.format,
-                        "virtual_size": disk["virtual_size"],
+                        "virtual_size": request.size or disk["virtual_size"],
                         "data": disk["data"],
                     }
                     for request, disk in zip(wanted, disks)
                 ],
             }
         base = staging.require_fetched(directory)
-        wanted = requests(params, [disk.overlay for disk in staging.staged_disks(base.result, directory)])
+        wanted = requests(params, staging.staged_disks(base.result, directory))
         inputs = [(*base.inputs, Identity.of(request.source)) for request in wanted]
         done = [convert.done_before(request, made_from) for request, made_from in zip(wanted, inputs)]
         if all(done):

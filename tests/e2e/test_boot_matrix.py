@@ -14,8 +14,10 @@ import harness
 from harness import lab
 
 FORMATS = {
-    "uefi-lvm": {"migrate_output_format": "raw"},
-    "btrfs": {"migrate_compression": "zstd"},
+    "bios": {"migrate_resize": "+512M", "migrate_grow": True, "migrate_preallocation": "metadata", "migrate_cluster_size": 131072},
+    "uefi-lvm": {"migrate_output_format": "raw", "migrate_resize": "+512M", "migrate_grow": True},
+    "btrfs": {"migrate_compression": "zstd", "migrate_resize": "+512M", "migrate_grow": True},
+    "luks-lvm": {"migrate_resize": "+512M", "migrate_grow": True},
     "systemd-boot": {"migrate_output_format": "vdi"},
 }
 # Guests that come as plain disks may come as images of any kind.
@@ -48,6 +50,7 @@ def test_a_guest_is_migrated_and_boots(name, tmp_path):
         and ("agent" if guest.agent else "ssh") in report["boot"]["signals"]
     )
     assert report["facts"]["firmware"] == guest.firmware and report["facts"]["interfaces"] == [list(pair) for pair in guest.interfaces]
+    assert bool(report["grown"]) == ("migrate_grow" in FORMATS.get(name, {})) and all(" of /: " in line for line in report["grown"][-1:])
     assert len(report["disks"]) == 1 + bool(guest.second_disk) and all(
         Path(disk["path"]).exists() and disk["sha256"] for disk in report["disks"]
     )

@@ -216,10 +216,29 @@ def test_every_format_and_compression(fmt, compression, raw, tmp_path):
     assert not list((tmp_path / "out").glob("*.partial")) and (tmp_path / "out" / f"vm-disk0.{fmt}.manifest.json").exists()
 
 
+@pytest.mark.parametrize(("fmt", "preallocation"), [("qcow2", "metadata"), ("qcow2", "falloc"), ("raw", "falloc"), ("raw", "full")])
+def test_space_is_there_before_it_is_needed(fmt, preallocation, raw, tmp_path):
+    wishes = {"format": fmt, "preallocation": preallocation, **({"cluster_size": 1 << 20} if fmt == "qcow2" else {})}
+    arguments = {"work_dir": staged(raw, tmp_path), "name": "vm", "dest": str(tmp_path / "out"), **wishes}
+    (disk,) = harness.module("qemu_convert", **arguments)["disks"]
+    if preallocation != "metadata":
+        assert os.stat(disk["path"]).st_blocks * 512 >= SIZE
+    if fmt == "qcow2":
+        info = json.loads(run("qemu-img", "info", "--output=json", "-f", fmt, disk["path"]))
+        assert info["cluster-size"] == 1 << 20
+    run("qemu-img", "convert", "-f", fmt, "-O", "raw", disk["path"], tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == raw.read_bytes()
+    assert not harness.module("qemu_convert", **arguments)["changed"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"format": "raw", "compression": "zstd"}, "cannot be compressed"),
+        ({"format": "raw", "preallocation": "metadata"}, "cannot be preallocated"),
+        ({"compression": "zstd", "preallocation": "full"}, "cannot be preallocated"),
+        ({"format": "raw", "cluster_size": 65536}, "cannot have clusters"),
+        ({"cluster_size": 100000}, "cannot have clusters"),
         ({"resize": ["big"]}, "is not a size"),
         ({"resize": ["1M"]}, "never shrunk"),
         ({"name": "../x"}, "cannot be part of a file name"),

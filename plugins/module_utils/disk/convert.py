@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -19,14 +18,17 @@ from . import qemu_img
 
 FORMATS = ("qcow2", "raw", "vdi")
 COMPRESSIONS = ("none", "zstd", "zlib")
+# What each format can do beside leaving out what is not used.
+PREALLOCATIONS = {"qcow2": ("off", "metadata", "falloc", "full"), "raw": ("off", "falloc", "full"), "vdi": ("off",)}
+_CLUSTERS = tuple(1 << bits for bits in range(9, 22))
 _HEAD = 34 * 512  # the boot sector, and a GPT with its 128 entries
-_SIZE = re.compile(r"^(\+?)(\d+)([KMGT]?)$")
 
 
 @dataclass(frozen=True)
 class Request:
-    """One disk to convert. `resize` is "+10G" or "50G" (powers of 1024), None to keep the size.
+    """One disk to convert. `size` is what the result is to have, in bytes; None to keep the size.
 
+    `cluster_size` is that of a qcow2 in bytes, 0 for qemu's choice.
     `overwrite`: a result may be replaced although it is no longer as it was made, as after a VM has run on it.
     """
 
@@ -35,16 +37,28 @@ class Request:
     dest: str
     format: str = "qcow2"
     compression: str = "none"
-    resize: Optional[str] = None
+    size: Optional[int] = None
     overwrite: bool = False
+    preallocation: str = "off"
+    cluster_size: int = 0
 
     def __post_init__(self) -> None:
         if self.compression != "none" and self.format != "qcow2":
             raise InvalidInput(
                 f"{self.format} images cannot be compressed.", "Use qcow2, or set the compression to none.", format=self.format
             )
-        if self.resize is not None and not _SIZE.match(self.resize):
-            raise InvalidInput(f"{self.resize!r} is not a size.", 'Write "+10G" to add, or "50G" for the whole size.', resize=self.resize)
+        if self.preallocation not in PREALLOCATIONS[self.format] or (self.preallocation != "off" and self.compression != "none"):
+            raise InvalidInput(
+                f"{'Compressed' if self.compression != 'none' else self.format} images cannot be preallocated ({self.preallocation}).",
+                "Set the preallocation to off; full and falloc are for raw and for qcow2 without compression.",
+                preallocation=self.preallocation,
+            )
+        if self.cluster_size and (self.format != "qcow2" or self.cluster_size not in _CLUSTERS):
+            raise InvalidInput(
+                f"{self.format} images cannot have clusters of {self.cluster_size} bytes.",
+                "qcow2 has clusters of a power of two from 512 bytes to 2 MiB.",
+                cluster_size=self.cluster_size,
+            )
 
     def options(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key not in ("source", "dest", "overwrite")}
@@ -64,7 +78,7 @@ def plan(request: Request) -> dict[str, Any]:
     """What a conversion would do: sizes in bytes. Reads metadata only."""
     image = qemu_img.info(request.source, request.source_format)
     data = qemu_img.map_allocated(request.source, request.source_format)
-    return {"path": request.dest, "format": request.format, "virtual_size": _new_size(request.resize, image.virtual_size), "data": data}
+    return {"path": request.dest, "format": request.format, "virtual_size": request.size or image.virtual_size, "data": data}
 
 
 def _refuse_used(request: Request) -> None:
@@ -93,11 +107,16 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     # Metadata of every format stays far below 1 % and 16 MiB.
-    atomic.need_space(directory, planned["data"] + planned["data"] // 100 + (16 << 20), f"The disk {os.path.basename(request.dest)}")
+    least = planned["virtual_size"] if request.preallocation in ("falloc", "full") else planned["data"]
+    atomic.need_space(directory, least + least // 100 + (16 << 20), f"The disk {os.path.basename(request.dest)}")
     progress.phase(f"convert {os.path.basename(request.dest)}", planned["data"])
     options = ["lazy_refcounts=on"] if request.format == "qcow2" else []
     if request.compression != "none":
         options.append(f"compression_type={request.compression}")
+    if request.preallocation != "off":
+        options.append(f"preallocation={request.preallocation}")
+    if request.cluster_size:
+        options.append(f"cluster_size={request.cluster_size}")
     limit = planned["virtual_size"] + planned["virtual_size"] // 50 + (64 << 20)
     try:
         with _grown(request, planned["virtual_size"]) as (source, source_format):
@@ -128,7 +147,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
 @contextlib.contextmanager
 def _grown(request: Request, size: int) -> Iterator[tuple[str, str]]:
     """What to convert from, and its format: the source, or an empty larger overlay over it, since not every format can be resized afterwards."""
-    if request.resize is None:
+    if request.size is None or request.size == qemu_img.info(request.source, request.source_format).virtual_size:
         yield request.source, request.source_format
         return
     with tempfile.TemporaryDirectory(prefix="grown-", dir=os.path.dirname(request.source)) as scratch:
@@ -144,17 +163,3 @@ def _compare_heads(request: Request, partial: str) -> None:
             "Do not use the result. Check the storage of the conversion host, then run again.",
             path=request.dest,
         )
-
-
-def _new_size(resize: Optional[str], size: int) -> int:
-    match = _SIZE.match(resize) if resize is not None else None
-    if match is None:
-        return size
-    amount = int(match[2]) << (10 * " KMGT".index(match[3] or " "))
-    if not match[1] and amount < size:
-        raise InvalidInput(
-            f"The disk has {size} bytes and is never shrunk to {resize}.",
-            "Shrink it at the source first, or choose a larger size.",
-            resize=resize,
-        )
-    return size + amount if match[1] else amount

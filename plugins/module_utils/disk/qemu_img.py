@@ -84,6 +84,11 @@ def create_empty(path: str, size: int) -> None:
     run(["qemu-img", "create", "-q", "-f", "qcow2", _name(path), str(size)], _QUICK)
 
 
+def enlarge(path: str, size: int) -> None:
+    """Give a qcow2 a larger virtual size; what is new reads as zeros, whatever its backing file has there."""
+    run(["qemu-img", "resize", "-q", "-f", "qcow2", _name(path), str(size)], _QUICK)
+
+
 def convert(
     source: str,
     source_format: str,

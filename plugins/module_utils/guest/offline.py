@@ -55,6 +55,7 @@ class OfflineGuest:
         self.in_place = False
         self.mounts: tuple[Mount, ...] = ()
         self.unmounted: tuple[str, ...] = ()
+        self.grown: tuple[str, ...] = ()
 
     # -- reading ---------------------------------------------------------------------------------------------------------------
 

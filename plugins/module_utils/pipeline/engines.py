@@ -46,6 +46,8 @@ class Engine:
 
 def repair(engine: Engine, request: GuestRequest, progress: Progress, saved: Optional[Plan] = None) -> GuestReport:
     """Repair the guest on its overlays and prove it, as `fix` does. Raises ToolFailed for what virt-v2v does not get through."""
+    if engine.name == V2V and request.grow:
+        raise InvalidInput("virt-v2v does not grow partitions.", "Choose migrate_engine: v2v_then_own, or leave migrate_grow out.")
     if engine.name == OWN:
         return fix(request, progress, saved)
     if engine.name == V2V_THEN_OWN:

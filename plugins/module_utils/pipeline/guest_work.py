@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
 from ..core.errors import Blocked, InvalidInput, NotEnoughSpace, ProofFailed, UnsupportedGuest
 from ..core.progress import Progress, Silent
-from ..guest import assemble, parttable
+from ..guest import assemble, grow, parttable
 from ..guest.apply import apply, undo
 from ..guest.changes import CopyFile, EditHive, ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
 from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
@@ -49,11 +49,12 @@ class GuestReport:
     output: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     firstboot: Optional[firstboot.Progress] = None
+    grown: tuple[str, ...] = ()
 
     def as_result(self) -> dict[str, Any]:
-        started = {"firstboot": asdict(self.firstboot)} if self.firstboot is not None else {}
         return {
-            **started,
+            **({"firstboot": asdict(self.firstboot)} if self.firstboot is not None else {}),
+            **({"grown": list(self.grown)} if self.grown else {}),
             "id": self.plan.id,
             "facts": self.facts.as_result(),
             "changes": self.plan.summary(),
@@ -80,6 +81,7 @@ def opened(
     progress.phase("start the appliance")
     with open_disks(request.disks, writable, request.windows.virtio_win if request.windows.iso else "") as guest:
         timer.lap("launch")
+        ends = grow.partitions(guest, request.grow) if writable and request.grow else []
         progress.phase("inspect")
         locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
         starts = firmware(request.firmware, guest.tables)
@@ -95,6 +97,12 @@ def opened(
                 )
             )
         timer.lap("inspect")
+        if ends:
+            progress.phase("grow")
+            ends = grow.contents(guest, ends)
+            guest.grown = tuple(line for end in ends for line in end.said)
+            concerns += [end.concern for end in ends if end.concern is not None]
+            timer.lap("grow")
         yield guest, facts, tuple(concerns)
         progress.phase("stop the appliance")
     timer.lap("shutdown")
@@ -197,7 +205,7 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         progress.phase("trim")
         guest.trim()
         timer.lap("trim")
-    return GuestReport(facts, plan, proof, outcome.output, timer.phases)
+    return GuestReport(facts, plan, proof, outcome.output, timer.phases, grown=guest.grown)
 
 
 def require_proof(proof: Proof, accept: Sequence[str]) -> None:

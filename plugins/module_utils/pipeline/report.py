@@ -21,6 +21,7 @@ def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Map
         "disks": list(disks),
         "facts": guest.get("facts") or {},
         "concerns": guest.get("concerns") or [],
+        "grown": guest.get("grown") or [],
         "changes": guest.get("changes") or [],
         "proof": guest.get("proof") or {},
         "boot": dict(boot),
@@ -63,6 +64,7 @@ def as_markdown(data: Mapping[str, Any]) -> str:
         [f"- **{item['severity']}** `{item['code']}`: {item['cause']} {item['remedy']}" for item in data["concerns"]] or ["Nothing."]
     )
     lines += ["", "## What was changed", ""]
+    lines += [f"- Grown: {line}" for line in data["grown"]]
     lines += [line for reason, changes in _by_reason(data["changes"]) for line in _change(reason, changes)] or ["Nothing."]
     lines += ["", "## What was copied", "", "| disk | format | size | written | SHA-256 |", "| --- | --- | --- | --- | --- |"]
     lines += [

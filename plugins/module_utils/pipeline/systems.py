@@ -30,7 +30,10 @@ from ..windows.storage import FOLDER
 
 @dataclass(frozen=True)
 class GuestRequest:
-    """The disk set of a VM, in order, with what its source says of it and what the operator chose."""
+    """The disk set of a VM, in order, with what its source says of it and what the operator chose.
+
+    `grow` are the numbers of disks that are larger than at the source, whose space the guest is to get.
+    """
 
     disks: tuple[Attached, ...]
     cards: tuple[Card, ...] = ()
@@ -40,6 +43,7 @@ class GuestRequest:
     options: linux.Options = linux.Options()
     windows: windows.Options = windows.Options()
     accept: tuple[str, ...] = ()
+    grow: tuple[int, ...] = ()
 
 
 def find(guest: OfflineGuest, request: GuestRequest, starts: str, locked: tuple[str, ...]) -> tuple[GuestFacts, list[Concern]]:
