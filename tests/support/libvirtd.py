@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""libvirt's daemons without systemd, shared by parallel test processes: the first starts them, the last ends them."""
+"""libvirt's daemons without systemd, for one test process at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -21,54 +20,45 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel imp
 
 URI = "qemu:///system"
 _LOCK = Path("/run/lock/hyper2kvm-libvirtd")
-_PIDS = Path("/run/hyper2kvm-libvirtd.pids")
 
 
 def virsh(*arguments: str) -> str:
     """What virsh says."""
-    return subprocess.run(["virsh", "-c", URI, *arguments], check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(["virsh", "-c", URI, *arguments], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def answers() -> bool:
     return subprocess.run(["virsh", "-c", URI, "version"], check=False, capture_output=True).returncode == 0
 
 
-def _start() -> None:
+def _started() -> list[subprocess.Popen]:
     # libvirt asks qemu what KVM can do, and where KVM hangs it waits for minutes; so it sees none there.
     hidden = [] if accelerator() == "kvm" else ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null /dev/kvm && exec "$@"', "sh"]
-    pids = []
+    daemons = []
     for name in ("virtlogd", "libvirtd"):
         with open(f"/tmp/hyper2kvm-{name}.log", "wb") as log:
-            pids.append(subprocess.Popen([*hidden, name], stdout=log, stderr=log, start_new_session=True).pid)
-    _PIDS.write_text(" ".join(map(str, pids)))
+            daemons.append(subprocess.Popen([*hidden, name], stdout=log, stderr=log, start_new_session=True))
     deadline = time.monotonic() + 240
     while not answers():
         assert time.monotonic() < deadline, Path("/tmp/hyper2kvm-libvirtd.log").read_text()
         time.sleep(0.2)
-
-
-def _end() -> None:
-    for pid in map(int, reversed(_PIDS.read_text().split())):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, 15)
-    _PIDS.unlink()
+    return daemons
 
 
 @contextlib.contextmanager
 def running() -> Iterator[None]:
-    """libvirt for the time of a block; one that runs already is used as it is."""
+    """libvirt for the time of a block, which no other process has then; one that runs already is used as it is."""
     with open(_LOCK, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not answers():
-            _start()
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        daemons = [] if answers() else _started()
         try:
             yield
         finally:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _PIDS.exists():
-                    _end()
+            for daemon in reversed(daemons):
+                daemon.terminate()
+                daemon.wait(60)  # else the next process might still be answered, and then left alone
 
 
 @contextlib.contextmanager
