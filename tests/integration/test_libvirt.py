@@ -20,8 +20,9 @@ NAME = "hyper2kvm-lab"
 WINDOWS = {"firmware": "uefi", "windows": {"clock": "localtime"}, "nic_model": "e1000e"}
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def libvirt():
+    """For each test, since a process that kept it for a module would keep it while it waits for its next test, and others would wait for it."""
     with libvirtd.running():
         yield
 
@@ -128,7 +129,9 @@ def test_disks_are_placed_in_a_pool_once(place, name, kind):
 
 def test_what_is_not_ours_is_left_alone(place, name):
     where = described(place, name)
-    virsh("define", where["description"])
+    ours = Path(where["description"]).read_text()
+    (place / "theirs.xml").write_text(ours.replace('type="kvm"', 'type="qemu"'))  # which every libvirt takes
+    virsh("define", str(place / "theirs.xml"))
     for arguments in (where, {"name": name, "state": "absent"}):
         refused = harness.module("libvirt_domain", **arguments)
         assert refused["error_code"] == "invalid_input" and "not made from a migration" in refused["msg"]

@@ -19,6 +19,7 @@ sys.path.insert(0, str(harness.BIN.parent / "collections"))
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
 
 URI = "qemu:///system"
+_NO_KVM = Path("/dev/hyper2kvm-no-kvm")
 _LOCK = Path("/run/lock/hyper2kvm-libvirtd")
 
 
@@ -34,8 +35,10 @@ def answers() -> bool:
 
 
 def _started() -> list[subprocess.Popen]:
-    # libvirt asks qemu what KVM can do, and where KVM hangs it waits for minutes; so it sees none there.
-    hidden = [] if accelerator() == "kvm" else ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null /dev/kvm && exec "$@"', "sh"]
+    # libvirt asks qemu what KVM can do, and where KVM hangs it waits for minutes. A device that qemu's user may not open is none to it; one
+    # that can be opened and is no KVM would have it ask again for each domain.
+    closed = "test -e $0 || mknod -m 0 $0 c 1 3; mount --bind $0 /dev/kvm && exec $1"
+    hidden = [] if accelerator() == "kvm" else ["unshare", "--mount", "sh", "-c", closed, str(_NO_KVM)]
     daemons = []
     for name in ("virtlogd", "libvirtd"):
         with open(f"/tmp/hyper2kvm-{name}.log", "wb") as log:
@@ -57,8 +60,9 @@ def running() -> Iterator[None]:
             yield
         finally:
             for daemon in reversed(daemons):
-                daemon.terminate()
-                daemon.wait(60)  # else the next process might still be answered, and then left alone
+                daemon.kill()  # asked to end it takes its time, answers meanwhile, and is in the way of the next
+                daemon.wait()
+            _NO_KVM.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
