@@ -250,6 +250,16 @@ def test_wrong_wishes_are_refused_before_anything_is_written(arguments, words, r
     assert answer["failed"] and words in answer["msg"] and answer["hint"] and not list((tmp_path / "out").glob("vm*"))
 
 
+def test_what_a_repair_has_grown_is_not_cut_off(raw, tmp_path):
+    work = staged(raw, tmp_path)
+    arguments = {"work_dir": work, "name": "vm", "dest": str(tmp_path / "out")}
+    run("qemu-img", "resize", "-q", "-f", "qcow2", Path(work) / "disk0-overlay.qcow2", str(3 * SIZE))
+    refused = harness.module("qemu_convert", **arguments, resize=["+8M"])
+    assert refused["failed"] and "never shrunk" in refused["msg"] and "grow" in refused["hint"] and not list((tmp_path / "out").glob("vm*"))
+    for wishes in ({}, {"resize": [str(3 * SIZE)]}):
+        assert harness.module("qemu_convert", **arguments, **wishes)["disks"][0]["virtual_size"] == 3 * SIZE
+
+
 def test_a_full_file_system_is_noticed_before_anything_is_written(raw, tmp_path):
     work, out = staged(raw, tmp_path), tmp_path / "out"
     out.mkdir()

@@ -75,8 +75,14 @@ def done_before(request: Request, inputs: tuple[Identity, ...]) -> Optional[dict
 
 
 def plan(request: Request) -> dict[str, Any]:
-    """What a conversion would do: sizes in bytes. Reads metadata only."""
+    """What a conversion would do: sizes in bytes. Reads metadata only. Raises InvalidInput for less than the source has."""
     image = qemu_img.info(request.source, request.source_format)
+    if request.size is not None and request.size < image.virtual_size:
+        raise InvalidInput(
+            f"{request.source} has {image.virtual_size} bytes already and is never shrunk to {request.size}.",
+            "Give the sizes that guest_fix had (grow).",
+            path=request.source,
+        )
     data = qemu_img.map_allocated(request.source, request.source_format)
     return {"path": request.dest, "format": request.format, "virtual_size": request.size or image.virtual_size, "data": data}
 
