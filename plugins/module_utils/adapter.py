@@ -304,6 +304,18 @@ def staged_request(
     return fetch.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
 
 
+def grown_request(
+    params: Mapping[str, Any],
+    description: Mapping[str, Any],
+    disks: Sequence[staging.StagedDisk],
+    options: Options,
+    for_windows: WindowsOptions,
+) -> GuestRequest:
+    """A request for fresh overlays, which get the sizes that the operator wishes."""
+    request = staged_request(params, description, disks, options, for_windows, tuple(params["accept"]))
+    return replace(request, grow=sizes.enlarge(disks, params["grow"]))
+
+
 def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> Result:
     """What every guest module returns."""
     result: Result = {"changed": changed, **report.as_result()}
@@ -413,9 +425,8 @@ def composite_fix(module: AnsibleModule) -> Result:
         base = staging.require_fetched(directory)
         # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
         staged = staging.flatten(base.result, directory, base.inputs)
-        request = staged_request(params, base.result, staged, options, for_windows, tuple(params["accept"]))
         with streaming(base.result, directory, access_of(params), cached=True):
-            request = replace(request, grow=sizes.enlarge(staged, params["grow"]))
+            request = grown_request(params, base.result, staged, options, for_windows)
             result = report_result(module, repair(engine, request, sink(params["progress_file"]), saved), True)
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
         Manifest(
@@ -429,8 +440,7 @@ def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOpti
     params = module.params
     try:
         with looked_at(source_of(params), access_of(params)) as (description, staged, moved):
-            request = staged_request(params, description, staged, options, for_windows, tuple(params["accept"]))
-            request = replace(request, grow=sizes.enlarge(staged, params["grow"]))
+            request = grown_request(params, description, staged, options, for_windows)
             result = report_result(module, repair(engine, request, Silent(), saved), True)
     except NotInPlace as error:
         module.warn(f"The guest was not looked at. {error}")

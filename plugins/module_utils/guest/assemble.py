@@ -34,7 +34,7 @@ def discover(guest: OfflineGuest, keys: Mapping[str, str]) -> list[BlockDevice]:
             tried.add(device.name)
             if _unlock(guest, device, keys):
                 name = f"/dev/mapper/luks-{device.uuid}"
-                found.append(_probe(guest, BlockDevice(name, aliases=(name,), kind="crypt", parents=(device.name,))))
+                found.append(probe(guest, BlockDevice(name, aliases=(name,), kind="crypt", parents=(device.name,))))
             else:
                 locked.append(device)
         if not found:
@@ -44,14 +44,18 @@ def discover(guest: OfflineGuest, keys: Mapping[str, str]) -> list[BlockDevice]:
     return locked
 
 
+def read_table(guest: OfflineGuest, disk: str) -> parttable.Table:
+    """The partition table of a disk as it is now."""
+    return parttable.parse(lambda offset, size: guest.read_device(disk, offset, size))
+
+
 def _disk_devices(guest: OfflineGuest, number: int) -> list[BlockDevice]:
     disk = f"/dev/sd{letters(number)}"
-    table = parttable.parse(lambda offset, size: guest.read_device(disk, offset, size))
-    guest.tables[f"disk{number}"] = table
+    table = guest.tables[f"disk{number}"] = read_table(guest, disk)
     if not table.partitions:
-        return [_probe(guest, BlockDevice(disk, disk=number, size=guest.handle.blockdev_getsize64(disk), kind="disk"))]
+        return [probe(guest, BlockDevice(disk, disk=number, size=guest.handle.blockdev_getsize64(disk), kind="disk"))]
     return [
-        _probe(
+        probe(
             guest,
             BlockDevice(
                 f"{disk}{part.number}",
@@ -67,7 +71,8 @@ def _disk_devices(guest: OfflineGuest, number: int) -> list[BlockDevice]:
     ]
 
 
-def _probe(guest: OfflineGuest, device: BlockDevice) -> BlockDevice:
+def probe(guest: OfflineGuest, device: BlockDevice) -> BlockDevice:
+    """A device with what blkid finds on it."""
     try:
         tags = guest.handle.blkid(device.name)
     except RuntimeError:  # nothing recognised on it
@@ -83,7 +88,7 @@ def _array(guest: OfflineGuest, name: str, devices: Sequence[BlockDevice]) -> Bl
     aliases += [f"/dev/md/{title}", f"/dev/md{title}"] if title else []
     digits = uuid.replace(":", "")
     members = tuple(device.name for device in devices if digits and device.uuid.replace("-", "") == digits)
-    return _probe(guest, BlockDevice(name, aliases=tuple(aliases), kind=detail.get("level", "raid"), parents=members))
+    return probe(guest, BlockDevice(name, aliases=tuple(aliases), kind=detail.get("level", "raid"), parents=members))
 
 
 def _volumes(guest: OfflineGuest, devices: Sequence[BlockDevice]) -> list[BlockDevice]:
@@ -94,7 +99,7 @@ def _volumes(guest: OfflineGuest, devices: Sequence[BlockDevice]) -> list[BlockD
         members = set(guest.handle.vgpvuuids(group))
         parents = tuple(device.name for device in devices if device.uuid in members)
         aliases = (name, f"/dev/mapper/{dashed}", f"/dev/disk/by-id/dm-name-{dashed}")
-        found.append(_probe(guest, BlockDevice(name, aliases=aliases, kind="lvm", parents=parents)))
+        found.append(probe(guest, BlockDevice(name, aliases=aliases, kind="lvm", parents=parents)))
     return found
 
 

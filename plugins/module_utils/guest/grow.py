@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
+from .assemble import probe, read_table
 from .layout import EXTENDED, GROWABLE, LOGICAL, PRIMARY, Growth, Part, decide
 from .model import BLOCKER, BlockDevice, Concern
 from .offline import OfflineGuest, letters
-from .parttable import SECTOR
+from .parttable import SECTOR, Partition, Table
 
-_SCHEMES = {"gpt": "gpt", "msdos": "mbr"}
 _EXT = ("ext2", "ext3", "ext4")
 
 
@@ -43,7 +43,7 @@ class Grown:
 def partitions(guest: OfflineGuest, disks: Sequence[int]) -> list[Grown]:
     """Grow the partition at the end of each disk, while nothing is mounted yet; NTFS too, which is never grown while it is mounted."""
     guest.handle.vg_activate_all(False)
-    grown = [_partition(guest.handle, number) for number in disks]
+    grown = [_partition(guest, number) for number in disks]
     guest.handle.lvm_scan(True)
     return grown
 
@@ -53,65 +53,56 @@ def contents(guest: OfflineGuest, grown: Sequence[Grown]) -> list[Grown]:
     return [_content(guest, one) if one.device else one for one in grown]
 
 
-def _partition(handle: Any, number: int) -> Grown:
-    disk, size = f"/dev/sd{letters(number)}", handle.blockdev_getsize64(f"/dev/sd{letters(number)}")
-    try:
-        label = handle.part_get_parttype(disk)
-    except RuntimeError:
-        label = "loop"  # as parted calls a disk without a table
-    if label == "loop":
-        return _ntfs(handle, Grown(number, disk), _content_of(handle, disk))
-    scheme = _SCHEMES.get(label, "")
-    if not scheme:
-        return Grown(number, refused=f"its partition table ({label}) is none of MBR and GPT")
-    if scheme == "gpt":
+def _partition(guest: OfflineGuest, number: int) -> Grown:
+    handle, disk = guest.handle, f"/dev/sd{letters(number)}"
+    table = read_table(guest, disk)
+    if not table.scheme:
+        return _ntfs(handle, Grown(number, disk), _content_of(guest, disk))
+    if table.scheme == "gpt":
         handle.part_expand_gpt(disk)
-    parts = [_part(handle, disk, entry, scheme) for entry in handle.part_list(disk)]
-    growth = decide(scheme, parts, size)
+    parts = [_part(guest, disk, part, table) for part in table.partitions]
+    if table.extended is not None:
+        parts.append(Part(table.extended.number, table.extended.start, table.extended.start + table.extended.size, kind=EXTENDED))
+    growth = decide(table.scheme, parts, handle.blockdev_getsize64(disk))
     if isinstance(growth, str):
         return Grown(number, refused=growth)
     if growth is None:
         return Grown(number)
     old = next(part for part in parts if part.number == growth.number)
-    _lay_out(handle, disk, growth, parts, scheme)
+    _lay_out(handle, disk, growth, table)
     said = [f"partition {old.number} of disk {number}: {_size(old.end - old.start)} -> {_size(growth.end - old.start)}"]
     if growth.swap:
         said.append(f"swap area of partition {growth.swap} made anew at the end of disk {number}")
     return _ntfs(handle, Grown(number, f"{disk}{old.number}", tuple(said)), old.content)
 
 
-def _part(handle: Any, disk: str, entry: dict[str, int], scheme: str) -> Part:
-    number = entry["part_num"]
-    kind = handle.part_get_mbr_part_type(disk, number) if scheme == "mbr" else PRIMARY
-    if scheme == "gpt":
-        guid = handle.part_get_gpt_type(disk, number).lower()
-    else:
-        guid = f"{handle.part_get_mbr_id(disk, number):02x}"
-    content = "" if kind == EXTENDED else _content_of(handle, f"{disk}{number}")
-    return Part(number, entry["part_start"], entry["part_end"] + 1, content, kind, guid)
+def _part(guest: OfflineGuest, disk: str, part: Partition, table: Table) -> Part:
+    kind = LOGICAL if _is_logical(part.number, table) else PRIMARY
+    return Part(part.number, part.start, part.start + part.size, _content_of(guest, f"{disk}{part.number}"), kind, part.type)
 
 
-def _content_of(handle: Any, device: str) -> str:
-    try:
-        return str(handle.blkid(device).get("TYPE", ""))
-    except RuntimeError:  # nothing recognised on it
-        return ""
+def _is_logical(number: int, table: Table) -> bool:
+    return table.scheme == "mbr" and number > 4
 
 
-def _lay_out(handle: Any, disk: str, growth: Growth, parts: Sequence[Part], scheme: str) -> None:
+def _content_of(guest: OfflineGuest, device: str) -> str:
+    return probe(guest, BlockDevice(device)).fstype
+
+
+def _lay_out(handle: Any, disk: str, growth: Growth, table: Table) -> None:
     """Write the new table: what is behind the partition is taken away, it grows, and what was behind it comes back."""
-    kinds = {part.number: part for part in parts}
-    again = _Swap(handle, disk, kinds[growth.swap], scheme) if growth.swap else None
-    if again is not None:
-        handle.part_del(disk, growth.swap)
+    swap = table.get(growth.swap)
+    again = _Swap(handle, disk, swap, table) if swap is not None else None
+    if swap is not None:
+        handle.part_del(disk, swap.number)
     if growth.moved:
         handle.part_del(disk, growth.container)
     elif growth.container:
         handle.part_resize(disk, growth.container, growth.container_end // SECTOR - 1)
     handle.part_resize(disk, growth.number, growth.end // SECTOR - 1)
-    if growth.moved:
+    if growth.moved and table.extended is not None:
         handle.part_add(disk, EXTENDED, growth.end // SECTOR, growth.container_end // SECTOR - 1)
-        handle.part_set_mbr_id(disk, growth.container, int(kinds[growth.container].type, 16))
+        handle.part_set_mbr_id(disk, growth.container, int(table.extended.type, 16))
     if again is not None:
         again.make(growth)
 
@@ -119,28 +110,25 @@ def _lay_out(handle: Any, disk: str, growth: Growth, parts: Sequence[Part], sche
 class _Swap:
     """A swap area with everything that it is known by, to be made anew elsewhere on its disk. It holds nothing else while a guest is off."""
 
-    def __init__(self, handle: Any, disk: str, part: Part, scheme: str) -> None:
-        self._handle, self._disk, self._part, self._gpt = handle, disk, part, scheme == "gpt"
+    def __init__(self, handle: Any, disk: str, part: Partition, table: Table) -> None:
+        self._handle, self._disk, self._part, self._table = handle, disk, part, table
         self._tags = handle.blkid(f"{disk}{part.number}")
-        if self._gpt:
-            self._guid, self._name = handle.part_get_gpt_guid(disk, part.number), handle.part_get_name(disk, part.number)
-            self._attributes = handle.part_get_gpt_attributes(disk, part.number)
+        self._attributes = handle.part_get_gpt_attributes(disk, part.number) if table.scheme == "gpt" else 0
 
     def make(self, growth: Growth) -> None:
-        handle, disk, number = self._handle, self._disk, self._part.number
-        handle.part_add(
-            disk, LOGICAL if self._part.kind == LOGICAL else PRIMARY, growth.swap_start // SECTOR, growth.swap_end // SECTOR - 1
-        )
-        if self._gpt:
-            handle.part_set_gpt_type(disk, number, self._part.type)
-            handle.part_set_gpt_guid(disk, number, self._guid)
-            handle.part_set_gpt_attributes(disk, number, self._attributes)
-            if self._name:
-                handle.part_set_name(disk, number, self._name)
+        handle, disk, part = self._handle, self._disk, self._part
+        kind = LOGICAL if _is_logical(part.number, self._table) else PRIMARY
+        handle.part_add(disk, kind, growth.swap_start // SECTOR, growth.swap_end // SECTOR - 1)
+        if self._table.scheme == "gpt":
+            handle.part_set_gpt_type(disk, part.number, part.type)
+            handle.part_set_gpt_guid(disk, part.number, part.uuid)
+            handle.part_set_gpt_attributes(disk, part.number, self._attributes)
+            if part.label:
+                handle.part_set_name(disk, part.number, part.label)
         else:
-            handle.part_set_mbr_id(disk, number, int(self._part.type, 16))
+            handle.part_set_mbr_id(disk, part.number, int(part.type, 16))
         known = {option: self._tags[tag] for option, tag in (("uuid", "UUID"), ("label", "LABEL")) if tag in self._tags}
-        handle.mkswap(f"{disk}{number}", **known)
+        handle.mkswap(f"{disk}{part.number}", **known)
 
 
 def _ntfs(handle: Any, grown: Grown, content: str) -> Grown:

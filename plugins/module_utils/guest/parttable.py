@@ -39,13 +39,14 @@ class Partition:
 class Table:
     """scheme is gpt, mbr, or "" for a disk without a partition table; `boot_code` is the MBR's program area (440 bytes).
 
-    `id` is the disk's GUID, or the MBR's signature in eight hexadecimal digits.
+    `id` is the disk's GUID, or the MBR's signature in eight hexadecimal digits. `extended` is what holds an MBR's logical partitions.
     """
 
     scheme: str
     partitions: tuple[Partition, ...]
     boot_code: bytes
     id: str = ""
+    extended: Optional[Partition] = None
 
     def get(self, number: int) -> Optional[Partition]:
         return next((part for part in self.partitions if part.number == number), None)
@@ -63,41 +64,41 @@ def parse(read: Reader) -> Table:
             return Table("gpt", parts, mbr[:440], str(uuid.UUID(bytes_le=read(SECTOR, SECTOR)[56:72])))
     if any(entry[0] not in (0x00, 0x80) for entry in entries):  # a boot sector without a table, FAT or NTFS on the whole disk
         return Table("", (), mbr[:440])
-    return Table("mbr", tuple(_mbr(read, mbr, entries)), mbr[:440], f"{struct.unpack_from('<I', mbr, 440)[0]:08x}")
+    partitions, extended = _mbr(read, mbr, entries)
+    return Table("mbr", tuple(partitions), mbr[:440], f"{struct.unpack_from('<I', mbr, 440)[0]:08x}", extended)
 
 
-def _mbr(read: Reader, mbr: bytes, entries: list[bytes]) -> list[Partition]:
+def _mbr(read: Reader, mbr: bytes, entries: list[bytes]) -> tuple[list[Partition], Optional[Partition]]:
     signature = struct.unpack_from("<I", mbr, 440)[0]
     parts: list[Partition] = []
 
-    def add(number: int, entry: bytes, base: int) -> None:
+    def partition(number: int, entry: bytes, base: int) -> Partition:
         start, count = struct.unpack_from("<II", entry, 8)
-        parts.append(
-            Partition(
-                number, (base + start) * SECTOR, count * SECTOR, f"{entry[4]:02x}", f"{signature:08x}-{number:02x}", active=entry[0] == 0x80
-            )
+        return Partition(
+            number, (base + start) * SECTOR, count * SECTOR, f"{entry[4]:02x}", f"{signature:08x}-{number:02x}", active=entry[0] == 0x80
         )
 
-    extended = None
+    container = None
     for index, entry in enumerate(entries):
         if entry[4] in _EXTENDED:
-            extended = struct.unpack_from("<I", entry, 8)[0]
+            container = partition(index + 1, entry, 0)
         elif entry[4]:
-            add(index + 1, entry, 0)
+            parts.append(partition(index + 1, entry, 0))
+    extended = container.start // SECTOR if container is not None else 0
     offset, number, seen = extended, 5, set()
     while extended and offset not in seen and number < 5 + _MAX_LOGICAL:
         seen.add(offset)
-        ebr = read((offset or 0) * SECTOR, SECTOR)
+        ebr = read(offset * SECTOR, SECTOR)
         if len(ebr) < SECTOR or ebr[510:512] != b"\x55\xaa":
             break
         logical, following = ebr[446:462], ebr[462:478]
         if logical[4]:
-            add(number, logical, offset or 0)
+            parts.append(partition(number, logical, offset))
             number += 1
         if following[4] not in _EXTENDED:
             break
         offset = extended + struct.unpack_from("<I", following, 8)[0]
-    return parts
+    return parts, container
 
 
 def _gpt(read: Reader) -> Optional[tuple[Partition, ...]]:
