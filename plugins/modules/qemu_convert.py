@@ -27,7 +27,7 @@ options:
     type: path
     required: true
   format:
-    description: The format of the images.
+    description: The format of the images. Block devices (O(devices)) always get raw.
     type: str
     default: qcow2
     choices: [qcow2, raw, vdi]
@@ -54,8 +54,17 @@ options:
     description: The size of qcow2's clusters in bytes, a power of two from 512 to 2097152. V(0) leaves it to qemu.
     type: int
     default: 0
+  devices:
+    description:
+      - Block devices that get the disks, by disk, such as LVM volumes and disks of a SAN; an empty string makes an image. They exist, and are at least as large
+        as their disks; what is left of them reads as zeros. O(compression), O(preallocation) and O(cluster_size) are for images.
+      - A device that is in use, or that holds anything but an earlier result which nobody has written to since, is refused.
+    type: list
+    elements: str
+    default: []
   overwrite:
-    description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it. Its data are lost then.
+    description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it, and a device whatever it holds.
+      These data are lost then.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -73,11 +82,18 @@ EXAMPLES = r"""
     name: web01
     dest: /var/lib/images/web01
     compression: zstd
+
+- name: Write the first disk to an LVM volume, and the second one to an image
+  hyper2kvm.migration.qemu_convert:
+    work_dir: /var/lib/migration/db01
+    name: db01
+    dest: /var/lib/images/db01
+    devices: [/dev/vg0/db01, ""]
 """
 
 RETURN = r"""
 disks:
-  description: The images, each with path, format, virtual size, allocated bytes, bytes read and written, and SHA-256 digest.
+  description: The images, each with path, format, virtual size, allocated bytes, bytes read and written, SHA-256 digest, and whether it is a block device.
   returned: success
   type: list
   elements: dict
@@ -118,6 +134,7 @@ def argument_spec() -> dict:
         "resize": {"type": "list", "elements": "str", "default": []},
         "preallocation": {"type": "str", "default": "off", "choices": ["off", "metadata", "falloc", "full"]},
         "cluster_size": {"type": "int", "default": 0},
+        "devices": {"type": "list", "elements": "str", "default": []},
         "overwrite": {"type": "bool", "default": False},
     }
 
@@ -126,21 +143,34 @@ def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
     """One request per disk; a name must be a plain file name."""
     if "/" in params["name"] or params["name"] in ("", ".", ".."):
         raise InvalidInput(f"{params['name']!r} cannot be part of a file name.", "Set migrate_name.")
-    wishes = dict(enumerate(params["resize"]))
-    return [
-        convert.Request(
-            disk.overlay,
-            "qcow2",
-            os.path.join(params["dest"], f"{params['name']}-disk{number}.{params['format']}"),
-            params["format"],
-            params["compression"],
-            sizes.new_size(wishes.get(number), disk.virtual_size) if wishes.get(number) else None,
-            params["overwrite"],
-            params["preallocation"],
-            params["cluster_size"],
+    named = [os.path.realpath(device) for device in params["devices"] if device]
+    if len(params["devices"]) > len(disks) > 0 or len(set(named)) < len(named):
+        raise InvalidInput(
+            f"{', '.join(params['devices'])} are not one device for each of {len(disks)} disks.",
+            "Name each device once, in the order of the disks.",
         )
-        for number, disk in enumerate(disks)
-    ]
+    wishes, devices = dict(enumerate(params["resize"])), dict(enumerate(params["devices"]))
+    return [request(params, number, disk, wishes.get(number, ""), devices.get(number, "")) for number, disk in enumerate(disks)]
+
+
+def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, device: str) -> convert.Request:
+    """What a device gets is raw, and as large as the device."""
+    fmt = "raw" if device else params["format"]
+    dest = os.path.join(params["dest"], f"{params['name']}-disk{number}.{fmt}")
+    size = sizes.new_size(wish, disk.virtual_size) if wish else None
+    if device:
+        return convert.Request(disk.overlay, "qcow2", dest, fmt, size=size, overwrite=params["overwrite"], device=os.path.abspath(device))
+    return convert.Request(
+        disk.overlay,
+        "qcow2",
+        dest,
+        fmt,
+        params["compression"],
+        size,
+        params["overwrite"],
+        params["preallocation"],
+        params["cluster_size"],
+    )
 
 
 def work(module: AnsibleModule) -> Result:
@@ -151,31 +181,24 @@ def work(module: AnsibleModule) -> Result:
             wanted = requests(params, [staging.StagedDisk("", "", disk["virtual_size"]) for disk in disks])
             return {
                 "changed": True,
-                "disks": [
-                    {
-                        "path": request.dest,
-                        "format": request.format,
-                        "virtual_size": request.size or disk["virtual_size"],
-                        "data": disk["data"],
-                    }
-                    for request, disk in zip(wanted, disks)
-                ],
+                "disks": [convert.looked_at(wish, disk["virtual_size"], disk["data"]) for wish, disk in zip(wanted, disks)],
             }
         base = staging.require_fetched(directory)
         wanted = requests(params, staging.staged_disks(base.result, directory))
-        inputs = [(*base.inputs, Identity.of(request.source)) for request in wanted]
-        done = [convert.done_before(request, made_from) for request, made_from in zip(wanted, inputs)]
+        inputs = [(*base.inputs, Identity.of(wish.source)) for wish in wanted]
+        done = [convert.done_before(wish, made_from, params["probe"]) for wish, made_from in zip(wanted, inputs)]
         if all(done):
             return {"changed": False, "disks": done}
         if params["probe"]:
             return {"changed": False, "pending": True}
         if module.check_mode:
-            return {"changed": True, "disks": [convert.plan(request) for request in wanted]}
+            return {
+                "changed": True,
+                "disks": [earlier or convert.plan(wish, made_from) for wish, made_from, earlier in zip(wanted, inputs, done)],
+            }
         progress = sink(params["progress_file"])
         with streaming(base.result, directory, access_of(params), cached=False):
-            results = [
-                earlier or convert.convert(request, made_from, progress) for request, made_from, earlier in zip(wanted, inputs, done)
-            ]
+            results = [earlier or convert.convert(wish, made_from, progress) for wish, made_from, earlier in zip(wanted, inputs, done)]
         return {"changed": True, "disks": results}
 
 

@@ -20,12 +20,20 @@ FORMATS = {
     "luks-lvm": {"migrate_resize": "+512M", "migrate_grow": True},
     "systemd-boot": {"migrate_output_format": "vdi"},
 }
+# Guests whose disk goes to a block device of so many bytes.
+DEVICES = {"dracut": 3 << 30}
 # Guests that come as plain disks may come as images of any kind.
 IMAGES = {"uefi-lvm": ("vhdx", "vhd"), "luks-lvm": ("qcow2",)}
 
 
+@pytest.fixture
+def attach():
+    with harness.loop_devices() as attached:
+        yield attached
+
+
 @pytest.mark.parametrize("name", lab.GUESTS)
-def test_a_guest_is_migrated_and_boots(name, tmp_path):
+def test_a_guest_is_migrated_and_boots(name, attach, tmp_path):
     guest, sources = lab.GUESTS[name], harness.guest(name)
     if name in IMAGES:
         (tmp_path / "images").mkdir()
@@ -39,6 +47,10 @@ def test_a_guest_is_migrated_and_boots(name, tmp_path):
         "migrate_source": sources,
         **FORMATS.get(name, {}),
     }
+    if name in DEVICES:
+        with open(tmp_path / "volume", "wb") as volume:
+            volume.truncate(DEVICES[name])
+        variables["migrate_output_devices"] = [attach(tmp_path / "volume")]
     hosts = harness.inventory(tmp_path / "vms.json", **{name: variables})
     done = harness.playbook("migrate", hosts)
     assert done.returncode == 0, done.stdout

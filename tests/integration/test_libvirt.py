@@ -127,6 +127,21 @@ def test_disks_are_placed_in_a_pool_once(place, name, kind):
         virsh("pool-destroy", name)
 
 
+def test_a_vm_on_a_block_device_stays_there(place, name):
+    (place / "volume").write_bytes(bytes(8 << 20))
+    with harness.loop_devices() as attach:
+        disk = {"path": attach(place / "volume"), "format": "raw", "device": True}
+        where = {"description": harness.module("domain_describe", dest=str(place), name=name, vm={"memory": 256}, disks=[disk])["path"]}
+        subprocess.run(["virt-xml-validate", where["description"], "domain"], check=True)
+        given = domain(**where, state="running", placement="move", directory=str(place / "other"))
+        assert given["disks"] == [disk["path"]] and given["actions"] == [f"define {name}", f"start {name}"]
+        assert "<disk type='block'" in virsh("dumpxml", name) and f"<source dev='{disk['path']}'" in virsh("dumpxml", name)
+        assert domain(**where, placement="move", directory=str(place / "other"))["changed"] is False
+        taken = domain(name=name, state="absent", timeout=1, power_off=True, quarantine=str(place / "quarantine"))
+        assert taken["actions"] == [f"shut down {name}", f"undefine {name}"] and Path(disk["path"]).is_block_device()
+        assert [path.name for path in (place / "quarantine").iterdir()] == [f"{name}.xml"]
+
+
 def test_what_is_not_ours_is_left_alone(place, name):
     where = described(place, name)
     ours = Path(where["description"]).read_text()

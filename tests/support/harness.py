@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +108,21 @@ def as_images(sources: list[str], suffixes: tuple[str, ...], folder: Path) -> li
             found[-1] = base.with_stem(f"{base.stem}-snapshot")
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base.name, found[-1]], cwd=folder, check=True)
     return list(map(str, found))
+
+
+@contextlib.contextmanager
+def loop_devices() -> Iterator[Callable[..., str]]:
+    """What attaches files as block devices, with further options of losetup, for the time of a block."""
+    with contextlib.ExitStack() as stack:
+
+        def attached(path: Path, *options: str) -> str:
+            device = subprocess.run(
+                ["losetup", "--find", "--show", *options, path], check=True, capture_output=True, text=True
+            ).stdout.strip()
+            stack.callback(subprocess.run, ["losetup", "--detach", device], check=False, capture_output=True)
+            return device
+
+        yield attached
 
 
 def digests(sources: list[str]) -> dict[str, str]:

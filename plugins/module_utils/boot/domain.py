@@ -36,7 +36,7 @@ class Domain:
     """A VM: `memory` in MiB, `disks` as (path, format) in order, of which number `boot_disk` is started from.
 
     `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere. `uuid` is what the guest reads
-    as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0.
+    as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0. `devices`: which of the paths are block devices.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Domain:
     secure_boot: bool = False
     tpm: bool = False
     uuid: str = ""
+    devices: frozenset[str] = frozenset()
 
     @property
     def topology(self) -> tuple[int, int]:
@@ -94,7 +95,7 @@ def xml(domain: Domain) -> str:
     _clock(root, domain)
     devices = _add(root, "devices")
     for index, (path, fmt) in enumerate(domain.disks):
-        _disk(devices, path, fmt, domain.disk_bus, index, domain.boot_order(index))
+        _disk(devices, path, fmt, domain.disk_bus, index, domain.boot_order(index), path in domain.devices)
     if domain.side_disk:
         _disk(devices, domain.side_disk, "qcow2", "virtio", 0 if domain.disk_bus != "virtio" else len(domain.disks), 0)
     for nic in domain.nics:
@@ -137,10 +138,10 @@ def _clock(root: ElementTree.Element, domain: Domain) -> None:
         _add(clock, "timer", name="hypervclock", present="yes")
 
 
-def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int) -> None:
-    disk = _add(devices, "disk", type="file", device="disk")
+def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int, block: bool = False) -> None:
+    disk = _add(devices, "disk", type="block" if block else "file", device="disk")
     _add(disk, "driver", name="qemu", type=fmt, discard="unmap")
-    _add(disk, "source", file=os.path.abspath(path))
+    _add(disk, "source", **{"dev" if block else "file": os.path.abspath(path)})
     _add(disk, "target", dev=f"{_TARGETS[bus]}{chr(97 + index)}", bus=bus)
     if order:
         _add(disk, "boot", order=str(order))

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
-from ..core import atomic
+from ..core import atomic, device
 from ..core.errors import Busy, InvalidInput, ToolFailed
 from . import definition, libvirtd, placement
 
@@ -67,7 +67,7 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
                 f"Start it (virsh net-start {network}; virsh net-autostart {network}), or name another (migrate_libvirt_network, migrate_network_map).",
                 network=network,
             )
-    stamps = {path: placement.stamp(path) for path in places if wanted.kind != placement.IN_PLACE and os.path.exists(path)}
+    stamps = {path: placement.stamp(path) for path, target in places.items() if target != path and os.path.exists(path)}
     later = [path for path, stamp in stamps.items() if known.get(path, stamp) != stamp]
     if later and not wanted.overwrite:
         raise InvalidInput(
@@ -105,7 +105,7 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
 
 
 def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: bool, check: bool) -> Done:
-    """Shut the domain down and undefine it. Its disks, variables and description go to `quarantine`, if one is named; else they stay.
+    """Shut the domain down and undefine it. Its images, variables and description go to `quarantine`, if one is named; else they stay.
 
     Raises InvalidInput for a domain that is not ours, ToolFailed when it does not shut down in `timeout` seconds and must not be switched off.
     """
@@ -120,7 +120,7 @@ def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: 
         done.actions.append(f"shut down {name}")
         if not check:
             _shut_down(domain, name, timeout, power_off)
-    files = [path for path in (*done.disks, variables) if os.path.exists(path)] if quarantine else []
+    files = [path for path in (*done.disks, variables) if os.path.exists(path) and not device.is_device(path)] if quarantine else []
     if quarantine and not check:
         os.makedirs(quarantine, exist_ok=True)
         atomic.write_text(os.path.join(quarantine, f"{name}.xml"), text)
@@ -135,7 +135,8 @@ def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: 
 
 
 def _place(path: str, wanted: Wanted) -> str:
-    return path if wanted.kind == placement.IN_PLACE else os.path.join(wanted.directory, os.path.basename(path))
+    """Where an image goes; a block device stays what it is."""
+    return path if wanted.kind == placement.IN_PLACE or device.is_device(path) else os.path.join(wanted.directory, os.path.basename(path))
 
 
 def _known(domain: Optional[Any], name: str) -> Mapping[str, str]:

@@ -2,7 +2,8 @@
 """Manifests: the record beside an artefact of what it was made from, with which options, and what it is.
 
 A stage that finds a manifest which still holds has nothing to do. Files are recognised by size, modification time and
-inode; content digests are recorded for people and for `verify`, and are not read again on every run.
+inode, block devices by size, number and what the kernel has counted of writes to them; content digests are recorded for
+people and for `verify`, and are not read again on every run.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Sequence
 
-from . import atomic
+from . import atomic, device
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A file as it was: sizes in bytes, time in nanoseconds since the epoch."""
+    """A file as it was: sizes in bytes, time in nanoseconds since the epoch; of a block device `device.written` and its number."""
 
     path: str
     size: int
@@ -29,8 +31,10 @@ class Identity:
 
     @classmethod
     def of(cls, path: str) -> Identity:
-        stat = os.stat(path)
-        return cls(os.path.abspath(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        found = os.stat(path)
+        if stat.S_ISBLK(found.st_mode):
+            return cls(os.path.abspath(path), device.size(path), device.written(found.st_rdev), found.st_rdev)
+        return cls(os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
 
     def holds(self) -> bool:
         """Whether the file is still there, unchanged."""
@@ -67,8 +71,15 @@ class Manifest:
 
     def current(self, stage: str, inputs: Sequence[Identity], options: dict[str, Any]) -> bool:
         """Whether the stage would do the same again, and what it made then is still there."""
-        same = (stage, tuple(inputs), json.loads(json.dumps(options))) == (self.stage, self.inputs, self.options)
-        return same and all(output.holds() for output in self.outputs)
+        return self.says(stage, inputs, options) and self.holds()
+
+    def says(self, stage: str, inputs: Sequence[Identity], options: dict[str, Any]) -> bool:
+        """Whether the stage would do the same again."""
+        return (stage, tuple(inputs), json.loads(json.dumps(options))) == (self.stage, self.inputs, self.options)
+
+    def holds(self) -> bool:
+        """Whether what was made is still there."""
+        return all(output.holds() for output in self.outputs)
 
 
 def _identities(items: Sequence[dict[str, Any]]) -> tuple[Identity, ...]:

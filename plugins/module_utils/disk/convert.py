@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CONVERT: the one full copy, from the overlay to the result, published only when complete, checked and flushed."""
+"""CONVERT: the one full copy, from the overlay to the result, published only when complete, checked and flushed.
+
+What goes to a block device cannot appear at once there. Its manifest says `writing` until it is complete, so that a run that was killed is
+repeated, and nothing else is taken for one.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,13 @@ import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Mapping, Optional
 
-from ..core import atomic
+from ..core import atomic, device
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import Identity, Manifest, sha256
 from ..core.progress import Progress
-from . import qemu_img
+from . import qemu_img, target
 
 FORMATS = ("qcow2", "raw", "vdi")
 COMPRESSIONS = ("none", "zstd", "zlib")
@@ -22,6 +26,7 @@ COMPRESSIONS = ("none", "zstd", "zlib")
 PREALLOCATIONS = {"qcow2": ("off", "metadata", "falloc", "full"), "raw": ("off", "falloc", "full"), "vdi": ("off",)}
 _CLUSTERS = tuple(1 << bits for bits in range(9, 22))
 _HEAD = 34 * 512  # the boot sector, and a GPT with its 128 entries
+_WRITING = "writing"
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Request:
 
     `cluster_size` is that of a qcow2 in bytes, 0 for qemu's choice.
     `overwrite`: a result may be replaced although it is no longer as it was made, as after a VM has run on it.
+    `device`: the block device that gets the result, as raw and as large as it is; `dest` is then where the manifest is.
     """
 
     source: str
@@ -41,6 +47,7 @@ class Request:
     overwrite: bool = False
     preallocation: str = "off"
     cluster_size: int = 0
+    device: str = ""
 
     def __post_init__(self) -> None:
         if self.compression != "none" and self.format != "qcow2":
@@ -63,97 +70,173 @@ class Request:
     def options(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if key not in ("source", "dest", "overwrite")}
 
+    @property
+    def output(self) -> str:
+        """Where the result is read."""
+        return self.device or self.dest
+
+    def virtual_size(self, had: int, room: int) -> int:
+        """The size of the result of a disk that has `had` bytes, on a device of `room`. Raises InvalidInput for less than it has."""
+        size = self.size or had
+        if size < had:
+            raise InvalidInput(
+                f"{self.source} has {had} bytes already and is never shrunk to {size}.",
+                "Give the sizes that guest_fix had (grow).",
+                path=self.source,
+            )
+        if self.device and size > room:
+            raise InvalidInput(
+                f"{self.device} has {room} bytes, and the disk needs {size}.", "Make the device larger (LVM: lvextend).", path=self.device
+            )
+        return room if self.device else size
+
 
 def manifest_path(dest: str) -> str:
     return f"{dest}.manifest.json"
 
 
-def done_before(request: Request, inputs: tuple[Identity, ...]) -> Optional[dict[str, Any]]:
-    """What an earlier run reported, if it made the same result from the same input and the result is untouched."""
+def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = False) -> Optional[dict[str, Any]]:
+    """What an earlier run reported, if it made the same result from the same input and the result is untouched.
+
+    `quick`: not if a whole device would have to be read to know.
+    """
     manifest = Manifest.load(manifest_path(request.dest))
-    return manifest.result if manifest is not None and manifest.current("convert", inputs, request.options()) else None
+    same = manifest is not None and manifest.says("convert", inputs, request.options()) and _untouched(request, manifest, quick)
+    return manifest.result if manifest is not None and same else None
 
 
-def plan(request: Request) -> dict[str, Any]:
-    """What a conversion would do: sizes in bytes. Reads metadata only. Raises InvalidInput for less than the source has."""
-    image = qemu_img.info(request.source, request.source_format)
-    if request.size is not None and request.size < image.virtual_size:
-        raise InvalidInput(
-            f"{request.source} has {image.virtual_size} bytes already and is never shrunk to {request.size}.",
-            "Give the sizes that guest_fix had (grow).",
-            path=request.source,
-        )
-    data = qemu_img.map_allocated(request.source, request.source_format)
-    return {"path": request.dest, "format": request.format, "virtual_size": request.size or image.virtual_size, "data": data}
+def _untouched(request: Request, manifest: Manifest, quick: bool = False) -> bool:
+    """Whether a result is as it was made. The kernel forgets what it has counted of a device; then its content decides."""
+    return manifest.holds() or (
+        bool(request.device) and not quick and device.is_device(request.device) and sha256(request.device) == manifest.result.get("sha256")
+    )
+
+
+def plan(request: Request, inputs: tuple[Identity, ...] = ()) -> dict[str, Any]:
+    """What a conversion would do: sizes in bytes. Reads metadata only. Raises what `looked_at` raises."""
+    return looked_at(request, *_sizes(request), inputs)
+
+
+def _sizes(request: Request) -> tuple[int, int]:
+    """Of the source: the bytes that it has, and those that hold data."""
+    size = qemu_img.info(request.source, request.source_format).virtual_size
+    return size, qemu_img.map_allocated(request.source, request.source_format)
+
+
+def looked_at(request: Request, size: int, data: int, inputs: tuple[Identity, ...] = ()) -> dict[str, Any]:
+    """The plan for a disk of `size` bytes with `data` bytes of data, which need not be here yet.
+
+    Raises InvalidInput for less than the source has and for a place that holds something else, Busy for a device that is in use.
+    """
+    with _held(request, inputs) as room:
+        return _planned(request, size, data, room)
+
+
+def _held(request: Request, inputs: tuple[Identity, ...]) -> contextlib.AbstractContextManager[int]:
+    return target.held(request.device, inputs) if request.device else contextlib.nullcontext(0)
+
+
+def _planned(request: Request, size: int, data: int, room: int) -> dict[str, Any]:
+    virtual_size = request.virtual_size(size, room)
+    _refuse_used(request)
+    return {"path": request.output, "format": request.format, "virtual_size": virtual_size, "data": data, "device": bool(request.device)}
 
 
 def _refuse_used(request: Request) -> None:
-    """Raise InvalidInput for a result that somebody else has written to: it may be the disk of a VM by now."""
-    if request.overwrite or not os.path.exists(request.dest):
+    """Raise InvalidInput for a place that somebody else has written to: it may be the disk of a VM by now."""
+    if request.overwrite or not os.path.exists(request.output):
         return
     manifest = Manifest.load(manifest_path(request.dest))
-    if manifest is None or not all(output.holds() for output in manifest.outputs):
+    if request.device and (manifest is None or manifest.stage == _WRITING):
+        holds = target.content(request.device)
+        if holds and (manifest is None or not request.source or _head(request) != qemu_img.read_start(request.device, "raw", _HEAD)):
+            raise InvalidInput(
+                f"{request.device} holds {holds}, and not what an earlier run wrote there.",
+                "Name another device, or set migrate_overwrite: true (overwrite of qemu_convert) if what it holds may be lost.",
+                path=request.device,
+            )
+        return
+    if manifest is None or not _untouched(request, manifest):
         raise InvalidInput(
-            f"{request.dest} is no longer as it was made: a VM may have run on it, and a new conversion would destroy its data.",
+            f"{request.output} is no longer as it was made: a VM may have run on it, and a new conversion would destroy its data.",
             "Move it away, or set migrate_overwrite: true (overwrite of qemu_convert) if it may be lost.",
-            path=request.dest,
+            path=request.output,
         )
 
 
-def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) -> dict[str, Any]:
-    """Make `request.dest`. A killed run leaves only a .partial file, which the next one replaces.
-
-    Raises InvalidInput and NotEnoughSpace before anything is written, and MigrationError when the result differs from its source.
-    """
-    _refuse_used(request)
-    begin, planned = time.monotonic(), plan(request)
-    directory = os.path.dirname(os.path.abspath(request.dest))
-    os.makedirs(directory, exist_ok=True)
-    partial = f"{request.dest}{atomic.PARTIAL}"
+@contextlib.contextmanager
+def _new_file(request: Request, planned: Mapping[str, Any]) -> Iterator[str]:
+    """Where to write; it gets its name at the end, and is removed if there is none."""
+    partial, directory = f"{request.dest}{atomic.PARTIAL}", os.path.dirname(os.path.abspath(request.dest))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     # Metadata of every format stays far below 1 % and 16 MiB.
     least = planned["virtual_size"] if request.preallocation in ("falloc", "full") else planned["data"]
     atomic.need_space(directory, least + least // 100 + (16 << 20), f"The disk {os.path.basename(request.dest)}")
-    progress.phase(f"convert {os.path.basename(request.dest)}", planned["data"])
+    try:
+        yield partial
+        atomic.publish(partial, request.dest)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
+
+
+@contextlib.contextmanager
+def _on_device(request: Request, inputs: tuple[Identity, ...]) -> Iterator[str]:
+    """Where to write: the device, after a manifest that says so."""
+    Manifest(_WRITING, inputs, request.options()).save(manifest_path(request.dest))
+    yield request.device
+
+
+def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) -> dict[str, Any]:
+    """Make `request.dest`. A killed run leaves a .partial file, or a device that is half written, which the next one replaces.
+
+    Raises InvalidInput and NotEnoughSpace before anything is written, and MigrationError when the result differs from its source.
+    """
+    begin = time.monotonic()
+    with _held(request, inputs) as room:
+        planned = _planned(request, *_sizes(request), room)
+        os.makedirs(os.path.dirname(os.path.abspath(request.dest)), exist_ok=True)
+        digest = _written(request, inputs, planned, progress)
+        written = planned["data"] if request.device else os.stat(request.dest).st_blocks * 512
+        result = {
+            **planned,
+            "allocated": written,
+            "sha256": digest,
+            "bytes_read": planned["data"],
+            "bytes_written": written,
+            "seconds": round(time.monotonic() - begin, 2),
+        }
+        Manifest("convert", inputs, request.options(), (Identity.of(request.output),), result).save(manifest_path(request.dest))
+    return result
+
+
+def _written(request: Request, inputs: tuple[Identity, ...], planned: Mapping[str, Any], progress: Progress) -> str:
+    """Write and compare. Returns the digest."""
+    name, compress = os.path.basename(request.dest), request.compression != "none"
     options = ["lazy_refcounts=on"] if request.format == "qcow2" else []
-    if request.compression != "none":
+    if compress:
         options.append(f"compression_type={request.compression}")
     if request.preallocation != "off":
         options.append(f"preallocation={request.preallocation}")
     if request.cluster_size:
         options.append(f"cluster_size={request.cluster_size}")
     limit = planned["virtual_size"] + planned["virtual_size"] // 50 + (64 << 20)
-    try:
+    with _on_device(request, inputs) if request.device else _new_file(request, planned) as place:
+        progress.phase(f"convert {name}", planned["data"])
         with _grown(request, planned["virtual_size"]) as (source, source_format):
-            compress = request.compression != "none"
-            qemu_img.convert(source, source_format, partial, request.format, options, compress, progress, planned["data"], limit)
-        _compare_heads(request, partial)
-        qemu_img.check(partial, request.format)
-        progress.phase(f"digest {os.path.basename(request.dest)}")
-        digest = sha256(partial)
-        atomic.publish(partial, request.dest)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(partial)
-        raise
-    written = os.stat(request.dest).st_blocks * 512
-    result = {
-        **planned,
-        "allocated": written,
-        "sha256": digest,
-        "bytes_read": planned["data"],
-        "bytes_written": written,
-        "seconds": round(time.monotonic() - begin, 2),
-    }
-    Manifest("convert", inputs, request.options(), (Identity.of(request.dest),), result).save(manifest_path(request.dest))
-    return result
+            qemu_img.convert(source, source_format, place, request.format, options, compress, progress, planned["data"], limit)
+        _compare_heads(request, place)
+        qemu_img.check(place, request.format)
+        progress.phase(f"digest {name}")
+        return sha256(place)
 
 
 @contextlib.contextmanager
 def _grown(request: Request, size: int) -> Iterator[tuple[str, str]]:
     """What to convert from, and its format: the source, or an empty larger overlay over it, since not every format can be resized afterwards."""
-    if request.size is None or request.size == qemu_img.info(request.source, request.source_format).virtual_size:
+    if size == qemu_img.info(request.source, request.source_format).virtual_size:
         yield request.source, request.source_format
         return
     with tempfile.TemporaryDirectory(prefix="grown-", dir=os.path.dirname(request.source)) as scratch:
@@ -162,10 +245,14 @@ def _grown(request: Request, size: int) -> Iterator[tuple[str, str]]:
         yield path, "qcow2"
 
 
-def _compare_heads(request: Request, partial: str) -> None:
-    if qemu_img.read_start(request.source, request.source_format, _HEAD) != qemu_img.read_start(partial, request.format, _HEAD):
+def _head(request: Request) -> bytes:
+    return qemu_img.read_start(request.source, request.source_format, _HEAD)
+
+
+def _compare_heads(request: Request, place: str) -> None:
+    if _head(request) != qemu_img.read_start(place, request.format, _HEAD):
         raise MigrationError(
-            f"The boot sector or partition table of {request.dest} differs from its source after the copy.",
+            f"The boot sector or partition table of {request.output} differs from its source after the copy.",
             "Do not use the result. Check the storage of the conversion host, then run again.",
-            path=request.dest,
+            path=request.output,
         )

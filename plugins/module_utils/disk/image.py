@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import stat as st
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, Optional
 
+from ..core import device
 from ..core.errors import Busy, InvalidInput, UnsafeInput
 from ..core.manifest import Identity
 from . import chain, qcow2, qcow2_map, qemu_img, vdi, vhd, vhdx
@@ -84,12 +84,12 @@ class ImageChain:
 
     def allocated(self) -> int:
         """An upper bound of the data in the source, in bytes."""
-        return sum(link.header.size if _is_device(link.path) else os.stat(link.path).st_blocks * 512 for link in self.links)
+        return sum(link.header.size if device.is_device(link.path) else os.stat(link.path).st_blocks * 512 for link in self.links)
 
     def check_idle(self) -> None:
         """Refuse a source that somebody has open for writing, as far as this host can see it; of a device, one that is mounted."""
         for path in self.files():
-            if not _is_device(path):
+            if not device.is_device(path):
                 chain.check_lease(path)
                 continue
             try:
@@ -116,7 +116,7 @@ def resolve(path: str) -> ImageChain:
 
     Raises InvalidInput or UnsafeInput, naming the file, for anything missing, damaged, linked, cyclic, or outside its directory.
     """
-    if _is_device(path):
+    if device.is_device(path):
         with open(path, "rb") as file:
             return ImageChain((Image(os.path.realpath(path), _raw(file, path)),))
     links: list[Image] = []
@@ -161,13 +161,13 @@ def _node(link: Image, alias: str, below: Optional[str]) -> dict[str, Any]:
     if header.format in _LAYERS and below is not None:
         return _laid(link, alias, below)
     node: dict[str, Any] = {"driver": header.format}
-    if header.format == "raw" and not _is_device(link.path):  # after a fixed VHD stands its footer
+    if header.format == "raw" and not device.is_device(link.path):  # after a fixed VHD stands its footer
         node["size"] = header.size
     if header.format == "vpc":
         node["force_size_calc"] = "current_size"
     if header.format == "qcow2":
         node["backing"] = None if below is None else _pin(below)
-    return {**node, "file": {"driver": "host_device" if _is_device(link.path) else "file", "filename": alias}}
+    return {**node, "file": {"driver": "host_device" if device.is_device(link.path) else "file", "filename": alias}}
 
 
 def _laid(link: Image, alias: str, below: str) -> dict[str, Any]:
@@ -190,10 +190,3 @@ def _laid(link: Image, alias: str, below: str) -> dict[str, Any]:
 def _pin(path: str) -> dict[str, Any]:
     """An image that we have made, whose header is to be believed."""
     return {"driver": "qcow2", "file": {"driver": "file", "filename": path}}
-
-
-def _is_device(path: str) -> bool:
-    try:
-        return st.S_ISBLK(os.stat(path).st_mode)
-    except OSError:
-        return False

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-from ..core import direct
+from ..core import device, direct
 from ..core.process import Limits, run
 from ..core.progress import Progress
 
@@ -100,7 +100,10 @@ def convert(
     size: int,
     limit: int,
 ) -> None:
-    """One pass from `source` to a new file `dest`. `size` is the amount of data, for progress; `limit` the largest file, both in bytes."""
+    """One pass from `source` to a new file `dest`, or to a block device, which is written as a whole.
+
+    `size` is the amount of data, for progress; `limit` the largest file, both in bytes.
+    """
 
     def watch(chunk: bytes) -> None:
         found = _PERCENT.findall(chunk)
@@ -108,7 +111,9 @@ def convert(
             progress.update(int(float(found[-1]) / 100 * size))
 
     argv = ["qemu-img", "convert", "-p", "-W", "-m", "8", "-f", source_format, "-O", fmt]
-    if compress:
+    if device.is_device(dest):
+        argv += ["-n", "-t", "none"]
+    elif compress:
         argv += ["-c"]
     elif direct.possible(os.path.dirname(os.path.abspath(dest))):
         argv += ["-t", "none"]

@@ -47,6 +47,7 @@ def describe(
         bool(vm.get("secure_boot")),
         bool(vm.get("tpm")),
         vm.get("uuid") or "",
+        frozenset(disk["path"] for disk in disks if disk.get("device")),
     )
 
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Block devices: how large they are, and whether anything was written to them.
+
+Sources: the kernel's Documentation/block/stat.rst, and Documentation/ABI/stable/sysfs-block (diskseq, queue/iostats).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+
+_WRITTEN, _DISCARDED = 6, 13  # of the fields of stat, in sectors
+
+
+def is_device(path: str) -> bool:
+    """Whether `path` is a block device, or leads to one."""
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def size(path: str) -> int:
+    """Bytes of a device; 0 where it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return os.lseek(fd, 0, os.SEEK_END)
+    finally:
+        os.close(fd)
+
+
+def written(number: int) -> int:
+    """A number that is another one after each write to the device `number` (st_rdev), and when the host or the device has come anew.
+
+    It is never the same twice where the kernel does not count. Writes to a partition by way of its whole disk are not seen.
+    """
+    there = _place(number)
+    counted = _read(there, "stat").split()
+    if len(counted) <= _WRITTEN or _read(_whole(there), "queue", "iostats").strip() != "1":
+        return time.time_ns()
+    known = (_read("/proc/sys/kernel/random/boot_id"), _read(_whole(there), "diskseq"), counted[_WRITTEN], counted[_DISCARDED:][:1])
+    return int.from_bytes(hashlib.sha256(repr(known).encode()).digest()[:8], "big")
+
+
+def read_only(number: int) -> bool:
+    """Whether the kernel writes nothing to a device; opening it for writing does not tell."""
+    return _read(_place(number), "ro").strip() == "1"
+
+
+def overlap(one: int, other: int) -> bool:
+    """Whether two devices (st_rdev) are the same, or one is a partition of the other."""
+    a, b = _place(one), _place(other)
+    return a == b or _whole(a) == b or _whole(b) == a
+
+
+def _place(number: int) -> str:
+    return os.path.realpath(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+
+
+def _whole(place: str) -> str:
+    return os.path.dirname(place) if os.path.exists(os.path.join(place, "partition")) else place
+
+
+def _read(*path: str) -> str:
+    try:
+        with open(os.path.join(*path), encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""

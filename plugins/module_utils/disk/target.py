@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A block device as the place of a result: an LVM volume, a disk of a SAN. Nobody else uses it, and it holds nothing that was not put there by us.
+
+What a device holds is libblkid's to say, as lvcreate asks it. Source: blkid(8), low-level probing; open(2), O_EXCL on a block device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import Iterator, Sequence
+
+from ..core import device
+from ..core.errors import Busy, InvalidInput, ToolFailed
+from ..core.manifest import Identity
+from ..core.process import Limits, run
+
+_QUICK = Limits(timeout=60)
+_NOTHING, _AMBIVALENT = 2, 8  # statuses of blkid
+
+
+@contextlib.contextmanager
+def held(path: str, inputs: Sequence[Identity]) -> Iterator[int]:
+    """Keep the device for this process, so that nothing mounts it or makes it a part of something. Yields its size in bytes.
+
+    Raises InvalidInput for what cannot be written, or is what the VM comes from; Busy for a device that something uses.
+    """
+    if not device.is_device(path):
+        raise InvalidInput(
+            f"{path} is no block device.", "Make it first (LVM: lvcreate --size 20G --name web01 vg0), on the conversion host.", path=path
+        )
+    number = os.stat(path).st_rdev
+    source = next((one.path for one in inputs if device.is_device(one.path) and device.overlap(number, os.stat(one.path).st_rdev)), "")
+    if source:
+        raise InvalidInput(
+            f"{path} is on {source}, which the VM comes from.", "The source is never written. Name another device.", path=path
+        )
+    try:
+        if device.read_only(number):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        fd = os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise Busy(
+                f"{path} is in use: it is mounted, or a part of LVM, RAID or another device.", "Name a device that is free.", path=path
+            ) from error
+        raise InvalidInput(
+            f"{path} cannot be written: {error.strerror}.", "Run as root, on a device that may be written.", path=path
+        ) from error
+    try:
+        yield os.lseek(fd, 0, os.SEEK_END)
+    finally:
+        os.close(fd)
+
+
+def content(path: str) -> str:
+    """What the device holds, for a person to read; empty where nothing is known of it. Raises ToolFailed when it cannot be read."""
+    done = run(["blkid", "--probe", "--output", "export", path], _QUICK, check=False)
+    if done.rc == _NOTHING and not done.stderr:
+        return ""
+    if done.rc == _AMBIVALENT:
+        return "several things at once"
+    if done.rc:
+        raise ToolFailed(f"blkid cannot read {path}: {done.stderr.strip() or 'it printed nothing'}", path=path)
+    tags = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    named = " ".join(tags[tag] for tag in ("TYPE", "LABEL") if tag in tags)
+    return named or f"a partition table ({tags.get('PTTYPE', 'unknown')})"
