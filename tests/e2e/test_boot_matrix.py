@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
+from azure_peer import Azure
 from harness import lab
 
 FORMATS = {
@@ -20,6 +22,8 @@ FORMATS = {
     "luks-lvm": {"migrate_resize": "+512M", "migrate_grow": True},
     "systemd-boot": {"migrate_output_format": "vdi"},
 }
+# Guests that are on Azure.
+AZURE = ("dracut",)
 # Guests whose disk goes to a block device of so many bytes.
 DEVICES = {"dracut": 3 << 30}
 # Guests that come as plain disks may come as images of any kind.
@@ -32,19 +36,34 @@ def attach():
         yield attached
 
 
+@pytest.fixture
+def azure(tmp_path):
+    (tmp_path / "azure").mkdir()
+    peer = Azure(tmp_path / "azure")
+    yield peer
+    peer.close()
+
+
 @pytest.mark.parametrize("name", lab.GUESTS)
-def test_a_guest_is_migrated_and_boots(name, attach, tmp_path):
+def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
     guest, sources = lab.GUESTS[name], harness.guest(name)
     if name in IMAGES:
         (tmp_path / "images").mkdir()
         sources = harness.as_images(sources, IMAGES[name], tmp_path / "images")
-    before = harness.digests(sources)
+    env: dict[str, str] = {}
+    before, source = harness.digests(sources), sources
+    if name in AZURE:
+        azure = request.getfixturevalue("azure")
+        raw = [tmp_path / f"{number}.raw" for number in range(len(sources))]
+        for disk, image in zip(raw, sources):
+            subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", image, disk], check=True)
+        env, source = azure.env, azure.place(name, raw, mac=guest.interfaces[0][1].replace(":", "-").upper())
     variables = {
         "migrate_output_dir": str(tmp_path / "out"),
         "migrate_boot_expect": [guest.report],
         "migrate_boot_timeout": 600,
         **harness.variables(name),
-        "migrate_source": sources,
+        "migrate_source": source,
         **FORMATS.get(name, {}),
     }
     if name in DEVICES:
@@ -52,7 +71,7 @@ def test_a_guest_is_migrated_and_boots(name, attach, tmp_path):
             volume.truncate(DEVICES[name])
         variables["migrate_output_devices"] = [attach(tmp_path / "volume")]
     hosts = harness.inventory(tmp_path / "vms.json", **{name: variables})
-    done = harness.playbook("migrate", hosts)
+    done = harness.playbook("migrate", hosts, env=env)
     assert done.returncode == 0, done.stdout
     result = tmp_path / "out" / name
     report = json.loads((result / "report.json").read_text())
@@ -70,7 +89,7 @@ def test_a_guest_is_migrated_and_boots(name, attach, tmp_path):
     for phase in ("start the appliance", "apply", "prove", "convert", "boot"):
         assert phase in done.stdout
     # A second run finds everything done; an appliance or a boot could not even start.
-    again = harness.playbook("migrate", hosts, env={"LIBGUESTFS_HV": "/bin/false"})
+    again = harness.playbook("migrate", hosts, env={"LIBGUESTFS_HV": "/bin/false", **env})
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
     assert harness.digests(sources) == before
 

@@ -91,6 +91,6 @@ def unproven(host: str, error: ssl.SSLCertVerificationError) -> Unreachable:
     """The error for a server whose certificate nobody who is believed has signed."""
     return Unreachable(
         f"{host} does not prove that it is {host}: {error.verify_message}.",
-        "Name the authority (migrate_vsphere_ca_file) or the certificate's thumbprint (migrate_vsphere_thumbprint).",
+        "Name the authority (migrate_vsphere_ca_file) or the certificate's thumbprint (migrate_vsphere_thumbprint); for a cloud, the system must believe it.",
         host=host,
     )

@@ -4,7 +4,8 @@
 A by-path name encodes a controller's PCI address and a unit on it. The address says nothing by itself once the hypervisor is
 left; but addresses and units keep their order, the partition must exist, the file system must be of the stated type, and the
 entry for / must be the root that was found. What these leave open is not guessed.
-Source: udev's 60-persistent-storage.rules, systemd's udev-builtin-path_id.c, fstab(5).
+Source: udev's 60-persistent-storage.rules, systemd's udev-builtin-path_id.c, fstab(5); for Azure's names 66-azure-storage.rules of WALinuxAgent
+and 80-azure-disk.rules of azure-vm-utils.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _BY_PATH = re.compile(
 _LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])(\d*)$")
 _NVME = re.compile(r"^/dev/nvme(\d+)n1(?:p(\d+))?$")
 _WWN = re.compile(r"^/dev/disk/by-id/(?:scsi-3|scsi-SVMware_Virtual_disk_|wwn-0x)([0-9a-f]{32})(?:-part(\d+))?$")
+_AZURE = re.compile(r"^/dev/disk/azure/(?:(root|os)|(?:scsi1/lun|data/by-lun/)(\d+))(?:-part(\d+))?$")
 _TAGS = {"uuid": "UUID", "partuuid": "PARTUUID", "label": "LABEL", "partlabel": "PARTLABEL"}
 _MAX_CHOICES = 20000
 
@@ -145,6 +147,9 @@ class DeviceTable:
                 return self._part(place, found[1]) if found is not None and place is not None else None
             if kind == "id":
                 return self._by_id(spec)
+        azure = _AZURE.match(spec)
+        if azure is not None:
+            return self._on_azure(None if azure[1] else int(azure[2]), int(azure[3] or 0))
         found_letter = _lettered(spec)
         if found_letter is not None:
             prefix, index, part = found_letter
@@ -176,6 +181,14 @@ class DeviceTable:
         part = _PARTITION.search(spec)
         # Serial numbers of virtual disks are not in every descriptor; with a single disk there is nothing to confuse.
         return self._part(0, int(part[1]) if part else 0) if len(self._disks) == 1 else None
+
+    def _on_azure(self, lun: Optional[int], part: int) -> Optional[BlockDevice]:
+        """The system disk (no number) is on a controller of its own, data disks are numbered on another. Without places the first is the system's."""
+        place = (0, 0) if lun is None else (1, lun)
+        found = [number for number, disk in enumerate(self._disks) if (disk.controller, disk.unit) == place]
+        if not found and lun is None:
+            found = [0]
+        return self._part(found[0], part) if len(found) == 1 else None
 
     def _part(self, disk: int, part: int) -> Optional[BlockDevice]:
         return next((device for device in self.devices if device.disk == disk and (device.part or 0) == part), None)

@@ -14,7 +14,7 @@ from ..guest.protocol import Guest
 _TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+')
 # Names that the order of discovery or the controller gives; everything else survives the move.
 UNSTABLE = re.compile(
-    r"^/dev/(sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(p\d+)?|mapper/mpath[a-z]+\S*|disk/by-(path|id)/\S+)$"
+    r"^/dev/(sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(p\d+)?|mapper/mpath[a-z]+\S*|disk/(by-path|by-id|azure|cloud)/\S+)$"
 )
 _PORTABLE_ID = re.compile(r"^/dev/disk/by-id/(dm-name-|dm-uuid-|lvm-pv-uuid-|md-uuid-|md-name-)")
 

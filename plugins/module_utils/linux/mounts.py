@@ -2,7 +2,7 @@
 """fstab, automount maps, kdump's target and systemd mount units: every entry finds its device on any hypervisor.
 
 Lines are kept to the byte; only the device field of an entry that needs it is replaced.
-Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5).
+Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5); cloud-init's azure data source for the temporary disk.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _ENTRY = re.compile(r"^(?P<lead>[ \t]*)(?P<first>[^\s#]\S*)(?P<gap>[ \t]+)(?P<se
 _AUTOFS = re.compile(r"^([^#\n]*\s:)(/dev/\S+)", re.MULTILINE)
 _KDUMP = re.compile(r"^([ \t]*(?:ext[234]|xfs|btrfs|minix|raw)[ \t]+)(/dev/\S+)", re.MULTILINE)
 _REASON = "devices by stable names"
+_TEMPORARY = re.compile(r"^/dev/disk/(azure/(resource|local)|cloud/azure_resource)\b")  # a disk of the host, which no VM takes along
 _WHAT = re.compile(r"^(?P<lead>\s*What\s*=\s*)(?P<first>\S+)(?P<rest>.*)$", re.DOTALL)
 
 
@@ -92,6 +93,8 @@ def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str
     if line.device is None or not _wanted(line.device, mode):
         return line
     spec = _stable(line.device, guest)
+    if spec is None and path == FSTAB and _TEMPORARY.match(line.device):
+        return Line(f"# {line.text}")
     if spec is None:
         _unresolved(line.device, path, line.fields, findings)
         return line

@@ -164,4 +164,6 @@ def _stamps(remote: Remote) -> list[list[Any]]:
     return [[job.path, job.size, job.stamp] for disk in remote.disks for job in disk.jobs] or [[disk.size] for disk in remote.disks]
 
 
-_NOT_IN_PLACE = "This source cannot be read where it is: its disks are chains of snapshots, or come by a lease, or the VM is running."
+_NOT_IN_PLACE = (
+    "This source cannot be read where it is: its disks are chains of snapshots, or come by a lease or from a cloud, or the VM is running."
+)

@@ -117,7 +117,7 @@ def described(vm: Vm) -> SourceVm:
 
 def unless_treated(concerns: Iterable[Concern], access: Access) -> tuple[Concern, ...]:
     """The concerns without the one about a running VM where `access` says what happens to it."""
-    return tuple(concern for concern in concerns if access.running == "refuse" or concern.code != "vsphere.running")
+    return tuple(concern for concern in concerns if access.running == "refuse" or not concern.code.endswith(".running"))
 
 
 def independent(disks: Sequence[str], vm: str) -> None:

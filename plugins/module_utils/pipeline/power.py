@@ -11,7 +11,7 @@ import urllib.parse
 from ..core import atomic
 from ..transport import esxi
 from ..vsphere import snapshots
-from . import host, remote
+from . import azure, host, remote
 from .origin import Access
 
 _NOTE = "source-stopped.json"
@@ -38,7 +38,10 @@ def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
 
 
 def _started(url: str, access: Access, check: bool) -> bool:
-    if urllib.parse.urlsplit(url).scheme == "ssh":
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme == "azure":
+        return azure.started(url, check)
+    if scheme == "ssh":
         with host.reached(url, access) as (files, dummy, registered):
             if registered is None or esxi.power(files, registered) == "on":
                 return False

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """FETCH of sources that are elsewhere: vSphere says what the VM is, a plan says which bytes are wanted, a transport brings them.
 
-A source is a URL: vsphere://vcenter/Datacenter/vm/folder/name, ssh://root@esx1/name or ssh://root@esx1/vmfs/volumes/datastore/dir/name.vmx (or .vmdk).
+A source is a URL: vsphere://vcenter/Datacenter/vm/folder/name, ssh://root@esx1/name or ssh://root@esx1/vmfs/volumes/datastore/dir/name.vmx (or .vmdk),
+azure://subscription/resource-group/name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..transport.https import HttpsFiles, quote
 from ..transport.ssh import SshFiles
 from ..vsphere import connection, hardware, inventory, readiness, snapshots
 from ..vsphere.model import Vm
-from . import host, ways
+from . import azure, host, ways
 from .origin import Access, Remote, independent, refuse, unless_treated
 
 
@@ -46,16 +47,24 @@ def opened(url: str, access: Access, check: bool = False) -> Iterator[Remote]:
     elif scheme == "ssh":
         with host.opened(url, access, check) as remote:
             yield remote
+    elif scheme == "azure":
+        with azure.opened(url, access, check) as remote:
+            yield remote
     else:
         raise InvalidInput(
-            f"{url} is of no known kind.", "Write vsphere://vcenter/Datacenter/vm/name or ssh://root@host/path/to/vm.vmx.", source=url
+            f"{url} is of no known kind.",
+            "Write vsphere://vcenter/Datacenter/vm/name, ssh://root@host/path/to/vm.vmx or azure://subscription/resource-group/name.",
+            source=url,
         )
 
 
 def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
     """Remove the snapshots that a migration which died has left, and no others; gives their names. In check mode nothing is removed."""
-    if urllib.parse.urlsplit(url).scheme == "ssh":
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme == "ssh":
         return host.clean(url, access, check)
+    if scheme == "azure":
+        return azure.clean(url, check)
     with reached(url, access) as (session, vm):
         left = snapshots.leftovers(vm)
         for snapshot in () if check else left:

@@ -17,7 +17,7 @@ from ..disk.machine import Chain, SourceDisk, SourceVm
 from ..guest.model import Concern
 from ..transport import download, esxi, exporter, nbdkit, nfc, vddk, walk
 from ..transport.download import Arrived, Job, Throttle
-from ..transport.files import Areas
+from ..transport.files import Areas, Files
 from ..transport.https import HttpsFiles
 from ..transport.ssh import SshFiles
 from ..vsphere import connection, leases, snapshots
@@ -62,13 +62,7 @@ def from_files(
         planned.append(RemoteDisk(walked.size, jobs, disk.bus, disk.controller, disk.unit, walked.flat, walked.wwn))
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
-        arrived: list[Arrived] = []
-        os.makedirs(directory, exist_ok=True)
-        needed = sum(download.missing(disk.jobs, os.path.join(directory, f"disk{number}")) for number, disk in enumerate(planned))
-        atomic.need_space(directory, needed, "The copy of the source")
-        for number, disk in enumerate(planned):
-            arrived += bring_files(files, disk.jobs, os.path.join(directory, f"disk{number}"), progress, access)
-        return tuple(arrived)
+        return bring_each([(files, disk.jobs) for disk in planned], directory, progress, access)
 
     def local(directory: str) -> SourceVm:
         tops = [os.path.join(directory, f"disk{number}", disk.jobs[0].name) for number, disk in enumerate(planned)]
@@ -235,11 +229,20 @@ def allocation(session: connection.Session, vm: Vm, snapshot: str) -> Callable[[
     return areas
 
 
-def bring_files(
-    files: Union[HttpsFiles, SshFiles], jobs: Sequence[Job], directory: str, progress: Progress, access: Access
-) -> tuple[Arrived, ...]:
+def bring_files(files: Files, jobs: Sequence[Job], directory: str, progress: Progress, access: Access) -> tuple[Arrived, ...]:
     download.check_names(jobs)
     return download.download(files, jobs, directory, progress, access.workers, Throttle(access.bandwidth))
+
+
+def bring_each(disks: Sequence[tuple[Files, Sequence[Job]]], directory: str, progress: Progress, access: Access) -> tuple[Arrived, ...]:
+    """The files of each disk into a directory of its own."""
+    arrived: list[Arrived] = []
+    os.makedirs(directory, exist_ok=True)
+    needed = sum(download.missing(jobs, os.path.join(directory, f"disk{number}")) for number, (dummy, jobs) in enumerate(disks))
+    atomic.need_space(directory, needed, "The copy of the source")
+    for number, (files, jobs) in enumerate(disks):
+        arrived += bring_files(files, jobs, os.path.join(directory, f"disk{number}"), progress, access)
+    return tuple(arrived)
 
 
 def in_place(files: Union[HttpsFiles, SshFiles], disks: Sequence[RemoteDisk]) -> Optional[InPlace]:

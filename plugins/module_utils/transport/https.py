@@ -28,7 +28,8 @@ Headers = Mapping[str, str]
 
 @dataclass
 class HttpsFiles:
-    """`target` makes the request target of a path. `authorise(again)` gives the headers that open it; `again` after they were refused.
+    """`target` makes the request target of a path. `authorise(again)` gives the headers that open it; `again` after they were `refused` by status.
+    `advice` says what helps where access is denied for good.
     `anchors` is the file of authorities that `context` believes, empty for the system's, None where only one certificate is.
     """
 
@@ -42,6 +43,8 @@ class HttpsFiles:
     anchors: Optional[str] = ""
     run: int = 64 * MIB
     gap: int = MIB
+    refused: tuple[int, ...] = (401,)
+    advice: str = "The account needs Datastore.Browse and Datastore.FileManagement (low level file operations) on this datastore."
     _local: threading.local = field(default_factory=threading.local)
     _open: list[http.client.HTTPSConnection] = field(default_factory=list)
 
@@ -86,6 +89,19 @@ class HttpsFiles:
             self._forget()
             raise Interrupted(f"{path}: {error or type(error).__name__}") from error
 
+    def text(self, path: str, headers: Headers, limit: int = 64 * MIB) -> bytes:
+        """A whole answer. Raises InvalidInput for one of more than `limit` bytes, else what `stream` raises."""
+        response = self._get(path, headers)
+        try:
+            said = response.read(limit + 1)
+        except _BROKEN as error:
+            self._forget()
+            raise Interrupted(f"{path}: {error or type(error).__name__}") from error
+        if len(said) > limit:
+            self._forget()
+            raise InvalidInput(f"{self.host} answers with more than {limit} bytes to {path}.", "Choose another transport.", path=path)
+        return said
+
     def export(self, path: str, manner: nbdkit.Manner) -> contextlib.AbstractContextManager[nbdkit.Export]:
         """The file as an NBD export. Proxies are taken from the environment, as curl does."""
         headers = self.authorise(False)
@@ -105,7 +121,7 @@ class HttpsFiles:
         """An answer with content. A refused session is renewed once."""
         for again in (False, True):
             response = self._request(path, {**self.authorise(again), **headers})
-            if response.status != 401:
+            if response.status not in self.refused:
                 break
             self._forget()
         if response.status in (200, 206, 416):
@@ -115,7 +131,7 @@ class HttpsFiles:
         if response.status in (401, 403):
             raise AccessDenied(
                 f"{self.host} refuses to hand out {path} (status {response.status}).",
-                "The account needs Datastore.Browse and Datastore.FileManagement (low level file operations) on this datastore.",
+                self.advice,
                 path=path,
             )
         if response.status in _TRANSIENT:

@@ -195,3 +195,20 @@ def test_any_bytes_are_a_table_or_none(data, kind):
     disk[512:520] = b"EFI PART"
     parttable.parse(reader(bytes(disk)))
     parttable.parse(reader(data))
+
+
+@pytest.mark.parametrize(
+    ("spec", "device"),
+    [
+        ("/dev/disk/azure/root-part2", "d0p2"),
+        ("/dev/disk/azure/os-part1", "d0p1"),
+        ("/dev/disk/azure/scsi1/lun3-part1", "d1p1"),
+        ("/dev/disk/azure/data/by-lun/3-part1", "d1p1"),
+        ("/dev/disk/azure/scsi1/lun0-part1", None),
+        ("/dev/disk/azure/resource-part1", None),
+    ],
+)
+def test_azure_numbers_data_disks_apart_from_the_system_disk(spec, device):
+    assert name(DeviceTable([Disk("scsi", 0, 0), Disk("scsi", 1, 3)], BARE).resolve(spec)) == device
+    # Disks alone do not say their numbers.
+    assert name(DeviceTable([Disk(), Disk()], BARE).resolve(spec)) == (device if "root" in spec or "os" in spec else None)

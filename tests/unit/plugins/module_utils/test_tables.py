@@ -217,3 +217,15 @@ def test_a_unified_kernel_is_reported():
     findings = Findings()
     bootloader.plan(MemoryGuest({"/efi/EFI/Linux/a.efi": b"MZ"}), GuestFacts(), findings)
     assert [concern.code for concern in findings.concerns] == ["bootloader.unified-kernel"]
+
+
+@pytest.mark.parametrize("spec", ["/dev/disk/cloud/azure_resource-part1", "/dev/disk/azure/resource-part1"])
+def test_the_temporary_disk_of_azure_is_not_waited_for(spec):
+    text = f"UUID=x / ext4 defaults 0 1\n{spec} /mnt auto defaults,nofail,comment=cloudconfig 0 2\n"
+    findings = Findings()
+    (change,) = mounts.plan(guest(text), findings)
+    assert change.after == text.replace(spec, f"# {spec}") and not findings.concerns
+    assert mounts.plan(guest(change.after), findings) == []
+    # Other disks of Azure are the VM's own.
+    assert mounts.plan(guest("/dev/disk/azure/scsi1/lun0-part1 /data ext4 defaults 0 2\n"), findings) == []
+    assert [concern.code for concern in findings.concerns] == ["mounts.unresolved"]
