@@ -53,6 +53,7 @@ options:
 requirements:
   - pyVmomi for sources of vSphere
   - ssh for sources that are reached by it
+  - the Azure CLI for sources of Azure, boto3 for those of AWS
 options:
   access:
     description: How a source that is elsewhere is reached, and what may happen to it there.

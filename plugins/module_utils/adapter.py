@@ -35,6 +35,7 @@ from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.remote import is_remote
 from .pipeline.systems import GuestRequest, fixes
+from .transport.aws import BOTO3_ERROR
 from .vsphere.connection import PYVMOMI_ERROR
 from .windows import drivers
 from .windows.plan import DIRECT, TWO_PHASE
@@ -190,6 +191,14 @@ def respawn_for_guestfs(module: AnsibleModule) -> None:
 def respawn_for_pyvmomi() -> None:
     """The same for pyVmomi; the session reports when none has it."""
     _respawn(PYVMOMI_ERROR, "pyVmomi")
+
+
+def respawn_for_source(sources: Sequence[str]) -> None:
+    """The same for what asks the place that a source is on."""
+    if any(source.startswith("vsphere://") for source in sources):
+        _respawn(PYVMOMI_ERROR, "pyVmomi")
+    if any(source.startswith("aws://") for source in sources):
+        _respawn(BOTO3_ERROR, "boto3")
 
 
 def respawn_for_libvirt() -> None:

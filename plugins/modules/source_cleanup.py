@@ -47,7 +47,7 @@ snapshots:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_source, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import remote
 
 
@@ -58,8 +58,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for({"source": {"type": "str", "required": True}, **access_spec()})
-    if module.params["source"].startswith("vsphere://"):
-        respawn_for_pyvmomi()
+    respawn_for_source([module.params["source"]])
     run(module, work)
 
 

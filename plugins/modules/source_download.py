@@ -74,7 +74,7 @@ files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, respawn_for_source, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder
 
@@ -104,8 +104,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for(argument_spec())
-    if module.params["source"].startswith("vsphere://"):
-        respawn_for_pyvmomi()
+    respawn_for_source([module.params["source"]])
     run(module, work)
 
 

@@ -44,7 +44,7 @@ actions:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_source, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power
 
 
@@ -55,7 +55,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for({"work_dir": {"type": "path", "required": True}, **access_spec()})
-    respawn_for_pyvmomi()
+    respawn_for_source([power.noted(module.params["work_dir"])])
     run(module, work)
 
 

@@ -25,6 +25,7 @@ options:
       - Or one URL, as V(vsphere://vcenter.example.com/Datacenter/vm/folder/name) (C(?moref=vm-57), C(?uuid=...), C(?name=...) in place of the path), or
         V(ssh://root@esx1.example.com/name) (a VM that an ESXi host has registered), or
         V(ssh://root@esx1.example.com/vmfs/volumes/datastore/name/name.vmx) (or C(.vmdk)).
+      - V(azure://subscription/resource-group/name) and V(aws://region/instance) are VMs of clouds.
     type: list
     elements: str
     required: true
@@ -106,7 +107,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
     give_back_when_ended,
     module_for,
     progress_spec,
-    respawn_for_pyvmomi,
+    respawn_for_source,
     run,
     source_of,
     working_on,
@@ -151,8 +152,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for(argument_spec())
-    if any(source.startswith("vsphere://") for source in module.params["source"]):
-        respawn_for_pyvmomi()
+    respawn_for_source(module.params["source"])
     give_back_when_ended()
     run(module, work)
 

@@ -64,7 +64,7 @@ def test_a_vm_arrives_byte_for_byte_and_nothing_stays_in_azure(azure, disks, tmp
     assert {"snapshot create", "vm stop"}.isdisjoint(azure.state()["calls"])
     answer = fetch(azure, source, tmp_path / "work")
     assert contents(answer, tmp_path) == [disk.read_bytes() for disk in disks]
-    assert [(disk["bus"], disk["controller"], disk["unit"]) for disk in answer["vm"]["disks"]] == [("scsi", 0, 0), ("scsi", 1, 0)]
+    assert [(disk["bus"], disk["controller"], disk["unit"]) for disk in answer["vm"]["disks"]] == [(None, 0, 0), (None, 1, 0)]
     assert answer["vm"]["nics"][0]["mac"] == "00:0d:3a:00:00:01" and answer["vm"]["origin"]["transport"] == "azure"
     moved = [file["transferred"] for file in answer["vm"]["origin"]["files"]]
     assert sum(moved) < 30 * MIB, moved  # pages that were never written do not cross the wire
@@ -78,9 +78,9 @@ def test_a_vm_arrives_byte_for_byte_and_nothing_stays_in_azure(azure, disks, tmp
 def test_a_running_vm_is_refused_frozen_or_shut_down(azure, disks, tmp_path):
     source = azure.place("web01", disks, power="VM running")
     refused = fetch(azure, source, tmp_path / "refused")
-    assert refused["error_code"] == "blocked" and "azure.running" in refused["msg"] and azure.state()["snapshots"] == {}
+    assert refused["error_code"] == "blocked" and "cloud.running" in refused["msg"] and azure.state()["snapshots"] == {}
     frozen = fetch(azure, source, tmp_path / "frozen", access={"running": "snapshot"})
-    assert contents(frozen, tmp_path)[0] == disks[0].read_bytes() and "azure.not_consistent" in str(frozen["warnings"])
+    assert contents(frozen, tmp_path)[0] == disks[0].read_bytes() and "cloud.not_consistent" in str(frozen["warnings"])
     assert azure.state()["vms"]["web01"]["powerState"] == "VM running" and azure.state()["snapshots"] == {}
     shut = fetch(azure, source, tmp_path / "shut", access={"running": "shutdown"})
     assert contents(shut, tmp_path)[0] == disks[0].read_bytes() and azure.state()["vms"]["web01"]["powerState"] == "VM stopped"

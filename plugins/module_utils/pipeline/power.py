@@ -11,7 +11,7 @@ import urllib.parse
 from ..core import atomic
 from ..transport import esxi
 from ..vsphere import snapshots
-from . import azure, host, remote
+from . import cloud, host, remote
 from .origin import Access
 
 _NOTE = "source-stopped.json"
@@ -23,12 +23,19 @@ def note(work_dir: str, url: str) -> None:
     atomic.write_json(os.path.join(work_dir, _NOTE), {"source": url})
 
 
-def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
-    """Start the source again, if a migration with this work directory has shut it down; gives what was done (in check mode: would be)."""
+def noted(work_dir: str) -> str:
+    """The source that a migration with this work directory has shut down; empty where it has not."""
     try:
         with open(os.path.join(work_dir, _NOTE), encoding="utf-8") as file:
-            url = str(json.load(file)["source"])
+            return str(json.load(file)["source"])
     except FileNotFoundError:
+        return ""
+
+
+def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
+    """Start the source again, if a migration with this work directory has shut it down; gives what was done (in check mode: would be)."""
+    url = noted(work_dir)
+    if not url:
         return []
     done = _started(url, access, check)
     if not check:
@@ -39,8 +46,8 @@ def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
 
 def _started(url: str, access: Access, check: bool) -> bool:
     scheme = urllib.parse.urlsplit(url).scheme
-    if scheme == "azure":
-        return azure.started(url, check)
+    if scheme in cloud.SCHEMES:
+        return cloud.started(url, check)
     if scheme == "ssh":
         with host.reached(url, access) as (files, dummy, registered):
             if registered is None or esxi.power(files, registered) == "on":

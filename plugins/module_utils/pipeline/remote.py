@@ -2,7 +2,7 @@
 """FETCH of sources that are elsewhere: vSphere says what the VM is, a plan says which bytes are wanted, a transport brings them.
 
 A source is a URL: vsphere://vcenter/Datacenter/vm/folder/name, ssh://root@esx1/name or ssh://root@esx1/vmfs/volumes/datastore/dir/name.vmx (or .vmdk),
-azure://subscription/resource-group/name.
+azure://subscription/resource-group/name, aws://region/instance.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..transport.https import HttpsFiles, quote
 from ..transport.ssh import SshFiles
 from ..vsphere import connection, hardware, inventory, readiness, snapshots
 from ..vsphere.model import Vm
-from . import azure, host, ways
+from . import cloud, host, ways
 from .origin import Access, Remote, independent, refuse, unless_treated
 
 
@@ -47,13 +47,13 @@ def opened(url: str, access: Access, check: bool = False) -> Iterator[Remote]:
     elif scheme == "ssh":
         with host.opened(url, access, check) as remote:
             yield remote
-    elif scheme == "azure":
-        with azure.opened(url, access, check) as remote:
+    elif scheme in cloud.SCHEMES:
+        with cloud.opened(url, access, check) as remote:
             yield remote
     else:
         raise InvalidInput(
             f"{url} is of no known kind.",
-            "Write vsphere://vcenter/Datacenter/vm/name, ssh://root@host/path/to/vm.vmx or azure://subscription/resource-group/name.",
+            "Write vsphere://vcenter/Datacenter/vm/name, ssh://root@host/path/to/vm.vmx, azure://subscription/resource-group/name or aws://region/instance.",
             source=url,
         )
 
@@ -63,8 +63,8 @@ def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
     scheme = urllib.parse.urlsplit(url).scheme
     if scheme == "ssh":
         return host.clean(url, access, check)
-    if scheme == "azure":
-        return azure.clean(url, check)
+    if scheme in cloud.SCHEMES:
+        return cloud.clean(url, check)
     with reached(url, access) as (session, vm):
         left = snapshots.leftovers(vm)
         for snapshot in () if check else left:

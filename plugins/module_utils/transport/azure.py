@@ -20,12 +20,13 @@ from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
 from ..core.process import Limits, run
 from ..core.tls import Trust
 from ..disk import xmlfile
-from .files import Areas, patiently
+from ..guest.model import BLOCKER, Concern
+from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
+from .download import Job, joined
+from .files import Areas, Files, patiently
 from .https import HttpsFiles, quote
 
-PREFIX = "hyper2kvm-"  # of snapshots that are ours; the janitor removes no others
 FOOTER = 512  # bytes of a VHD behind the disk
-_TAG = "hyper2kvm"
 _SHORT, _LONG = Limits(timeout=300), Limits(timeout=3600)
 _GRANTED = 4 * 3600  # seconds; the right is asked for anew when it ends
 _COPIED = 24 * 3600.0  # seconds for a snapshot of the kinds of disks that are copied in the background
@@ -36,155 +37,127 @@ _ABSENT = re.compile(r"\((ResourceNotFound|ResourceGroupNotFound|SubscriptionNot
 
 
 @dataclass(frozen=True)
-class Disk:
-    """A managed disk: bytes, number on the data controller (None: the system disk), Hyper-V's generation, and when it was last given to a VM."""
+class Azure:
+    """See Cloud. A VM by the name of its resource group and its own."""
 
-    id: str
-    name: str
-    size: int
-    lun: Optional[int]
-    generation: str
-    encrypted: bool
-    taken: str
-
-
-@dataclass(frozen=True)
-class Vm:
-    """A VM: `power` on or off, `memory` in MiB, `security` as Azure calls its kind; the system disk first."""
-
-    id: str
-    name: str
     subscription: str
     group: str
-    location: str
-    power: str
-    cpus: Optional[int]
-    memory: Optional[int]
-    macs: tuple[str, ...]
-    disks: tuple[Disk, ...]
-    secure_boot: bool
-    tpm: bool
-    security: str
-    windows: bool
+    name: str
+    kind: str = "azure"
+    consistent: bool = False
 
     @property
-    def place(self) -> tuple[str, ...]:
+    def _place(self) -> tuple[str, ...]:
         return "--subscription", self.subscription, "--resource-group", self.group
 
+    def find(self) -> Vm:
+        data = _az("vm", "show", "--show-details", *self._place, "--name", self.name)
+        storage, location = _get(data, "storageProfile") or {}, str(_get(data, "location"))
+        system = _get(storage, "osDisk") or {}
+        attached = [(None, system), *sorted((int(_get(disk, "lun") or 0), disk) for disk in _get(storage, "dataDisks") or [])]
+        ids = [_get(disk, "managedDisk", "id") for dummy, disk in attached]
+        if not all(ids) or _get(system, "diffDiskSettings", "option") == "Local":
+            raise InvalidInput(
+                f"{self.name} has disks that Azure cannot take a snapshot of: unmanaged, or on the host's own storage.",
+                "Convert them to managed disks (az vm convert), or copy what is on them.",
+                vm=self.name,
+            )
+        disks = [_az("disk", "show", "--ids", str(id_)) for id_ in ids]
+        sizes = _az("vm", "list-sizes", "--subscription", self.subscription, "--location", location)
+        size = next((one for one in sizes if _get(one, "name") == _get(data, "hardwareProfile", "vmSize")), None)
+        return Vm(
+            str(_get(data, "id")),
+            str(_get(data, "name")),
+            "off" if str(_get(data, "powerState")).lower() in ("vm deallocated", "vm stopped") else "on",
+            tuple(_disk(disk, lun) for disk, (lun, dummy) in zip(disks, attached)),
+            tuple(mac.strip().replace("-", ":").lower() for mac in str(_get(data, "macAddresses") or "").split(",") if mac.strip()),
+            _get(size, "numberOfCores"),
+            _get(size, "memoryInMb"),
+            "uefi" if _get(disks[0], "hyperVGeneration") == "V2" else "bios",
+            bool(_get(data, "securityProfile", "uefiSettings", "secureBootEnabled")),
+            _get(system, "osType") == "Windows",
+            location,
+            tuple(_told(self.name, str(_get(data, "securityProfile", "securityType")), disks)),
+        )
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A snapshot of ours: when it was made, and of which disk."""
+    def stop(self, vm: Vm, timeout: float) -> None:
+        """The VM stays allocated, so that it comes back as it was."""
+        _az("vm", "stop", *self._place, "--name", vm.name, limits=Limits(timeout=timeout))
 
-    name: str
-    disk: str
-    made: str
+    def start(self, vm: Vm) -> None:
+        _az("vm", "start", *self._place, "--name", vm.name, limits=_LONG)
+
+    def snapshots(self, vm: Vm) -> tuple[Snapshot, ...]:
+        found = [one for one in _az("snapshot", "list", *self._place) if (_get(one, "tags") or {}).get(TAG) == vm.id]
+        return tuple(
+            Snapshot(name, name, str(_get(one, "creationData", "sourceResourceId")), str(_get(one, "timeCreated")))
+            for one, name in ((one, str(_get(one, "name"))) for one in found)
+            if name.startswith(PREFIX)
+        )
+
+    def remove(self, vm: Vm, snapshot: Snapshot) -> None:
+        self._revoke(snapshot.name)
+        _az("snapshot", "delete", *self._place, "--name", snapshot.name, limits=_LONG)
+
+    @contextlib.contextmanager
+    def exported(self, vm: Vm, left: Sequence[Snapshot]) -> Iterator[Iterator[tuple[Files, Job]]]:
+        with contextlib.ExitStack() as stack:
+            exports = [stack.enter_context(self._frozen(vm, disk, usable(vm, disk, left))) for disk in vm.disks]
+            yield iter([_readable(export, stack.enter_context(contextlib.closing(files(export)))) for export in exports])
+
+    @contextlib.contextmanager
+    def _frozen(self, vm: Vm, disk: Disk, earlier: Optional[Snapshot]) -> Iterator[Export]:
+        name = earlier.name if earlier is not None else new_name(vm, disk)
+        snapshot = Snapshot(name, name, disk.id, "")
+        try:
+            if earlier is None:
+                _az("snapshot", "create", *self._place, "--name", name, "--location", vm.place, "--source", disk.id, "--incremental", "true",
+                    "--tags", f"{TAG}={vm.id}", limits=_LONG)  # fmt: skip
+            self._await(name)
+            export = Export(self._place, disk, name)
+            export.renew()
+            yield export
+        except BaseException:
+            with contextlib.suppress(MigrationError):
+                if vm.power == "off":
+                    self._revoke(name)
+                else:
+                    self.remove(vm, snapshot)
+            raise
+        self.remove(vm, snapshot)
+
+    def _revoke(self, name: str) -> None:
+        _az("snapshot", "revoke-access", *self._place, "--name", name, limits=_LONG)
+
+    def _await(self, name: str) -> None:
+        """Until a snapshot is whole; of most kinds of disks it is at once."""
+        deadline = time.monotonic() + _COPIED
+        while True:
+            percent = _get(_az("snapshot", "show", *self._place, "--name", name), "completionPercent")
+            if percent is None or float(percent) >= 100:
+                return
+            if time.monotonic() > deadline:
+                raise ToolFailed(f"The snapshot {name} is not complete after a day ({percent} %).", "Look at it in Azure, then run again.")
+            time.sleep(10)
 
 
 @dataclass
 class Export:
     """A snapshot that may be read. `url` is the right to do so."""
 
-    vm: Vm
+    place: tuple[str, ...]
     disk: Disk
     snapshot: str
     url: str = field(default="", repr=False)
 
     def renew(self) -> None:
-        granted = _az("snapshot", "grant-access", *self.vm.place, "--name", self.snapshot, "--access-level", "Read",
+        granted = _az("snapshot", "grant-access", *self.place, "--name", self.snapshot, "--access-level", "Read",
                       "--duration-in-seconds", str(_GRANTED), limits=_LONG)  # fmt: skip
         self.url = str(_get(granted, "accessSas") or "")
         if not self.url.startswith("https://"):
             raise ToolFailed(
                 f"Azure gave no address for {self.snapshot}.", "Look at the snapshot's network access in Azure, then run again."
             )
-
-
-def find(subscription: str, group: str, name: str) -> Vm:
-    """The VM. Raises InvalidInput for one that is not there, or whose disks are no managed disks; AccessDenied without a login or the rights."""
-    place = ("--subscription", subscription, "--resource-group", group)
-    data = _az("vm", "show", "--show-details", *place, "--name", name)
-    storage = _get(data, "storageProfile") or {}
-    system = _get(storage, "osDisk") or {}
-    attached = [(None, system), *sorted((int(_get(disk, "lun") or 0), disk) for disk in _get(storage, "dataDisks") or [])]
-    ids = [_get(disk, "managedDisk", "id") for dummy, disk in attached]
-    if not all(ids) or _get(system, "diffDiskSettings", "option") == "Local":
-        raise InvalidInput(
-            f"{name} has disks that Azure cannot take a snapshot of: unmanaged, or on the host's own storage.",
-            "Convert them to managed disks (az vm convert), or copy what is on them.",
-            vm=name,
-        )
-    sizes = _az("vm", "list-sizes", "--subscription", subscription, "--location", str(_get(data, "location")))
-    size = next((one for one in sizes if _get(one, "name") == _get(data, "hardwareProfile", "vmSize")), None)
-    return Vm(
-        str(_get(data, "id")),
-        str(_get(data, "name")),
-        subscription,
-        group,
-        str(_get(data, "location")),
-        "off" if str(_get(data, "powerState")).lower() in ("vm deallocated", "vm stopped") else "on",
-        _get(size, "numberOfCores"),
-        _get(size, "memoryInMb"),
-        tuple(mac.strip().replace("-", ":").lower() for mac in str(_get(data, "macAddresses") or "").split(",") if mac.strip()),
-        tuple(_disk(_az("disk", "show", "--ids", str(id_)), lun) for id_, (lun, dummy) in zip(ids, attached)),
-        bool(_get(data, "securityProfile", "uefiSettings", "secureBootEnabled")),
-        bool(_get(data, "securityProfile", "uefiSettings", "vTpmEnabled")),
-        str(_get(data, "securityProfile", "securityType") or ""),
-        _get(system, "osType") == "Windows",
-    )
-
-
-def stop(vm: Vm, timeout: float) -> None:
-    """Shut the guest down; the VM stays allocated, so that it comes back as it was."""
-    _az("vm", "stop", *vm.place, "--name", vm.name, limits=Limits(timeout=timeout))
-
-
-def start(vm: Vm) -> None:
-    _az("vm", "start", *vm.place, "--name", vm.name, limits=_LONG)
-
-
-def snapshots(vm: Vm) -> tuple[Snapshot, ...]:
-    """Those that migrations of this VM have made."""
-    found = _az("snapshot", "list", *vm.place)
-    return tuple(
-        Snapshot(str(_get(one, "name")), str(_get(one, "creationData", "sourceResourceId")), str(_get(one, "timeCreated")))
-        for one in found
-        if str(_get(one, "name")).startswith(PREFIX) and (_get(one, "tags") or {}).get(_TAG) == vm.id
-    )
-
-
-def remove(vm: Vm, snapshot: str) -> None:
-    """Delete a snapshot, and before it every right to read it."""
-    _az("snapshot", "revoke-access", *vm.place, "--name", snapshot, limits=_LONG)
-    _az("snapshot", "delete", *vm.place, "--name", snapshot, limits=_LONG)
-
-
-@contextlib.contextmanager
-def exported(vm: Vm, disk: Disk, left: Sequence[Snapshot]) -> Iterator[Export]:
-    """A snapshot of the disk that may be read for the time of a block.
-
-    One that is `left` of a run that failed is taken again while it still is what the disk is, so that what has arrived counts. A failure leaves
-    the snapshot of a VM that is off, for the same reason; nobody may read it then.
-    """
-    earlier = next(
-        (one.name for one in left if one.disk.lower() == disk.id.lower() and vm.power == "off" and one.made > disk.taken > ""), ""
-    )
-    name = earlier or f"{PREFIX}{vm.name[:40]}-{'system' if disk.lun is None else disk.lun}-{time.strftime('%Y%m%d%H%M%S')}"
-    export = Export(vm, disk, name)
-    try:
-        if not earlier:
-            _az("snapshot", "create", *vm.place, "--name", name, "--location", vm.location, "--source", disk.id, "--incremental", "true",
-                "--tags", f"{_TAG}={vm.id}", limits=_LONG)  # fmt: skip
-        _await(vm, name)
-        export.renew()
-        yield export
-    except BaseException:
-        with contextlib.suppress(MigrationError):
-            _az("snapshot", "revoke-access", *vm.place, "--name", name, limits=_LONG)
-            if vm.power != "off":
-                _az("snapshot", "delete", *vm.place, "--name", name, limits=_LONG)
-        raise
-    remove(vm, name)
 
 
 def files(export: Export) -> HttpsFiles:
@@ -231,28 +204,34 @@ def _pages(reader: HttpsFiles, name: str, begin: int, end: int) -> Areas:
     return found
 
 
+def _readable(export: Export, reader: HttpsFiles) -> tuple[Files, Job]:
+    """A disk as a file, and the pages of it that are wanted."""
+    name = f"{export.disk.name}.vhd"
+    seen = patiently(lambda: reader.stat(name), name)
+    return reader, Job(name, name, seen.size, seen.stamp, joined(written(reader, name, seen.size), reader.gap), seen.ranged)
+
+
+def _told(name: str, security: str, disks: Sequence[Any]) -> Iterator[Concern]:
+    encrypted = [str(_get(disk, "name")) for disk in disks if _get(disk, "encryptionSettingsCollection", "enabled")]
+    if encrypted:
+        yield Concern(
+            "azure.encrypted",
+            BLOCKER,
+            f"{', '.join(encrypted)} of {name} are encrypted in the guest by Azure Disk Encryption, whose keys stay in Key Vault.",
+            "Decrypt them first (az vm encryption disable).",
+        )
+    if security.lower() == "confidentialvm":
+        yield Concern(
+            "azure.confidential",
+            BLOCKER,
+            f"{name} is a confidential VM, whose disks are sealed by its own hardware.",
+            "Copy its data to a VM of another kind.",
+        )
+
+
 def _disk(data: Any, lun: Optional[int]) -> Disk:
-    return Disk(
-        str(_get(data, "id")),
-        str(_get(data, "name")),
-        int(_get(data, "diskSizeBytes") or int(_get(data, "diskSizeGb") or 0) << 30),
-        lun,
-        str(_get(data, "hyperVGeneration") or "V1"),
-        bool(_get(data, "encryptionSettingsCollection", "enabled")),
-        str(_get(data, "lastOwnershipUpdateTime") or ""),
-    )
-
-
-def _await(vm: Vm, name: str) -> None:
-    """Until a snapshot is whole; of most kinds of disks it is at once."""
-    deadline = time.monotonic() + _COPIED
-    while True:
-        percent = _get(_az("snapshot", "show", *vm.place, "--name", name), "completionPercent")
-        if percent is None or float(percent) >= 100:
-            return
-        if time.monotonic() > deadline:
-            raise ToolFailed(f"The snapshot {name} is not complete after a day ({percent} %).", "Look at it in Azure, then run again.")
-        time.sleep(10)
+    size = int(_get(data, "diskSizeBytes") or int(_get(data, "diskSizeGb") or 0) << 30)
+    return Disk(str(_get(data, "id")), str(_get(data, "name")), size, lun, str(_get(data, "lastOwnershipUpdateTime") or ""))
 
 
 def _az(*argv: str, limits: Limits = _SHORT) -> Any:

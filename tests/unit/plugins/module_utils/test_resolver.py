@@ -209,6 +209,6 @@ def test_any_bytes_are_a_table_or_none(data, kind):
     ],
 )
 def test_azure_numbers_data_disks_apart_from_the_system_disk(spec, device):
-    assert name(DeviceTable([Disk("scsi", 0, 0), Disk("scsi", 1, 3)], BARE).resolve(spec)) == device
+    assert name(DeviceTable([Disk(None, 0, 0), Disk(None, 1, 3)], BARE).resolve(spec)) == device
     # Disks alone do not say their numbers.
     assert name(DeviceTable([Disk(), Disk()], BARE).resolve(spec)) == (device if "root" in spec or "os" in spec else None)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""AWS as moto simulates it, with what it leaves out: volumes have contents (tag "file"), which snapshots keep and EBS hands out in blocks of 512 KiB.
+
+Prints its port. Faults are files in the directory AWS_FAULTS: `throttle` and `damage` each spoil one block and are gone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+from moto.core.exceptions import JsonRESTError
+from moto.ebs import ebs_backends
+from moto.ebs.models import Block, EBSBackend, EBSSnapshot
+from moto.ec2.models import EC2Backend
+from moto.server import ThreadedMotoServer
+
+BLOCK = 512 << 10
+FAULTS = Path(os.environ["AWS_FAULTS"])
+
+
+def fault(name: str) -> bool:
+    try:
+        (FAULTS / name).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def filled(snapshot: EBSSnapshot, path: str) -> EBSSnapshot:
+    snapshot.block_size, snapshot.status = BLOCK, "completed"
+    with open(path, "rb") as file:
+        for index in range(-(-os.path.getsize(path) // BLOCK)):
+            data = file.read(BLOCK)
+            if data.strip(b"\0"):
+                data = data.ljust(BLOCK, b"\0")
+                digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+                snapshot.put_block(index, data, digest, "SHA256", BLOCK)
+    return snapshot
+
+
+real_snapshot, real_block = EC2Backend.create_snapshot, EBSBackend.get_snapshot_block
+
+
+def create_snapshot(self: EC2Backend, volume_id: str, *given: object, **named: object) -> object:
+    made = real_snapshot(self, volume_id, *given, **named)
+    path = next((tag["value"] for tag in self.get_volume(volume_id).get_tags() if tag["key"] == "file"), None)
+    if path:
+        ebs_backends[self.account_id][self.region_name].snapshots[made.id] = filled(EBSSnapshot(self.account_id, made), path)
+    return made
+
+
+def get_snapshot_block(self: EBSBackend, snapshot_id: str, block_index: int) -> Block:
+    block = real_block(self, snapshot_id, block_index)
+    if fault("throttle"):
+        raise JsonRESTError("RequestThrottledException", "Rate exceeded")
+    if fault("damage"):
+        return Block(bytes(BLOCK), block.checksum, block.checksum_algorithm, block.data_length)
+    return block
+
+
+EC2Backend.create_snapshot = create_snapshot
+EBSBackend.get_snapshot_block = get_snapshot_block
+
+if __name__ == "__main__":
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    print(server.get_host_and_port()[1], flush=True)
+    while os.getppid() == int(sys.argv[1]):
+        time.sleep(1)
