@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -30,16 +29,10 @@ def aws(tmp_path):
 @pytest.fixture
 def disks(tmp_path):
     """A system disk and a data disk, mostly holes."""
-    made = []
-    for number, offsets in enumerate(((0, 40 * MIB + 512, 300 * MIB, SIZE - 4096), (8 * MIB,))):
-        path = tmp_path / f"disk{number}.raw"
-        with open(path, "wb") as file:
-            file.truncate(SIZE)
-            for offset in offsets:
-                file.seek(offset)
-                file.write(os.urandom(4096))
-        made.append(path)
-    return made
+    return [
+        harness.sparse(tmp_path / "disk0.raw", SIZE, 0, 40 * MIB + 512, 300 * MIB, SIZE - 4096),
+        harness.sparse(tmp_path / "disk1.raw", SIZE, 8 * MIB),
+    ]
 
 
 def fetch(aws: Aws, source: str, work: Path, check: bool = False, **more: object) -> dict:

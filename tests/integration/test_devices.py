@@ -113,6 +113,11 @@ def test_a_device_that_holds_or_serves_something_else_is_refused(disk, room, att
         assert refused["error_code"] == "busy" and "is mounted" in refused["msg"]
     finally:
         run("umount", tmp_path / "mounted")
+    # Nor is what an earlier run wrote elsewhere an earlier run's here.
+    (tmp_path / "other").write_bytes(bytes(ROOM))
+    for elsewhere in ({"format": "raw"}, {"devices": [attach(tmp_path / "other")]}):
+        assert harness.module("qemu_convert", **convert, **elsewhere, overwrite=True)["changed"]
+        assert "holds ext4 payroll" in harness.module("qemu_convert", **convert, devices=[device])["msg"]
     assert room.read_bytes() == before
     run("wipefs", "--all", device)
     run("sfdisk", "--quiet", device, input="label: dos\n2048\n")

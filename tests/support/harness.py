@@ -110,6 +110,16 @@ def as_images(sources: list[str], suffixes: tuple[str, ...], folder: Path) -> li
     return list(map(str, found))
 
 
+def sparse(path: Path, size: int, *offsets: int) -> Path:
+    """A raw disk that is all holes but for 4096 random bytes at each offset."""
+    with open(path, "wb") as file:
+        file.truncate(size)
+        for offset in offsets:
+            file.seek(offset)
+            file.write(os.urandom(4096))
+    return path
+
+
 @contextlib.contextmanager
 def loop_devices() -> Iterator[Callable[..., str]]:
     """What attaches files as block devices, with further options of losetup, for the time of a block."""

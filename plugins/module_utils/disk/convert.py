@@ -100,9 +100,15 @@ def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = Fa
 
     `quick`: not if a whole device would have to be read to know.
     """
-    manifest = Manifest.load(manifest_path(request.dest))
+    manifest = _earlier(request)
     same = manifest is not None and manifest.says("convert", inputs, request.options()) and _untouched(request, manifest, quick)
     return manifest.result if manifest is not None and same else None
+
+
+def _earlier(request: Request) -> Optional[Manifest]:
+    """The manifest of this result: of the same device, or of the file."""
+    manifest = Manifest.load(manifest_path(request.dest))
+    return manifest if manifest is not None and manifest.options.get("device", "") == request.device else None
 
 
 def _untouched(request: Request, manifest: Manifest, quick: bool = False) -> bool:
@@ -146,7 +152,7 @@ def _refuse_used(request: Request) -> None:
     """Raise InvalidInput for a place that somebody else has written to: it may be the disk of a VM by now."""
     if request.overwrite or not os.path.exists(request.output):
         return
-    manifest = Manifest.load(manifest_path(request.dest))
+    manifest = _earlier(request)
     if request.device and (manifest is None or manifest.stage == _WRITING):
         holds = target.content(request.device)
         if holds and (manifest is None or not request.source or _head(request) != qemu_img.read_start(request.device, "raw", _HEAD)):
