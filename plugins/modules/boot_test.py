@@ -127,13 +127,21 @@ options:
         type: str
         default: ""
       host:
-        description: The name that the request asks for.
+        description: The name that the request asks for, and that the certificate is for.
         type: str
         default: ""
       status:
         description: The status of the answer.
         type: int
         default: 200
+      tls:
+        description: Whether it is asked over TLS.
+        type: bool
+        default: false
+      verify:
+        description: Whether this host must believe the certificate.
+        type: bool
+        default: true
       command:
         description: A program with its arguments, run in the guest by its agent.
         type: list
@@ -200,6 +208,9 @@ EXAMPLES = r"""
     description: /var/lib/images/web01/web01.xml
     checks:
       - port: 443
+        http: /
+        tls: true
+        host: web01.example.com
       - port: 80
         http: /health
         expect: '"status": *"ok"'
@@ -279,6 +290,8 @@ def argument_spec() -> dict:
                 "http": {"type": "str", "default": ""},
                 "host": {"type": "str", "default": ""},
                 "status": {"type": "int", "default": 200},
+                "tls": {"type": "bool", "default": False},
+                "verify": {"type": "bool", "default": True},
                 "command": {"type": "list", "elements": "str", "default": []},
                 "rc": {"type": "int", "default": 0},
                 "expect": {"type": "str", "default": ""},
@@ -299,6 +312,8 @@ def _nic(card: dict) -> Nic:
 def _check(entry: dict) -> Check:
     if bool(entry["port"]) == bool(entry["command"]):
         raise InvalidInput("A check has neither a port nor a command, or both.", "Give each check one of them.")
+    if entry["tls"] and not entry["http"]:
+        raise InvalidInput("A check over TLS has nothing to ask.", "Give it a path (http: /).")
     return Check(**{**entry, "command": tuple(entry["command"])})
 
 

@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import re
 import socket
+import ssl
 import time
 from typing import Optional
 
@@ -42,6 +43,8 @@ def fault(check: Check, machine: Machine) -> str:
             return _command(check, machine)
         faults = [_http(check, port) if check.http else _port(port, machine) for port in machine.ports(check.port)]
         return "" if "" in faults else faults[0]
+    except ssl.SSLError as error:
+        return f"TLS fails: {getattr(error, 'verify_message', '') or error.reason or error}"
     except http.client.HTTPException as error:
         return f"the answer is no HTTP: {str(error).strip() or type(error).__name__}"
     except (OSError, ValueError) as error:
@@ -60,6 +63,12 @@ def _port(port: int, machine: Machine) -> str:
 
 def _http(check: Check, port: int) -> str:
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)) as connection:
+        if check.tls:
+            context = ssl.create_default_context()
+            if not check.verify:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection.connect()
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=check.host or "localhost")
         connection.request("GET", check.http, headers={"Host": check.host or "localhost"})
         answer = connection.getresponse()
         body = answer.read(_LIMIT).decode("utf-8", "replace")

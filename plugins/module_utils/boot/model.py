@@ -22,7 +22,8 @@ class Nic:
 class Check:
     """What a guest that works must do: take a connection on a TCP `port`, answer GET `http` there with `status`, or run `command` with status `rc`.
 
-    `expect` is a regular expression that the body or the command's output must match; `host` is the name that the request asks for.
+    `expect` is a regular expression that the body or the command's output must match; `host` is the name that the request asks for, and
+    the one of the certificate, if it is asked over `tls`. `verify`: whether that must be one which this system believes.
     """
 
     port: int = 0
@@ -32,6 +33,8 @@ class Check:
     command: tuple[str, ...] = ()
     rc: int = 0
     expect: str = ""
+    tls: bool = False
+    verify: bool = True
 
     @property
     def name(self) -> str:

@@ -8,7 +8,10 @@ import contextlib
 import http.server
 import json
 import socket
+import ssl
+import subprocess
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -98,6 +101,39 @@ def test_an_http_check_wants_the_status_and_the_body(web):
     assert checks.fault(Check(port=80, http="/", status=404), Guest([web])) == ""
     with listening(lambda one: one.sendall(b"SSH-2.0-x\r\n")) as ssh:
         assert "is no HTTP: SSH-2.0-x" in checks.fault(Check(port=80, http="/"), Guest([ssh]))
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for a name of the guest, which is its own authority, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=guest",
+         "-addext", "subjectAltName=DNS:web01.example.com"], check=True, capture_output=True,
+    )  # fmt: skip
+    return cert, key
+
+
+def test_a_check_over_tls_wants_a_certificate_that_this_host_believes(certificate, monkeypatch):
+    cert, key = certificate
+    good = Check(port=443, http="/health", host="web01.example.com", tls=True)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        guest = Guest([server.server_port])
+        assert checks.fault(good, guest) == "TLS fails: self-signed certificate"
+        assert checks.fault(replace(good, verify=False), guest) == ""
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
+        assert checks.fault(good, guest) == ""
+        assert "TLS fails: Hostname mismatch" in checks.fault(replace(good, host="web02.example.com"), guest)
+        server.shutdown()
+    with http.server.HTTPServer(("127.0.0.1", 0), Web) as plain:
+        threading.Thread(target=plain.serve_forever, daemon=True).start()
+        assert checks.fault(good, Guest([plain.server_port])).startswith("TLS fails: ")
+        plain.shutdown()
 
 
 def ended(rc=0, out=""):
