@@ -79,8 +79,10 @@ def test_a_running_vm_is_refused_frozen_or_shut_down(aws, disks, tmp_path):
     assert aws.instance("web01")["State"]["Name"] == "running" and aws.snapshots() == []
     assert same(fetch(aws, source, tmp_path / "shut", access={"running": "shutdown"}), disks)
     assert aws.instance("web01")["State"]["Name"] == "stopped"
-    for check in (True, False):
-        assert harness.module("source_restore", check=check, env=aws.env, work_dir=str(tmp_path / "shut"))["actions"] == [f"start {source}"]
+    assert harness.module("source_restore", check=True, env=aws.env, work_dir=str(tmp_path / "shut"))["actions"] == [f"start {source}"]
+    variables = {"migrate_source": source, "migrate_work_dir": str(tmp_path / "shut"), "migrate_rollback_domain": False}
+    back = harness.playbook("rollback", harness.inventory(tmp_path / "vms.json", web01=variables), env=aws.env)
+    assert back.returncode == 0 and f"start {source}" in back.stdout, back.stdout
     assert aws.instance("web01")["State"]["Name"] == "running"
 
 
