@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import azure_peer
 import harness
+import peers
 from azure_peer import Azure
 
 MIB = 1 << 20
@@ -110,6 +112,17 @@ def test_a_right_that_ends_is_asked_for_anew_and_a_failed_run_goes_on(azure, dis
         assert azure.state()["calls"].count("snapshot create") == before and azure.state()["snapshots"] == {}
     finally:
         subprocess.run(["umount", tmp_path / "small"], check=True)
+
+
+def test_a_proxy_of_the_environment_is_gone_through(azure, disks, tmp_path):
+    source = azure.place("web01", disks[:1])
+    with contextlib.closing(peers.Proxy()) as proxy:
+        azure.env |= {"https_proxy": f"http://127.0.0.1:{proxy.port}", "no_proxy": ""}
+        assert contents(fetch(azure, source, tmp_path / "work"), tmp_path) == [disks[0].read_bytes()]
+        assert f"localhost:{azure.port}" in proxy.asked
+        proxy.asked.clear()
+        azure.env |= {"no_proxy": "localhost"}
+        assert fetch(azure, source, tmp_path / "direct")["changed"] and proxy.asked == []
 
 
 def test_what_a_dead_run_left_is_removed_and_nothing_else(azure, disks, tmp_path):

@@ -103,6 +103,20 @@ def test_passing_trouble_is_gone_through(vc, images, tmp_path, trouble):
     assert content(result, tmp_path) == [digest(image) for image in images]
 
 
+@pytest.mark.parametrize("transport", ["datastore", "nfc"])
+def test_a_proxy_is_gone_through_and_named_when_it_lets_nobody_through(vc, images, tmp_path, transport):
+    with contextlib.closing(peers.Proxy()) as proxy:
+        login = {**vc.login, "proxy_host": "127.0.0.1", "proxy_port": proxy.port}
+        result = fetch(vc, tmp_path / "w", transport=transport, vsphere=login)
+        assert content(result, tmp_path) == [digest(image) for image in images]
+        assert len(proxy.asked) > 2 and set(proxy.asked) == {f"localhost:{vc.port}"}
+        untrusted = fetch(vc, tmp_path / "untrusted", vsphere={**login, "ca_file": "/etc/ssl/certs/ca-certificates.crt"})
+        assert untrusted["error_code"] == "unreachable" and "does not prove" in untrusted["msg"], untrusted
+        proxy.refusing = True
+        refused = fetch(vc, tmp_path / "refused", vsphere=login)
+        assert refused["error_code"] == "unreachable" and "403" in refused["msg"], refused
+
+
 def test_a_server_without_ranges_is_read_in_one_go(vc, images, tmp_path):
     vc.peer("fault", match=FLAT, kind="whole", times=100)
     result = fetch(vc, tmp_path / "w", transport="datastore")

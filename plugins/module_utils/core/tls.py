@@ -8,6 +8,8 @@ import http.client
 import re
 import socket
 import ssl
+import urllib.parse
+import urllib.request
 from dataclasses import dataclass
 from typing import Optional
 
@@ -73,6 +75,15 @@ def https_connection(
     through = http.client.HTTPSConnection(*proxy, timeout=timeout, context=context)
     through.set_tunnel(host, port)
     return through
+
+
+def environment_proxy(host: str) -> Optional[tuple[str, int]]:
+    """The proxy that the environment (https_proxy, no_proxy) names for a server, as curl and requests read it."""
+    url = urllib.request.getproxies().get("https")
+    if not url or urllib.request.proxy_bypass(host):
+        return None
+    parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
+    return (parts.hostname, parts.port or 3128) if parts.hostname else None
 
 
 def server_certificate(host: str, port: int, timeout: float = 30.0, context: Optional[ssl.SSLContext] = None) -> bytes:

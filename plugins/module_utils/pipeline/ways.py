@@ -207,7 +207,7 @@ def _received(session: connection.Session, leased: leases.LeasedDisk, place: str
     else:
         trust = replace(endpoint.trust, thumbprint=leased.thumbprint) if leased.thumbprint else endpoint.trust
         context = trust.context(leased.host, leased.port)
-    return nfc.receive(leased.host, leased.port, leased.target, context, headers, place, progress, throttle)
+    return nfc.receive(leased.host, leased.port, leased.target, context, headers, place, progress, throttle, endpoint.proxy)
 
 
 def _as_sent(here: Arrived, sent: Optional[tuple[str, int]]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
 from ..core.process import Limits, run
-from ..core.tls import Trust
+from ..core.tls import Trust, environment_proxy
 from ..disk import xmlfile
 from ..guest.model import BLOCKER, Concern
 from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
@@ -181,6 +181,7 @@ def files(export: Export) -> HttpsFiles:
         Trust().context(host, port),
         target,
         authorise,
+        environment_proxy(host),
         refused=(401, 403),
         advice="The right to read the snapshot was refused: look at its network access in Azure (AllowAll, or a private endpoint that is reached from here).",
     )

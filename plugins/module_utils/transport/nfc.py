@@ -9,11 +9,12 @@ import http.client
 import os
 import ssl
 import time
-from typing import Mapping
+from typing import Mapping, Optional
 
 from ..core import atomic, direct
 from ..core.errors import AccessDenied, NotEnoughSpace, TransferFailed
 from ..core.progress import Progress
+from ..core.tls import https_connection
 from .download import Arrived, Throttle
 from .files import MIB
 
@@ -35,6 +36,7 @@ def receive(
     directory: str,
     progress: Progress,
     throttle: Throttle,
+    proxy: Optional[tuple[str, int]] = None,
 ) -> Arrived:
     """Bring one disk as `disk.vmdk` into `directory`; its digest is the SHA-1 that vSphere's manifests have.
 
@@ -45,7 +47,7 @@ def receive(
     why: object = ""
     for tries in range(1, _TRIES + 1):
         try:
-            size, digest = _receive(host, port, target, context, headers, final + atomic.PARTIAL, progress, throttle)
+            size, digest = _receive(host, port, target, context, headers, final + atomic.PARTIAL, progress, throttle, proxy)
             atomic.publish(final + atomic.PARTIAL, final)
             return Arrived(f"{os.path.basename(directory)}/{NAME}", size, size, digest)
         except _BROKEN as error:
@@ -72,8 +74,9 @@ def _receive(
     path: str,
     progress: Progress,
     throttle: Throttle,
+    proxy: Optional[tuple[str, int]] = None,
 ) -> tuple[int, str]:
-    connection = http.client.HTTPSConnection(host, port, timeout=120.0, context=context)
+    connection = https_connection(host, port, context, proxy, timeout=120.0)
     digest, size, head, tail = hashlib.sha1(usedforsecurity=False), 0, b"", b""
     try:
         connection.request("GET", target, headers={**headers, "Accept-Encoding": "identity"})

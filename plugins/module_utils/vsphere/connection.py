@@ -6,25 +6,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import re
 import socket
 import ssl
 import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Mapping, Optional, TypeVar
+from typing import Any, Callable, Iterator, Optional, TypeVar
 
 from ..core.errors import AccessDenied, MigrationError, MissingTool, ToolFailed, Unreachable
-from ..core.tls import Trust, server_certificate, unproven
+from ..core.tls import Trust, https_connection, server_certificate, unproven
 
 PYVMOMI_ERROR: Optional[str] = None
 try:
     from pyVim.connect import SmartStubAdapter
-    from pyVmomi import vim, vmodl
+    from pyVmomi import SoapStubAdapter, VmomiSupport, vim, vmodl
 except ImportError:
     PYVMOMI_ERROR = traceback.format_exc()
 
 _TRIES = 4
+_ANSWER = 1 << 20  # bytes
 _ALIVE = 300.0  # seconds; vCenter ends a session that was idle for 30 minutes, ESXi likewise
 _TRANSIENT = (http.client.HTTPException, socket.timeout, ConnectionError, TimeoutError)
 
@@ -154,11 +156,8 @@ class Session:
 
     def _log_in(self) -> None:
         endpoint = self.endpoint
-        proxy: Mapping[str, Any] = {}
-        if endpoint.proxy:
-            proxy = {"httpProxyHost": endpoint.proxy[0], "httpProxyPort": endpoint.proxy[1]}
         try:
-            self._stub = SmartStubAdapter(host=endpoint.host, port=endpoint.port, sslContext=self.context, **proxy)
+            self._stub = _stub(endpoint, self.context)
             self._instance = vim.ServiceInstance("ServiceInstance", self._stub)
             self._content = self._instance.RetrieveContent()
         except ssl.SSLCertVerificationError as error:
@@ -190,6 +189,27 @@ def session(endpoint: Endpoint) -> Iterator[Session]:
         yield opened
     finally:
         opened.close()
+
+
+def _stub(endpoint: Endpoint, context: ssl.SSLContext) -> Any:
+    """What speaks with the server. pyVmomi's own way through a proxy asks for versions without it, and believes every certificate behind it."""
+    if endpoint.proxy is None:
+        return SmartStubAdapter(host=endpoint.host, port=endpoint.port, sslContext=context)
+
+    def connection(*dummy: Any, **more: Any) -> http.client.HTTPSConnection:
+        return https_connection(endpoint.host, endpoint.port, context, endpoint.proxy)
+
+    with contextlib.closing(connection()) as asked:
+        asked.request("GET", "/sdk/vimServiceVersions.xml")
+        spoken = re.findall("<version>([^<]+)</version>", asked.getresponse().read(_ANSWER).decode("utf-8", "replace"))
+    version = next((one for one in VmomiSupport.GetServiceVersions("vim25") if VmomiSupport.versionIdMap[one] in spoken), None)
+    if version is None:
+        raise Unreachable(
+            f"{endpoint.host} is no vSphere that is known here.", "Check the name and the port of the server.", host=endpoint.host
+        )
+    made = SoapStubAdapter(host=endpoint.host, port=endpoint.port, version=version, sslContext=context)
+    made.scheme = connection
+    return made
 
 
 def _colons(certificate: bytes) -> str:
