@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -110,6 +111,10 @@ def test_a_proxy_is_gone_through_and_named_when_it_lets_nobody_through(vc, image
         result = fetch(vc, tmp_path / "w", transport=transport, vsphere=login)
         assert content(result, tmp_path) == [digest(image) for image in images]
         assert len(proxy.asked) > 2 and set(proxy.asked) == {f"localhost:{vc.port}"}
+        before = len(proxy.asked)
+        pinned = {**login, "ca_file": None, "thumbprint": hashlib.sha256(ssl.PEM_cert_to_DER_cert(vc.cert.read_text())).hexdigest()}
+        assert content(fetch(vc, tmp_path / "pinned", transport=transport, vsphere=pinned), tmp_path) == [digest(image) for image in images]
+        assert len(proxy.asked) > before + 2
         untrusted = fetch(vc, tmp_path / "untrusted", vsphere={**login, "ca_file": "/etc/ssl/certs/ca-certificates.crt"})
         assert untrusted["error_code"] == "unreachable" and "does not prove" in untrusted["msg"], untrusted
         proxy.refusing = True

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import re
-import socket
 import ssl
 import urllib.parse
 import urllib.request
@@ -27,14 +27,14 @@ class Trust:
     ca_file: str = ""
     thumbprint: str = ""
 
-    def context(self, host: str, port: int, timeout: float = 30.0) -> ssl.SSLContext:
-        """What every connection to the server uses.
+    def context(self, host: str, port: int, proxy: Optional[tuple[str, int]] = None) -> ssl.SSLContext:
+        """What every connection to the server uses, through a proxy where there is one.
 
         A pinned certificate becomes the only anchor of the context, so that later connections are held to it as well.
         Raises InvalidInput for an impossible thumbprint or CA file, Unreachable when the server does not answer or shows another certificate.
         """
         if self.thumbprint:
-            return self._pinned(host, port, timeout)
+            return self._pinned(host, port, proxy)
         try:
             context = ssl.create_default_context(cafile=self.ca_file or None)
         except (OSError, ssl.SSLError) as error:
@@ -45,13 +45,13 @@ class Trust:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context
 
-    def _pinned(self, host: str, port: int, timeout: float) -> ssl.SSLContext:
+    def _pinned(self, host: str, port: int, proxy: Optional[tuple[str, int]]) -> ssl.SSLContext:
         wanted = re.sub("[: ]", "", self.thumbprint).lower()
         if len(wanted) not in _DIGESTS or not re.fullmatch("[0-9a-f]+", wanted):
             raise InvalidInput(
                 "The thumbprint is neither a SHA-1 nor a SHA-256 digest.", "Write it in hexadecimal, with or without colons."
             )
-        certificate = server_certificate(host, port, timeout)
+        certificate = server_certificate(host, port, None, proxy)
         found = hashlib.new(_DIGESTS[len(wanted)], certificate).hexdigest()
         if found != wanted:
             raise Unreachable(
@@ -86,15 +86,16 @@ def environment_proxy(host: str) -> Optional[tuple[str, int]]:
     return (parts.hostname, parts.port or 3128) if parts.hostname else None
 
 
-def server_certificate(host: str, port: int, timeout: float = 30.0, context: Optional[ssl.SSLContext] = None) -> bytes:
+def server_certificate(host: str, port: int, context: Optional[ssl.SSLContext] = None, proxy: Optional[tuple[str, int]] = None) -> bytes:
     """The certificate that a server shows (DER): one that `context` believes, or, without a context, any."""
     if context is None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((host, port), timeout) as plain, context.wrap_socket(plain, server_hostname=host) as secured:
-            return secured.getpeercert(True) or b""
-    except OSError as error:
+        with contextlib.closing(https_connection(host, port, context, proxy, timeout=30.0)) as connection:
+            connection.connect()
+            return connection.sock.getpeercert(True) or b""
+    except (OSError, http.client.HTTPException) as error:
         raise Unreachable(f"{host}:{port} does not answer: {error}.", "Check the name, the port and the way there.", host=host) from error
 
 

@@ -206,7 +206,7 @@ def _received(session: connection.Session, leased: leases.LeasedDisk, place: str
         context, headers = session.context, {"Cookie": session.cookie}
     else:
         trust = replace(endpoint.trust, thumbprint=leased.thumbprint) if leased.thumbprint else endpoint.trust
-        context = trust.context(leased.host, leased.port)
+        context = trust.context(leased.host, leased.port, endpoint.proxy)
     return nfc.receive(leased.host, leased.port, leased.target, context, headers, place, progress, throttle, endpoint.proxy)
 
 

@@ -57,7 +57,7 @@ class Session:
                 tool="pyvmomi",
             )
         self.endpoint = endpoint
-        self.context: ssl.SSLContext = endpoint.trust.context(endpoint.host, endpoint.port)
+        self.context: ssl.SSLContext = endpoint.trust.context(endpoint.host, endpoint.port, endpoint.proxy)
         self._lock = threading.RLock()
         self._log_in()
 
@@ -81,7 +81,7 @@ class Session:
     @property
     def thumbprint(self) -> str:
         """SHA-1 of the server's certificate, which has been verified, as VMware's own programs want it."""
-        certificate = server_certificate(self.endpoint.host, self.endpoint.port, context=self.context)
+        certificate = server_certificate(self.endpoint.host, self.endpoint.port, self.context, self.endpoint.proxy)
         return _colons(certificate)
 
     def renew(self) -> None:
