@@ -40,11 +40,12 @@ def info(path: str, fmt: str) -> Image:
 
 
 def create_overlay(path: str, backing: str, backing_format: str, size: int, opened: bool = True) -> None:
-    """A qcow2 at `path` that reads through to `backing`: a file (recorded relative to it), a json: description, or a local NBD export.
+    """A qcow2 at `path` that reads through to `backing`: a file (recorded relative to it), a device, a json: description, or a local NBD export.
 
     An export need not be there yet; nor is any other `backing` opened if it is said not to be `opened`.
     """
-    name = backing if backing.startswith(_OURS) else os.path.relpath(backing, os.path.dirname(path))
+    # libvirt gives qemu a /dev of its own, which only a name that begins with it leads to.
+    name = backing if backing.startswith(_OURS) or device.is_device(backing) else os.path.relpath(backing, os.path.dirname(path))
     run(
         [
             "qemu-img",
