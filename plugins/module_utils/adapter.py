@@ -1,30 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Between Ansible and the domain code: shared options, from parameters to requests, errors to fail_json. The only file here that knows Ansible."""
+"""Between the options of modules and the domain code: what modules share, and from parameters to requests."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-import signal
-import threading
-import time
 from dataclasses import replace
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from .access import access_of, access_spec
-from .boot.libvirtd import LIBVIRT_ERROR
-from .core.errors import InvalidInput, MigrationError, NotEnoughSpace, NotInPlace
-from .core.locks import exclusive
+from .core.errors import InvalidInput, NotInPlace
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
 from .disk import qemu_img, sizes, staging
 from .guest.cards import Card, named
 from .guest.changes import Plan
-from .guest.offline import GUESTFS_ERROR, Attached
+from .guest.offline import Attached
 from .linux.customize import Customization
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
@@ -35,16 +29,12 @@ from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.remote import is_remote
 from .pipeline.systems import GuestRequest, fixes
-from .transport.aws import BOTO3_ERROR
-from .vsphere.connection import PYVMOMI_ERROR
+from .running import Result, module_for, respawn_for_guestfs, run, working_on
 from .windows import drivers
 from .windows.plan import DIRECT, TWO_PHASE
 from .windows.plan import Options as WindowsOptions
 
-Result = dict[str, Any]
-INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 FIXED = "fix.json"
-_GIVE_BACK = 600.0  # seconds
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
 
@@ -137,90 +127,8 @@ def fixes_spec() -> dict[str, Any]:
     return {"fixes": {"type": "list", "elements": "str", "default": [], "choices": list(fixes())}}
 
 
-def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
-    """An AnsibleModule with check mode. `progress_file`, `probe` and `watch_pid` are for the action plugin of the same name."""
-    return AnsibleModule(argument_spec={**spec}, supports_check_mode=True, **constraints)
-
-
 def progress_spec() -> dict[str, Any]:
     return {"progress_file": {"type": "path"}, "probe": {"type": "bool", "default": False}, "watch_pid": {"type": "int"}}
-
-
-def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
-    """Run the work of a module; errors of the collection become its failure, anything else is a defect and stays a traceback."""
-    if module.params.get("watch_pid"):
-        threading.Thread(target=_end_with, args=(module.params["watch_pid"],), daemon=True).start()
-    try:
-        result = work(module)
-    except MigrationError as error:
-        module.fail_json(**error.as_result())
-    except OSError as error:
-        full = NotEnoughSpace.met(error)
-        if full is None:
-            raise
-        module.fail_json(**full.as_result())
-    module.exit_json(**result)
-
-
-def _end_with(pid: int) -> None:
-    """End this process as soon as `pid` is gone, as if it had been killed too: its children die with it, its results are not published."""
-    with contextlib.suppress(ProcessLookupError):
-        while True:
-            with contextlib.suppress(PermissionError):  # another user's, so it is there
-                os.kill(pid, 0)
-            time.sleep(0.2)
-    os.kill(os.getpid(), signal.SIGTERM)  # whoever has something to give back elsewhere catches it
-    time.sleep(_GIVE_BACK)
-    os._exit(1)
-
-
-def give_back_when_ended() -> None:
-    """SIGTERM ends the process as an exception does, so that a snapshot or a lease is given back first."""
-
-    def end(*dummy: Any) -> None:
-        raise SystemExit(1)
-
-    signal.signal(signal.SIGTERM, end)
-
-
-def respawn_for_guestfs(module: AnsibleModule) -> None:
-    """Go on under the interpreter that has the libguestfs bindings, if this one has not; open_disks reports when none has."""
-    _respawn(GUESTFS_ERROR, "guestfs")
-
-
-def respawn_for_pyvmomi() -> None:
-    """The same for pyVmomi; the session reports when none has it."""
-    _respawn(PYVMOMI_ERROR, "pyVmomi")
-
-
-def respawn_for_source(sources: Sequence[str]) -> None:
-    """The same for what asks the place that a source is on."""
-    if any(source.startswith("vsphere://") for source in sources):
-        _respawn(PYVMOMI_ERROR, "pyVmomi")
-    if any(source.startswith("aws://") for source in sources):
-        _respawn(BOTO3_ERROR, "boto3")
-
-
-def respawn_for_libvirt() -> None:
-    """The same for libvirt; the connection reports when none has it."""
-    _respawn(LIBVIRT_ERROR, "libvirt")
-
-
-def _respawn(missing: Optional[str], library: str) -> None:
-    if missing is not None and not has_respawned():
-        interpreter = probe_interpreters_for_module(INTERPRETERS, library)
-        if interpreter is not None:
-            respawn_module(interpreter)
-
-
-@contextlib.contextmanager
-def working_on(module: AnsibleModule, directory: str) -> Iterator[None]:
-    """Hold the VM's lock, except in check mode, which writes nothing there."""
-    if module.check_mode:
-        yield
-    else:
-        with exclusive(os.path.join(directory, "lock"), f"the VM in {directory}"):
-            yield
 
 
 def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:

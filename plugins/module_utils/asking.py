@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from .access import endpoint_of, vsphere_spec
-from .adapter import Result, module_for, respawn_for_pyvmomi, run
+from .running import Result, module_for, respawn_for_pyvmomi, run
 from .vsphere import inventory
 from .vsphere.connection import Session, session
 from .vsphere.model import Vm

@@ -231,19 +231,14 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    Result,
-    module_for,
-    progress_spec,
-    respawn_for_libvirt,
-    run,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_libvirt, run
 
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 

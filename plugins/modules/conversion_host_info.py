@@ -45,7 +45,6 @@ accelerator:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_guestfs, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.qemu import firmware_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MissingTool
@@ -53,6 +52,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import GUESTFS_ERROR
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import netplan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_guestfs, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives
 
 

@@ -64,18 +64,12 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    Result,
-    module_for,
-    run,
-    source_of,
-    work_dir_spec,
-    working_on,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of, work_dir_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run, working_on
 
 
 def argument_spec() -> dict:

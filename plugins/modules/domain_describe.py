@@ -105,12 +105,12 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 SIDE_DISK_SIZE = 64 << 20  # bytes
 

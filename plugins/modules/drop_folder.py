@@ -87,8 +87,8 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 
 def argument_spec() -> dict:

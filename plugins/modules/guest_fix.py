@@ -113,16 +113,9 @@ proof:
   type: dict
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    composite_fix,
-    fix_spec,
-    fixes_spec,
-    module_for,
-    progress_spec,
-    respawn_for_guestfs,
-    run,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import composite_fix, fix_spec, fixes_spec, progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, respawn_for_guestfs, run
 
 
 def argument_spec() -> dict:

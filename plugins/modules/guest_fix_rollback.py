@@ -49,13 +49,8 @@ undone:
   elements: str
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    disk_set_spec,
-    module_for,
-    respawn_for_guestfs,
-    rollback_work,
-    run,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import disk_set_spec, rollback_work
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, respawn_for_guestfs, run
 
 
 def argument_spec() -> dict:

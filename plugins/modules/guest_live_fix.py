@@ -106,7 +106,8 @@ timings:
   type: dict
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_fix_work, live_spec, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_fix_work, live_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, run
 
 
 def main() -> None:

@@ -45,7 +45,8 @@ left:
   elements: str
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_rollback_work, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_rollback_work
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, run
 
 
 def main() -> None:

@@ -75,18 +75,10 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    Result,
-    fix_spec,
-    fixes_spec,
-    guest_request,
-    module_for,
-    report_result,
-    respawn_for_guestfs,
-    run,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import fix_spec, fixes_spec, guest_request, report_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_guestfs, run
 
 
 def work(module: AnsibleModule) -> Result:

@@ -109,9 +109,9 @@ disks:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_libvirt, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_libvirt, run
 
 
 def argument_spec() -> dict:

@@ -61,9 +61,9 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 
 def argument_spec() -> dict:

@@ -106,20 +106,13 @@ from collections.abc import Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    Result,
-    module_for,
-    progress_spec,
-    run,
-    source_of,
-    work_dir_spec,
-    working_on,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, work_dir_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, streaming
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run, working_on
 
 
 def argument_spec() -> dict:
@@ -157,19 +150,16 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
     """What a device gets is raw, and as large as the device."""
     fmt = "raw" if device else params["format"]
     dest = os.path.join(params["dest"], f"{params['name']}-disk{number}.{fmt}")
-    size = sizes.new_size(wish, disk.virtual_size) if wish else None
-    if device:
-        return convert.Request(disk.overlay, "qcow2", dest, fmt, size=size, overwrite=params["overwrite"], device=os.path.abspath(device))
+    of_images = {} if device else {name: params[name] for name in ("compression", "preallocation", "cluster_size")}
     return convert.Request(
         disk.overlay,
         "qcow2",
         dest,
         fmt,
-        params["compression"],
-        size,
-        params["overwrite"],
-        params["preallocation"],
-        params["cluster_size"],
+        size=sizes.new_size(wish, disk.virtual_size) if wish else None,
+        overwrite=params["overwrite"],
+        device=os.path.abspath(device) if device else "",
+        **of_images,
     )
 
 

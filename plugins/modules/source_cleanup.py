@@ -47,8 +47,8 @@ snapshots:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, respawn_for_source, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import remote
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_source, run
 
 
 def work(module: AnsibleModule) -> Result:

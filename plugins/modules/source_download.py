@@ -74,9 +74,10 @@ files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, progress_spec, respawn_for_source, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_source, run
 
 
 def argument_spec() -> dict:

@@ -102,19 +102,18 @@ vm:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    Result,
-    give_back_when_ended,
-    module_for,
-    progress_spec,
-    respawn_for_source,
-    run,
-    source_of,
-    working_on,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, remote
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
+    Result,
+    give_back_when_ended,
+    module_for,
+    respawn_for_source,
+    run,
+    working_on,
+)
 
 
 def argument_spec() -> dict:

@@ -59,8 +59,8 @@ disks:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import asking
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import hardware, snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm

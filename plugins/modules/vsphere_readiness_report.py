@@ -58,8 +58,8 @@ from collections import Counter
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
 

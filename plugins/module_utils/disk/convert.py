@@ -8,6 +8,7 @@ repeated, and nothing else is taken for one.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
@@ -114,8 +115,13 @@ def _earlier(request: Request) -> Optional[Manifest]:
 def _untouched(request: Request, manifest: Manifest, quick: bool = False) -> bool:
     """Whether a result is as it was made. The kernel forgets what it has counted of a device; then its content decides."""
     return manifest.holds() or (
-        bool(request.device) and not quick and device.is_device(request.device) and sha256(request.device) == manifest.result.get("sha256")
+        not quick and device.is_device(request.device) and _digest(Identity.of(request.device)) == manifest.result.get("sha256")
     )
+
+
+@functools.cache
+def _digest(place: Identity) -> str:
+    return sha256(place.path)
 
 
 def plan(request: Request, inputs: tuple[Identity, ...] = ()) -> dict[str, Any]:
@@ -202,9 +208,10 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     """
     begin = time.monotonic()
     with _held(request, inputs) as room:
-        planned = _planned(request, *_sizes(request), room)
+        had, data = _sizes(request)
+        planned = _planned(request, had, data, room)
         os.makedirs(os.path.dirname(os.path.abspath(request.dest)), exist_ok=True)
-        digest = _written(request, inputs, planned, progress)
+        digest = _written(request, inputs, planned, planned["virtual_size"] > had, progress)
         written = planned["data"] if request.device else os.stat(request.dest).st_blocks * 512
         result = {
             **planned,
@@ -218,8 +225,8 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     return result
 
 
-def _written(request: Request, inputs: tuple[Identity, ...], planned: Mapping[str, Any], progress: Progress) -> str:
-    """Write and compare. Returns the digest."""
+def _written(request: Request, inputs: tuple[Identity, ...], planned: Mapping[str, Any], larger: bool, progress: Progress) -> str:
+    """Write, the disk as it is or `larger`, and compare. Returns the digest."""
     name, compress = os.path.basename(request.dest), request.compression != "none"
     options = ["lazy_refcounts=on"] if request.format == "qcow2" else []
     if compress:
@@ -231,7 +238,7 @@ def _written(request: Request, inputs: tuple[Identity, ...], planned: Mapping[st
     limit = planned["virtual_size"] + planned["virtual_size"] // 50 + (64 << 20)
     with _on_device(request, inputs) if request.device else _new_file(request, planned) as place:
         progress.phase(f"convert {name}", planned["data"])
-        with _grown(request, planned["virtual_size"]) as (source, source_format):
+        with _grown(request, planned["virtual_size"] if larger else 0) as (source, source_format):
             qemu_img.convert(source, source_format, place, request.format, options, compress, progress, planned["data"], limit)
         _compare_heads(request, place)
         qemu_img.check(place, request.format)
@@ -241,8 +248,8 @@ def _written(request: Request, inputs: tuple[Identity, ...], planned: Mapping[st
 
 @contextlib.contextmanager
 def _grown(request: Request, size: int) -> Iterator[tuple[str, str]]:
-    """What to convert from, and its format: the source, or an empty larger overlay over it, since not every format can be resized afterwards."""
-    if size == qemu_img.info(request.source, request.source_format).virtual_size:
+    """What to convert from, and its format: the source, or an overlay of `size` over it, since not every format can be resized afterwards."""
+    if not size:
         yield request.source, request.source_format
         return
     with tempfile.TemporaryDirectory(prefix="grown-", dir=os.path.dirname(request.source)) as scratch:

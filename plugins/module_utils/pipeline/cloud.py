@@ -33,21 +33,20 @@ SCHEMES = tuple(_CLOUDS)
 @contextlib.contextmanager
 def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
     """The source behind a URL, for the time of a block. In check mode no snapshot is made, so only sizes are known."""
-    cloud = named(url)
+    cloud, kind = named(url), urllib.parse.urlsplit(url).scheme
     vm = cloud.find()
     found = unless_treated((*_of_power(vm, cloud.consistent, access.running), *vm.told), access)
     refuse(found, access.accept, url)
     if check:
-        yield _remote(cloud.kind, vm, found, (), access)
+        yield _remote(kind, vm, found, (), access)
         return
     if vm.power == "on" and access.running == "shutdown":
         access.stopping()
         cloud.stop(vm, access.shutdown_timeout)
         vm = cloud.find()
     with cloud.exported(vm, cloud.snapshots(vm)) as disks:
-        yield _remote(
-            cloud.kind, vm, found, [(files, job if access.allocated_only else replace(job, areas=None)) for files, job in disks], access
-        )
+        wanted = disks if access.allocated_only else [(files, replace(job, areas=None)) for files, job in disks]
+        yield _remote(kind, vm, found, wanted, access)
 
 
 def clean(url: str, check: bool) -> tuple[str, ...]:

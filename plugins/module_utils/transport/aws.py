@@ -59,11 +59,10 @@ class Aws:
 
     region: str
     name: str
-    kind: str = "aws"
     consistent: bool = True
 
     def find(self) -> Vm:
-        ec2 = self._client("ec2")
+        ec2 = _client(self.region, "ec2")
         wanted = {"InstanceIds": [self.name]} if _INSTANCE.match(self.name) else {"Filters": [{"Name": "tag:Name", "Values": [self.name]}]}
         answer = _asked(lambda: ec2.describe_instances(**wanted))
         found = [
@@ -111,7 +110,7 @@ class Aws:
         )
 
     def stop(self, vm: Vm, timeout: float) -> None:
-        ec2, deadline = self._client("ec2"), time.monotonic() + timeout
+        ec2, deadline = _client(self.region, "ec2"), time.monotonic() + timeout
         _asked(lambda: ec2.stop_instances(InstanceIds=[vm.id]))
         while self.find().power != "off":
             if time.monotonic() > deadline:
@@ -119,10 +118,10 @@ class Aws:
             time.sleep(_POLL)
 
     def start(self, vm: Vm) -> None:
-        _asked(lambda: self._client("ec2").start_instances(InstanceIds=[vm.id]))
+        _asked(lambda: _client(self.region, "ec2").start_instances(InstanceIds=[vm.id]))
 
     def snapshots(self, vm: Vm) -> tuple[Snapshot, ...]:
-        ec2 = self._client("ec2")
+        ec2 = _client(self.region, "ec2")
         pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=[{"Name": f"tag:{TAG}", "Values": [vm.id]}])
         found = _asked(lambda: [one for page in pages for one in page["Snapshots"]])
         return tuple(
@@ -132,10 +131,10 @@ class Aws:
         )
 
     def remove(self, vm: Vm, snapshot: Snapshot) -> None:
-        _asked(lambda: self._client("ec2").delete_snapshot(SnapshotId=snapshot.id))
+        _asked(lambda: _client(self.region, "ec2").delete_snapshot(SnapshotId=snapshot.id))
 
     @contextlib.contextmanager
-    def exported(self, vm: Vm, left: Sequence[Snapshot]) -> Iterator[Iterator[tuple[Files, Job]]]:
+    def exported(self, vm: Vm, left: Sequence[Snapshot]) -> Iterator[Sequence[tuple[Files, Job]]]:
         taken = [one for one in (usable(vm, disk, left) for disk in vm.disks) if one is not None]
         if len(taken) < len(vm.disks):
             taken = self._frozen(vm)
@@ -143,7 +142,7 @@ class Aws:
             self._await(taken)
             with contextlib.ExitStack() as stack:
                 snapshots = {one.disk: one for one in taken}
-                yield iter([self._readable(disk, snapshots[disk.id], stack) for disk in vm.disks])
+                yield [self._readable(disk, snapshots[disk.id], stack) for disk in vm.disks]
         except BaseException:
             for snapshot in taken if vm.power != "off" else ():
                 with contextlib.suppress(MigrationError):
@@ -154,7 +153,7 @@ class Aws:
 
     def _frozen(self, vm: Vm) -> list[Snapshot]:
         """Snapshots of all disks, of one moment."""
-        ec2, name = self._client("ec2"), new_name(vm, vm.disks[0])
+        ec2, name = _client(self.region, "ec2"), new_name(vm, vm.disks[0])
         tags = [{"ResourceType": "snapshot", "Tags": [{"Key": TAG, "Value": vm.id}, {"Key": "Name", "Value": name}]}]
         made = _asked(lambda: ec2.create_snapshots(InstanceSpecification={"InstanceId": vm.id}, Description=name, TagSpecifications=tags))[
             "Snapshots"
@@ -162,7 +161,7 @@ class Aws:
         return [Snapshot(one["SnapshotId"], name, one["VolumeId"], "") for one in made]
 
     def _await(self, taken: Sequence[Snapshot]) -> None:
-        ec2, deadline = self._client("ec2"), time.monotonic() + _COMPLETE
+        ec2, deadline = _client(self.region, "ec2"), time.monotonic() + _COMPLETE
         while True:
             states = _asked(lambda: ec2.describe_snapshots(SnapshotIds=[one.id for one in taken]))["Snapshots"]
             failed = [one["SnapshotId"] for one in states if one["State"] == "error"]
@@ -177,25 +176,11 @@ class Aws:
 
     def _readable(self, disk: Disk, snapshot: Snapshot, stack: contextlib.ExitStack) -> tuple[Files, Job]:
         """A disk as a file, and the blocks of it that are wanted."""
-        files = stack.enter_context(contextlib.closing(EbsFiles(self._client("ebs"), snapshot.id)))
+        files = stack.enter_context(contextlib.closing(EbsFiles(_client(self.region, "ebs"), snapshot.id)))
         name = f"{disk.name}.raw"
         seen = patiently(lambda: files.stat(name), name)
         areas = [(index * files.block, min(files.block, seen.size - index * files.block)) for index in sorted(files.tokens)]
         return files, Job(name, name, seen.size, seen.stamp, joined(areas, files.gap))
-
-    def _client(self, service: str) -> Any:
-        if BOTO3_ERROR is not None:
-            raise MissingTool(
-                "boto3, which asks AWS, is not installed for this Python.",
-                "Install python3-boto3 (Debian, Ubuntu, Fedora, RHEL) or boto3 from PyPI.",
-            )
-        retries = {"max_attempts": 8, "mode": "standard"}
-        try:
-            return boto3.client(service, region_name=self.region, config=Config(retries=retries, max_pool_connections=64))
-        except (BotoCoreError, ValueError) as error:
-            raise InvalidInput(
-                f"AWS cannot be asked in {self.region}: {error}.", "Write aws://REGION/INSTANCE, for example aws://eu-central-1/web01."
-            ) from error
 
 
 @dataclass
@@ -276,6 +261,23 @@ class EbsFiles:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
+
+
+@functools.cache
+def _client(region: str, service: str) -> Any:
+    """What speaks with a service; threads may share it."""
+    if BOTO3_ERROR is not None:
+        raise MissingTool(
+            "boto3, which asks AWS, is not installed for this Python.",
+            "Install python3-boto3 (Debian, Ubuntu, Fedora, RHEL) or boto3 from PyPI.",
+        )
+    retries = {"max_attempts": 8, "mode": "standard"}
+    try:
+        return boto3.client(service, region_name=region, config=Config(retries=retries, max_pool_connections=64))
+    except (BotoCoreError, ValueError) as error:
+        raise InvalidInput(
+            f"AWS cannot be asked in {region}: {error}.", "Write aws://REGION/INSTANCE, for example aws://eu-central-1/web01."
+        ) from error
 
 
 def _disk(volume: Mapping[str, Any], unit: Optional[int], since: str) -> Disk:

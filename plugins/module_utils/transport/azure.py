@@ -43,7 +43,6 @@ class Azure:
     subscription: str
     group: str
     name: str
-    kind: str = "azure"
     consistent: bool = False
 
     @property
@@ -96,19 +95,17 @@ class Azure:
         )
 
     def remove(self, vm: Vm, snapshot: Snapshot) -> None:
-        self._revoke(snapshot.name)
-        _az("snapshot", "delete", *self._place, "--name", snapshot.name, limits=_LONG)
+        self._delete(snapshot.name)
 
     @contextlib.contextmanager
-    def exported(self, vm: Vm, left: Sequence[Snapshot]) -> Iterator[Iterator[tuple[Files, Job]]]:
+    def exported(self, vm: Vm, left: Sequence[Snapshot]) -> Iterator[Sequence[tuple[Files, Job]]]:
         with contextlib.ExitStack() as stack:
             exports = [stack.enter_context(self._frozen(vm, disk, usable(vm, disk, left))) for disk in vm.disks]
-            yield iter([_readable(export, stack.enter_context(contextlib.closing(files(export)))) for export in exports])
+            yield [_readable(export, stack.enter_context(contextlib.closing(_reader(export)))) for export in exports]
 
     @contextlib.contextmanager
     def _frozen(self, vm: Vm, disk: Disk, earlier: Optional[Snapshot]) -> Iterator[Export]:
         name = earlier.name if earlier is not None else new_name(vm, disk)
-        snapshot = Snapshot(name, name, disk.id, "")
         try:
             if earlier is None:
                 _az("snapshot", "create", *self._place, "--name", name, "--location", vm.place, "--source", disk.id, "--incremental", "true",
@@ -122,12 +119,16 @@ class Azure:
                 if vm.power == "off":
                     self._revoke(name)
                 else:
-                    self.remove(vm, snapshot)
+                    self._delete(name)
             raise
-        self.remove(vm, snapshot)
+        self._delete(name)
 
     def _revoke(self, name: str) -> None:
         _az("snapshot", "revoke-access", *self._place, "--name", name, limits=_LONG)
+
+    def _delete(self, name: str) -> None:
+        self._revoke(name)
+        _az("snapshot", "delete", *self._place, "--name", name, limits=_LONG)
 
     def _await(self, name: str) -> None:
         """Until a snapshot is whole; of most kinds of disks it is at once."""
@@ -160,7 +161,7 @@ class Export:
             )
 
 
-def files(export: Export) -> HttpsFiles:
+def _reader(export: Export) -> HttpsFiles:
     """The disk as one file; its path is its name. The server is believed whom the system believes."""
     parts = urllib.parse.urlsplit(export.url)
 
@@ -187,7 +188,7 @@ def files(export: Export) -> HttpsFiles:
     )
 
 
-def written(reader: HttpsFiles, name: str, size: int) -> Areas:
+def _written(reader: HttpsFiles, name: str, size: int) -> Areas:
     """Where pages of the file were written, in its order, with the footer. `size` in bytes."""
     whole = size - FOOTER
     parts = [_pages(reader, name, begin, min(begin + _LISTED, whole)) for begin in range(0, whole, _LISTED)]
@@ -209,7 +210,7 @@ def _readable(export: Export, reader: HttpsFiles) -> tuple[Files, Job]:
     """A disk as a file, and the pages of it that are wanted."""
     name = f"{export.disk.name}.vhd"
     seen = patiently(lambda: reader.stat(name), name)
-    return reader, Job(name, name, seen.size, seen.stamp, joined(written(reader, name, seen.size), reader.gap), seen.ranged)
+    return reader, Job(name, name, seen.size, seen.stamp, joined(_written(reader, name, seen.size), reader.gap), seen.ranged)
 
 
 def _told(name: str, security: str, disks: Sequence[Any]) -> Iterator[Concern]:

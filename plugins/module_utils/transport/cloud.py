@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
-from typing import Iterator, Optional, Protocol, Sequence
+from typing import Optional, Protocol, Sequence
 
 from ..guest.model import Concern
 from .download import Job
@@ -59,10 +59,6 @@ class Cloud(Protocol):
     """A VM of one cloud, by what its URL says."""
 
     @property
-    def kind(self) -> str:
-        """The name of the cloud."""
-
-    @property
     def consistent(self) -> bool:
         """Whether the disks of a VM that runs are frozen at one moment."""
 
@@ -81,7 +77,7 @@ class Cloud(Protocol):
     def remove(self, vm: Vm, snapshot: Snapshot) -> None:
         """Delete a snapshot, and every right to read it."""
 
-    def exported(self, vm: Vm, left: Sequence[Snapshot]) -> contextlib.AbstractContextManager[Iterator[tuple[Files, Job]]]:
+    def exported(self, vm: Vm, left: Sequence[Snapshot]) -> contextlib.AbstractContextManager[Sequence[tuple[Files, Job]]]:
         """For the time of a block, each disk of the VM as a file that can be read.
 
         Snapshots that are `left` of a run that failed are taken again while they still are what the disks are, so that what has arrived counts.

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a module runs: under the interpreter that has its libraries, one at a time for each VM, to an answer of Ansible or to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from .boot.libvirtd import LIBVIRT_ERROR
+from .core.errors import MigrationError, NotEnoughSpace
+from .core.locks import exclusive
+from .guest.offline import GUESTFS_ERROR
+from .transport.aws import BOTO3_ERROR
+from .vsphere.connection import PYVMOMI_ERROR
+
+Result = dict[str, Any]
+INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+_GIVE_BACK = 600.0  # seconds
+
+
+def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
+    """An AnsibleModule with check mode. `progress_file`, `probe` and `watch_pid` are for the action plugin of the same name."""
+    return AnsibleModule(argument_spec={**spec}, supports_check_mode=True, **constraints)
+
+
+def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
+    """Run the work of a module; errors of the collection become its failure, anything else is a defect and stays a traceback."""
+    if module.params.get("watch_pid"):
+        threading.Thread(target=_end_with, args=(module.params["watch_pid"],), daemon=True).start()
+    try:
+        result = work(module)
+    except MigrationError as error:
+        module.fail_json(**error.as_result())
+    except OSError as error:
+        full = NotEnoughSpace.met(error)
+        if full is None:
+            raise
+        module.fail_json(**full.as_result())
+    module.exit_json(**result)
+
+
+def _end_with(pid: int) -> None:
+    """End this process as soon as `pid` is gone, as if it had been killed too: its children die with it, its results are not published."""
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            with contextlib.suppress(PermissionError):  # another user's, so it is there
+                os.kill(pid, 0)
+            time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)  # whoever has something to give back elsewhere catches it
+    time.sleep(_GIVE_BACK)
+    os._exit(1)
+
+
+def give_back_when_ended() -> None:
+    """SIGTERM ends the process as an exception does, so that a snapshot or a lease is given back first."""
+
+    def end(*dummy: Any) -> None:
+        raise SystemExit(1)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def respawn_for_guestfs(module: AnsibleModule) -> None:
+    """Go on under the interpreter that has the libguestfs bindings, if this one has not; open_disks reports when none has."""
+    _respawn(GUESTFS_ERROR, "guestfs")
+
+
+def respawn_for_pyvmomi() -> None:
+    """The same for pyVmomi; the session reports when none has it."""
+    _respawn(PYVMOMI_ERROR, "pyVmomi")
+
+
+def respawn_for_source(sources: Sequence[str]) -> None:
+    """The same for what asks the place that a source is on."""
+    if any(source.startswith("vsphere://") for source in sources):
+        respawn_for_pyvmomi()
+    if any(source.startswith("aws://") for source in sources):
+        _respawn(BOTO3_ERROR, "boto3")
+
+
+def respawn_for_libvirt() -> None:
+    """The same for libvirt; the connection reports when none has it."""
+    _respawn(LIBVIRT_ERROR, "libvirt")
+
+
+def _respawn(missing: Optional[str], library: str) -> None:
+    if missing is not None and not has_respawned():
+        interpreter = probe_interpreters_for_module(INTERPRETERS, library)
+        if interpreter is not None:
+            respawn_module(interpreter)
+
+
+@contextlib.contextmanager
+def working_on(module: AnsibleModule, directory: str) -> Iterator[None]:
+    """Hold the VM's lock, except in check mode, which writes nothing there."""
+    if module.check_mode:
+        yield
+    else:
+        with exclusive(os.path.join(directory, "lock"), f"the VM in {directory}"):
+            yield
