@@ -97,17 +97,49 @@ def variables(name: str) -> dict[str, object]:
 
 
 def as_images(sources: list[str], suffixes: tuple[str, ...], folder: Path) -> list[str]:
-    """The VMDKs of a lab guest as images of other kinds. A qcow2 gets a snapshot that holds nothing yet."""
+    """The VMDKs of a lab guest as images of other kinds, packed where a suffix has a second part. A qcow2 gets a snapshot that holds nothing yet."""
     found = []
-    for source, suffix in zip(sources, suffixes):
-        fmt, options = {"vhd": ("vpc", ["-o", "force_size=on"])}.get(suffix, (suffix, []))
-        found.append(folder / f"{Path(source).stem}.{suffix}")
+    for source, suffix in zip(disks_of(sources), suffixes):
+        kind, dummy, packing = suffix.partition(".")
+        fmt, options = {"vhd": ("vpc", ["-o", "force_size=on"])}.get(kind, (kind, []))
+        found.append(folder / f"{source.stem}.{kind}")
         subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", fmt, *options, source, found[-1]], check=True)
-        if suffix == "qcow2":
+        if kind == "qcow2":
             base = found[-1]
             found[-1] = base.with_stem(f"{base.stem}-snapshot")
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base.name, found[-1]], cwd=folder, check=True)
+        if packing:
+            plain, found[-1] = found[-1], Path(f"{found[-1]}.{packing}")
+            tar = ["tar", "--sparse", "--use-compress-program=xz -0 -T2", "-cf", found[-1].name, "--remove-files", plain.name]
+            subprocess.run(["xz", "-0", "-T2", plain] if packing == "xz" else tar, cwd=folder, check=True)
     return list(map(str, found))
+
+
+def as_vbox(sources: list[str], cards: list[str], folder: Path) -> list[str]:
+    """A lab guest in a folder of VirtualBox: its settings, with cards of these MACs, over VDIs on a SATA controller."""
+    disks = [Path(path) for path in as_images(sources, ("vdi",) * len(disks_of(sources)), folder)]
+    media = "".join(f'<HardDisk uuid="{{{index}}}" location="{disk.name}" format="VDI" type="Normal"/>' for index, disk in enumerate(disks))
+    attached = "".join(
+        f'<AttachedDevice type="HardDisk" port="{index}" device="0"><Image uuid="{{{index}}}"/></AttachedDevice>'
+        for index in range(len(disks))
+    )
+    network = "".join(
+        f'<Adapter slot="{slot}" enabled="true" MACAddress="{mac.replace(":", "").upper()}" type="82540EM"><NAT/></Adapter>'
+        for slot, mac in enumerate(cards)
+    )
+    settings = folder / "srv01.vbox"
+    settings.write_text(
+        '<?xml version="1.0"?><VirtualBox xmlns="http://www.virtualbox.org/" version="1.16-linux"><Machine uuid="{m}" name="srv01" OSType="Debian_64">'
+        f'<MediaRegistry><HardDisks>{media}</HardDisks></MediaRegistry><Hardware><CPU count="2"/><Memory RAMSize="1024"/><Network>{network}</Network>'
+        f'<StorageControllers><StorageController name="SATA" type="AHCI" PortCount="2">{attached}</StorageController></StorageControllers>'
+        "</Hardware></Machine></VirtualBox>"
+    )
+    return [str(settings)]
+
+
+def disks_of(sources: list[str]) -> list[Path]:
+    """The VMDKs of a lab guest that has no snapshots."""
+    return sorted(Path(sources[0]).parent.glob("*.vmdk")) if sources[0].endswith(".vmx") else [Path(source) for source in sources]
 
 
 def sparse(path: Path, size: int, *offsets: int) -> Path:

@@ -39,16 +39,25 @@ _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,
     RuntimeError,
+    TypeError,  # tarfile, for a stream that ends in the header of its compression
 )
 Member = tuple[str, BinaryIO]
 
 
 def packed(paths: Sequence[str]) -> bool:
-    """Whether this is one archive or compressed file."""
-    return len(paths) == 1 and _is_packed(paths[0])
+    """Whether one of these is an archive or compressed file."""
+    return any(map(_is_packed, paths))
 
 
-def unpack(path: str, directory: str, progress: Progress) -> list[str]:
+def unpacked(paths: Sequence[str], directory: str, progress: Progress) -> list[str]:
+    """The VM, or its disks in their order, with what is packed unpacked below `directory`. Raises what `unpack` raises."""
+    if len(paths) == 1:
+        return [unpack(paths[0], directory, progress)]
+    places = {path: os.path.join(directory, str(number)) for number, path in enumerate(paths)}
+    return [unpack(path, place, progress) if _is_packed(path) else path for path, place in places.items()]
+
+
+def unpack(path: str, directory: str, progress: Progress) -> str:
     """Unpack into `directory` what may belong to a VM; gives the path of its description, or of its disk. What an earlier run unpacked is kept.
 
     Raises InvalidInput for what is damaged, encrypted, or holds no VM or several, UnsafeInput for names that reach elsewhere, NotEnoughSpace.
@@ -57,12 +66,12 @@ def unpack(path: str, directory: str, progress: Progress) -> list[str]:
     record, inputs = os.path.join(directory, _RECORD), (Identity.of(path),)
     earlier = Manifest.load(record)
     if earlier is not None and earlier.current("unpack", inputs, {}):
-        return [str(found) for found in earlier.result["paths"]]
+        return str(earlier.result["path"])
     progress.phase("unpack")
     files = list(_unpack(path, directory, progress, _DEPTH))
-    paths = [choose(files, path)]
-    Manifest("unpack", inputs, {}, tuple(Identity.of(file) for file in files), {"paths": paths}).save(record)
-    return paths
+    found = choose(files, path)
+    Manifest("unpack", inputs, {}, tuple(Identity.of(file) for file in files), {"path": found}).save(record)
+    return found
 
 
 def choose(files: Sequence[str], path: str) -> str:

@@ -146,7 +146,7 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
     modules = missing_drivers(guest, kernel, image, facts.disk_bus, card)
     texts = _texts(guest, image, facts.disk_bus if modules else "")
     if card in image.modules | set(map(cpio.module_name, modules)) and has_systemd(guest):
-        texts += [(LINK.format(name)[1:], pin(name, mac)) for name, mac in facts.interfaces]
+        texts += [(LINK.format(name)[1:], pin(name, mac)) for name, mac in facts.interfaces if name]
         texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):
         return None

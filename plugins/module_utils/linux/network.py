@@ -38,6 +38,8 @@ _MAC_FILES = (
 def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: Findings) -> tuple[tuple[str, str], ...]:
     """(name, MAC) of every card, in the order of the cards: what the guest calls it, and the MAC it has at the source.
 
+    The name is empty where only the MAC is known and no profile needs more: then any name will do, and none is pinned.
+
     A source without metadata (a bare disk) has no cards; then the guest's own rules and profiles say which names and MACs
     there are, and a name whose MAC nobody knows gets one made from the machine id, for the target's definition to use.
     """
@@ -51,7 +53,7 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
     open_cards: list[Card] = []
     # An OVF rarely records MACs; the guest's own bindings then say which cards there are.
     known = iter([mac for mac in bound if mac not in {card.mac for card in cards}])
-    only_by_mac = {profile.mac for profile in found if profile.mac and profile.name is None}
+    only_by_mac = [profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound]
     for card in cards:
         if card.mac is None:
             card = Card(next(known, None), card.slot)
@@ -61,10 +63,16 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
         if name and card.mac:
             pairs.append((name, card.mac))
             names = [other for other in names if other != name]
+        elif card.mac in only_by_mac:
+            pairs.append(("", card.mac or ""))
         else:
             open_cards.append(card)
+    unnamed = [("", mac) for mac in dict.fromkeys(only_by_mac) if ("", mac) not in pairs]
     if not cards:
-        return tuple([(name, mac) for mac, name in bound.items()] + [(name, _made_mac(machine_id, name)) for name in names])
+        return tuple([(name, mac) for mac, name in bound.items()] + [(name, _made_mac(machine_id, name)) for name in names] + unnamed)
+    while unnamed and len(open_cards) > len(names) and any(card.mac is None for card in open_cards):
+        open_cards.remove(next(card for card in open_cards if card.mac is None))
+        pairs.append(unnamed.pop(0))
     if len(names) == len(open_cards):
         pairs += [(name, card.mac or _made_mac(machine_id, name)) for name, card in zip(names, open_cards)]
         if len(names) > 1:
@@ -81,12 +89,14 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
             f"The profiles for {', '.join(names)} could not be assigned to the VM's {len(cards)} network cards.",
             "Pin the names by MAC in the guest (a .link file) or correct the profiles, then plan again.",
         )
-    return tuple(pairs)
+    order = {card.mac: number for number, card in enumerate(cards)}
+    return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
 
 
 def plan(guest: Guest, pins: Sequence[tuple[str, str]], macs: Mapping[str, str], findings: Findings) -> list[Change]:
     """Changes that pin each name to its MAC, let profiles follow a new MAC, and take away what was for VMware's cards."""
     changes: list[Change] = _follow(guest, macs)
+    pins = [(name, mac) for name, mac in pins if name]
     view = PendingView(guest, merge(changes))
     problems: list[str] = []
     for profile in netnames.profiles(view, problems):

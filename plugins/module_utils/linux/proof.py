@@ -286,6 +286,6 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
         how = ", ".join(card.addresses) or {"dhcp": "an address by DHCP"}.get(card.method, "no address")
         by = f" by {card.backend} ({card.path})" if card.backend else ""
         yield Check(
-            "network.card", True, f"{card.name} ({card.mac}){f' carries {card.on} with' if card.on else ' comes up with'} {how}"
+            "network.card", True, f"{card.name or 'a card'} ({card.mac}){f' carries {card.on} with' if card.on else ' comes up with'} {how}"
             f"{f' and the gateway {card.gateway}' if card.gateway else ''}{by}",
         )  # fmt: skip

@@ -38,7 +38,7 @@ def from_here(
     packed = archive.packed(paths)
     if packed and check:
         return SourceVm(os.path.basename(paths[0]), "archive", ()).as_result()
-    found = archive.unpack(paths[0], os.path.join(work_dir, COPY), progress) if packed else paths
+    found = archive.unpacked(paths, os.path.join(work_dir, COPY), progress) if packed else paths
     progress.phase("check the source")
     vm = open_source(found, bool(options["verify"]))
     for disk in vm.disks if "source.busy" not in accept else ():
@@ -116,7 +116,7 @@ def looked_at(source: Sequence[str], access: Access) -> Iterator[tuple[dict[str,
     """
     if not is_remote(source):
         if archive.packed(source):
-            raise NotInPlace(f"{source[0]} is packed.", "Fetch it first (the role does so in a real run), or unpack it.", source=source[0])
+            raise NotInPlace("The source is packed.", "Fetch it first (the role does so in a real run), or unpack it.", source=source[0])
         with staging.temporary(source) as (description, staged):
             yield description, staged, []
         return

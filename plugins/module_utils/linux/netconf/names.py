@@ -91,7 +91,7 @@ def cards(found: Sequence[Profile], interfaces: Sequence[tuple[str, str]]) -> tu
     result = []
     for name, mac in interfaces:
         own = _best(profile for profile in found if _applies(profile, name, mac))
-        above = _best(_above(found, name, taken)) if own is None or own.method == "none" else None
+        above = _best(_above(found, name, taken)) if name and (own is None or own.method == "none") else None
         used = above or own
         if used is None:
             result.append(CardFacts(name, mac))

@@ -71,19 +71,33 @@ MAKERS = {
 def test_the_disk_arrives_with_holes_once(tmp_path, name):
     path = MAKERS[name](tmp_path / name)
     assert archive.packed([str(path)])
-    (found,) = archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    found = archive.unpack(str(path), str(tmp_path / "w"), Silent())
     assert os.path.basename(found) == "disk.raw" and Path(found).read_bytes() == DISK
     assert os.stat(found).st_blocks * 512 < 2 * MIB
     stamp = os.stat(found).st_mtime_ns
-    assert archive.unpack(str(path), str(tmp_path / "w"), Silent()) == [found] and os.stat(found).st_mtime_ns == stamp
+    assert archive.unpack(str(path), str(tmp_path / "w"), Silent()) == found and os.stat(found).st_mtime_ns == stamp
     MAKERS[name](path)
     os.utime(path, ns=(1, 1))
-    assert archive.unpack(str(path), str(tmp_path / "w"), Silent()) == [found] and os.stat(found).st_mtime_ns != stamp
+    assert archive.unpack(str(path), str(tmp_path / "w"), Silent()) == found and os.stat(found).st_mtime_ns != stamp
+
+
+def test_disks_may_be_packed_one_by_one(tmp_path):
+    paths = [str(written(tmp_path / "plain.raw", DISK)), *(str(MAKERS[name](tmp_path / name)) for name in ("disk.raw.gz", "vm.tar.xz"))]
+    assert archive.packed(paths) and not archive.packed(paths[:1])
+    found = archive.unpacked(paths, str(tmp_path / "w"), Silent())
+    assert found == [paths[0], *(str(tmp_path / "w" / number / "disk.raw") for number in "12")]
+    assert all(Path(path).read_bytes() == DISK for path in found)
+
+
+def test_a_stream_that_ends_in_its_header_is_damaged(tmp_path):
+    path = written(tmp_path / "vm.tar.gz", MAKERS["vm.tar.gz"](tmp_path / "whole").read_bytes()[:3])
+    with pytest.raises(InvalidInput, match="cannot be unpacked"):
+        archive.unpack(str(path), str(tmp_path / "w"), Silent())
 
 
 def test_a_description_comes_before_its_disks_and_a_child_before_its_parent(tmp_path):
     path = zipped(tmp_path / "vm.zip", {"web/web.vmx": b"x", "web/web.vmdk": b"x", "web/web-flat.vmdk": b"x", "web/web.nvram": b"x"})
-    (found,) = archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    found = archive.unpack(str(path), str(tmp_path / "w"), Silent())
     assert found.endswith("web/web.vmx") and sorted(os.listdir(tmp_path / "w/web")) == ["web-flat.vmdk", "web.nvram", "web.vmdk", "web.vmx"]
     (tmp_path / "base.raw").write_bytes(DISK[:MIB])
     subprocess.run(
@@ -93,7 +107,7 @@ def test_a_description_comes_before_its_disks_and_a_child_before_its_parent(tmp_
         capture_output=True,
     )
     path = zipped(tmp_path / "chain.zip", {name: (tmp_path / name).read_bytes() for name in ("base.raw", "top.qcow2")})
-    (found,) = archive.unpack(str(path), str(tmp_path / "c"), Silent())
+    found = archive.unpack(str(path), str(tmp_path / "c"), Silent())
     assert found.endswith("top.qcow2")
 
 

@@ -316,6 +316,35 @@ def test_an_ovf_without_macs_takes_the_guests_own():
     assert cards(made, Card(None))[0] == (("ens192", MAC),)
 
 
+OTHER = "00:00:00:00:00:01"
+BY_MAC = {
+    "/etc/NetworkManager/system-connections/a.nmconnection": f"[connection]\ntype=ethernet\n[ethernet]\nmac-address={MAC}\n[ipv4]\nmethod=auto\n"
+}
+LAN_AND_BY_MAC = {"/etc/network/interfaces": "iface ens192 inet dhcp\n", "/lib/systemd/network/99-default.link": "", **BY_MAC}
+
+
+@pytest.mark.parametrize("given", [(), (Card(MAC),), (Card(None),)])
+def test_a_profile_that_knows_its_card_by_mac_needs_no_name(given):
+    made = MemoryGuest({**BY_MAC, "/lib/systemd/network/99-default.link": ""})
+    found = cards(made, *given)
+    assert found == ((("", MAC),), []) and network.plan(made, found[0], {}, Findings()) == []
+    (card,) = names.cards(names.profiles(made), found[0])
+    assert (card.mac, card.method) == (MAC, "dhcp")
+
+
+@pytest.mark.parametrize("macs", [(MAC, OTHER), (OTHER, MAC)])
+def test_a_card_without_name_leaves_the_name_to_the_other_and_the_order_as_it_is(macs):
+    expected = tuple(("" if mac == MAC else "ens192", mac) for mac in macs)
+    assert cards(MemoryGuest(LAN_AND_BY_MAC), *map(Card, macs)) == (expected, [])
+
+
+def test_a_card_without_mac_takes_a_name_before_an_old_profiles_mac():
+    """A profile by MAC may be that of a card which is long gone."""
+    ((name, mac),) = cards(MemoryGuest(LAN_AND_BY_MAC), Card(None))[0]
+    assert name == "ens192" and mac != MAC
+    assert {name for name, dummy in cards(MemoryGuest(LAN_AND_BY_MAC), Card(None), Card(None))[0]} == {"ens192", ""}
+
+
 def test_bare_disks_get_a_mac_that_stays_the_same():
     made = MemoryGuest(LAN)
     first, second = cards(made)[0], cards(made)[0]
