@@ -177,7 +177,7 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
     for_windows = windows_options_of(params) if "virtio_win" in params else WindowsOptions()
     accept = tuple(params.get("accept") or ())
     if params["disks"]:
-        disks = tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
+        disks = _attached(params)
         for disk in disks if overlays and not module.check_mode else ():
             if disk.format != "qcow2" or qemu_img.info(disk.path, "qcow2").backing is None:
                 raise InvalidInput(
@@ -199,6 +199,18 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
             "There is nothing to look at: the work directory has no overlays and no source was given.",
             "Give source, disks, or the work_dir of an earlier vmdk_fetch and disk_flatten.",
         )
+
+
+def _attached(params: Mapping[str, Any]) -> tuple[Attached, ...]:
+    """The images that were named. Raises InvalidInput for encrypted ones, which the appliance does not open."""
+    for entry in params["disks"]:
+        if entry["format"] == "qcow2" and qemu_img.info(entry["path"], "qcow2").encrypted:
+            raise InvalidInput(
+                f"{entry['path']} is encrypted, and is not looked into.",
+                "Name the overlays that it was made from (work_dir).",
+                path=entry["path"],
+            )
+    return tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
 
 
 def source_of(params: Mapping[str, Any]) -> list[str]:
@@ -279,8 +291,7 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
 def rollback_work(module: AnsibleModule) -> Result:
     """guest_fix_rollback: on images that no VM uses and that are no source."""
     params = module.params
-    disks = tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
-    request = GuestRequest(disks, (), params["firmware"], params["luks_keys"], params["root"])
+    request = GuestRequest(_attached(params), (), params["firmware"], params["luks_keys"], params["root"])
     undone = take_back(request, params["id"], module.check_mode)
     return {"changed": bool(undone), "undone": list(undone)}
 

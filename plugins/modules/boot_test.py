@@ -89,6 +89,10 @@ options:
     description: Keys of encrypted devices as for M(hyper2kvm.migration.guest_fix). They answer the guest when it asks for a passphrase on its console.
     type: dict
     default: {}
+  passphrase:
+    description: Opens the disks, if they are encrypted images.
+    type: str
+    default: ""
   memory:
     description: Memory in MiB.
     type: int
@@ -238,6 +242,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_libvirt, run
 
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
@@ -271,6 +276,7 @@ def argument_spec() -> dict:
             },
         },
         "luks_keys": {"type": "dict", "default": {}, "no_log": True},
+        "passphrase": {"type": "str", "default": "", "no_log": True},
         "memory": {"type": "int", "default": 1024},
         "cpus": {"type": "int", "default": 2},
         "timeout": {"type": "int", "default": 300},
@@ -336,8 +342,9 @@ def work(module: AnsibleModule) -> Result:
         return {"changed": False, "pending": True}
     if module.check_mode:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode"}}
+    disks = tuple((disk["path"], disk["format"]) for disk in params["disks"])
     request = BootRequest(
-        tuple((disk["path"], disk["format"]) for disk in params["disks"]),
+        disks,
         params["firmware"],
         tuple(_nic(card) for card in params["cards"]),
         params["boot_disk"],
@@ -355,6 +362,8 @@ def work(module: AnsibleModule) -> Result:
         description=description,
         uri=params["libvirt_uri"],
         scratch=params["dest"],
+        encrypted=encrypted.require(disks, params["passphrase"]),
+        passphrase=params["passphrase"],
     )
     os.makedirs(params["dest"], exist_ok=True)
     outcome = boot(request, sink(params["progress_file"]))

@@ -48,6 +48,10 @@ options:
     description: Whether copies of disks that were migrated again are replaced by the new ones. What the VM has written since is lost.
     type: bool
     default: false
+  passphrase:
+    description: Opens the disks, if they are encrypted. libvirt keeps it as a secret that it shows to nobody, until the VM is taken back.
+    type: str
+    default: ""
   accelerator:
     description: What the VM runs on. V(auto) takes KVM where it really runs a kernel, emulation otherwise.
     type: str
@@ -124,6 +128,7 @@ def argument_spec() -> dict:
         "directory": {"type": "path"},
         "autostart": {"type": "bool"},
         "overwrite": {"type": "bool", "default": False},
+        "passphrase": {"type": "str", "default": "", "no_log": True},
         "accelerator": {"type": "str", "default": "auto", "choices": ["auto", "kvm", "tcg"]},
         "quarantine": {"type": "path"},
         "timeout": {"type": "int", "default": 120},
@@ -160,6 +165,7 @@ def _wanted(params: dict, host: object) -> importing.Wanted:
         params["overwrite"],
         params["state"] == "running",
         params["autostart"],
+        params["passphrase"],
     )
 
 

@@ -62,6 +62,13 @@ options:
     type: list
     elements: str
     default: []
+  passphrase:
+    description:
+      - Encrypts the images with LUKS, as V(qcow2) has it; whoever opens them needs it. It is written nowhere, and the same images are made again where it
+        is another one.
+      - For V(qcow2) without compression, and not for O(devices).
+    type: str
+    default: ""
   overwrite:
     description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it, and a device whatever it holds.
       These data are lost then.
@@ -93,7 +100,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 disks:
-  description: The images, each with path, format, virtual size, allocated bytes, bytes read and written, SHA-256 digest, and whether it is a block device.
+  description: The images, each with path, format, virtual size, allocated bytes, bytes read and written, SHA-256 digest, and whether it is a block
+    device or encrypted.
   returned: success
   type: list
   elements: dict
@@ -128,6 +136,7 @@ def argument_spec() -> dict:
         "preallocation": {"type": "str", "default": "off", "choices": ["off", "metadata", "falloc", "full"]},
         "cluster_size": {"type": "int", "default": 0},
         "devices": {"type": "list", "elements": "str", "default": []},
+        "passphrase": {"type": "str", "default": "", "no_log": True},
         "overwrite": {"type": "bool", "default": False},
     }
 
@@ -159,6 +168,7 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
         size=sizes.new_size(wish, disk.virtual_size) if wish else None,
         overwrite=params["overwrite"],
         device=os.path.abspath(device) if device else "",
+        passphrase=params["passphrase"],
         **of_images,
     )
 

@@ -37,6 +37,7 @@ def test_a_guest_is_rehearsed_runs_and_is_taken_back(place):
     variables = {
         **harness.variables(NAME),
         "migrate_output_dir": str(place),
+        "migrate_output_passphrase": "only this opens it",
         "migrate_boot_test": False,
         "migrate_boot_timeout": 600,
         "migrate_boot_expect": [harness.lab.GUESTS[NAME].report],

@@ -22,6 +22,7 @@ FORMATS = {
     "btrfs": {"migrate_compression": "zstd", "migrate_resize": "+512M", "migrate_grow": True},
     "luks-lvm": {"migrate_resize": "+512M", "migrate_grow": True},
     "systemd-boot": {"migrate_output_format": "vdi"},
+    "usr-split": {"migrate_output_passphrase": "only this opens it"},
 }
 # Guests that are on Azure.
 AZURE = ("dracut",)

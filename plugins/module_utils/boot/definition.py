@@ -6,6 +6,7 @@ Sources: libvirt, "Domain XML format" and "QEMU/KVM/HVF hypervisor driver" (comm
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -58,6 +59,25 @@ def networks(root: ElementTree.Element) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
+def secret_of(root: ElementTree.Element) -> str:
+    """The UUID of libvirt's secret that opens the disks of a description; empty where they are not encrypted."""
+    found = root.find("devices/disk/source/encryption/secret")
+    return "" if found is None else found.get("uuid", "")
+
+
+def secret(uuid: str, name: str, lasting: bool) -> str:
+    """libvirt's secret for the disks of a domain, whose value it gives to nobody; one that is not `lasting` is never written to disk."""
+    root = ElementTree.Element("secret", ephemeral="no" if lasting else "yes", private="yes")
+    ElementTree.SubElement(root, "uuid").text = uuid
+    ElementTree.SubElement(root, "description").text = f"{MARK}: the disks of {name}"
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def is_our_secret(text: str) -> bool:
+    """Whether a secret of libvirt was made here."""
+    return (element(text).findtext("description") or "").startswith(f"{MARK}: ")
+
+
 def defined(text: str, places: Mapping[str, str], accelerator: str, images: Mapping[str, str]) -> str:
     """The description with its disks at `places`, on an accelerator that works here, with the mark by which it is known again.
 
@@ -98,10 +118,12 @@ def images_of(text: str) -> dict[str, str]:
     return images
 
 
-def for_a_test(text: str, name: str, overlays: Sequence[str], accelerator: str, scratch: str, networks: Iterable[str]) -> str:
+def for_a_test(
+    text: str, name: str, overlays: Sequence[str], accelerator: str, scratch: str, networks: Iterable[str], secret_uuid: str = ""
+) -> str:
     """The same VM under another name, on overlays, on networks that lead nowhere, without screen, with its console on a socket.
 
-    A restart ends it, as it ends a test. `networks` are arguments of qemu.
+    A restart ends it, as it ends a test. `networks` are arguments of qemu, `secret_uuid` is what opens its encrypted disks.
     """
     root = parse(text)
     _on(root, accelerator)
@@ -113,7 +135,7 @@ def for_a_test(text: str, name: str, overlays: Sequence[str], accelerator: str, 
     for tag in ("on_poweroff", "on_reboot", "on_crash"):
         ElementTree.SubElement(root, tag).text = "destroy"
     for (disk, dummy), overlay in zip(list(disks(root)), overlays):
-        _put(disk, overlay)
+        _lay_over(disk, overlay, secret_uuid)
         driver = disk.find("driver")
         if driver is not None:
             disk.remove(driver)
@@ -146,6 +168,21 @@ def _on(root: ElementTree.Element, accelerator: str) -> None:
         for found in root.findall(parent):
             for element_there in found.findall(tag):
                 found.remove(element_there)
+
+
+def _lay_over(disk: ElementTree.Element, overlay: str, secret_uuid: str) -> None:
+    """Put an overlay over a disk. libvirt finds by itself what lies below, but not what opens it."""
+    source, driver = disk.find("source"), disk.find("driver")
+    if source is not None and driver is not None and source.find("encryption") is not None:
+        below = ElementTree.SubElement(disk, "backingStore", type=disk.get("type", "file"))
+        ElementTree.SubElement(below, "format", type=driver.get("type", ""))
+        below.append(copy.deepcopy(source))
+        ElementTree.SubElement(below, "backingStore")
+        for found in below.iterfind("source/encryption/secret"):
+            found.set("uuid", secret_uuid)
+        for found in source.findall("encryption"):
+            source.remove(found)
+    _put(disk, overlay)
 
 
 def _put(disk: ElementTree.Element, path: str) -> None:

@@ -7,6 +7,7 @@ Source: libvirt, "Domain XML format" (libvirt.org/formatdomain.html); the enligh
 from __future__ import annotations
 
 import os
+import uuid
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -36,7 +37,8 @@ class Domain:
     """A VM: `memory` in MiB, `disks` as (path, format) in order, of which number `boot_disk` is started from.
 
     `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere. `uuid` is what the guest reads
-    as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0. `devices`: which of the paths are block devices.
+    as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0. `devices`: which of the paths are block devices,
+    `encrypted`: which are images that only a passphrase opens.
     """
 
     name: str
@@ -57,12 +59,18 @@ class Domain:
     tpm: bool = False
     uuid: str = ""
     devices: frozenset[str] = frozenset()
+    encrypted: frozenset[str] = frozenset()
 
     @property
     def topology(self) -> tuple[int, int]:
         """Sockets, and cores of each; a processor is a socket where the source does not say otherwise. Windows licences and NUMA count sockets."""
         cores = self.cores_per_socket if self.cpus % self.cores_per_socket == 0 else 1
         return self.cpus // cores, cores
+
+    @property
+    def secret(self) -> str:
+        """The UUID under which libvirt keeps the passphrase of the encrypted disks: always the same for the same disks."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.path.abspath(self.disks[0][0])}"))
 
     def boot_order(self, index: int) -> int:
         """The place of disk number `index`, from 1."""
@@ -95,7 +103,9 @@ def xml(domain: Domain) -> str:
     _clock(root, domain)
     devices = _add(root, "devices")
     for index, (path, fmt) in enumerate(domain.disks):
-        _disk(devices, path, fmt, domain.disk_bus, index, domain.boot_order(index), path in domain.devices)
+        disk = _disk(devices, path, fmt, domain.disk_bus, index, domain.boot_order(index), path in domain.devices)
+        for source in disk.iterfind("source") if path in domain.encrypted else ():
+            _add(_add(source, "encryption", format="luks"), "secret", type="passphrase", uuid=domain.secret)
     if domain.side_disk:
         _disk(devices, domain.side_disk, "qcow2", "virtio", 0 if domain.disk_bus != "virtio" else len(domain.disks), 0)
     for nic in domain.nics:
@@ -138,13 +148,14 @@ def _clock(root: ElementTree.Element, domain: Domain) -> None:
         _add(clock, "timer", name="hypervclock", present="yes")
 
 
-def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int, block: bool = False) -> None:
+def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int, block: bool = False) -> ElementTree.Element:
     disk = _add(devices, "disk", type="block" if block else "file", device="disk")
     _add(disk, "driver", name="qemu", type=fmt, discard="unmap")
     _add(disk, "source", **{"dev" if block else "file": os.path.abspath(path)})
     _add(disk, "target", dev=f"{_TARGETS[bus]}{chr(97 + index)}", bus=bus)
     if order:
         _add(disk, "boot", order=str(order))
+    return disk
 
 
 def _around(devices: ElementTree.Element) -> None:

@@ -15,15 +15,16 @@ from typing import Any, Callable, Mapping
 
 from ..core.errors import InvalidInput
 from .domain import ENLIGHTENMENTS, Domain
-from .qemu import card, disk, firmware_files
+from .qemu import WITH_KEY, card, disk, firmware_files, with_key
 
 _POD = "default"
+_KEY_FILE = '"$KEY_FILE"'
 
 
 def qemu_script(domain: Domain) -> str:
     """A shell script that starts the VM, with the console in its window. ACCEL=tcg in the environment does without hardware virtualisation.
 
-    It has neither Secure Boot nor a TPM.
+    It has neither Secure Boot nor a TPM. KEY_FILE names the file with the passphrase of encrypted disks.
     """
     sockets, cores = domain.topology
     argv = [
@@ -47,12 +48,16 @@ def qemu_script(domain: Domain) -> str:
         ]
         argv += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}"]
     for index, (path, fmt) in enumerate(domain.disks):
-        argv += disk(path, fmt, domain.disk_bus, index, domain.boot_order(index), "discard=unmap")
+        more = f"discard=unmap{WITH_KEY if path in domain.encrypted else ''}"
+        argv += disk(path, fmt, domain.disk_bus, index, domain.boot_order(index), more)
     for index, nic in enumerate(domain.nics):
         argv += ["-netdev", f"bridge,id=net{index},br={nic.bridge}" if nic.bridge else f"user,id=net{index}"]
         argv += ["-device", f"{card(domain.nic_model)},netdev=net{index}" + (f",mac={nic.mac}" if nic.mac else "")]
     line = " \\\n  ".join(" ".join(map(shlex.quote, argv[at : at + 2])) for at in range(0, len(argv), 2))
     variables = ' \\\n  -drive if=pflash,format=raw,file="$variables"' if domain.firmware == "uefi" else ""
+    if domain.encrypted:
+        before.append(': "${KEY_FILE:?names no file with the passphrase of the disks}"')
+        variables = f" \\\n  {' '.join(with_key(_KEY_FILE))}{variables}"
     head = ["#!/bin/sh", "set -eu", *before]
     return "\n".join(head) + f'\nexec qemu-system-x86_64 -accel "$accel" -cpu "$cpu" \\\n  {line}{variables} "$@"\n'
 
@@ -67,6 +72,7 @@ def kubevirt(domain: Domain) -> str:
         raise InvalidInput(
             f"{domain.name} needs IDE or an i440FX machine, which KubeVirt does not have.", "Leave kubevirt out of the formats."
         )
+    _readable(domain, "KubeVirt")
     name = _label(domain.name)
     disks = [
         {"name": f"disk{index}", "bootOrder": domain.boot_order(index), "disk": {"bus": domain.disk_bus}}
@@ -120,7 +126,11 @@ def kubevirt(domain: Domain) -> str:
 
 
 def openstack(domain: Domain) -> str:
-    """What `openstack image create` and Cinder are told of the system disk: its properties, and the memory (MiB) that it needs."""
+    """What `openstack image create` and Cinder are told of the system disk: its properties, and the memory (MiB) that it needs.
+
+    Raises InvalidInput for encrypted disks, as `proxmox` does.
+    """
+    _readable(domain, "OpenStack")
     properties = {
         "hw_disk_bus": domain.disk_bus,
         "hw_vif_model": domain.nic_model,
@@ -142,6 +152,7 @@ def openstack(domain: Domain) -> str:
 
 def proxmox(domain: Domain) -> str:
     """Options of `qm create`, and the files that its disks are imported from (import-from of the storage's choice)."""
+    _readable(domain, "Proxmox VE")
     sockets, cores = domain.topology
     options: dict[str, Any] = {
         "name": _label(domain.name),
@@ -168,6 +179,14 @@ def proxmox(domain: Domain) -> str:
             "efidisk": {"pre-enrolled-keys": int(domain.secure_boot)} if domain.firmware == "uefi" else None,
         }
     )
+
+
+def _readable(domain: Domain, where: str) -> None:
+    if domain.encrypted:
+        raise InvalidInput(
+            f"{where} cannot import the disks of {domain.name}, which are encrypted.",
+            "Leave it out of the formats, or convert without a passphrase and encrypt its storage.",
+        )
 
 
 def _label(name: str) -> str:

@@ -7,9 +7,11 @@ import os
 import time
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
+from xml.etree import ElementTree
 
 from ..core import atomic, device
 from ..core.errors import Busy, InvalidInput, ToolFailed
+from ..disk import encrypted
 from . import definition, libvirtd, placement
 
 _POOLS = ("dir", "fs", "netfs")  # kinds of pools whose volumes are files
@@ -17,7 +19,10 @@ _POOLS = ("dir", "fs", "netfs")  # kinds of pools whose volumes are files
 
 @dataclass(frozen=True)
 class Wanted:
-    """The VM that `description` describes, its images by `kind` of placement in `directory`; None for what shall stay as it is."""
+    """The VM that `description` describes, its images by `kind` of placement in `directory`; None for what shall stay as it is.
+
+    `passphrase` opens images that are encrypted; libvirt keeps it as a secret.
+    """
 
     description: str
     accelerator: str
@@ -26,6 +31,7 @@ class Wanted:
     overwrite: bool = False
     running: bool = False
     autostart: Optional[bool] = None
+    passphrase: str = field(default="", repr=False)
 
 
 @dataclass
@@ -86,6 +92,7 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
             done.actions.append(f"{wanted.kind} {path} to {target}")
             if not check:
                 placement.place(path, target, wanted.kind, path in later)
+    _keep_secret(host, wanted, root, domain is None or bool(later), done, check)
     images = {**stamps, **known, **{path: stamps[path] for path in later}}
     text = definition.defined(wanted.description, places, wanted.accelerator, images)
     if domain is None or definition.mark_of(libvirtd.mark(domain, definition.MARK) or "") != definition.mark_of(text):
@@ -102,6 +109,18 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
         if not check:
             domain.create()
     return done
+
+
+def _keep_secret(host: Any, wanted: Wanted, root: ElementTree.Element, anew: bool, done: Done, check: bool) -> None:
+    """Let libvirt know what opens encrypted disks, once, and `anew` for others. It tells nobody what it knows, so that it cannot be compared."""
+    uuid, name = definition.secret_of(root), root.findtext("name") or ""
+    if not uuid or not (anew or libvirtd.secret(host, uuid) is None):
+        return
+    there = [path for dummy, path in definition.disks(root)]
+    encrypted.require([(path if os.path.exists(path) else _place(path, wanted), "qcow2") for path in there], wanted.passphrase)
+    done.actions.append(f"keep the passphrase of {name}")
+    if not check:
+        libvirtd.keep_secret(host, definition.secret(uuid, name, lasting=True), wanted.passphrase)
 
 
 def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: bool, check: bool) -> Done:
@@ -128,6 +147,12 @@ def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: 
         done.actions.append(f"move {path} to {os.path.join(quarantine, os.path.basename(path))}")
         if not check:
             placement.take_away(path, quarantine)
+    uuid = definition.secret_of(definition.parse(text))
+    kept = libvirtd.secret(host, uuid) if uuid else None
+    if kept is not None and definition.is_our_secret(kept.XMLDesc(0)):
+        done.actions.append(f"forget the passphrase of {name}")
+        if not check:
+            kept.undefine()
     done.actions.append(f"undefine {name}")
     if not check:
         libvirtd.undefine(domain)

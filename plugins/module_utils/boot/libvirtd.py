@@ -76,6 +76,23 @@ def undefine(domain: Any) -> None:
     domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
 
 
+def secret(opened: Any, uuid: str) -> Any:
+    """The secret of a UUID; None when there is none."""
+    try:
+        return opened.secretLookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
+            return None
+        raise
+
+
+def keep_secret(opened: Any, text: str, value: str) -> Any:
+    """Give libvirt a secret as `text` describes it."""
+    kept = opened.secretDefineXML(text)
+    kept.setValue(value.encode("utf-8"))
+    return kept
+
+
 def human(domain: Any, line: str) -> str:
     """What qemu's human monitor says to a command."""
     return str(libvirt_qemu.qemuMonitorCommand(domain, line, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP))

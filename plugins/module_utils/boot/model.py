@@ -71,7 +71,7 @@ class BootRequest:
     `network` is auto (SSH banner or guest agent), ssh, agent, or none. `grace` is how long the network, and
     the console lines that the regular expressions in `expect` ask for, may take after login. `passphrases` answer what the guest
     asks on its console to unlock a disk, in their order. `description` is a domain of libvirt that is started in place of a VM of qemu,
-    by the libvirt behind `uri`; `scratch` is a directory that its VMs can read.
+    by the libvirt behind `uri`; `scratch` is a directory that its VMs can read. `encrypted` are the paths of disks that `passphrase` opens.
     """
 
     disks: tuple[tuple[str, str], ...]
@@ -93,6 +93,8 @@ class BootRequest:
     description: str = ""
     uri: str = ""
     scratch: str = ""
+    encrypted: frozenset[str] = frozenset()
+    passphrase: str = field(default="", repr=False)
 
     @property
     def reached(self) -> tuple[int, ...]:

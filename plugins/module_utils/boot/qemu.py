@@ -19,6 +19,7 @@ _OVMF = (
     ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"),
     ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
 )
+WITH_KEY = ",encrypt.key-secret=key"
 
 
 def firmware_files() -> tuple[str, str]:
@@ -32,8 +33,11 @@ def firmware_files() -> tuple[str, str]:
     )
 
 
-def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping[int, Sequence[int]]) -> list[str]:
-    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; `ports`: where on loopback each port of the guest is, by card."""
+def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping[int, Sequence[int]], key: str = "") -> list[str]:
+    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; `ports`: where on loopback each port of the guest is, by card.
+
+    `key`: the file with the passphrase of the encrypted disks.
+    """
     argv = [
         "qemu-system-x86_64",
         "-accel",
@@ -73,9 +77,16 @@ def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping
         private = os.path.join(scratch, "vars.fd")
         shutil.copyfile(variables, private)
         argv += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}", "-drive", f"if=pflash,unit=1,format=raw,file={private}"]
+    argv += with_key(key) if key else []
     for index, (path, fmt) in enumerate(request.disks):
-        argv += disk(path, fmt, request.disk_bus, index, 1 if index == request.boot_disk else index + 2, "snapshot=on,cache=unsafe")
+        more = f"snapshot=on,cache=unsafe{WITH_KEY if path in request.encrypted else ''}"
+        argv += disk(path, fmt, request.disk_bus, index, 1 if index == request.boot_disk else index + 2, more)
     return [*argv, *networks(request, ports)]
+
+
+def with_key(file: str) -> list[str]:
+    """The passphrase in a file, for drives that have WITH_KEY among their options."""
+    return ["-object", f"secret,id=key,file={file}"]
 
 
 def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int = 0) -> Iterator[str]:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import tempfile
+import uuid
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
@@ -55,10 +56,16 @@ def started(request: BootRequest, kind: str) -> Iterator[_Domain]:
         overlays = []
         for index, (path, fmt) in enumerate(request.disks):
             overlays.append(os.path.join(scratch, f"disk{index}.qcow2"))
-            qemu_img.create_overlay(overlays[-1], os.path.abspath(path), fmt, qemu_img.info(path, fmt).virtual_size)
+            opened_by_qemu = path not in request.encrypted
+            qemu_img.create_overlay(overlays[-1], os.path.abspath(path), fmt, qemu_img.info(path, fmt).virtual_size, opened_by_qemu)
         forwarded = free_ports(request.reached, len(nics_of(request)))
         name = f"{PREFIX}{definition.parse(request.description).findtext('name')}-{os.getpid()}"
-        text = definition.for_a_test(request.description, name, overlays, kind, scratch, networks(request, forwarded, _SLOT))
+        # By its UUID the next test of the same VM replaces what one left that was killed.
+        secret = str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{request.disks[0][0]}?test")) if request.encrypted else ""
+        if secret:
+            kept = libvirtd.keep_secret(host, definition.secret(secret, name, lasting=False), request.passphrase)
+            stack.callback(kept.undefine)
+        text = definition.for_a_test(request.description, name, overlays, kind, scratch, networks(request, forwarded, _SLOT), secret)
         domain = libvirtd.start_for_a_test(host, text)
         stack.callback(libvirtd.destroy, domain)
         serial = opened(os.path.join(scratch, "serial"), lambda: bool(domain.isActive()))

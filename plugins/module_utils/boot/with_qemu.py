@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import secret
 from ..core.errors import ToolFailed
 from ..core.process import Limits, start, stop
 from .console import Serial, free_ports, opened
@@ -57,8 +58,9 @@ def started(request: BootRequest, kind: str) -> Iterator[_Qemu]:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="hyper2kvm-boot-"))
         forwarded = free_ports(request.reached, len(nics_of(request)))
         errors = os.path.join(scratch, "errors")
+        key = stack.enter_context(secret.readable(request.passphrase))
         with open(errors, "wb") as sink:
-            child = start(command(request, kind, scratch, forwarded), Limits(), stderr=sink)
+            child = start(command(request, kind, scratch, forwarded, key), Limits(), stderr=sink)
         stack.callback(stop, child, grace=0.5)
         sockets: dict[str, socket.socket] = {}
         for name in ("serial", "qmp"):

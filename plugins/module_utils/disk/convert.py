@@ -12,14 +12,14 @@ import functools
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Iterator, Mapping, Optional
 
-from ..core import atomic, device
+from ..core import atomic, device, secret
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import Identity, Manifest, sha256
 from ..core.progress import Progress
-from . import qemu_img, target
+from . import encrypted, qemu_img, target
 
 FORMATS = ("qcow2", "raw", "vdi")
 COMPRESSIONS = ("none", "zstd", "zlib")
@@ -37,6 +37,7 @@ class Request:
     `cluster_size` is that of a qcow2 in bytes, 0 for qemu's choice.
     `overwrite`: a result may be replaced although it is no longer as it was made, as after a VM has run on it.
     `device`: the block device that gets the result, as raw and as large as it is; `dest` is then where the manifest is.
+    `passphrase`: opens the result, a qcow2 that is encrypted by it; empty for one that is not.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Request:
     preallocation: str = "off"
     cluster_size: int = 0
     device: str = ""
+    passphrase: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.compression != "none" and self.format != "qcow2":
@@ -68,8 +70,16 @@ class Request:
                 cluster_size=self.cluster_size,
             )
 
+        if self.passphrase and (self.format != "qcow2" or self.compression != "none"):
+            raise InvalidInput(
+                f"{'Compressed qcow2' if self.format == 'qcow2' else self.format} images cannot be encrypted.",
+                "Encrypted results are qcow2 without compression. What lies below a block device can be (cryptsetup).",
+                format=self.format,
+            )
+
     def options(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key not in ("source", "dest", "overwrite")}
+        known = {key: value for key, value in asdict(self).items() if key not in ("source", "dest", "overwrite", "passphrase")}
+        return {**known, "encrypted": bool(self.passphrase)}
 
     @property
     def output(self) -> str:
@@ -103,7 +113,12 @@ def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = Fa
     """
     manifest = _earlier(request)
     same = manifest is not None and manifest.says("convert", inputs, request.options()) and _untouched(request, manifest, quick)
-    return manifest.result if manifest is not None and same else None
+    return manifest.result if manifest is not None and same and _opens(request) else None
+
+
+def _opens(request: Request) -> bool:
+    """Whether the passphrase, which nothing records, is the one of an encrypted result."""
+    return not request.passphrase or encrypted.opens(request.output, request.format, request.passphrase)
 
 
 def _earlier(request: Request) -> Optional[Manifest]:
@@ -151,7 +166,14 @@ def _held(request: Request, inputs: tuple[Identity, ...]) -> contextlib.Abstract
 def _planned(request: Request, size: int, data: int, room: int) -> dict[str, Any]:
     virtual_size = request.virtual_size(size, room)
     _refuse_used(request)
-    return {"path": request.output, "format": request.format, "virtual_size": virtual_size, "data": data, "device": bool(request.device)}
+    return {
+        "path": request.output,
+        "format": request.format,
+        "virtual_size": virtual_size,
+        "data": data,
+        "device": bool(request.device),
+        "encrypted": bool(request.passphrase),
+    }
 
 
 def _refuse_used(request: Request) -> None:
@@ -236,12 +258,15 @@ def _written(request: Request, inputs: tuple[Identity, ...], planned: Mapping[st
     if request.cluster_size:
         options.append(f"cluster_size={request.cluster_size}")
     limit = planned["virtual_size"] + planned["virtual_size"] // 50 + (64 << 20)
-    with _on_device(request, inputs) if request.device else _new_file(request, planned) as place:
+    with (
+        secret.readable(request.passphrase) as key,
+        _on_device(request, inputs) if request.device else _new_file(request, planned) as place,
+    ):
         progress.phase(f"convert {name}", planned["data"])
         with _grown(request, planned["virtual_size"] if larger else 0) as (source, source_format):
-            qemu_img.convert(source, source_format, place, request.format, options, compress, progress, planned["data"], limit)
-        _compare_heads(request, place)
-        qemu_img.check(place, request.format)
+            qemu_img.convert(source, source_format, place, request.format, options, compress, progress, planned["data"], limit, key)
+        _compare_heads(request, place, key)
+        qemu_img.check(place, request.format, key)
         progress.phase(f"digest {name}")
         return sha256(place)
 
@@ -262,8 +287,8 @@ def _head(request: Request) -> bytes:
     return qemu_img.read_start(request.source, request.source_format, _HEAD)
 
 
-def _compare_heads(request: Request, place: str) -> None:
-    if _head(request) != qemu_img.read_start(place, request.format, _HEAD):
+def _compare_heads(request: Request, place: str, key: str) -> None:
+    if _head(request) != qemu_img.read_start(place, request.format, _HEAD, key):
         raise MigrationError(
             f"The boot sector or partition table of {request.output} differs from its source after the copy.",
             "Do not use the result. Check the storage of the conversion host, then run again.",

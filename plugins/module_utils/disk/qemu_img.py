@@ -11,23 +11,28 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from ..core import device, direct
+from ..core.errors import ToolFailed
 from ..core.process import Limits, run
 from ..core.progress import Progress
 
 _QUICK = Limits(timeout=120, memory=4 << 30)
 _LONG = 7 * 24 * 3600.0
 _PERCENT = re.compile(rb"\((\d+\.\d+)/100%\)")
+_KEY = "key"
+# qemu times the derivation of a LUKS key by the CPU time of its thread, and gives up when a kernel that counts it in ticks has counted none.
+_UNTIMED, _TRIES = "Unable to get accurate CPU usage", 20
 
 
 @dataclass(frozen=True)
 class Image:
-    """What qemu-img says of an image; sizes in bytes. `allocated` is what its file occupies on disk."""
+    """What qemu-img says of an image; sizes in bytes. `allocated` is what its file occupies on disk; `encrypted`: whether it opens with a key only."""
 
     path: str
     format: str
     virtual_size: int
     allocated: int
     backing: Optional[str]
+    encrypted: bool = False
 
 
 _OURS = ("json:", "nbd+unix:///?socket=/")  # names that are descriptions, made by us
@@ -36,7 +41,7 @@ _OURS = ("json:", "nbd+unix:///?socket=/")  # names that are descriptions, made 
 def info(path: str, fmt: str) -> Image:
     """Describe an image of a stated format; backing files are not opened."""
     data = json.loads(run(["qemu-img", "info", "-U", "--output=json", "-f", fmt, _name(path)], _QUICK).stdout)
-    return Image(path, fmt, data["virtual-size"], data.get("actual-size", 0), data.get("backing-filename"))
+    return Image(path, fmt, data["virtual-size"], data.get("actual-size", 0), data.get("backing-filename"), data.get("encrypted", False))
 
 
 def create_overlay(path: str, backing: str, backing_format: str, size: int, opened: bool = True) -> None:
@@ -100,10 +105,12 @@ def convert(
     progress: Progress,
     size: int,
     limit: int,
+    key: str = "",
 ) -> None:
     """One pass from `source` to a new file `dest`, or to a block device, which is written as a whole.
 
-    `size` is the amount of data, for progress; `limit` the largest file, both in bytes.
+    `size` is the amount of data, for progress; `limit` the largest file, both in bytes. `key`: the file with the passphrase by which a new
+    qcow2 is encrypted (LUKS).
     """
 
     def watch(chunk: bytes) -> None:
@@ -118,24 +125,33 @@ def convert(
         argv += ["-c"]
     elif direct.possible(os.path.dirname(os.path.abspath(dest))):
         argv += ["-t", "none"]
-    for option in options:
+    argv += [*_with(key)]
+    for option in (*options, *(["encrypt.format=luks", f"encrypt.key-secret={_KEY}"] if key else [])):
         argv += ["-o", option]
-    run([*argv, _name(source), _name(dest)], Limits(timeout=_LONG, file_size=limit), on_output=watch)
+    for left in reversed(range(_TRIES)):
+        try:
+            run([*argv, _name(source), _name(dest)], Limits(timeout=_LONG, file_size=limit), on_output=watch)
+            return
+        except ToolFailed as error:
+            if not (key and left and _UNTIMED in error.msg):
+                raise
 
 
-def check(path: str, fmt: str) -> None:
-    """Raise ToolFailed unless the image's metadata are consistent. raw has none."""
+def check(path: str, fmt: str, key: str = "") -> None:
+    """Raise ToolFailed unless the image's metadata are consistent. raw has none. `key`: the file with the passphrase of an encrypted one."""
     if fmt != "raw":
-        run(["qemu-img", "check", "-q", "-f", fmt, path], Limits(timeout=_LONG))
+        how, name = _opened(path, fmt, key)
+        run(["qemu-img", "check", "-q", *how, name], Limits(timeout=_LONG))
 
 
-def read_start(path: str, fmt: str, size: int) -> bytes:
-    """The first `size` bytes the guest sees (a multiple of 512)."""
+def read_start(path: str, fmt: str, size: int, key: str = "") -> bytes:
+    """The first `size` bytes the guest sees (a multiple of 512). `key`: the file with the passphrase of an encrypted image."""
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as scratch:
         out = os.path.join(scratch, "head")
-        run(["qemu-img", "dd", "-f", fmt, "-O", "raw", "bs=512", f"count={size // 512}", f"if={_name(path)}", f"of={out}"], _QUICK)
+        how, name = _opened(path, fmt, key)
+        run(["qemu-img", "dd", *how, "-O", "raw", "bs=512", f"count={size // 512}", f"if={name}", f"of={out}"], _QUICK)
         with open(out, "rb") as file:
             return file.read(size)
 
@@ -156,3 +172,15 @@ def version() -> str:
 def _name(path: str) -> str:
     """qemu takes "x:y" for a protocol; a path that is made absolute is never mistaken for one. The two others are of our own making."""
     return path if path.startswith(_OURS) else os.path.abspath(path)
+
+
+def _opened(path: str, fmt: str, key: str) -> tuple[list[str], str]:
+    """How to say which image is meant, encrypted if there is a `key`: the options, and its name."""
+    if not key:
+        return ["-f", fmt], _name(path)
+    escaped = _name(path).replace(",", ",,")
+    return [*_with(key), "--image-opts"], f"driver={fmt},encrypt.key-secret={_KEY},file.driver=file,file.filename={escaped}"
+
+
+def _with(key: str) -> list[str]:
+    return ["--object", f"secret,id={_KEY},file={key}"] if key else []

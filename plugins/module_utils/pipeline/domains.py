@@ -48,6 +48,7 @@ def describe(
         bool(vm.get("tpm")),
         vm.get("uuid") or "",
         frozenset(disk["path"] for disk in disks if disk.get("device")),
+        frozenset(disk["path"] for disk in disks if disk.get("encrypted")),
     )
 
 
