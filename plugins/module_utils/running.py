@@ -17,7 +17,7 @@ from .boot.libvirtd import LIBVIRT_ERROR
 from .core.errors import MigrationError, NotEnoughSpace
 from .core.locks import exclusive
 from .guest.offline import GUESTFS_ERROR
-from .transport.aws import BOTO3_ERROR
+from .transport.aws_api import BOTO3_ERROR
 from .vsphere.connection import PYVMOMI_ERROR
 
 Result = dict[str, Any]

@@ -16,6 +16,7 @@ from aws_peer import REGION, Aws
 
 MIB = 1 << 20
 SIZE = 1024 * MIB
+NAMES = (["/dev/sda", "/dev/xvda"], ["/dev/sdf", "/dev/xvdf"])
 
 
 @pytest.fixture
@@ -64,6 +65,9 @@ def test_a_vm_arrives_byte_for_byte_and_nothing_stays_in_aws(aws, disks, tmp_pat
     assert sum(file["transferred"] for file in answer["vm"]["origin"]["files"]) == 5 * (MIB // 2)  # the blocks with data, no others
     assert aws.snapshots() == [] and aws.instance("web01")["State"]["Name"] == "stopped"
     assert not fetch(aws, source, tmp_path / "work")["changed"]
+    volumes = [one["Ebs"]["VolumeId"].replace("-", "") for one in aws.instance("web01")["BlockDeviceMappings"]]
+    names = [[f"/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_{volume}", *rest] for volume, rest in zip(volumes, NAMES)]
+    assert [disk["names"] for disk in looked["vm"]["disks"]] == [disk["names"] for disk in answer["vm"]["disks"]] == names
     by_id = f"aws://{REGION}/{aws.instance('web01')['InstanceId']}"
     assert fetch(aws, by_id, tmp_path / "other", check=True)["vm"]["name"] == "web01"
     written = "".join(path.read_text(errors="replace") for path in (tmp_path / "work").rglob("*") if path.suffix in (".json", ".journal"))
@@ -84,6 +88,27 @@ def test_a_running_vm_is_refused_frozen_or_shut_down(aws, disks, tmp_path):
     back = harness.playbook("rollback", harness.inventory(tmp_path / "vms.json", web01=variables), env=aws.env)
     assert back.returncode == 0 and f"start {source}" in back.stdout, back.stdout
     assert aws.instance("web01")["State"]["Name"] == "running"
+
+
+def test_an_image_and_a_snapshot_are_read_and_stay(aws, disks, tmp_path):
+    """Whatever the instance does that they were made of."""
+    aws.place("web01", disks, running=True)
+    image = aws.ec2.create_image(InstanceId=aws.instance("web01")["InstanceId"], Name="web 01, golden")["ImageId"]
+    before = aws.snapshots()
+    looked = fetch(aws, f"aws://{REGION}/{image}", tmp_path / "work", check=True)
+    assert looked["vm"]["name"] == "web-01--golden" and [disk["virtual_size"] for disk in looked["vm"]["disks"]] == [SIZE, SIZE]
+    answer = fetch(aws, f"aws://{REGION}/{image}", tmp_path / "work")
+    assert same(answer, disks) and answer["vm"]["nics"] == [] and not fetch(aws, f"aws://{REGION}/{image}", tmp_path / "work")["changed"]
+    (mapped,) = aws.ec2.describe_images(ImageIds=[image])["Images"]
+    snapshot = mapped["BlockDeviceMappings"][1]["Ebs"]["SnapshotId"]
+    alone = fetch(aws, f"aws://{REGION}/{snapshot}", tmp_path / "alone")
+    assert same(alone, disks[1:]) and alone["vm"]["name"] == snapshot
+    assert aws.snapshots() == before and len(before) == 2 and aws.instance("web01")["State"]["Name"] == "running"
+    for source in (image, snapshot):
+        assert not harness.module("source_cleanup", env=aws.env, source=f"aws://{REGION}/{source}")["changed"]
+    for name in ("ami-0123456789abcdef0", "snap-0123456789abcdef0"):
+        answer = fetch(aws, f"aws://{REGION}/{name}", tmp_path / "none")
+        assert answer["error_code"] == "invalid_input" and "NotFound" in answer["msg"] and answer["hint"]
 
 
 def test_a_failed_run_goes_on_and_the_janitor_removes_what_is_left(aws, disks, tmp_path):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AWS as moto simulates it, with what it leaves out: volumes have contents (tag "file"), which snapshots keep and EBS hands out in blocks of 512 KiB.
+"""AWS as moto simulates it, with what it leaves out: volumes have contents (tag "file"), which snapshots keep and EBS hands out in blocks of 512 KiB; and
+an image has snapshots of all volumes of its instance.
 
 Prints its port. Faults are files in the directory AWS_FAULTS: `throttle` and `damage` each spoil one block and are gone.
 """
@@ -17,6 +18,7 @@ from moto.core.exceptions import JsonRESTError
 from moto.ebs import ebs_backends
 from moto.ebs.models import Block, EBSBackend, EBSSnapshot
 from moto.ec2.models import EC2Backend
+from moto.ec2.models.amis import Ami
 from moto.server import ThreadedMotoServer
 
 BLOCK = 512 << 10
@@ -44,6 +46,7 @@ def filled(snapshot: EBSSnapshot, path: str) -> EBSSnapshot:
 
 
 real_snapshot, real_block = EC2Backend.create_snapshot, EBSBackend.get_snapshot_block
+real_image, real_mapped = EC2Backend.create_image, Ami.block_device_mappings
 
 
 def create_snapshot(self: EC2Backend, volume_id: str, *given: object, **named: object) -> object:
@@ -63,6 +66,22 @@ def get_snapshot_block(self: EBSBackend, snapshot_id: str, block_index: int) -> 
     return block
 
 
+def create_image(self: EC2Backend, instance_id: str, *given: object, **named: object) -> Ami:
+    made = real_image(self, instance_id, *given, **named)
+    volumes = {device: self.get_volume(block.volume_id) for device, block in self.get_instance(instance_id).block_device_mapping.items()}
+    made.mapped = [
+        {"DeviceName": device, "Ebs": {"SnapshotId": self.create_snapshot(volume.id, "of an image").id, "VolumeSize": volume.size}}
+        for device, volume in volumes.items()
+    ]
+    return made
+
+
+def block_device_mappings(self: Ami) -> list[dict[str, object]]:
+    return getattr(self, "mapped", None) or real_mapped.fget(self)
+
+
+EC2Backend.create_image = create_image
+Ami.block_device_mappings = property(block_device_mappings)
 EC2Backend.create_snapshot = create_snapshot
 EBSBackend.get_snapshot_block = get_snapshot_block
 

@@ -62,12 +62,13 @@ class Nic:
 
 @dataclass(frozen=True)
 class SourceDisk:
-    """A disk with its place: bus, controller number, unit on it; None where the source does not say."""
+    """A disk with its place: bus, controller number, unit on it; None where the source does not say. `names`: see guest.resolver.Disk."""
 
     chain: Chain
     bus: Optional[str] = None
     controller: Optional[int] = None
     unit: Optional[int] = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class SourceVm:
                 "bus": disk.bus,
                 "controller": disk.controller,
                 "unit": disk.unit,
+                "names": list(disk.names),
             }
             for disk in self.disks
         ]

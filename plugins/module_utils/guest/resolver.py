@@ -26,6 +26,7 @@ _LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])(\d*)$")
 _NVME = re.compile(r"^/dev/nvme(\d+)n1(?:p(\d+))?$")
 _WWN = re.compile(r"^/dev/disk/by-id/(?:scsi-3|scsi-SVMware_Virtual_disk_|wwn-0x)([0-9a-f]{32})(?:-part(\d+))?$")
 _AZURE = re.compile(r"^/dev/disk/azure/(?:(root|os)|(?:scsi1/lun|data/by-lun/)(\d+))(?:-part(\d+))?$")
+_REST = re.compile(r"^(?:(?:_\d+|-ns-\d+)?(?:-part(\d+))?|(\d+))$")
 _TAGS = {"uuid": "UUID", "partuuid": "PARTUUID", "label": "LABEL", "partlabel": "PARTLABEL"}
 _MAX_CHOICES = 20000
 
@@ -34,12 +35,13 @@ Location = tuple[str, int]  # PCI address, unit
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk of the set: where its source puts it (None if unknown) and its NAA identifier."""
+    """A disk of the set: where its source puts it (None if unknown), its NAA identifier, and names that its guest may have for it, without partitions."""
 
     bus: Optional[str] = None
     controller: Optional[int] = None
     unit: Optional[int] = None
     wwn: Optional[str] = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,9 @@ class DeviceTable:
         tag, equals, value = spec.partition("=")
         if equals and tag in _TAGS.values():
             return self._tagged(tag, value.strip("\"'"))
+        named = self._named(spec)
+        if named is not None:
+            return self._part(*named)
         if spec.startswith("/dev/disk/by-"):
             kind, dummy, name = spec[len("/dev/disk/by-") :].partition("/")
             if kind in _TAGS:
@@ -181,6 +186,15 @@ class DeviceTable:
         part = _PARTITION.search(spec)
         # Serial numbers of virtual disks are not in every descriptor; with a single disk there is nothing to confuse.
         return self._part(0, int(part[1]) if part else 0) if len(self._disks) == 1 else None
+
+    def _named(self, spec: str) -> Optional[tuple[int, int]]:
+        """The disk whose source says that it has this name, and the partition. udev appends the number of an NVMe name space."""
+        for number, disk in enumerate(self._disks):
+            for name in disk.names:
+                match = _REST.match(spec[len(name) :]) if spec.startswith(name) else None
+                if match is not None:
+                    return number, int(match[1] or match[2] or 0)
+        return None
 
     def _on_azure(self, lun: Optional[int], part: int) -> Optional[BlockDevice]:
         """The system disk (no number) is on a controller of its own, data disks are numbered on another. Without places the first is the system's."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VMs of clouds: azure://SUBSCRIPTION/RESOURCE-GROUP/VM, aws://REGION/INSTANCE. A snapshot of each disk is read, and removed when its copy is here."""
+"""VMs of clouds: azure://SUBSCRIPTION/RESOURCE-GROUP/VM, aws://REGION/INSTANCE. A snapshot of each disk is read, and removed when its copy is here.
+
+What was made by others, an image or a snapshot of AWS, is read and stays.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from .origin import Access, Remote, RemoteDisk, refuse, unless_treated
 # By scheme: how many names its URLs have, what they are, and what they lead to.
 _CLOUDS: Mapping[str, tuple[int, str, Callable[..., Cloud]]] = {
     "azure": (3, "azure://SUBSCRIPTION/RESOURCE-GROUP/VM", Azure),
-    "aws": (2, "aws://REGION/INSTANCE (its id, or its Name)", Aws),
+    "aws": (2, "aws://REGION/INSTANCE (its id, or its Name; or the id of an image or a snapshot)", Aws),
 }
 SCHEMES = tuple(_CLOUDS)
 
@@ -109,7 +112,7 @@ def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple
         guest_os="windows" if vm.windows else "linux",
     )
     jobs: Sequence[tuple[Job, ...]] = [(job,) for dummy, job in files] or [()] * len(vm.disks)
-    disks = tuple(RemoteDisk(disk.size, job, *_place(disk)) for disk, job in zip(vm.disks, jobs))
+    disks = tuple(RemoteDisk(disk.size, job, *_place(disk), names=disk.names) for disk, job in zip(vm.disks, jobs))
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
         return ways.bring_each([(reader, (job,)) for reader, job in files], directory, progress, access)
@@ -122,7 +125,9 @@ def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple
                     f"{disk.name} has {disk.size} bytes, what arrived for it {arrived.chain.virtual_size}.",
                     "Run again; the disk has grown meanwhile.",
                 )
-        return replace(described, disks=tuple(SourceDisk(arrived.chain, *_place(disk)) for disk, arrived in zip(vm.disks, here)))
+        return replace(
+            described, disks=tuple(SourceDisk(arrived.chain, *_place(disk), disk.names) for disk, arrived in zip(vm.disks, here))
+        )
 
     return Remote(described, disks, kind, found, bring, local)
 

@@ -87,7 +87,10 @@ def guest_request(
 
     `options` and `windows` are what the operator chose; `firmware` auto takes what the source says.
     """
-    places = [Disk(entry["bus"], entry["controller"], entry["unit"], entry["wwn"]) for entry in description["disks"]]
+    places = [
+        Disk(entry["bus"], entry["controller"], entry["unit"], entry["wwn"], tuple(entry.get("names", ())))
+        for entry in description["disks"]
+    ]
     attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
     cards = tuple(Card(nic["mac"], nic["slot"]) for nic in description["nics"])
     starts = firmware if firmware != "auto" else description["firmware"] or "auto"

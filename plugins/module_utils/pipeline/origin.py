@@ -57,7 +57,7 @@ InPlace = Callable[[Sequence[str], bool], contextlib.AbstractContextManager[list
 class RemoteDisk:
     """A disk at the source: its place in the VM, what the guest sees of it (bytes), and the files that hold it, the top one first.
 
-    `flat`: one of them is the disk, byte for byte.
+    `flat`: one of them is the disk, byte for byte. `names`: see guest.resolver.Disk.
     """
 
     size: int
@@ -67,6 +67,7 @@ class RemoteDisk:
     unit: Optional[int] = None
     flat: bool = False
     wwn: Optional[str] = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Remote:
                 "controller": disk.controller,
                 "unit": disk.unit,
                 "wwn": disk.wwn,
+                "names": list(disk.names),
             }
             for disk in self.disks
         ]

@@ -18,13 +18,17 @@ TAG = "hyper2kvm"  # it holds the id of the VM
 
 @dataclass(frozen=True)
 class Disk:
-    """A disk: bytes, its unit on the controller of data disks (None: the system disk), and when it was last given to a VM that runs."""
+    """A disk: bytes, its unit on the controller of data disks (None: the system disk), and when it was last given to a VM that runs.
+
+    `names`: what its guest may call it.
+    """
 
     id: str
     name: str
     size: int
     unit: Optional[int] = None
     taken: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

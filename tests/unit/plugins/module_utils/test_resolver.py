@@ -197,6 +197,30 @@ def test_any_bytes_are_a_table_or_none(data, kind):
     parttable.parse(reader(data))
 
 
+EBS = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0"
+
+
+@pytest.mark.parametrize(
+    ("spec", "device"),
+    [
+        ("/dev/xvda2", "d0p2"),
+        ("/dev/xvdf1", "d1p1"),
+        ("/dev/sdf1", "d1p1"),
+        ("/dev/xvdfa", None),
+        ("/dev/xvdg1", None),
+        (f"{EBS}b-part1", "d1p1"),
+        (f"{EBS}b-ns-1-part1", "d1p1"),
+        (f"{EBS}a_1-part2", "d0p2"),
+        (f"{EBS}bb-part1", None),
+        (f"{EBS}c-part1", None),
+        ("/dev/nvme1n1p1", "d1p1"),
+    ],
+)
+def test_names_that_the_source_knows(spec, device):
+    disks = [Disk(names=(f"{EBS}a", "/dev/sda", "/dev/xvda")), Disk(names=(f"{EBS}b", "/dev/sdf", "/dev/xvdf"))]
+    assert name(DeviceTable(disks, BARE).resolve(spec)) == device
+
+
 @pytest.mark.parametrize(
     ("spec", "device"),
     [
