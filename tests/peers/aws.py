@@ -15,13 +15,15 @@ import time
 from pathlib import Path
 
 from moto.core.exceptions import JsonRESTError
+from moto.core.responses import ActionResult
 from moto.ebs import ebs_backends
 from moto.ebs.models import Block, EBSBackend, EBSSnapshot
+from moto.ebs.responses import EBSResponse
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
 from moto.server import ThreadedMotoServer
 
-BLOCK = 512 << 10
+BLOCK, PAGE = 512 << 10, 3
 FAULTS = Path(os.environ["AWS_FAULTS"])
 
 
@@ -46,6 +48,7 @@ def filled(snapshot: EBSSnapshot, path: str) -> EBSSnapshot:
 
 
 real_snapshot, real_block = EC2Backend.create_snapshot, EBSBackend.get_snapshot_block
+real_list = EBSResponse.list_snapshot_blocks
 real_image, real_mapped = EC2Backend.create_image, Ami.block_device_mappings
 
 
@@ -80,6 +83,17 @@ def block_device_mappings(self: Ami) -> list[dict[str, object]]:
     return getattr(self, "mapped", None) or real_mapped.fget(self)
 
 
+def list_snapshot_blocks(self: EBSResponse) -> ActionResult:
+    """In pages of a few blocks, where AWS has up to 10000."""
+    answer = dict(real_list(self).result)
+    first = int(self._get_param("NextToken") or self._get_param("StartingBlockIndex") or 0)
+    there = sorted((block for block in answer["Blocks"] if block["BlockIndex"] >= first), key=lambda block: block["BlockIndex"])
+    if len(there) > PAGE:
+        answer["NextToken"] = str(there[PAGE]["BlockIndex"])
+    return ActionResult({**answer, "Blocks": there[:PAGE]})
+
+
+EBSResponse.list_snapshot_blocks = list_snapshot_blocks
 EC2Backend.create_image = create_image
 Ami.block_device_mappings = property(block_device_mappings)
 EC2Backend.create_snapshot = create_snapshot

@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Iterable, Iterator, Optional, Sequence
 
 from ..core import atomic, direct
 from ..core.errors import InvalidInput, TransferFailed
@@ -164,7 +164,7 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
     return Arrived(job.name, job.size, meter.transferred - before, journal.digest())
 
 
-def joined(areas: Areas, gap: int) -> tuple[tuple[int, int], ...]:
+def joined(areas: Iterable[tuple[int, int]], gap: int) -> tuple[tuple[int, int], ...]:
     """Areas in their order, with holes of at most `gap` bytes between them read rather than asked around."""
     found: list[tuple[int, int]] = []
     for start, length in areas:
