@@ -126,14 +126,16 @@ def test_libvirt_opens_it_as_long_as_it_has_the_vm(staged, tmp_path):
         (done,) = harness.module("qemu_convert", **{**staged, "dest": str(place)}, passphrase=PASSPHRASE)["disks"]
         other = {"path": str(place / "plain.qcow2"), "format": "qcow2"}
         run("qemu-img", "create", "-q", "-f", "qcow2", other["path"], "1M")
-        described = {"dest": str(place), "name": name, "vm": {"memory": 256}, "disks": [done, other]}
+        raw = {"path": str(place / "plain.raw"), "format": "raw"}
+        Path(raw["path"]).write_bytes(bytes(1 << 20))
+        described = {"dest": str(place), "name": name, "vm": {"memory": 256}, "disks": [done, other, raw]}
         where = {"description": harness.module("domain_describe", **described)["path"]}
         run("virt-xml-validate", where["description"], "domain")
         for fmt in ("kubevirt", "openstack", "proxmox"):
             assert "which are encrypted" in harness.module("domain_describe", **described, formats=[fmt])["msg"]
         before = secrets()
         try:
-            disks = [{key: disk[key] for key in ("path", "format")} for disk in (done, other)]
+            disks = [{key: disk[key] for key in ("path", "format")} for disk in (done, other, raw)]
             test = {"disks": disks, "backend": "libvirt", "dest": str(place / "out"), "timeout": 5, **where}
             answer = harness.module("boot_test", **test, passphrase=PASSPHRASE)
             assert answer["error_code"] == "boot_failed", answer["msg"]  # there is nothing on it, but the VM could open it

@@ -116,8 +116,8 @@ def _keep_secret(host: Any, wanted: Wanted, root: ElementTree.Element, anew: boo
     uuid, name = definition.secret_of(root), root.findtext("name") or ""
     if not uuid or not (anew or libvirtd.secret(host, uuid) is None):
         return
-    there = [path for dummy, path in definition.disks(root)]
-    encrypted.require([(path if os.path.exists(path) else _place(path, wanted), "qcow2") for path in there], wanted.passphrase)
+    locked = [path for disk, path in definition.disks(root) if disk.find("source/encryption") is not None]
+    encrypted.require([(path if os.path.exists(path) else _place(path, wanted), "qcow2") for path in locked], wanted.passphrase)
     done.actions.append(f"keep the passphrase of {name}")
     if not check:
         libvirtd.keep_secret(host, definition.secret(uuid, name, lasting=True), wanted.passphrase)

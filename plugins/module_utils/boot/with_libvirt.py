@@ -56,13 +56,13 @@ def started(request: BootRequest, kind: str) -> Iterator[_Domain]:
         overlays = []
         for index, (path, fmt) in enumerate(request.disks):
             overlays.append(os.path.join(scratch, f"disk{index}.qcow2"))
-            opened_by_qemu = path not in request.encrypted
-            qemu_img.create_overlay(overlays[-1], os.path.abspath(path), fmt, qemu_img.info(path, fmt).virtual_size, opened_by_qemu)
+            size = qemu_img.info(path, fmt).virtual_size
+            qemu_img.create_overlay(overlays[-1], os.path.abspath(path), fmt, size, opened=path not in request.encrypted)
         forwarded = free_ports(request.reached, len(nics_of(request)))
         name = f"{PREFIX}{definition.parse(request.description).findtext('name')}-{os.getpid()}"
-        # By its UUID the next test of the same VM replaces what one left that was killed.
-        secret = str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{request.disks[0][0]}?test")) if request.encrypted else ""
+        secret = definition.secret_of(definition.parse(request.description))
         if secret:
+            secret = str(uuid.uuid5(uuid.UUID(secret), "test"))  # so that the next test replaces what one left that was killed
             kept = libvirtd.keep_secret(host, definition.secret(secret, name, lasting=False), request.passphrase)
             stack.callback(kept.undefine)
         text = definition.for_a_test(request.description, name, overlays, kind, scratch, networks(request, forwarded, _SLOT), secret)

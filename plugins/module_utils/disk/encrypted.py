@@ -9,14 +9,18 @@ from ..core import secret
 from ..core.errors import InvalidInput, ToolFailed
 from . import qemu_img
 
+_WRONG = "Invalid password"  # what qemu says when it opens no slot of the LUKS header
+
 
 def opens(path: str, fmt: str, passphrase: str) -> bool:
-    """Whether the passphrase opens an encrypted image. Takes seconds: deriving its key is made slow."""
+    """Whether the passphrase opens an encrypted image. Takes seconds: deriving its key is made slow. Raises ToolFailed for a damaged one."""
     try:
         with secret.readable(passphrase) as key:
             return bool(qemu_img.read_start(path, fmt, 512, key))
-    except ToolFailed:
-        return False
+    except ToolFailed as error:
+        if _WRONG in error.msg:
+            return False
+        raise
 
 
 def require(disks: Iterable[tuple[str, str]], passphrase: str) -> frozenset[str]:

@@ -68,7 +68,7 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     lines += [line for reason, changes in _by_reason(data["changes"]) for line in _change(reason, changes)] or ["Nothing."]
     lines += ["", "## What was copied", "", "| disk | format | size | written | SHA-256 |", "| --- | --- | --- | --- | --- |"]
     lines += [
-        f"| {disk['path']} | {disk.get('format', '')} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{disk.get('sha256', '')}` |"
+        f"| {disk['path']} | {disk.get('format', '')}{', encrypted' if disk.get('encrypted') else ''} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{disk.get('sha256', '')}` |"
         for disk in data["disks"]
     ]
     lines += ["", f"## What was proved: {proof.get('verdict', 'nothing')}", ""]
