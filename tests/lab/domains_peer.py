@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The domain that this collection describes beside the one of virt-v2v, for the same VM; writes docs/domains-peer.md."""
+"""The domain that this collection describes beside those of virt-v2v and virt-install, for the same VM; writes docs/domains-peer.md."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "lab"), str(ROOT / "tests" / "unit" / "plugins" / "module_utils")]
 import bench
 import harness
+import libvirtd
 import windows_disks
 import winlab
 
 DOC = ROOT / "docs" / "domains-peer.md"
-HEAD = """# Domains beside virt-v2v
+HEAD = """# Domains beside virt-v2v and virt-install
 
-Written by `make matrix`: the same VMs given to this collection and to virt-v2v 2.2.0 (`-o local`), and what each
-says to libvirt. Both pass `virt-xml-validate`.
+Written by `make matrix`: the same VMs given to this collection, to virt-v2v 2.2.0 (`-o local`), and to virt-install 4.1.0 (`--import`, with the
+name of the system; of Debian 11, the newest that it knows), and what each says to libvirt. All pass `virt-xml-validate`. virt-install makes a VM from
+what it is told of the system, and looks at no disk. It ran where libvirt has no KVM, for which it names no CPU.
 """
 
 
@@ -41,7 +43,7 @@ ROWS: dict[str, Callable[[ElementTree.Element], str]] = {
     "machine": _all("os/type", "machine"),
     "firmware": lambda root: root.find("os").get("firmware") or root.findtext("os/loader") or "bios",
     "Secure Boot": _all("os/firmware/feature", "name", "enabled"),
-    "memory, MiB": lambda root: str(int(root.findtext("memory")) >> (10 if root.find("memory").get("unit") == "KiB" else 0)),
+    "memory, MiB": lambda root: str(int(root.findtext("memory")) >> (10 if root.find("memory").get("unit", "KiB") == "KiB" else 0)),
     "processors": _all("vcpu"),
     "CPU": _all("cpu", "mode", "match"),
     "sockets, cores": _all("cpu/topology", "sockets", "cores"),
@@ -73,8 +75,20 @@ def theirs(folder: Path, name: str, description: str, env: dict[str, str]) -> st
     return (out / f"{name}.xml").read_text()
 
 
-def pair(folder: Path, name: str, variables: dict[str, object], disk: Path, env: dict[str, str]) -> tuple[str, str]:
-    """Our description and theirs. Theirs is made from a raw copy of the source, as a VM with the same memory, processors and card."""
+def installed(ours: ElementTree.Element, system: str) -> str:
+    """What virt-install says of the VM that we have described, for a system of this name."""
+    firmware = ["--boot", "uefi"] if ours.find("os").get("firmware") == "efi" else []
+    argv = [
+        "virt-install", "--connect", libvirtd.URI, "--import", "--dry-run", "--print-xml", "--os-variant", system, *firmware,
+        "--name", ours.findtext("name"), "--memory", ours.findtext("memory"), "--vcpus", ours.findtext("vcpu"),
+        "--disk", f"{ours.find('devices/disk/source').get('file')},format=qcow2",
+        "--network", f"bridge=virbr0,mac={ours.find('devices/interface/mac').get('address')}",
+    ]  # fmt: skip
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def described(folder: Path, name: str, system: str, variables: dict[str, object], disk: Path, env: dict[str, str]) -> tuple[str, str, str]:
+    """Our description, virt-v2v's and virt-install's. virt-v2v's is made from a raw copy of the source, as a VM with the same memory, processors and card."""
     done = harness.playbook("migrate", harness.inventory(folder / f"{name}.json", **{name: {**variables, "migrate_boot_test": False}}))
     if done.returncode:
         raise SystemExit(done.stdout[-3000:])
@@ -82,6 +96,7 @@ def pair(folder: Path, name: str, variables: dict[str, object], disk: Path, env:
     raw = folder / f"{name}.raw"
     subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", disk, raw], check=True)
     root = ElementTree.fromstring(ours)
+    other = installed(root, system)
     root.set("type", "vmware")
     memory = root.find("memory")
     memory.text, memory.attrib["unit"] = str(int(memory.text) << 10), "KiB"  # virt-v2v reads what libvirt says, which is in KiB
@@ -91,11 +106,11 @@ def pair(folder: Path, name: str, variables: dict[str, object], disk: Path, env:
         element.find("target").attrib.update(dev="sda", bus="scsi")
     made = theirs(folder, name, ElementTree.tostring(root, encoding="unicode"), env)
     raw.unlink()
-    return ours, made
+    return ours, made, other
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch:
+    with tempfile.TemporaryDirectory(dir=ROOT / "build") as scratch, libvirtd.running():
         folder = Path(scratch)
         windows_disks.build([winlab.RELEASES["w11"]], folder)
         drivers = winlab.driver_tree(folder / "drivers", dict.fromkeys(("w10", "w11"), ("x86_64",)))
@@ -106,24 +121,25 @@ def main() -> None:
         out = {"migrate_output_dir": str(folder / "out")}
         disk = bench.source(folder / "bench")
         nics = [{"mac": "00:50:56:3a:bb:cc", "network": "VM Network"}]
-        pairs = [
-            pair(
+        every = [
+            described(
                 folder,
                 "w11",
+                "win11",
                 {**out, "migrate_source": str(folder / "w11.vmx"), "migrate_virtio_win": str(drivers)},
                 folder / "w11.vmdk",
                 tools,
             ),
-            pair(folder, "debian12", {**out, "migrate_source": str(disk), "migrate_nics": nics}, disk, {}),
+            described(folder, "debian12", "debian11", {**out, "migrate_source": str(disk), "migrate_nics": nics}, disk, {}),
         ]
-        for texts in pairs:
+        for texts in every:
             for text in texts:
                 (folder / "check.xml").write_text(text)
                 subprocess.run(["virt-xml-validate", folder / "check.xml", "domain"], check=True, capture_output=True)
-    roots = [ElementTree.fromstring(text) for texts in pairs for text in texts]
+    roots = [ElementTree.fromstring(text) for texts in every for text in texts]
     lines = [
-        "| | Windows 11, UEFI: this collection | virt-v2v | Debian 12, BIOS: this collection | virt-v2v |",
-        "| --- | --- | --- | --- | --- |",
+        f"| | {' | '.join(f'{vm}: this collection | virt-v2v | virt-install' for vm in ('Windows 11, UEFI', 'Debian 12, BIOS'))} |",
+        f"| {' | '.join(['---'] * 7)} |",
     ]
     lines += [f"| {title} | {' | '.join(row(root) for root in roots)} |" for title, row in ROWS.items()]
     DOC.write_text(HEAD + "\n" + "\n".join(lines) + "\n")
