@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
+from aws_peer import Aws
 from azure_peer import Azure
 from harness import lab
 from parts import NIC, NIC2
@@ -24,12 +24,12 @@ FORMATS = {
     "systemd-boot": {"migrate_output_format": "vdi"},
     "usr-split": {"migrate_output_passphrase": "only this opens it"},
 }
-# Guests that are on Azure.
-AZURE = ("dracut",)
+# Guests that are on a cloud: a VM of Azure, an image of AWS.
+CLOUDS = {"dracut": "azure", "raid1": "aws"}
 # Guests whose disk goes to a block device of so many bytes.
 DEVICES = {"dracut": 3 << 30}
 # Guests whose disks come as images of other kinds than VMware's, and those that come as a VM of VirtualBox.
-IMAGES = {"uefi-lvm": ("vhdx", "vhd"), "luks-lvm": ("qcow2",), "raid1": ("raw", "raw.xz"), "nm-two": ("raw.tar.xz",)}
+IMAGES = {"uefi-lvm": ("vhdx", "vhd"), "luks-lvm": ("qcow2",), "nm-two": ("raw.tar.xz",)}
 VIRTUALBOX = ("usr-split",)
 # Where nothing tells the slots of the cards, one that its profile knows by its MAC has the name that the kernel gives it.
 UNNAMED = ("nm-two",)
@@ -49,6 +49,14 @@ def azure(tmp_path):
     peer.close()
 
 
+@pytest.fixture
+def aws(tmp_path):
+    (tmp_path / "aws").mkdir()
+    peer = Aws(tmp_path / "aws")
+    yield peer
+    peer.close()
+
+
 @pytest.mark.parametrize("name", lab.GUESTS)
 def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
     guest, sources = lab.GUESTS[name], harness.guest(name)
@@ -61,19 +69,18 @@ def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
         sources = harness.as_vbox(sources, cards, tmp_path / "images")
     env: dict[str, str] = {}
     before, source = harness.digests(sources), sources
-    if name in AZURE:
-        azure = request.getfixturevalue("azure")
-        raw = [tmp_path / f"{number}.raw" for number in range(len(sources))]
-        for disk, image in zip(raw, sources):
-            subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", image, disk], check=True)
-        env, source = azure.env, azure.place(name, raw, mac=cards[0].replace(":", "-").upper())
+    if name in CLOUDS:
+        cloud = request.getfixturevalue(CLOUDS[name])
+        raw = list(map(Path, harness.as_images(sources, ("raw", "raw"), tmp_path / "images")))
+        env = cloud.env
+        source = cloud.image(name, raw) if name == "raid1" else cloud.place(name, raw, mac=cards[0].replace(":", "-").upper())
     variables = {
         "migrate_output_dir": str(tmp_path / "out"),
         "migrate_boot_expect": [guest.report.replace(NIC2, r"\w+") if name in UNNAMED else guest.report],
         "migrate_boot_timeout": 600,
         **harness.variables(name),
         "migrate_source": source,
-        **({"migrate_nics": [{"mac": mac} for mac in cards]} if name in IMAGES and len(cards) > 1 else {}),
+        **({"migrate_nics": [{"mac": mac} for mac in cards]} if name in (*IMAGES, "raid1") and len(cards) > 1 else {}),
         **FORMATS.get(name, {}),
     }
     if name in DEVICES:

@@ -92,20 +92,19 @@ def test_a_running_vm_is_refused_frozen_or_shut_down(aws, disks, tmp_path):
 
 def test_an_image_and_a_snapshot_are_read_and_stay(aws, disks, tmp_path):
     """Whatever the instance does that they were made of."""
-    aws.place("web01", disks, running=True)
-    image = aws.ec2.create_image(InstanceId=aws.instance("web01")["InstanceId"], Name="web 01, golden")["ImageId"]
+    image = aws.image("web01", disks, running=True)
     before = aws.snapshots()
-    looked = fetch(aws, f"aws://{REGION}/{image}", tmp_path / "work", check=True)
-    assert looked["vm"]["name"] == "web-01--golden" and [disk["virtual_size"] for disk in looked["vm"]["disks"]] == [SIZE, SIZE]
-    answer = fetch(aws, f"aws://{REGION}/{image}", tmp_path / "work")
-    assert same(answer, disks) and answer["vm"]["nics"] == [] and not fetch(aws, f"aws://{REGION}/{image}", tmp_path / "work")["changed"]
-    (mapped,) = aws.ec2.describe_images(ImageIds=[image])["Images"]
+    looked = fetch(aws, image, tmp_path / "work", check=True)
+    assert looked["vm"]["name"] == "image-of-web01" and [disk["virtual_size"] for disk in looked["vm"]["disks"]] == [SIZE, SIZE]
+    answer = fetch(aws, image, tmp_path / "work")
+    assert same(answer, disks) and answer["vm"]["nics"] == [] and not fetch(aws, image, tmp_path / "work")["changed"]
+    (mapped,) = aws.ec2.describe_images(ImageIds=[image.rsplit("/", 1)[1]])["Images"]
     snapshot = mapped["BlockDeviceMappings"][1]["Ebs"]["SnapshotId"]
     alone = fetch(aws, f"aws://{REGION}/{snapshot}", tmp_path / "alone")
     assert same(alone, disks[1:]) and alone["vm"]["name"] == snapshot
     assert aws.snapshots() == before and len(before) == 2 and aws.instance("web01")["State"]["Name"] == "running"
-    for source in (image, snapshot):
-        assert not harness.module("source_cleanup", env=aws.env, source=f"aws://{REGION}/{source}")["changed"]
+    for source in (image, f"aws://{REGION}/{snapshot}"):
+        assert not harness.module("source_cleanup", env=aws.env, source=source)["changed"]
     for name in ("ami-0123456789abcdef0", "snap-0123456789abcdef0"):
         answer = fetch(aws, f"aws://{REGION}/{name}", tmp_path / "none")
         assert answer["error_code"] == "invalid_input" and "NotFound" in answer["msg"] and answer["hint"]

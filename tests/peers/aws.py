@@ -71,6 +71,7 @@ def get_snapshot_block(self: EBSBackend, snapshot_id: str, block_index: int) -> 
 
 def create_image(self: EC2Backend, instance_id: str, *given: object, **named: object) -> Ami:
     made = real_image(self, instance_id, *given, **named)
+    made.boot_mode = "legacy-bios"  # moto says uefi of every image
     volumes = {device: self.get_volume(block.volume_id) for device, block in self.get_instance(instance_id).block_device_mapping.items()}
     made.mapped = [
         {"DeviceName": device, "Ebs": {"SnapshotId": self.create_snapshot(volume.id, "of an image").id, "VolumeSize": volume.size}}

@@ -67,9 +67,10 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     lines += [f"- Grown: {line}" for line in data["grown"]]
     lines += [line for reason, changes in _by_reason(data["changes"]) for line in _change(reason, changes)] or ["Nothing."]
     lines += ["", "## What was copied", "", "| disk | format | size | written | SHA-256 |", "| --- | --- | --- | --- | --- |"]
+    kinds = [f"{disk.get('format', '')}{', encrypted' if disk.get('encrypted') else ''}" for disk in data["disks"]]
     lines += [
-        f"| {disk['path']} | {disk.get('format', '')}{', encrypted' if disk.get('encrypted') else ''} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{disk.get('sha256', '')}` |"
-        for disk in data["disks"]
+        f"| {disk['path']} | {kind} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{disk.get('sha256', '')}` |"
+        for disk, kind in zip(data["disks"], kinds)
     ]
     lines += ["", f"## What was proved: {proof.get('verdict', 'nothing')}", ""]
     lines += [f"- {'ok' if check['passed'] else 'FAILED'} {check['name']}: {check['detail']}" for check in proof.get("checks", [])]
