@@ -71,6 +71,14 @@ options:
     default: ""
 """
 
+    LOOK = r"""
+options:
+  passphrase:
+    description: Opens O(disks) that are encrypted, as M(hyper2kvm.migration.qemu_convert) makes them.
+    type: str
+    default: ""
+"""
+
     FIX = r"""
 options:
   fstab_mode:

@@ -15,7 +15,7 @@ from .access import access_of, access_spec
 from .core.errors import InvalidInput, NotInPlace
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
-from .disk import qemu_img, sizes, staging
+from .disk import encrypted, qemu_img, sizes, staging
 from .guest.cards import Card, named
 from .guest.changes import Plan
 from .guest.offline import Attached
@@ -177,15 +177,17 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
     for_windows = windows_options_of(params) if "virtio_win" in params else WindowsOptions()
     accept = tuple(params.get("accept") or ())
     if params["disks"]:
-        disks = _attached(params)
-        for disk in disks if overlays and not module.check_mode else ():
-            if disk.format != "qcow2" or qemu_img.info(disk.path, "qcow2").backing is None:
+        disks = _named_disks(params)
+        for path, fmt in disks if overlays and not module.check_mode else ():
+            if fmt != "qcow2" or qemu_img.info(path, "qcow2").backing is None:
                 raise InvalidInput(
-                    f"{disk.path} is not an overlay, and a fix never writes to a source.",
+                    f"{path} is not an overlay, and a fix never writes to a source.",
                     "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
                 )
         cards = tuple(Card(nic["mac"]) for nic in named(params["nics"], ()))
-        yield GuestRequest(disks, cards, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
+        with encrypted.opened(disks, params.get("passphrase", "")) as opened:
+            attached = tuple(Attached(path, fmt) for path, fmt in opened)
+            yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = staging.require_fetched(params["work_dir"])
         with streaming(base.result, params["work_dir"], access_of(params), cached=True):
@@ -201,16 +203,8 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
         )
 
 
-def _attached(params: Mapping[str, Any]) -> tuple[Attached, ...]:
-    """The images that were named. Raises InvalidInput for encrypted ones, which the appliance does not open."""
-    for entry in params["disks"]:
-        if entry["format"] == "qcow2" and qemu_img.info(entry["path"], "qcow2").encrypted:
-            raise InvalidInput(
-                f"{entry['path']} is encrypted, and is not looked into.",
-                "Name the overlays that it was made from (work_dir).",
-                path=entry["path"],
-            )
-    return tuple(Attached(entry["path"], entry["format"]) for entry in params["disks"])
+def _named_disks(params: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(entry["path"], entry["format"]) for entry in params["disks"]]
 
 
 def source_of(params: Mapping[str, Any]) -> list[str]:
@@ -257,7 +251,8 @@ def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> 
 
 def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
     """The body of a module that only looks."""
-    module = module_for(disk_set_spec(), required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
+    spec = {**disk_set_spec(), "passphrase": {"type": "str", "default": "", "no_log": True}}
+    module = module_for(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
     respawn_for_guestfs(module)
 
     def work(module: AnsibleModule) -> Result:
@@ -291,7 +286,10 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
 def rollback_work(module: AnsibleModule) -> Result:
     """guest_fix_rollback: on images that no VM uses and that are no source."""
     params = module.params
-    request = GuestRequest(_attached(params), (), params["firmware"], params["luks_keys"], params["root"])
+    disks = _named_disks(params)
+    for path in encrypted.locked(disks):
+        raise InvalidInput(f"{path} is encrypted, and is not written to.", "Write to a copy that is not: qemu-img convert.", path=path)
+    request = GuestRequest(tuple(Attached(path, fmt) for path, fmt in disks), (), params["firmware"], params["luks_keys"], params["root"])
     undone = take_back(request, params["id"], module.check_mode)
     return {"changed": bool(undone), "undone": list(undone)}
 

@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.disk_set
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.disk_set.guest
+  - hyper2kvm.migration.disk_set.look
   - hyper2kvm.migration.disk_set.system
 """
 

@@ -105,7 +105,8 @@ def test_a_disk_that_does_not_open_is_no_vm_that_does_not_boot(staged, tmp_path)
     # qemu opens it, and finds nothing on it that starts.
     answer = harness.module("boot_test", **test, passphrase=PASSPHRASE)
     assert answer["error_code"] == "boot_failed" and PASSPHRASE not in json.dumps(answer, ensure_ascii=False), answer["msg"]
-    assert "is encrypted, and is not looked into" in harness.module("guest_inspect", disks=image)["msg"]
+    assert "no passphrase is given" in harness.module("guest_inspect", disks=image)["msg"]
+    assert "is not written to" in harness.module("guest_fix_rollback", disks=image)["msg"]
 
 
 def test_the_script_for_qemu_asks_for_the_file_with_the_passphrase(staged, tmp_path):

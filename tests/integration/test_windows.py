@@ -162,6 +162,19 @@ def test_two_phases_go_on_only_after_the_first_has_worked(lab, tmp_path):
     assert 'dev="vda" bus="virtio"' in (out / "2k22.xml").read_text() and "sata" not in (out / "2k22.xml").read_text()
 
 
+def test_an_encrypted_result_is_looked_into_with_its_passphrase(lab, tmp_path):
+    work, secret = str(tmp_path / "work"), "only this opens it"
+    harness.module("vmdk_fetch", source=[str(lab / "w10.vmx")], work_dir=work)
+    harness.module("disk_flatten", work_dir=work)
+    (disk,) = harness.module("qemu_convert", work_dir=work, name="w10", dest=str(tmp_path / "out"), passphrase=secret)["disks"]
+    before = Path(disk["path"]).read_bytes()
+    disks = [{"path": disk["path"], "format": "qcow2"}]
+    assert "no passphrase is given" in harness.module("windows_firstboot_info", disks=disks)["msg"]
+    found = harness.module("windows_firstboot_info", disks=disks, passphrase=secret)
+    assert found["firstboot"]["state"] == "none" and found["facts"]["windows"], found
+    assert Path(disk["path"]).read_bytes() == before and secret not in json.dumps(found)
+
+
 @pytest.mark.parametrize(("name", "code"), [("asleep", "windows.hibernated"), ("locked", "windows.bitlocker"), ("broken", "damaged")])
 def test_states_that_stop_a_migration(name, code, lab, tmp_path):
     work = str(tmp_path / "work")

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Iterable
+import contextlib
+import os
+import tempfile
+import time
+from typing import Iterable, Iterator, Sequence
 
-from ..core import secret
+from ..core import process, secret
 from ..core.errors import InvalidInput, ToolFailed
 from . import qemu_img
 
+_READY = 60.0  # seconds
 _WRONG = "Invalid password"  # what qemu says when it opens no slot of the LUKS header
 
 
@@ -23,9 +28,14 @@ def opens(path: str, fmt: str, passphrase: str) -> bool:
         raise
 
 
+def locked(disks: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Those of the images, (path, format), that are encrypted."""
+    return frozenset(path for path, fmt in disks if fmt == "qcow2" and qemu_img.info(path, fmt).encrypted)
+
+
 def require(disks: Iterable[tuple[str, str]], passphrase: str) -> frozenset[str]:
-    """Those of the images, (path, format), that are encrypted. Raises InvalidInput for one that the passphrase does not open."""
-    found = frozenset(path for path, fmt in disks if qemu_img.info(path, fmt).encrypted)
+    """The same. Raises InvalidInput for one that the passphrase does not open."""
+    found = locked(disks)
     for path in sorted(found):
         if not (passphrase and opens(path, "qcow2", passphrase)):
             raise InvalidInput(
@@ -34,3 +44,30 @@ def require(disks: Iterable[tuple[str, str]], passphrase: str) -> frozenset[str]
                 path=path,
             )
     return found
+
+
+@contextlib.contextmanager
+def opened(disks: Sequence[tuple[str, str]], passphrase: str) -> Iterator[list[tuple[str, str]]]:
+    """The images, (path, format), as others can read them for the time of a block: those that are encrypted through a throw-away overlay.
+
+    Raises InvalidInput for one that the passphrase does not open.
+    """
+    closed = require(disks, passphrase)
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="hyper2kvm-")) if closed else ""
+        key = stack.enter_context(secret.readable(passphrase))
+        found = []
+        for number, (path, fmt) in enumerate(disks):
+            overlay, socket = (os.path.join(scratch, f"{number}.{end}") for end in ("qcow2", "socket"))
+            if path in closed:
+                how, name = qemu_img.named(path, fmt, key)
+                child = process.start(["qemu-nbd", "--read-only", "--persistent", "--shared=8", f"--socket={socket}", *how, name])
+                stack.callback(process.stop, child)
+                deadline = time.monotonic() + _READY
+                while not os.path.exists(socket):
+                    if child.poll() is not None or time.monotonic() > deadline:
+                        raise ToolFailed(f"qemu-nbd does not open {path}.", "Look for what else uses it.")
+                    time.sleep(0.05)
+                qemu_img.create_overlay(overlay, f"nbd+unix:///?socket={socket}", "raw", qemu_img.info(path, fmt).virtual_size)
+            found.append((overlay, "qcow2") if path in closed else (path, fmt))
+        yield found

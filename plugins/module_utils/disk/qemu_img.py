@@ -140,7 +140,7 @@ def convert(
 def check(path: str, fmt: str, key: str = "") -> None:
     """Raise ToolFailed unless the image's metadata are consistent. raw has none. `key`: the file with the passphrase of an encrypted one."""
     if fmt != "raw":
-        how, name = _opened(path, fmt, key)
+        how, name = named(path, fmt, key)
         run(["qemu-img", "check", "-q", *how, name], Limits(timeout=_LONG))
 
 
@@ -150,7 +150,7 @@ def read_start(path: str, fmt: str, size: int, key: str = "") -> bytes:
 
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as scratch:
         out = os.path.join(scratch, "head")
-        how, name = _opened(path, fmt, key)
+        how, name = named(path, fmt, key)
         run(["qemu-img", "dd", *how, "-O", "raw", "bs=512", f"count={size // 512}", f"if={name}", f"of={out}"], _QUICK)
         with open(out, "rb") as file:
             return file.read(size)
@@ -174,8 +174,8 @@ def _name(path: str) -> str:
     return path if path.startswith(_OURS) else os.path.abspath(path)
 
 
-def _opened(path: str, fmt: str, key: str) -> tuple[list[str], str]:
-    """How to say which image is meant, encrypted if there is a `key`: the options, and its name."""
+def named(path: str, fmt: str, key: str) -> tuple[list[str], str]:
+    """How qemu's programs are told which image is meant, an encrypted one if there is a `key`: the options, and its name."""
     if not key:
         return ["-f", fmt], _name(path)
     escaped = _name(path).replace(",", ",,")
