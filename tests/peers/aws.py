@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """AWS as moto simulates it, with what it leaves out: volumes have contents (tag "file"), which snapshots keep and EBS hands out in blocks of 512 KiB; and
-an image has snapshots of all volumes of its instance.
+an image has snapshots of all volumes of its instance, from which it wants larger ones.
 
 Prints its port. Faults are files in the directory AWS_FAULTS: `throttle` and `damage` each spoil one block and are gone.
 """
@@ -74,7 +74,7 @@ def create_image(self: EC2Backend, instance_id: str, *given: object, **named: ob
     made.boot_mode = "legacy-bios"  # moto says uefi of every image
     volumes = {device: self.get_volume(block.volume_id) for device, block in self.get_instance(instance_id).block_device_mapping.items()}
     made.mapped = [
-        {"DeviceName": device, "Ebs": {"SnapshotId": self.create_snapshot(volume.id, "of an image").id, "VolumeSize": volume.size}}
+        {"DeviceName": device, "Ebs": {"SnapshotId": self.create_snapshot(volume.id, "of an image").id, "VolumeSize": volume.size + 1}}
         for device, volume in volumes.items()
     ]
     return made

@@ -97,10 +97,10 @@ def variables(name: str) -> dict[str, object]:
 
 
 def as_images(sources: list[str], suffixes: tuple[str, ...], folder: Path) -> list[str]:
-    """The VMDKs of a lab guest as images of other kinds, packed where a suffix has a second part. A qcow2 gets a snapshot that holds nothing yet."""
+    """The VMDKs of a lab guest as images of other kinds, in a tarball where a suffix says so. A qcow2 gets a snapshot that holds nothing yet."""
     found = []
     for source, suffix in zip(disks_of(sources), suffixes):
-        kind, dummy, packing = suffix.partition(".")
+        kind, dummy, packed = suffix.partition(".")
         fmt, options = {"vhd": ("vpc", ["-o", "force_size=on"])}.get(kind, (kind, []))
         found.append(folder / f"{source.stem}.{kind}")
         subprocess.run(["qemu-img", "convert", "-f", "vmdk", "-O", fmt, *options, source, found[-1]], check=True)
@@ -108,10 +108,10 @@ def as_images(sources: list[str], suffixes: tuple[str, ...], folder: Path) -> li
             base = found[-1]
             found[-1] = base.with_stem(f"{base.stem}-snapshot")
             subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base.name, found[-1]], cwd=folder, check=True)
-        if packing:
-            plain, found[-1] = found[-1], Path(f"{found[-1]}.{packing}")
+        if packed:
+            plain, found[-1] = found[-1], Path(f"{found[-1]}.{packed}")
             tar = ["tar", "--sparse", "--use-compress-program=xz -0 -T2", "-cf", found[-1].name, "--remove-files", plain.name]
-            subprocess.run(["xz", "-0", "-T2", plain] if packing == "xz" else tar, cwd=folder, check=True)
+            subprocess.run(tar, cwd=folder, check=True)
     return list(map(str, found))
 
 

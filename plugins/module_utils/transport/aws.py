@@ -40,10 +40,10 @@ class Aws:
     def find(self) -> Vm:
         ec2 = client(self.region, "ec2")
         if _IMAGE.match(self.name):
-            return _of_image(asked(lambda: ec2.describe_images(ImageIds=[self.name]))["Images"][0])
+            return _of_image(ec2, asked(lambda: ec2.describe_images(ImageIds=[self.name]))["Images"][0])
         if _SNAPSHOT.match(self.name):
-            found = asked(lambda: ec2.describe_snapshots(SnapshotIds=[self.name]))["Snapshots"][0]
-            return Vm(self.name, _name(found, self.name), "off", (Disk(self.name, self.name, found["VolumeSize"] << 30),))
+            snapshot = _snapshots(ec2, [self.name])[self.name]
+            return Vm(self.name, _name(snapshot, self.name), "off", (Disk(self.name, self.name, snapshot["VolumeSize"] << 30),))
         wanted = {"InstanceIds": [self.name]} if _INSTANCE.match(self.name) else {"Filters": [{"Name": "tag:Name", "Values": [self.name]}]}
         answer = asked(lambda: ec2.describe_instances(**wanted))
         found = [
@@ -152,14 +152,14 @@ class Aws:
     def _await(self, snapshots: Sequence[str]) -> None:
         ec2, deadline = client(self.region, "ec2"), time.monotonic() + _COMPLETE
         while True:
-            states = asked(lambda: ec2.describe_snapshots(SnapshotIds=list(snapshots)))["Snapshots"]
-            failed = [one["SnapshotId"] for one in states if one["State"] == "error"]
+            states = {id_: one["State"] for id_, one in _snapshots(ec2, snapshots).items()}
+            failed = [id_ for id_, state in states.items() if state == "error"]
             if failed or time.monotonic() > deadline:
                 raise ToolFailed(
                     f"The snapshots {', '.join(failed or snapshots)} do not come about.",
                     "Look at them in AWS, then run again.",
                 )
-            if all(one["State"] == "completed" for one in states):
+            if all(state == "completed" for state in states.values()):
                 return
             time.sleep(_POLL)
 
@@ -177,27 +177,32 @@ def _letters(device: str) -> tuple[str, ...]:
     return () if match is None else (f"/dev/sd{match[1]}", f"/dev/xvd{match[1]}")
 
 
-def _of_image(data: Mapping[str, Any]) -> Vm:
-    """What would start from an image: disks, of which the snapshots are there already, and no cards."""
+def _of_image(ec2: Any, data: Mapping[str, Any]) -> Vm:
+    """What would start from an image: disks, of which the snapshots are there already, and no cards. It may want larger volumes than these are."""
     name, system = _name(data, data.get("Name") or data["ImageId"]), data.get("RootDeviceName")
-    snapshots = {one["DeviceName"]: one["Ebs"] for one in data.get("BlockDeviceMappings", ()) if one.get("Ebs", {}).get("SnapshotId")}
-    if system not in snapshots:
+    mapped = {one["DeviceName"]: one.get("Ebs", {}).get("SnapshotId") for one in data.get("BlockDeviceMappings", ())}
+    order = sorted((device for device, id_ in mapped.items() if id_), key=lambda device: (device != system, device))
+    if system not in order:
         raise InvalidInput(
             f"{name} starts from the host's own storage, of which there are no snapshots.", "Make an image of it on EBS first.", vm=name
         )
-    order = sorted(snapshots, key=lambda device: (device != system, device))
+    snapshots = _snapshots(ec2, [mapped[device] for device in order])
     return Vm(
         data["ImageId"],
         name,
         "off",
         tuple(
-            Disk(one["SnapshotId"], one["SnapshotId"], one["VolumeSize"] << 30, number or None, names=_letters(device))
-            for number, (device, one) in enumerate((device, snapshots[device]) for device in order)
+            Disk(mapped[device], mapped[device], snapshots[mapped[device]]["VolumeSize"] << 30, number or None, names=_letters(device))
+            for number, device in enumerate(order)
         ),
         firmware="uefi" if data.get("BootMode") == "uefi" else None,
         windows=data.get("Platform", "").lower() == "windows",
         told=_told(name, data),
     )
+
+
+def _snapshots(ec2: Any, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    return {one["SnapshotId"]: one for one in asked(lambda: ec2.describe_snapshots(SnapshotIds=list(ids)))["Snapshots"]}
 
 
 def _name(data: Mapping[str, Any], otherwise: str) -> str:
