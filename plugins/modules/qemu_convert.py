@@ -101,7 +101,7 @@ EXAMPLES = r"""
 RETURN = r"""
 disks:
   description: The images, each with path, format, virtual size, allocated bytes, bytes read and written, SHA-256 digest, and whether it is a block
-    device or encrypted.
+    device or encrypted, with the UUID of its LUKS header.
   returned: success
   type: list
   elements: dict

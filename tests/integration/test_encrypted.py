@@ -160,6 +160,17 @@ def test_libvirt_opens_it_as_long_as_it_has_the_vm(staged, tmp_path):
             taken = harness.module("libvirt_domain", name=name, state="absent", timeout=1, power_off=True)
             assert taken["actions"] == [f"shut down {name}", f"forget the passphrase of {name}", f"undefine {name}"]
             assert secrets() == before
+            # The disk is migrated again with another passphrase, and stays where it is.
+            assert harness.module("libvirt_domain", **where, passphrase=PASSPHRASE)["actions"][0] == f"keep the passphrase of {name}"
+            (anew,) = harness.module("qemu_convert", **{**staged, "dest": str(place)}, passphrase=OTHER)["disks"]
+            harness.module("domain_describe", **{**described, "disks": [anew, other, raw]})
+            started = harness.module("libvirt_domain", **where, state="running", passphrase=OTHER)
+            assert started["actions"] == [
+                f"{done} {name}" for done in ("keep the passphrase of", "define", "forget the passphrase of", "start")
+            ]
+            assert len(secrets() - before) == 1 and name in virsh("list")
+            harness.module("libvirt_domain", name=name, state="absent", timeout=1, power_off=True)
+            assert secrets() == before
         finally:
             for argv in (["destroy", name], ["undefine", name]):
                 subprocess.run(["virsh", "-c", libvirtd.URI, *argv], check=False, capture_output=True)

@@ -7,7 +7,6 @@ Source: libvirt, "Domain XML format" (libvirt.org/formatdomain.html); the enligh
 from __future__ import annotations
 
 import os
-import uuid
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -38,7 +37,7 @@ class Domain:
 
     `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere. `uuid` is what the guest reads
     as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0. `devices`: which of the paths are block devices,
-    `encrypted`: which are images that only a passphrase opens.
+    `encrypted`: which are images that only a passphrase opens, which libvirt has as its `secret` of this UUID.
     """
 
     name: str
@@ -60,17 +59,13 @@ class Domain:
     uuid: str = ""
     devices: frozenset[str] = frozenset()
     encrypted: frozenset[str] = frozenset()
+    secret: str = ""
 
     @property
     def topology(self) -> tuple[int, int]:
         """Sockets, and cores of each; a processor is a socket where the source does not say otherwise. Windows licences and NUMA count sockets."""
         cores = self.cores_per_socket if self.cpus % self.cores_per_socket == 0 else 1
         return self.cpus // cores, cores
-
-    @property
-    def secret(self) -> str:
-        """The UUID under which libvirt keeps the passphrase of the encrypted disks: always the same for the same disks."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.path.abspath(self.disks[0][0])}"))
 
     def boot_order(self, index: int) -> int:
         """The place of disk number `index`, from 1."""

@@ -100,6 +100,8 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
         done.before, done.after = (libvirtd.text_of(domain) if domain is not None else ""), text
         if not check:
             domain = host.defineXML(definition.with_uuid(text, domain.UUIDString()) if domain is not None else text)
+        if done.before:
+            _forget_secret(host, definition.parse(done.before), definition.secret_of(root), done, check)
     if wanted.autostart is not None and (domain is None or bool(domain.autostart()) != wanted.autostart):
         done.actions.append(f"{'set' if wanted.autostart else 'clear'} autostart of {name}")
         if not check:
@@ -121,6 +123,16 @@ def _keep_secret(host: Any, wanted: Wanted, root: ElementTree.Element, anew: boo
     done.actions.append(f"keep the passphrase of {name}")
     if not check:
         libvirtd.keep_secret(host, definition.secret(uuid, name, lasting=True), wanted.passphrase)
+
+
+def _forget_secret(host: Any, root: ElementTree.Element, wanted: str, done: Done, check: bool) -> None:
+    """Take what opened the disks of a description away from libvirt, unless it is what is `wanted` now, or not of the collection."""
+    uuid = definition.secret_of(root)
+    kept = libvirtd.secret(host, uuid) if uuid not in ("", wanted) else None
+    if kept is not None and definition.is_our_secret(kept.XMLDesc(0)):
+        done.actions.append(f"forget the passphrase of {root.findtext('name')}")
+        if not check:
+            kept.undefine()
 
 
 def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: bool, check: bool) -> Done:
@@ -147,12 +159,7 @@ def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: 
         done.actions.append(f"move {path} to {os.path.join(quarantine, os.path.basename(path))}")
         if not check:
             placement.take_away(path, quarantine)
-    uuid = definition.secret_of(definition.parse(text))
-    kept = libvirtd.secret(host, uuid) if uuid else None
-    if kept is not None and definition.is_our_secret(kept.XMLDesc(0)):
-        done.actions.append(f"forget the passphrase of {name}")
-        if not check:
-            kept.undefine()
+    _forget_secret(host, definition.parse(text), "", done, check)
     done.actions.append(f"undefine {name}")
     if not check:
         libvirtd.undefine(domain)

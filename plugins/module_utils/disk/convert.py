@@ -237,6 +237,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
         written = planned["data"] if request.device else os.stat(request.dest).st_blocks * 512
         result = {
             **planned,
+            **({"luks": qemu_img.info(request.dest, request.format).luks} if request.passphrase else {}),
             "allocated": written,
             "sha256": digest,
             "bytes_read": planned["data"],

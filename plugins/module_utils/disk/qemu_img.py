@@ -25,7 +25,10 @@ _UNTIMED, _TRIES = "Unable to get accurate CPU usage", 20
 
 @dataclass(frozen=True)
 class Image:
-    """What qemu-img says of an image; sizes in bytes. `allocated` is what its file occupies on disk; `encrypted`: whether it opens with a key only."""
+    """What qemu-img says of an image; sizes in bytes. `allocated` is what its file occupies on disk; `encrypted`: whether it opens with a key only.
+
+    `luks` is the UUID of the LUKS header of a qcow2, new with each conversion.
+    """
 
     path: str
     format: str
@@ -33,6 +36,7 @@ class Image:
     allocated: int
     backing: Optional[str]
     encrypted: bool = False
+    luks: str = ""
 
 
 _OURS = ("json:", "nbd+unix:///?socket=/")  # names that are descriptions, made by us
@@ -41,7 +45,16 @@ _OURS = ("json:", "nbd+unix:///?socket=/")  # names that are descriptions, made 
 def info(path: str, fmt: str) -> Image:
     """Describe an image of a stated format; backing files are not opened."""
     data = json.loads(run(["qemu-img", "info", "-U", "--output=json", "-f", fmt, _name(path)], _QUICK).stdout)
-    return Image(path, fmt, data["virtual-size"], data.get("actual-size", 0), data.get("backing-filename"), data.get("encrypted", False))
+    luks = data.get("format-specific", {}).get("data", {}).get("encrypt", {}).get("uuid", "") if fmt == "qcow2" else ""
+    return Image(
+        path,
+        fmt,
+        data["virtual-size"],
+        data.get("actual-size", 0),
+        data.get("backing-filename"),
+        data.get("encrypted", False),
+        luks,
+    )
 
 
 def create_overlay(path: str, backing: str, backing_format: str, size: int, opened: bool = True) -> None:

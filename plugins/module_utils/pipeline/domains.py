@@ -49,6 +49,7 @@ def describe(
         vm.get("uuid") or "",
         frozenset(disk["path"] for disk in disks if disk.get("device")),
         frozenset(disk["path"] for disk in disks if disk.get("encrypted")),
+        next((disk["luks"] for disk in disks if disk.get("luks")), ""),
     )
 
 
