@@ -239,6 +239,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
@@ -321,7 +322,7 @@ def _check(entry: dict) -> Check:
 def work(module: AnsibleModule) -> Result:
     params = module.params
     checks = tuple(_check(entry) for entry in params["checks"])
-    missing = [disk["path"] for disk in params["disks"] if not os.path.exists(disk["path"])]
+    missing = [disk["path"] for disk in params["disks"] if not exists(disk["path"])]
     if missing and module.check_mode:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet"}}
     if missing:

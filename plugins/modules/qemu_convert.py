@@ -58,6 +58,7 @@ options:
     description:
       - Block devices that get the disks, by disk, such as LVM volumes and disks of a SAN; an empty string makes an image. They exist, and are at least as large
         as their disks; what is left of them reads as zeros. O(compression), O(preallocation) and O(cluster_size) are for images.
+      - V(rbd:POOL/IMAGE) is an image of Ceph, which qemu writes by itself; V(rbd:POOL/IMAGE:id=USER:conf=FILE) where these are not Ceph's defaults.
       - A device that is in use, or that holds anything but an earlier result which nobody has written to since, is refused.
     type: list
     elements: str
@@ -96,6 +97,13 @@ EXAMPLES = r"""
     name: db01
     dest: /var/lib/images/db01
     devices: [/dev/vg0/db01, ""]
+
+- name: Write it to an image of Ceph
+  hyper2kvm.migration.qemu_convert:
+    work_dir: /var/lib/migration/db02
+    name: db02
+    dest: /var/lib/images/db02
+    devices: ["rbd:vms/db02"]
 """
 
 RETURN = r"""
@@ -115,6 +123,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, work_dir_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
@@ -145,7 +154,7 @@ def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
     """One request per disk; a name must be a plain file name."""
     if "/" in params["name"] or params["name"] in ("", ".", ".."):
         raise InvalidInput(f"{params['name']!r} cannot be part of a file name.", "Set migrate_name.")
-    named = [os.path.realpath(device) for device in params["devices"] if device]
+    named = [os.path.realpath(absolute(device)) for device in params["devices"] if device]
     if len(params["devices"]) > len(disks) > 0 or len(set(named)) < len(named):
         raise InvalidInput(
             f"{', '.join(params['devices'])} are not one device for each of {len(disks)} disks.",
@@ -167,7 +176,7 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
         fmt,
         size=sizes.new_size(wish, disk.virtual_size) if wish else None,
         overwrite=params["overwrite"],
-        device=os.path.abspath(device) if device else "",
+        device=absolute(device) if device else "",
         passphrase=params["passphrase"],
         **of_images,
     )

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 from aws_peer import Aws
 from azure_peer import Azure
+from ceph_peer import Ceph
 from harness import lab
 from parts import NIC, NIC2
 
@@ -26,8 +27,9 @@ FORMATS = {
 }
 # Guests that are on a cloud: a VM of Azure, an image of AWS.
 CLOUDS = {"dracut": "azure", "raid1": "aws"}
-# Guests whose disk goes to a block device of so many bytes.
+# Guests whose disk goes to a block device of so many bytes, and to an image of Ceph.
 DEVICES = {"dracut": 3 << 30}
+CEPH = {"nm-two": 3 << 30}
 # Guests whose disks come as images of other kinds than VMware's, and those that come as a VM of VirtualBox.
 IMAGES = {"uefi-lvm": ("vhdx", "vhd"), "luks-lvm": ("qcow2",), "nm-two": ("raw.tar.xz",)}
 VIRTUALBOX = ("usr-split",)
@@ -47,6 +49,14 @@ def azure(tmp_path):
     peer = Azure(tmp_path / "azure")
     yield peer
     peer.close()
+
+
+@pytest.fixture
+def ceph(tmp_path):
+    (tmp_path / "ceph").mkdir()
+    cluster = Ceph(tmp_path / "ceph")
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture
@@ -87,6 +97,8 @@ def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
         with open(tmp_path / "volume", "wb") as volume:
             volume.truncate(DEVICES[name])
         variables["migrate_output_devices"] = [attach(tmp_path / "volume")]
+    elif name in CEPH:
+        variables["migrate_output_devices"] = [request.getfixturevalue("ceph").image(name, CEPH[name])]
     hosts = harness.inventory(tmp_path / "vms.json", **{name: variables})
     done = harness.playbook("migrate", hosts, env=env)
     assert done.returncode == 0, done.stdout
@@ -100,7 +112,7 @@ def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
     assert report["facts"]["firmware"] == guest.firmware and report["facts"]["interfaces"] == expected
     assert bool(report["grown"]) == ("migrate_grow" in FORMATS.get(name, {})) and all(" of /: " in line for line in report["grown"][-1:])
     assert len(report["disks"]) == 1 + bool(guest.second_disk) and all(
-        Path(disk["path"]).exists() and disk["sha256"] for disk in report["disks"]
+        (name in CEPH or Path(disk["path"]).exists()) and disk["sha256"] for disk in report["disks"]
     )
     assert (result / "console.png").read_bytes().startswith(b"\x89PNG") and not list(result.glob("*.partial"))
     for phase in ("start the appliance", "apply", "prove", "convert", "boot"):

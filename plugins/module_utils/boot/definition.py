@@ -10,9 +10,10 @@ import copy
 import hashlib
 import json
 import os
-from typing import Iterable, Iterator, Mapping, Sequence
+from typing import Iterable, Iterator, Mapping, Optional, Sequence
 from xml.etree import ElementTree
 
+from ..core import rbd
 from ..core.errors import InvalidInput
 
 MARK = "https://github.com/hyper2kvm/hyper2kvm.migration"
@@ -40,17 +41,27 @@ def parse(text: str) -> ElementTree.Element:
 
 
 def disks(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, str]]:
-    """Each disk of a description with its path. Raises InvalidInput for one that is neither a file nor a block device."""
+    """Each disk of a description with its path. Raises InvalidInput for one that is neither a file nor a block device of the kernel or of Ceph."""
     for disk in root.iterfind("devices/disk"):
         if disk.get("device", "disk") != "disk":
             continue
         source = disk.find("source")
-        path = None if source is None else source.get(_FILE_OF.get(disk.get("type", ""), ""))
+        path = None if source is None else source.get(_FILE_OF.get(disk.get("type", ""), "")) or _of_ceph(source)
         if path is None:
             raise InvalidInput(
-                f"A disk of {root.findtext('name')} is neither a file nor a block device.", "Only those can be copied or tested."
+                f"A disk of {root.findtext('name')} is neither a file nor a block device nor an image of Ceph.", "Only those can be tested."
             )
         yield disk, path
+
+
+def _of_ceph(source: ElementTree.Element) -> Optional[str]:
+    """qemu's name of an image of Ceph; None for another source."""
+    if source.get("protocol") != "rbd":
+        return None
+    auth, config = source.find("auth"), source.find("config")
+    user = "" if auth is None else f":id={auth.get('username')}"
+    file = "" if config is None else f":conf={config.get('file')}"
+    return f"{rbd.PREFIX}{source.get('name')}{user}{file}"
 
 
 def networks(root: ElementTree.Element) -> tuple[str, ...]:
@@ -187,7 +198,9 @@ def _lay_over(disk: ElementTree.Element, overlay: str, secret_uuid: str) -> None
 
 def _put(disk: ElementTree.Element, path: str) -> None:
     source = disk.find("source")
-    if source is not None and path not in source.attrib.values():
+    if source is not None and path not in (*source.attrib.values(), _of_ceph(source)):
         disk.set("type", "file")
         source.attrib.clear()
+        for found in [*source.findall("auth"), *source.findall("config")]:
+            source.remove(found)
         source.set("file", path)

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from ..core import rbd
 from ..core.errors import InvalidInput
 
 _TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
@@ -144,13 +145,26 @@ def _clock(root: ElementTree.Element, domain: Domain) -> None:
 
 
 def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int, block: bool = False) -> ElementTree.Element:
-    disk = _add(devices, "disk", type="block" if block else "file", device="disk")
+    kind = "network" if rbd.is_image(path) else "block" if block else "file"
+    disk = _add(devices, "disk", type=kind, device="disk")
     _add(disk, "driver", name="qemu", type=fmt, discard="unmap")
-    _add(disk, "source", **{"dev" if block else "file": os.path.abspath(path)})
+    if kind == "network":
+        _of_ceph(disk, rbd.parse(path))
+    else:
+        _add(disk, "source", **{"dev" if block else "file": os.path.abspath(path)})
     _add(disk, "target", dev=f"{_TARGETS[bus]}{chr(97 + index)}", bus=bus)
     if order:
         _add(disk, "boot", order=str(order))
     return disk
+
+
+def _of_ceph(disk: ElementTree.Element, image: rbd.Image) -> None:
+    """libvirt asks the monitors that Ceph's configuration names. The key of a user is a secret of libvirt that Ceph's documentation names so."""
+    source = _add(disk, "source", protocol="rbd", name=image.name)
+    if image.conf:
+        _add(source, "config", file=image.conf)
+    if image.user:
+        _add(_add(source, "auth", username=image.user), "secret", type="ceph", usage=f"client.{image.user} secret")
 
 
 def _around(devices: ElementTree.Element) -> None:

@@ -8,11 +8,11 @@ Each says what was proved, on the same buses, machine and firmware. Source: qemu
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 from typing import Any, Callable, Mapping
 
+from ..core import device
 from ..core.errors import InvalidInput
 from .domain import ENLIGHTENMENTS, Domain
 from .qemu import WITH_KEY, card, disk, firmware_files, with_key
@@ -146,7 +146,7 @@ def openstack(domain: Domain) -> str:
     }
     path, fmt = domain.disks[domain.boot_disk]
     return _json(
-        {"name": domain.name, "file": os.path.abspath(path), "disk_format": fmt, "min_ram": domain.memory, "properties": properties}
+        {"name": domain.name, "file": device.absolute(path), "disk_format": fmt, "min_ram": domain.memory, "properties": properties}
     )
 
 
@@ -171,7 +171,7 @@ def proxmox(domain: Domain) -> str:
     }
     for index, nic in enumerate(domain.nics):
         options[f"net{index}"] = f"{domain.nic_model}{'=' + nic.mac.upper() if nic.mac else ''},bridge={nic.bridge or 'vmbr0'}"
-    disks = {f"{domain.disk_bus}{index}": os.path.abspath(path) for index, (path, dummy) in enumerate(domain.disks)}
+    disks = {f"{domain.disk_bus}{index}": device.absolute(path) for index, (path, dummy) in enumerate(domain.disks)}
     return _json(
         {
             "options": options,

@@ -86,7 +86,7 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
     done = Done(disks=tuple(places.values()))
     for path, target in places.items():
         placed = target == path or (path in known and path not in later)
-        if not os.path.exists(target) and (placed or not os.path.exists(path)):
+        if not device.exists(target) and (placed or not device.exists(path)):
             raise InvalidInput(f"{target}, a disk of {name}, does not exist.", "Convert the VM first.", path=target)
         if not placed:
             done.actions.append(f"{wanted.kind} {path} to {target}")

@@ -8,6 +8,7 @@ import os
 import shutil
 from typing import Iterator, Mapping, Sequence
 
+from ..core import device
 from ..core.errors import MissingTool
 from .model import BootRequest, Nic
 
@@ -101,7 +102,7 @@ def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int
 
 def disk(path: str, fmt: str, bus: str, index: int, order: int, more: str) -> list[str]:
     """A disk on virtio, SATA or IDE that the firmware tries as number `order`; `more` are options of the drive."""
-    drive = ["-drive", f"if=none,id=disk{index},file={os.path.abspath(path).replace(',', ',,')},format={fmt},{more}"]
+    drive = ["-drive", f"if=none,id=disk{index},file={device.absolute(path).replace(',', ',,')},format={fmt},{more}"]
     if bus == "virtio":
         return [*drive, "-device", f"virtio-blk-pci,drive=disk{index},bootindex={order}"]
     if bus == "ide":

@@ -11,6 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import device
 from ..core.errors import ToolFailed
 from ..disk import qemu_img
 from . import definition, libvirtd
@@ -57,7 +58,7 @@ def started(request: BootRequest, kind: str) -> Iterator[_Domain]:
         for index, (path, fmt) in enumerate(request.disks):
             overlays.append(os.path.join(scratch, f"disk{index}.qcow2"))
             size = qemu_img.info(path, fmt).virtual_size
-            qemu_img.create_overlay(overlays[-1], os.path.abspath(path), fmt, size, opened=path not in request.encrypted)
+            qemu_img.create_overlay(overlays[-1], device.absolute(path), fmt, size, opened=path not in request.encrypted)
         forwarded = free_ports(request.reached, len(nics_of(request)))
         name = f"{PREFIX}{definition.parse(request.description).findtext('name')}-{os.getpid()}"
         secret = definition.secret_of(definition.parse(request.description))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Block devices: how large they are, and whether anything was written to them.
+"""Block devices, of the kernel or of Ceph: how large they are, and whether anything was written to them.
 
 Sources: the kernel's Documentation/block/stat.rst, and Documentation/ABI/stable/sysfs-block (diskseq, queue/iostats).
 """
@@ -11,15 +11,27 @@ import os
 import stat
 import time
 
+from . import rbd
+
 _WRITTEN, _DISCARDED = 6, 13  # of the fields of stat, in sectors
 
 
 def is_device(path: str) -> bool:
-    """Whether `path` is a block device, or leads to one."""
+    """Whether `path` is a block device, leads to one, or names one of Ceph."""
     try:
-        return stat.S_ISBLK(os.stat(path).st_mode)
+        return rbd.is_image(path) or stat.S_ISBLK(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file or device."""
+    return rbd.size(path) is not None if rbd.is_image(path) else os.path.exists(path)
+
+
+def absolute(path: str) -> str:
+    """The path from the root on; the name of an image of Ceph is one everywhere."""
+    return path if rbd.is_image(path) else os.path.abspath(path)
 
 
 def size(path: str) -> int:

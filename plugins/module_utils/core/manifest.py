@@ -15,14 +15,18 @@ import stat
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Sequence
 
-from . import atomic, device
+from . import atomic, device, rbd
+from .errors import MigrationError
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A file as it was: sizes in bytes, time in nanoseconds since the epoch; of a block device `device.written` and its number."""
+    """A file as it was: sizes in bytes, time in nanoseconds since the epoch; of a block device `device.written` and its number.
+
+    Of an image of Ceph `rbd.written`.
+    """
 
     path: str
     size: int
@@ -31,6 +35,8 @@ class Identity:
 
     @classmethod
     def of(cls, path: str) -> Identity:
+        if rbd.is_image(path):
+            return cls(path, rbd.size(path) or 0, *rbd.written(path))
         found = os.stat(path)
         if stat.S_ISBLK(found.st_mode):
             return cls(os.path.abspath(path), device.size(path), device.written(found.st_rdev), found.st_rdev)
@@ -40,7 +46,7 @@ class Identity:
         """Whether the file is still there, unchanged."""
         try:
             return Identity.of(self.path) == self
-        except OSError:
+        except (OSError, MigrationError):
             return False
 
 
@@ -87,7 +93,9 @@ def _identities(items: Sequence[dict[str, Any]]) -> tuple[Identity, ...]:
 
 
 def sha256(path: str) -> str:
-    """Hexadecimal SHA-256 of a whole file."""
+    """Hexadecimal SHA-256 of a whole file or device."""
+    if rbd.is_image(path):
+        return rbd.sha256(path)
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(1 << 20))
     with open(path, "rb", buffering=0) as file:

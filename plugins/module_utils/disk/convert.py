@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterator, Mapping, Optional
 
-from ..core import atomic, device, secret
+from ..core import atomic, device, rbd, secret
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import Identity, Manifest, sha256
 from ..core.progress import Progress
@@ -130,7 +130,10 @@ def _earlier(request: Request) -> Optional[Manifest]:
 def _untouched(request: Request, manifest: Manifest, quick: bool = False) -> bool:
     """Whether a result is as it was made. The kernel forgets what it has counted of a device; then its content decides."""
     return manifest.holds() or (
-        not quick and device.is_device(request.device) and _digest(Identity.of(request.device)) == manifest.result.get("sha256")
+        not quick
+        and device.is_device(request.device)
+        and device.exists(request.device)
+        and _digest(Identity.of(request.device)) == manifest.result.get("sha256")
     )
 
 
@@ -178,7 +181,7 @@ def _planned(request: Request, size: int, data: int, room: int) -> dict[str, Any
 
 def _refuse_used(request: Request) -> None:
     """Raise InvalidInput for a place that somebody else has written to: it may be the disk of a VM by now."""
-    if request.overwrite or not os.path.exists(request.output):
+    if request.overwrite or not device.exists(request.output):
         return
     manifest = _earlier(request)
     if request.device and (manifest is None or manifest.stage == _WRITING):
@@ -234,6 +237,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
         planned = _planned(request, had, data, room)
         os.makedirs(os.path.dirname(os.path.abspath(request.dest)), exist_ok=True)
         digest = _written(request, inputs, planned, planned["virtual_size"] > had, progress)
+        ended = time.monotonic()
         written = planned["data"] if request.device else os.stat(request.dest).st_blocks * 512
         result = {
             **planned,
@@ -244,6 +248,8 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
             "bytes_written": written,
             "seconds": round(time.monotonic() - begin, 2),
         }
+        if rbd.is_image(request.device):
+            rbd.settle(request.device, ended)
         Manifest("convert", inputs, request.options(), (Identity.of(request.output),), result).save(manifest_path(request.dest))
     return result
 

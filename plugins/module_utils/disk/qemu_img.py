@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-from ..core import device, direct
+from ..core import device, direct, rbd
 from ..core.errors import ToolFailed
 from ..core.process import Limits, run
 from ..core.progress import Progress
@@ -39,7 +39,7 @@ class Image:
     luks: str = ""
 
 
-_OURS = ("json:", "nbd+unix:///?socket=/")  # names that are descriptions, made by us
+_OURS = ("json:", "nbd+unix:///?socket=/", rbd.PREFIX)  # names that are descriptions, made or checked by us
 
 
 def info(path: str, fmt: str) -> Image:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A block device as the place of a result: an LVM volume, a disk of a SAN. Nobody else uses it, and it holds nothing that was not put there by us.
+"""A block device as the place of a result: an LVM volume, a disk of a SAN, an image of Ceph. Nobody else uses it, and it holds nothing that was not put
+there by us.
 
 What a device holds is libblkid's to say, as lvcreate asks it. Source: blkid(8), low-level probing; open(2), O_EXCL on a block device.
 """
@@ -9,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from typing import Iterator, Sequence
 
-from ..core import device
+from ..core import device, rbd
 from ..core.errors import Busy, InvalidInput, ToolFailed
 from ..core.manifest import Identity
 from ..core.process import Limits, run
+from . import qemu_img
 
 _QUICK = Limits(timeout=60)
+_START = 4 << 20  # bytes; what blkid knows says so there, but for RAID that says so at the end
 _NOTHING, _AMBIVALENT = 2, 8  # statuses of blkid
 
 
@@ -26,6 +30,9 @@ def held(path: str, inputs: Sequence[Identity]) -> Iterator[int]:
 
     Raises InvalidInput for what cannot be written, or is what the VM comes from; Busy for a device that something uses.
     """
+    if rbd.is_image(path):
+        yield _of_ceph(path)
+        return
     if not device.is_device(path):
         raise InvalidInput(
             f"{path} is no block device.", "Make it first (LVM: lvcreate --size 20G --name web01 vg0), on the conversion host.", path=path
@@ -54,8 +61,33 @@ def held(path: str, inputs: Sequence[Identity]) -> Iterator[int]:
         os.close(fd)
 
 
+def _of_ceph(path: str) -> int:
+    size = rbd.size(path)
+    if size is None:
+        raise InvalidInput(f"{path} does not exist.", f"Make it first: rbd create --size 20G {rbd.parse(path).name}.", path=path)
+    if rbd.watched(path):
+        raise Busy(f"{path} is in use: something has it open, such as a VM.", "Shut it down, or name another image.", path=path)
+    return size
+
+
 def content(path: str) -> str:
     """What the device holds, for a person to read; empty where nothing is known of it. Raises ToolFailed when it cannot be read."""
+    if rbd.is_image(path):
+        with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as scratch:
+            return _probed(_start_of(path, os.path.join(scratch, "start")))
+    return _probed(path)
+
+
+def _start_of(path: str, copy: str) -> str:
+    """Where an image of Ceph begins, as a file of its size."""
+    size = rbd.size(path) or 0
+    with open(copy, "wb") as file:
+        file.write(qemu_img.read_start(path, "raw", min(size, _START)))
+        file.truncate(size)
+    return copy
+
+
+def _probed(path: str) -> str:
     done = run(["blkid", "--probe", "--output", "export", path], _QUICK, check=False)
     if done.rc == _NOTHING and not done.stderr:
         return ""
