@@ -28,6 +28,7 @@ PACKAGES = {
     "ssh": "openssh-client (Debian, Ubuntu) or openssh-clients (Fedora, RHEL)",
     "virt-v2v-in-place": "virt-v2v",
     "qemu-nbd": "qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL), qemu-tools (SUSE)",
+    "rbd": "ceph-common (conversion_host_ceph: true)",
     "qemu-img": "qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL, SUSE)",
     "qemu-system-x86_64": "qemu-system-x86 (Debian, Ubuntu) or qemu-kvm (Fedora, RHEL)",
 }

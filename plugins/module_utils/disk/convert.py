@@ -249,6 +249,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
             "seconds": round(time.monotonic() - begin, 2),
         }
         if rbd.is_image(request.device):
+            progress.phase("wait until Ceph tells further writes apart")
             rbd.settle(request.device, ended)
         Manifest("convert", inputs, request.options(), (Identity.of(request.output),), result).save(manifest_path(request.dest))
     return result

@@ -164,7 +164,7 @@ def read_start(path: str, fmt: str, size: int, key: str = "") -> bytes:
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as scratch:
         out = os.path.join(scratch, "head")
         how, name = named(path, fmt, key)
-        run(["qemu-img", "dd", *how, "-O", "raw", "bs=512", f"count={size // 512}", f"if={name}", f"of={out}"], _QUICK)
+        run(["qemu-img", "dd", *how, "-O", "raw", f"bs={size}", "count=1", f"if={name}", f"of={out}"], _QUICK)
         with open(out, "rb") as file:
             return file.read(size)
 
