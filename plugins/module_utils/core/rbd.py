@@ -88,7 +88,7 @@ def sha256(path: str) -> str:
     image, digest = parse(path), hashlib.sha256()
     child = start(image.command("export", "--no-progress", image.name, "-"), stdout=_PIPE)
     try:
-        content = cast("IO[bytes]", child.stdout)
+        content: IO[bytes] = cast("IO[bytes]", child.stdout)
         for block in iter(lambda: content.read(_STEP), b""):
             digest.update(block)
         content.close()
