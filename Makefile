@@ -39,7 +39,7 @@ molecule: dev
 	$(VENV)/molecule test
 
 integration: dev  ## modules and playbooks on real images, one appliance at a time
-	$(VENV)/python -m pytest -n 2 tests/integration
+	$(VENV)/python -m pytest -n 2 --dist worksteal tests/integration
 
 e2e: dev  ## every lab guest migrated and booted, one of them also unrepaired
 	$(VENV)/python -m pytest -n 2 --dist loadgroup tests/e2e
