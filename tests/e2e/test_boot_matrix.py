@@ -11,7 +11,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
-from aws_peer import Aws
 from azure_peer import Azure
 from ceph_peer import Ceph
 from harness import lab
@@ -25,8 +24,8 @@ FORMATS = {
     "systemd-boot": {"migrate_output_format": "vdi"},
     "usr-split": {"migrate_output_passphrase": "only this opens it"},
 }
-# Guests that are on a cloud: a VM of Azure, an image of AWS.
-CLOUDS = {"dracut": "azure", "raid1": "aws"}
+# Guests that are on Azure.
+AZURE = ("dracut",)
 # Guests whose disk goes to a block device of so many bytes, and to an image of Ceph.
 DEVICES = {"dracut": 3 << 30}
 CEPH = {"nm-two": 3 << 30}
@@ -59,14 +58,6 @@ def ceph(tmp_path):
     cluster.close()
 
 
-@pytest.fixture
-def aws(tmp_path):
-    (tmp_path / "aws").mkdir()
-    peer = Aws(tmp_path / "aws")
-    yield peer
-    peer.close()
-
-
 @pytest.mark.parametrize("name", lab.GUESTS)
 def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
     guest, sources = lab.GUESTS[name], harness.guest(name)
@@ -79,18 +70,17 @@ def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
         sources = harness.as_vbox(sources, cards, tmp_path / "images")
     env: dict[str, str] = {}
     before, source = harness.digests(sources), sources
-    if name in CLOUDS:
-        cloud = request.getfixturevalue(CLOUDS[name])
-        raw = list(map(Path, harness.as_images(sources, ("raw", "raw"), tmp_path / "images")))
-        env = cloud.env
-        source = cloud.image(name, raw) if name == "raid1" else cloud.place(name, raw, mac=cards[0].replace(":", "-").upper())
+    if name in AZURE:
+        azure = request.getfixturevalue("azure")
+        raw = [Path(path) for path in harness.as_images(sources, ("raw", "raw"), tmp_path / "images")]
+        env, source = azure.env, azure.place(name, raw, mac=cards[0].replace(":", "-").upper())
     variables = {
         "migrate_output_dir": str(tmp_path / "out"),
         "migrate_boot_expect": [guest.report.replace(NIC2, r"\w+") if name in UNNAMED else guest.report],
         "migrate_boot_timeout": 600,
         **harness.variables(name),
         "migrate_source": source,
-        **({"migrate_nics": [{"mac": mac} for mac in cards]} if name in (*IMAGES, "raid1") and len(cards) > 1 else {}),
+        **({"migrate_nics": [{"mac": mac} for mac in cards]} if name in IMAGES and len(cards) > 1 else {}),
         **FORMATS.get(name, {}),
     }
     if name in DEVICES:
