@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 import uuid
 from pathlib import Path
 
@@ -64,10 +63,6 @@ class Ceph:
         return subprocess.run(
             ["rbd", "export", "--no-progress", f"{POOL}/{name}", "-"], check=True, capture_output=True, env=self.env, timeout=120
         ).stdout
-
-    def settle(self) -> None:
-        """Until the next write is noted."""
-        time.sleep(NOTED + 1)
 
     def close(self) -> None:
         for daemon in reversed(self.daemons):

@@ -99,9 +99,9 @@ def xml(domain: Domain) -> str:
     _clock(root, domain)
     devices = _add(root, "devices")
     for index, (path, fmt) in enumerate(domain.disks):
-        disk = _disk(devices, path, fmt, domain.disk_bus, index, domain.boot_order(index), path in domain.devices)
-        for source in disk.iterfind("source") if path in domain.encrypted else ():
-            _add(_add(source, "encryption", format="luks"), "secret", type="passphrase", uuid=domain.secret)
+        _disk(devices, path, fmt, domain.disk_bus, index, domain.boot_order(index), path in domain.devices)
+        if path in domain.encrypted:
+            _encrypted(devices[-1], domain.secret)
     if domain.side_disk:
         _disk(devices, domain.side_disk, "qcow2", "virtio", 0 if domain.disk_bus != "virtio" else len(domain.disks), 0)
     for nic in domain.nics:
@@ -144,7 +144,7 @@ def _clock(root: ElementTree.Element, domain: Domain) -> None:
         _add(clock, "timer", name="hypervclock", present="yes")
 
 
-def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int, block: bool = False) -> ElementTree.Element:
+def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: int, order: int, block: bool = False) -> None:
     kind = "network" if rbd.is_image(path) else "block" if block else "file"
     disk = _add(devices, "disk", type=kind, device="disk")
     _add(disk, "driver", name="qemu", type=fmt, discard="unmap")
@@ -155,7 +155,11 @@ def _disk(devices: ElementTree.Element, path: str, fmt: str, bus: str, index: in
     _add(disk, "target", dev=f"{_TARGETS[bus]}{chr(97 + index)}", bus=bus)
     if order:
         _add(disk, "boot", order=str(order))
-    return disk
+
+
+def _encrypted(disk: ElementTree.Element, uuid: str) -> None:
+    for source in disk.iterfind("source"):
+        _add(_add(source, "encryption", format="luks"), "secret", type="passphrase", uuid=uuid)
 
 
 def _of_ceph(disk: ElementTree.Element, image: rbd.Image) -> None:

@@ -8,7 +8,7 @@ import os
 import shutil
 from typing import Iterator, Mapping, Sequence
 
-from ..core import device
+from ..core import device, secret
 from ..core.errors import MissingTool
 from .model import BootRequest, Nic
 
@@ -20,7 +20,7 @@ _OVMF = (
     ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"),
     ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
 )
-WITH_KEY = ",encrypt.key-secret=key"
+WITH_KEY = f",encrypt.key-secret={secret.KEY}"
 
 
 def firmware_files() -> tuple[str, str]:
@@ -87,7 +87,7 @@ def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping
 
 def with_key(file: str) -> list[str]:
     """The passphrase in a file, for drives that have WITH_KEY among their options."""
-    return ["-object", f"secret,id=key,file={file}"]
+    return ["-object", secret.for_qemu(file)]
 
 
 def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int = 0) -> Iterator[str]:

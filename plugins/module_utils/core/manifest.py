@@ -25,7 +25,7 @@ FORMAT = 1
 class Identity:
     """A file as it was: sizes in bytes, time in nanoseconds since the epoch; of a block device `device.written` and its number.
 
-    Of an image of Ceph `rbd.written`.
+    Of an image of Ceph what `rbd.identity` says.
     """
 
     path: str
@@ -36,7 +36,7 @@ class Identity:
     @classmethod
     def of(cls, path: str) -> Identity:
         if rbd.is_image(path):
-            return cls(path, rbd.size(path) or 0, *rbd.written(path))
+            return cls(path, *rbd.identity(path))
         found = os.stat(path)
         if stat.S_ISBLK(found.st_mode):
             return cls(os.path.abspath(path), device.size(path), device.written(found.st_rdev), found.st_rdev)

@@ -79,7 +79,7 @@ def run(
 ) -> Completed:
     """Run a program to its end and return what it said.
 
-    `on_output` receives raw chunks of standard output as they come (progress). With `check`, a status other than 0 raises
+    `on_output` takes raw chunks of standard output as they come, and nothing of it is kept then. With `check`, a status other than 0 raises
     ToolFailed with the program's own last words. The deadline raises TimedOut after the whole process group was killed.
     """
     child = start(argv, limits, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -119,6 +119,16 @@ def start(
         start_new_session=True,
         preexec_fn=lambda: _confine(limits, parent, terminal),
     )
+
+
+def appears(path: str, child: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for a file, such as a socket, that a program started here makes. False when the program ends before, or the time does."""
+    deadline = time.monotonic() + seconds
+    while not os.path.exists(path):
+        if child.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def stop(child: subprocess.Popen[bytes], grace: float = 5.0) -> None:
@@ -176,9 +186,10 @@ def _collect(
                     if not chunk:
                         selector.unregister(key.fileobj)
                         continue
-                    buffers[key.data] += chunk
                     if on_output is not None and key.data == "out":
                         on_output(chunk)
+                    else:
+                        buffers[key.data] += chunk
             child.wait(max(1.0, deadline - time.monotonic()))
     finally:
         stop(child, grace=0.0 if child.poll() is None else 1.0)

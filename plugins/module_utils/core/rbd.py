@@ -14,17 +14,15 @@ import os
 import re
 import time
 from dataclasses import dataclass
-from typing import IO, Any, Optional, cast
+from typing import Any, Optional
 
 from .errors import InvalidInput, ToolFailed
-from .process import Limits, run, start, stop
+from .process import Limits, run
 
 PREFIX = "rbd:"
 _FORM = re.compile(r"rbd:(\w[\w.-]*(?:/\w[\w.-]*){1,2})((?::(?:id|conf)=[^:\s]+)*)", re.ASCII)
-_QUICK = Limits(timeout=120)
+_QUICK, _LONG = Limits(timeout=120), Limits(timeout=7 * 24 * 3600.0)
 _MISSING = 2
-_PIPE = -1  # subprocess.PIPE
-_STEP = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ def size(path: str) -> Optional[int]:
     return None if found is None else int(found["size"])
 
 
-def written(path: str) -> tuple[int, int]:
-    """Two numbers, of which the first is another one after writes to the image, the second for another image.
+def identity(path: str) -> tuple[int, int, int]:
+    """The bytes of an image, and two numbers, of which the first is another one after writes to it, the second for another image.
 
     The first is never the same twice where Ceph does not note writes. Raises FileNotFoundError for an image that is not there.
     """
@@ -69,7 +67,7 @@ def written(path: str) -> tuple[int, int]:
     if found is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     noted = found.get("modify_timestamp", "") if _interval(path) else str(time.time_ns())
-    return _number(noted), _number(found.get("id", ""))
+    return int(found["size"]), _number(noted), _number(found.get("id", ""))
 
 
 def settle(path: str, since: float) -> None:
@@ -86,16 +84,7 @@ def watched(path: str) -> bool:
 def sha256(path: str) -> str:
     """Hexadecimal SHA-256 of a whole image."""
     image, digest = parse(path), hashlib.sha256()
-    child = start(image.command("export", "--no-progress", image.name, "-"), stdout=_PIPE)
-    try:
-        content: IO[bytes] = cast("IO[bytes]", child.stdout)
-        for block in iter(lambda: content.read(_STEP), b""):
-            digest.update(block)
-        content.close()
-        if child.wait():
-            raise ToolFailed(f"{path} cannot be read to its end.", "Look at the state of the cluster (ceph status).", path=path)
-    finally:
-        stop(child)
+    run(image.command("export", "--no-progress", image.name, "-"), _LONG, on_output=digest.update)
     return digest.hexdigest()
 
 

@@ -7,6 +7,13 @@ import contextlib
 import os
 from typing import Iterator
 
+KEY = "key"  # what qemu's programs call it
+
+
+def for_qemu(file: str) -> str:
+    """The object by which a program of qemu reads a secret from a file."""
+    return f"secret,id={KEY},file={file}"
+
 
 @contextlib.contextmanager
 def readable(value: str) -> Iterator[str]:

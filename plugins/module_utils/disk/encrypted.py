@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from typing import Iterable, Iterator, Sequence
 
 from ..core import process, secret
@@ -63,11 +62,8 @@ def opened(disks: Sequence[tuple[str, str]], passphrase: str) -> Iterator[list[t
                 how, name = qemu_img.named(path, fmt, key)
                 child = process.start(["qemu-nbd", "--read-only", "--persistent", "--shared=8", f"--socket={socket}", *how, name])
                 stack.callback(process.stop, child)
-                deadline = time.monotonic() + _READY
-                while not os.path.exists(socket):
-                    if child.poll() is not None or time.monotonic() > deadline:
-                        raise ToolFailed(f"qemu-nbd does not open {path}.", "Look for what else uses it.")
-                    time.sleep(0.05)
+                if not process.appears(socket, child, _READY):
+                    raise ToolFailed(f"qemu-nbd does not open {path}.", "Look for what else uses it.")
                 qemu_img.create_overlay(overlay, f"nbd+unix:///?socket={socket}", "raw", qemu_img.info(path, fmt).virtual_size)
             found.append((overlay, "qcow2") if path in closed else (path, fmt))
         yield found

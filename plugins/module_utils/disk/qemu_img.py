@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-from ..core import device, direct, rbd
+from ..core import device, direct, rbd, secret
 from ..core.errors import ToolFailed
 from ..core.process import Limits, run
 from ..core.progress import Progress
@@ -18,7 +18,6 @@ from ..core.progress import Progress
 _QUICK = Limits(timeout=120, memory=4 << 30)
 _LONG = 7 * 24 * 3600.0
 _PERCENT = re.compile(rb"\((\d+\.\d+)/100%\)")
-_KEY = "key"
 # qemu times the derivation of a LUKS key by the CPU time of its thread, and gives up when a kernel that counts it in ticks has counted none.
 _UNTIMED, _TRIES = "Unable to get accurate CPU usage", 20
 
@@ -138,8 +137,8 @@ def convert(
         argv += ["-c"]
     elif direct.possible(os.path.dirname(os.path.abspath(dest))):
         argv += ["-t", "none"]
-    argv += [*_with(key)]
-    for option in (*options, *(["encrypt.format=luks", f"encrypt.key-secret={_KEY}"] if key else [])):
+    argv += _with(key)
+    for option in (*options, *(["encrypt.format=luks", f"encrypt.key-secret={secret.KEY}"] if key else [])):
         argv += ["-o", option]
     for left in reversed(range(_TRIES)):
         try:
@@ -183,7 +182,7 @@ def version() -> str:
 
 
 def _name(path: str) -> str:
-    """qemu takes "x:y" for a protocol; a path that is made absolute is never mistaken for one. The two others are of our own making."""
+    """qemu takes "x:y" for a protocol; a path that is made absolute is never mistaken for one. The others are of our own making, or checked."""
     return path if path.startswith(_OURS) else os.path.abspath(path)
 
 
@@ -192,8 +191,8 @@ def named(path: str, fmt: str, key: str) -> tuple[list[str], str]:
     if not key:
         return ["-f", fmt], _name(path)
     escaped = _name(path).replace(",", ",,")
-    return [*_with(key), "--image-opts"], f"driver={fmt},encrypt.key-secret={_KEY},file.driver=file,file.filename={escaped}"
+    return [*_with(key), "--image-opts"], f"driver={fmt},encrypt.key-secret={secret.KEY},file.driver=file,file.filename={escaped}"
 
 
 def _with(key: str) -> list[str]:
-    return ["--object", f"secret,id={_KEY},file={key}"] if key else []
+    return ["--object", secret.for_qemu(key)] if key else []

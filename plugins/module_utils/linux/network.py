@@ -70,9 +70,10 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
     unnamed = [("", mac) for mac in dict.fromkeys(only_by_mac) if ("", mac) not in pairs]
     if not cards:
         return tuple([(name, mac) for mac, name in bound.items()] + [(name, _made_mac(machine_id, name)) for name in names] + unnamed)
-    while unnamed and len(open_cards) > len(names) and any(card.mac is None for card in open_cards):
-        open_cards.remove(next(card for card in open_cards if card.mac is None))
-        pairs.append(unnamed.pop(0))
+    spare = max(0, len(open_cards) - len(names))
+    for card, pair in zip([card for card in open_cards if card.mac is None], unnamed[:spare]):
+        open_cards.remove(card)
+        pairs.append(pair)
     if len(names) == len(open_cards):
         pairs += [(name, card.mac or _made_mac(machine_id, name)) for name, card in zip(names, open_cards)]
         if len(names) > 1:

@@ -61,26 +61,18 @@ class Aws:
 
     def _described(self, ec2: Any, data: Mapping[str, Any]) -> Vm:
         name = _name(data, data["InstanceId"])
-        attached = [(one["DeviceName"], one["Ebs"]["VolumeId"]) for one in data.get("BlockDeviceMappings", ()) if "Ebs" in one]
-        system = data.get("RootDeviceName")
-        if system not in dict(attached):
-            raise InvalidInput(
-                f"{name} starts from the host's own storage, of which there are no snapshots.", "Make an image of it on EBS first.", vm=name
-            )
-        volumes = {
-            one["VolumeId"]: one for one in asked(lambda: ec2.describe_volumes(VolumeIds=[id_ for dummy, id_ in attached]))["Volumes"]
-        }
+        order = _mapped(name, data, "VolumeId")
+        volumes = {one["VolumeId"]: one for one in asked(lambda: ec2.describe_volumes(VolumeIds=[id_ for dummy, id_ in order]))["Volumes"]}
         types = asked(lambda: ec2.describe_instance_types(InstanceTypes=[data["InstanceType"]]))["InstanceTypes"]
         size = types[0] if types else {}
         match = _STOPPED.search(data.get("StateTransitionReason", ""))
         since = f"{match[1]}T{match[2]}" if match is not None else ""
-        order = sorted(attached, key=lambda one: (one[0] != system, one[0]))
         cards = sorted(data.get("NetworkInterfaces", ()), key=lambda one: one.get("Attachment", {}).get("DeviceIndex", 0))
         return Vm(
             data["InstanceId"],
             name,
             "off" if data["State"]["Name"] == "stopped" else "on",
-            tuple(_disk(volumes[id_], device, None if device == system else number, since) for number, (device, id_) in enumerate(order)),
+            tuple(_disk(volumes[id_], device, number or None, since) for number, (device, id_) in enumerate(order)),
             tuple(card["MacAddress"].lower() for card in cards),
             size.get("VCpuInfo", {}).get("DefaultVCpus"),
             size.get("MemoryInfo", {}).get("SizeInMiB"),
@@ -179,26 +171,32 @@ def _letters(device: str) -> tuple[str, ...]:
 
 def _of_image(ec2: Any, data: Mapping[str, Any]) -> Vm:
     """What would start from an image: disks, of which the snapshots are there already, and no cards. It may want larger volumes than these are."""
-    name, system = _name(data, data.get("Name") or data["ImageId"]), data.get("RootDeviceName")
-    mapped = {one["DeviceName"]: one.get("Ebs", {}).get("SnapshotId") for one in data.get("BlockDeviceMappings", ())}
-    order = sorted((device for device, id_ in mapped.items() if id_), key=lambda device: (device != system, device))
-    if system not in order:
-        raise InvalidInput(
-            f"{name} starts from the host's own storage, of which there are no snapshots.", "Make an image of it on EBS first.", vm=name
-        )
-    snapshots = _snapshots(ec2, [mapped[device] for device in order])
+    name = _name(data, data.get("Name") or data["ImageId"])
+    order = _mapped(name, data, "SnapshotId")
+    snapshots = _snapshots(ec2, [id_ for dummy, id_ in order])
     return Vm(
         data["ImageId"],
         name,
         "off",
         tuple(
-            Disk(mapped[device], mapped[device], snapshots[mapped[device]]["VolumeSize"] << 30, number or None, names=_letters(device))
-            for number, device in enumerate(order)
+            Disk(id_, id_, snapshots[id_]["VolumeSize"] << 30, number or None, names=_letters(device))
+            for number, (device, id_) in enumerate(order)
         ),
         firmware="uefi" if data.get("BootMode") == "uefi" else None,
         windows=data.get("Platform", "").lower() == "windows",
         told=_told(name, data),
     )
+
+
+def _mapped(name: str, data: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
+    """(device, id) of the volumes or snapshots on EBS, the system's first. Raises InvalidInput when that is not on EBS."""
+    system = data.get("RootDeviceName")
+    found = [(one["DeviceName"], one["Ebs"][kind]) for one in data.get("BlockDeviceMappings", ()) if one.get("Ebs", {}).get(kind)]
+    if system not in dict(found):
+        raise InvalidInput(
+            f"{name} starts from the host's own storage, of which there are no snapshots.", "Make an image of it on EBS first.", vm=name
+        )
+    return sorted(found, key=lambda one: (one[0] != system, one[0]))
 
 
 def _snapshots(ec2: Any, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:

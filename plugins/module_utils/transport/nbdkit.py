@@ -11,7 +11,6 @@ import os
 import re
 import subprocess  # pylint: disable=ansible-bad-import
 import tempfile
-import time
 from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Sequence
 
@@ -86,11 +85,8 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
             child = process.start(argv, env={**os.environ, "TMPDIR": directory}, stdout=said, stderr=said)
         running = Export(f"nbd+unix:///?socket={socket}", child, directory)
         try:
-            deadline = time.monotonic() + _READY
-            while not os.path.exists(socket):
-                if child.poll() is not None or time.monotonic() > deadline:
-                    raise ToolFailed("nbdkit did not start.", "Look at what it says; is its plugin installed?")
-                time.sleep(0.02)
+            if not process.appears(socket, child, _READY):
+                raise ToolFailed("nbdkit did not start.", "Look at what it says; is its plugin installed?")
             yield running
         except ToolFailed as error:
             words = running.words()

@@ -16,7 +16,6 @@ import signal
 import subprocess  # pylint: disable=ansible-bad-import
 import tempfile
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import Iterator, Mapping, Optional, cast
 
@@ -130,13 +129,10 @@ class SshFiles:
             words = os.path.join(self._directory, "words")
             with open(words, "wb") as said:
                 self._master = process.start([*self._ssh("yes"), "-N", self.login.host], env=self._secrets(), stderr=said)
-            deadline = time.monotonic() + self.timeout
-            while not os.path.exists(os.path.join(self._directory, "mux")):
-                if self._master.poll() is not None or time.monotonic() > deadline:
-                    process.stop(self._master)
-                    with open(words, "rb") as said:
-                        raise self._failed(_FAILED, self.login.host, "no connection", said.read())
-                time.sleep(0.02)
+            if not process.appears(os.path.join(self._directory, "mux"), self._master, self.timeout):
+                process.stop(self._master)
+                with open(words, "rb") as said:
+                    raise self._failed(_FAILED, self.login.host, "no connection", said.read())
 
     def _secrets(self) -> Optional[Mapping[str, str]]:
         """ssh asks a program for the password, which reads it from a file that only we can read."""
