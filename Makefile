@@ -6,12 +6,15 @@ export PYTHONPATH := $(CURDIR)/.venv/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
-.PHONY: setup dev demo test unit lint sanity molecule integration e2e matrix bench clean
+.PHONY: help setup dev demo test unit lint sanity molecule integration e2e matrix bench clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup:  ## prepare this machine to run the playbooks from the checkout
 	@scripts/setup run
 
-dev:
+dev:  ## prepare this machine to build the lab and to run every test
 	@scripts/setup dev
 
 demo: dev  ## build a faulty VMware guest, migrate it, boot it
@@ -22,7 +25,7 @@ test: dev lint sanity unit integration molecule e2e  ## everything CI runs
 unit: dev  ## the inner loop
 	$(VENV)/python -m pytest -n 2 tests/unit
 
-lint: dev
+lint: dev  ## format, types, layers, documentation
 	$(VENV)/ruff format -q --check plugins tests extensions
 	$(VENV)/ruff check -q plugins tests extensions
 	$(VENV)/mypy -p $(MODULE_UTILS)
@@ -32,10 +35,10 @@ lint: dev
 	$(VENV)/antsibull-changelog lint
 	shellcheck scripts/setup tests/run-sanity .ci/run
 
-sanity: dev
+sanity: dev  ## ansible-test sanity
 	tests/run-sanity
 
-molecule: dev
+molecule: dev  ## the roles as a user has them
 	$(VENV)/molecule test
 
 integration: dev  ## modules and playbooks on real images, one appliance at a time
@@ -53,5 +56,5 @@ bench: dev  ## this collection against virt-v2v, transports against plain tools,
 	$(VENV)/python tests/lab/bench.py
 	$(VENV)/python tests/lab/bench_transport.py
 
-clean:
+clean:  ## remove what was built, the virtual environment too
 	rm -rf build .venv

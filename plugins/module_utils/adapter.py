@@ -29,7 +29,7 @@ from .pipeline.guest_work import GuestReport, fix, look, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.remote import is_remote
 from .pipeline.systems import GuestRequest, fixes
-from .running import Result, module_for, respawn_for_guestfs, run, working_on
+from .running import Result, libraries_of, module_for, respawn_for, run, working_on
 from .windows import drivers
 from .windows.plan import DIRECT, TWO_PHASE
 from .windows.plan import Options as WindowsOptions
@@ -213,6 +213,13 @@ def source_of(params: Mapping[str, Any]) -> list[str]:
     return source if is_remote(source) else [os.path.abspath(os.path.expandvars(os.path.expanduser(path))) for path in source]
 
 
+def sources_of(params: Mapping[str, Any]) -> list[str]:
+    """Where the disks of a VM come from: what the user names, and what an earlier FETCH into its work directory has noted."""
+    earlier = staging.fetched(params["work_dir"]) if params.get("work_dir") else None
+    noted = earlier.options.get("source") if earlier is not None else None
+    return [*(params.get("source") or ()), *(noted if isinstance(noted, list) else ())]
+
+
 def staged_request(
     params: Mapping[str, Any],
     description: Mapping[str, Any],
@@ -253,7 +260,7 @@ def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
     """The body of a module that only looks."""
     spec = {**disk_set_spec(), "passphrase": {"type": "str", "default": "", "no_log": True}}
     module = module_for(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
-    respawn_for_guestfs(module)
+    respawn_for("guestfs", *libraries_of(sources_of(module.params)))
 
     def work(module: AnsibleModule) -> Result:
         with guest_request(module) as request:
@@ -265,7 +272,7 @@ def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
 def single_fix(fixes: Sequence[str]) -> None:
     """The body of a module that carries out one kind of fix on overlays."""
     module = module_for(fix_spec(), required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
-    respawn_for_guestfs(module)
+    respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, lambda module: _single_fix(module, fixes))
 
 

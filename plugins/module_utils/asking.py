@@ -8,7 +8,7 @@ from typing import Any, Callable, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from .access import endpoint_of, vsphere_spec
-from .running import Result, module_for, respawn_for_pyvmomi, run
+from .running import Result, module_for, respawn_for, run
 from .vsphere import inventory
 from .vsphere.connection import Session, session
 from .vsphere.model import Vm
@@ -19,7 +19,7 @@ VmWork = Callable[[AnsibleModule, Session, Vm], Result]
 def on_vm(spec: Mapping[str, Any], work: VmWork, **constraints: Any) -> None:
     """The body of a module that looks at, or works on, one VM of vSphere."""
     module = module_for({**vsphere_spec(), "vm": {"type": "str", "required": True}, **spec}, **constraints)
-    respawn_for_pyvmomi()
+    respawn_for("pyVmomi")
 
     def on_found(module: AnsibleModule) -> Result:
         with session(endpoint_of(module.params)) as opened:

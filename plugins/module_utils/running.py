@@ -8,13 +8,13 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from .boot.libvirtd import LIBVIRT_ERROR
-from .core.errors import MigrationError, NotEnoughSpace
+from .core.errors import MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
 from .guest.offline import GUESTFS_ERROR
 from .transport.aws_api import BOTO3_ERROR
@@ -22,6 +22,8 @@ from .vsphere.connection import PYVMOMI_ERROR
 
 Result = dict[str, Any]
 INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+_MISSING = {"guestfs": GUESTFS_ERROR, "pyVmomi": PYVMOMI_ERROR, "boto3": BOTO3_ERROR, "libvirt": LIBVIRT_ERROR}  # why, or None
+_ASKED_BY = {"vsphere": "pyVmomi", "aws": "boto3"}
 _GIVE_BACK = 600.0  # seconds
 
 
@@ -39,10 +41,13 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
     except MigrationError as error:
         module.fail_json(**error.as_result())
     except OSError as error:
-        full = NotEnoughSpace.met(error)
-        if full is None:
-            raise
-        module.fail_json(**full.as_result())
+        module.fail_json(**of_system(error).as_result())
+    except MemoryError:
+        module.fail_json(
+            **OutOfResources(
+                "There is not enough memory.", "Free memory of the host, or run fewer VMs at once; then run again."
+            ).as_result()
+        )
     module.exit_json(**result)
 
 
@@ -67,34 +72,19 @@ def give_back_when_ended() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def respawn_for_guestfs(module: AnsibleModule) -> None:
-    """Go on under the interpreter that has the libguestfs bindings, if this one has not; open_disks reports when none has."""
-    _respawn(GUESTFS_ERROR, "guestfs")
-
-
-def respawn_for_pyvmomi() -> None:
-    """The same for pyVmomi; the session reports when none has it."""
-    _respawn(PYVMOMI_ERROR, "pyVmomi")
-
-
-def respawn_for_source(sources: Sequence[str]) -> None:
-    """The same for what asks the place that a source is on."""
-    if any(source.startswith("vsphere://") for source in sources):
-        respawn_for_pyvmomi()
-    if any(source.startswith("aws://") for source in sources):
-        _respawn(BOTO3_ERROR, "boto3")
-
-
-def respawn_for_libvirt() -> None:
-    """The same for libvirt; the connection reports when none has it."""
-    _respawn(LIBVIRT_ERROR, "libvirt")
-
-
-def _respawn(missing: Optional[str], library: str) -> None:
-    if missing is not None and not has_respawned():
-        interpreter = probe_interpreters_for_module(INTERPRETERS, library)
+def respawn_for(*libraries: str) -> None:
+    """Go on under an interpreter that has all of these libraries, if this one has not; what needs one reports it when none has."""
+    missing = [library for library in libraries if _MISSING[library] is not None]
+    if missing and not has_respawned():
+        interpreter = probe_interpreters_for_module(INTERPRETERS, ", ".join(libraries))
+        interpreter = interpreter or probe_interpreters_for_module(INTERPRETERS, missing[0])
         if interpreter is not None:
             respawn_module(interpreter)
+
+
+def libraries_of(sources: Sequence[str]) -> tuple[str, ...]:
+    """What asks the places that sources are on."""
+    return tuple(dict.fromkeys(library for source in sources for scheme, library in _ASKED_BY.items() if source.startswith(f"{scheme}://")))
 
 
 @contextlib.contextmanager

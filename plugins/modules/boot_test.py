@@ -244,7 +244,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_libvirt, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
 
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 
@@ -382,7 +382,7 @@ def work(module: AnsibleModule) -> Result:
 def main() -> None:
     module = module_for(argument_spec(), required_if=[("backend", "libvirt", ["description"])])
     if module.params["backend"] == "libvirt":
-        respawn_for_libvirt()
+        respawn_for("libvirt")
     run(module, work)
 
 

@@ -52,7 +52,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import GUESTFS_ERROR
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import netplan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_guestfs, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives
 
 
@@ -74,7 +74,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for(argument_spec())
-    respawn_for_guestfs(module)
+    respawn_for("guestfs")
     run(module, work)
 
 

@@ -64,12 +64,19 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of, work_dir_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of, sources_of, work_dir_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
+    Result,
+    libraries_of,
+    module_for,
+    respawn_for,
+    run,
+    working_on,
+)
 
 
 def argument_spec() -> dict:
@@ -124,7 +131,9 @@ def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
 
 
 def main() -> None:
-    run(module_for(argument_spec(), required_if=[("mode", "copy", ["dest"])]), work)
+    module = module_for(argument_spec(), required_if=[("mode", "copy", ["dest"])])
+    respawn_for(*libraries_of(sources_of(module.params)))
+    run(module, work)
 
 
 if __name__ == "__main__":

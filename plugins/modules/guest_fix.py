@@ -113,9 +113,15 @@ proof:
   type: dict
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import composite_fix, fix_spec, fixes_spec, progress_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    composite_fix,
+    fix_spec,
+    fixes_spec,
+    progress_spec,
+    sources_of,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, respawn_for_guestfs, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import libraries_of, module_for, respawn_for, run
 
 
 def argument_spec() -> dict:
@@ -135,7 +141,7 @@ def argument_spec() -> dict:
 
 def main() -> None:
     module = module_for(argument_spec())
-    respawn_for_guestfs(module)
+    respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, composite_fix)
 
 

@@ -50,7 +50,7 @@ undone:
 """
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import disk_set_spec, rollback_work
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, respawn_for_guestfs, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, respawn_for, run
 
 
 def argument_spec() -> dict:
@@ -60,7 +60,7 @@ def argument_spec() -> dict:
 
 def main() -> None:
     module = module_for(argument_spec())
-    respawn_for_guestfs(module)
+    respawn_for("guestfs")
     run(module, rollback_work)
 
 

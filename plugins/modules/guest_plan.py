@@ -75,10 +75,16 @@ import json
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import fix_spec, fixes_spec, guest_request, report_result
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    fix_spec,
+    fixes_spec,
+    guest_request,
+    report_result,
+    sources_of,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_guestfs, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:
@@ -107,7 +113,7 @@ def main() -> None:
         required_one_of=[("source", "disks", "work_dir")],
         mutually_exclusive=[("source", "disks")],
     )
-    respawn_for_guestfs(module)
+    respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, work)
 
 

@@ -115,7 +115,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_libvirt, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
 
 
 def argument_spec() -> dict:
@@ -176,7 +176,7 @@ def main() -> None:
         mutually_exclusive=[("pool", "directory")],
         required_if=[("state", "absent", ["name"]), ("state", "defined", ["description"]), ("state", "running", ["description"]), *there],
     )
-    respawn_for_libvirt()
+    respawn_for("libvirt")
     run(module, work)
 
 

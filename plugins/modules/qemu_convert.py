@@ -122,14 +122,21 @@ from collections.abc import Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, work_dir_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, sources_of, work_dir_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, streaming
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
+    Result,
+    libraries_of,
+    module_for,
+    respawn_for,
+    run,
+    working_on,
+)
 
 
 def argument_spec() -> dict:
@@ -212,7 +219,9 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    run(module_for(argument_spec()), work)
+    module = module_for(argument_spec())
+    respawn_for(*libraries_of(sources_of(module.params)))
+    run(module, work)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import remote
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_source, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:
@@ -58,7 +58,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for({"source": {"type": "str", "required": True}, **access_spec()})
-    respawn_for_source([module.params["source"]])
+    respawn_for(*libraries_of([module.params["source"]]))
     run(module, work)
 
 

@@ -77,7 +77,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_source, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
 
 
 def argument_spec() -> dict:
@@ -105,7 +105,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for(argument_spec())
-    respawn_for_source([module.params["source"]])
+    respawn_for(*libraries_of([module.params["source"]]))
     run(module, work)
 
 

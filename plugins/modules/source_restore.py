@@ -45,17 +45,17 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_source, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:
+    respawn_for(*libraries_of([power.noted(module.params["work_dir"])]))
     actions = power.give_back(module.params["work_dir"], access_of(module.params), module.check_mode)
     return {"changed": bool(actions), "actions": actions}
 
 
 def main() -> None:
     module = module_for({"work_dir": {"type": "path", "required": True}, **access_spec()})
-    respawn_for_source([power.noted(module.params["work_dir"])])
     run(module, work)
 
 

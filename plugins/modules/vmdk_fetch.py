@@ -109,8 +109,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline impor
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
     give_back_when_ended,
+    libraries_of,
     module_for,
-    respawn_for_source,
+    respawn_for,
     run,
     working_on,
 )
@@ -151,7 +152,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for(argument_spec())
-    respawn_for_source(module.params["source"])
+    respawn_for(*libraries_of(module.params["source"]))
     give_back_when_ended()
     run(module, work)
 

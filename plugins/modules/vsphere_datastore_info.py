@@ -56,7 +56,7 @@ files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import access
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for_pyvmomi, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import datastores
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
 
@@ -74,7 +74,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for(argument_spec())
-    respawn_for_pyvmomi()
+    respawn_for("pyVmomi")
     run(module, work)
 
 

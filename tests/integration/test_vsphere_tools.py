@@ -15,6 +15,8 @@ import harness
 import peers
 from peers import MIB, VM, content, digest, fetch
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.vddk import Vddk
+
 
 def test_vddk_reads_what_is_allocated_by_the_vms_id_and_snapshot(vc, library, images, tmp_path):
     vm = vc.vm(VM)
@@ -40,6 +42,15 @@ def test_what_is_wrong_with_vddk_is_said_in_its_own_words(vc, library, tmp_path,
     refused = fetch(vc, tmp_path / "w", transport="vddk", vddk=library)
     assert refused["error_code"] == "tool_failed" and "the server refuses" in refused["msg"] and "902" in refused["hint"]
     assert not (tmp_path / "w" / "fetch.json").exists() and peers.PASSWORD not in json.dumps(refused)
+
+
+@pytest.mark.parametrize("name", ["libvixDiskLib.so.9", "libvixDiskLib.so.8.0.3"])
+def test_the_plugin_loads_a_library_of_a_number_that_it_does_not_know(tmp_path, name):
+    stand_in = peers.vddk()
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64" / name).symlink_to(Path(stand_in["libdir"], "lib64", "libvixDiskLib.so.8"))
+    assert Vddk(str(tmp_path), stand_in["plugin"]).check()
+    assert [path.name for path in (tmp_path / "lib64").iterdir()] == [name]
 
 
 @pytest.mark.parametrize("tool", ["govc", "ovftool"])

@@ -25,9 +25,9 @@ def _pattern(name: str, regex: str, cause: str = "", fatal: bool = False, broken
 
 _PROMPT = re.compile(r"(unlock disk|[Pp]assphrase for|enter passphrase)[^\n]*: ?\Z", re.MULTILINE)
 PATTERNS = (
-    _pattern("boot_loader", r"GNU GRUB|Loading Linux|Booting `|systemd-boot|ISOLINUX|SYSLINUX|EXTLINUX"),
+    _pattern("boot_loader", r"GNU GRUB|Welcome to GRUB|Loading Linux|Booting `|systemd-boot|ISOLINUX|SYSLINUX|EXTLINUX"),
     _pattern("kernel", r"Linux version \S+"),
-    _pattern("systemd", r"systemd\[1\]: systemd \d+|Welcome to "),
+    _pattern("systemd", r"systemd\[1\]: systemd \d+|^Welcome to (?!GRUB)[^\n]+!"),
     _pattern("passphrase", _PROMPT.pattern),
     # No fault by itself: after its timeout dracut starts a degraded array, too.
     _pattern("initqueue_wait", r"dracut-initqueue.*still waiting for following initqueue hooks"),

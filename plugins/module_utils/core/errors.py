@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
+import socket
+import ssl
 from typing import Any, Optional, Union
 
 
@@ -72,7 +75,7 @@ class NotEnoughSpace(MigrationError):
             full = what.errno in (errno.ENOSPC, errno.EDQUOT)
         else:
             full = re.search(r"no space left on device|disk quota exceeded", str(what), re.IGNORECASE) is not None
-        return cls(f"There is no space left: {what}", "Free space there, or choose another directory; then run again.") if full else None
+        return cls(f"There is no space left: {what}", _REMEDIES[errno.ENOSPC][1]) if full else None
 
 
 class Busy(MigrationError):
@@ -88,9 +91,21 @@ class Unreachable(MigrationError):
 
 
 class AccessDenied(MigrationError):
-    """A server refuses the name, the password, the key or the privilege."""
+    """A server refuses the name, the password, the key or the privilege; or a file system the reading or writing."""
 
     code = "access_denied"
+
+
+class StorageFailed(MigrationError):
+    """A disk, a file system or a share below a path does not do what it is there for."""
+
+    code = "storage_failed"
+
+
+class OutOfResources(MigrationError):
+    """The host has no more of what a program may have: memory, open files, processes."""
+
+    code = "out_of_resources"
 
 
 class TransferFailed(MigrationError):
@@ -139,3 +154,79 @@ class BootFailed(MigrationError):
     """The boot test ended without the signals of a working guest."""
 
     code = "boot_failed"
+
+
+_PLACE = "Correct the path, or choose another one."
+_RIGHTS = "Give the user that the module runs as the rights there, run it as another user (become), or choose another directory."
+_DAMAGED = (
+    "Look at the host's log (dmesg) and check the disk and its file system; then run again. Nothing that is incomplete was published."
+)
+_SHARE = "Look whether the share is mounted and its server answers (mount it again where it has changed there); then run again."
+_LIMIT = "Raise the limit (ulimit, LimitNOFILE of the service), or run fewer VMs at once (forks, throttle); then run again."
+_WAY = "Check the name, the port, the firewall and the proxy; then run again."
+# What a system call says (errno(3)), and what is to be done. What is not here is STORAGE of an unknown kind.
+_REMEDIES: dict[int, tuple[type[MigrationError], str]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), (NotEnoughSpace, "Free space there, or choose another directory; then run again.")),
+    errno.EFBIG: (
+        NotEnoughSpace,
+        "The file system, or a limit of the process (ulimit -f), allows no file that large: choose another directory.",
+    ),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), (AccessDenied, _RIGHTS)),
+    errno.EROFS: (AccessDenied, "The file system is mounted read-only: mount it for writing, or choose another directory."),
+    errno.ENOENT: (InvalidInput, "Correct the path; is the file system that holds it mounted?"),
+    errno.ENAMETOOLONG: (
+        InvalidInput,
+        "A name has at most 255 bytes, a path 4096: choose a shorter one (migrate_name, migrate_output_dir).",
+    ),
+    errno.ELOOP: (InvalidInput, "Symbolic links go in a circle, or lead where none may: name the file itself."),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV, errno.ENXIO, errno.ESPIPE, errno.EMLINK),
+        (InvalidInput, _PLACE),
+    ),
+    **dict.fromkeys((errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ), (StorageFailed, _DAMAGED)),
+    **dict.fromkeys((errno.ENODEV, errno.ENOMEDIUM), (StorageFailed, "The device is gone: attach it again, then run again.")),
+    **dict.fromkeys((errno.ESTALE, errno.EHOSTDOWN, errno.ENOTCONN, errno.ENOLINK), (StorageFailed, _SHARE)),
+    **dict.fromkeys(
+        (errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY), (StorageFailed, "The file system cannot do this: choose another directory.")
+    ),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK, errno.EUSERS), (OutOfResources, _LIMIT)),
+    errno.ENOMEM: (OutOfResources, "Free memory of the host, or run fewer VMs at once (forks, throttle); then run again."),
+    **dict.fromkeys((errno.EBUSY, errno.ETXTBSY), (Busy, "Something uses it (lsof, fuser -m tell what): end that, then run again.")),
+    errno.ENOEXEC: (MissingTool, "The program is none for this host: install it for the host's processor."),
+    **dict.fromkeys(
+        (
+            errno.ECONNREFUSED,
+            errno.ECONNRESET,
+            errno.ECONNABORTED,
+            errno.EPIPE,
+            errno.EHOSTUNREACH,
+            errno.ENETUNREACH,
+            errno.ENETDOWN,
+            errno.EADDRNOTAVAIL,
+            errno.EADDRINUSE,
+            errno.ETIMEDOUT,
+        ),
+        (Unreachable, _WAY),
+    ),
+}
+
+
+def of_system(error: OSError) -> MigrationError:
+    """What the operating system refused, as an error with its path, its reason and a remedy: the last resort for what no caller knew better."""
+    names = " and ".join(_shown(name) for name in (error.filename, error.filename2) if name is not None)
+    reason = error.strerror or str(error) or type(error).__name__
+    kind, hint = _REMEDIES.get(error.errno or 0, (StorageFailed, "Look at the path and at the host's log (dmesg); then run again."))
+    if isinstance(error, (socket.gaierror, socket.herror, ssl.SSLError, TimeoutError)) and error.filename is None:
+        kind, hint = Unreachable, _WAY
+    details = {"path": names} if names else {}
+    return kind(
+        f"{names}: {reason}." if names else f"The system refuses: {reason}.",
+        hint,
+        errno=errno.errorcode.get(error.errno or 0, ""),
+        **details,
+    )
+
+
+def _shown(name: object) -> str:
+    """A path that can be printed: bytes that are no text of the file system's encoding are shown, not raised for."""
+    return os.fsdecode(name).encode("utf-8", "backslashreplace").decode() if isinstance(name, (str, bytes, os.PathLike)) else str(name)

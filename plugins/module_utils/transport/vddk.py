@@ -10,6 +10,7 @@ import contextlib
 import glob
 import os
 import re
+import tempfile
 from dataclasses import dataclass
 from typing import Iterator
 
@@ -22,6 +23,7 @@ from .download import Arrived
 
 NAME, FLAT = "disk.vmdk", "disk-flat.vmdk"
 _CID = 0x56444B31
+_KNOWN = tuple(f"libvixDiskLib.so.{number}" for number in (8, 7, 6))  # what every release of the plugin looks for
 _VERSION = re.compile(r"^vddk_library_version=(\S+)", re.MULTILINE)
 
 
@@ -40,14 +42,8 @@ class Vddk:
         Raises MissingTool for what is not installed, with how to get it.
         """
         process.require("nbdkit")
-        if not glob.glob(os.path.join(glob.escape(self.libdir), "lib64", "libvixDiskLib.so.[678]")):
-            raise MissingTool(
-                f"There is no VDDK in {self.libdir}.",
-                "Download VMware's Virtual Disk Development Kit for your vSphere version, unpack it there, or name its place (migrate_vddk_libdir). "
-                "The other transports do without it.",
-                tool="vddk",
-            )
-        done = process.run(["nbdkit", self.plugin, f"libdir={self.libdir}", "--dump-plugin"], check=False)
+        with self.as_loaded() as libdir:
+            done = process.run(["nbdkit", self.plugin, f"libdir={libdir}", "--dump-plugin"], check=False)
         if done.rc:
             raise MissingTool(
                 f"nbdkit cannot use the VDDK: {(done.stderr or done.stdout).strip()[-500:]}",
@@ -56,6 +52,41 @@ class Vddk:
             )
         found = _VERSION.search(done.stdout)
         return found[1] if found else "unknown"
+
+    @contextlib.contextmanager
+    def as_loaded(self) -> Iterator[str]:
+        """The library's directory as nbdkit's plugin wants it, for the time of a block.
+
+        Each release of the plugin looks for lib64/libvixDiskLib.so.N with the numbers that it knows, and passes over newer libraries (VDDK 9) and
+        files with a longer version (OpenVDDK), although their interface is the same. These get the missing names in a directory of links.
+        Raises MissingTool where there is no library.
+        """
+        directory, library = self._library()
+        if os.path.basename(directory) == "lib64" and os.path.basename(library) in _KNOWN:
+            yield os.path.dirname(directory)
+            return
+        with tempfile.TemporaryDirectory(prefix="hyper2kvm-vddk-") as private:
+            lib64 = os.path.join(private, "lib64")
+            os.mkdir(lib64)
+            for name in os.listdir(directory):
+                os.symlink(os.path.join(directory, name), os.path.join(lib64, name))
+            for name in set(_KNOWN) - set(os.listdir(lib64)):
+                os.symlink(library, os.path.join(lib64, name))
+            yield private
+
+    def _library(self) -> tuple[str, str]:
+        """The directory of the library and its newest file: below lib64 as it is unpacked, or in the very directory that is named."""
+        for directory in (os.path.join(os.path.abspath(self.libdir), "lib64"), os.path.abspath(self.libdir)):
+            found = glob.glob(os.path.join(glob.escape(directory), "libvixDiskLib.so.[0-9]*"))
+            known = [path for path in found if os.path.basename(path) in _KNOWN]
+            if found:
+                return directory, max(known or found, key=lambda path: [int(part) for part in re.findall("[0-9]+", os.path.basename(path))])
+        raise MissingTool(
+            f"There is no VDDK in {self.libdir}: no lib64/libvixDiskLib.so.*.",
+            "Download VMware's Virtual Disk Development Kit for your vSphere version (or OpenVDDK), unpack it there, or name its place "
+            "(migrate_vddk_libdir). The other transports do without it.",
+            tool="vddk",
+        )
 
 
 @dataclass(frozen=True)
@@ -70,11 +101,11 @@ class VddkDisk:
     path: str
     port: int = 443
 
-    def arguments(self, vddk: Vddk) -> dict[str, str]:
-        """What nbdkit is told; the password is not among it."""
+    def arguments(self, vddk: Vddk, libdir: str) -> dict[str, str]:
+        """What nbdkit is told; the password is not among it. `libdir`: see Vddk.as_loaded."""
         optional = {"snapshot": self.snapshot, "transports": vddk.transports, "compression": vddk.compression}
         return {
-            "libdir": vddk.libdir,
+            "libdir": libdir,
             "server": self.server,
             "port": str(self.port),
             "user": self.user,
@@ -89,14 +120,15 @@ class VddkDisk:
 def export(vddk: Vddk, disk: VddkDisk, password: str, manner: nbdkit.Manner) -> Iterator[nbdkit.Export]:
     """The disk as an NBD export. What its clients see as an I/O error is raised in the library's own words."""
     with contextlib.ExitStack() as stack:
-        running = stack.enter_context(nbdkit.export(vddk.plugin, disk.arguments(vddk), {"password": password}, manner))
+        arguments = disk.arguments(vddk, stack.enter_context(vddk.as_loaded()))
+        running = stack.enter_context(nbdkit.export(vddk.plugin, arguments, {"password": password}, manner))
         try:
             yield running
         except ToolFailed as error:  # the reason is what nbdkit has said
             raise ToolFailed(
                 f"{disk.path} cannot be read by VDDK: {error.msg}",
                 "Look at the reason. Ports 443 of the server and 902 of the VM's host must be reachable and the host's name must resolve; the account "
-                "needs VirtualMachine.Provisioning.GetVmFiles and DiskRandomRead; free ESXi refuses. Another transport does without VDDK.",
+                "needs VirtualMachine.Provisioning.GetVmFiles and DiskRandomRead; VMware's library refuses free ESXi. Another transport does without VDDK.",
                 path=disk.path,
             ) from error
 

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operating system refuses becomes cause and remedy, and every module ends in one of both: an answer, or an error of ours."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+
+import pytest
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import errors
+
+REFUSED = {
+    "permission": (errno.EACCES, "access_denied", "become"),
+    "immutable file": (errno.EPERM, "access_denied", "become"),
+    "read-only file system": (errno.EROFS, "access_denied", "mount it for writing"),
+    "full disk": (errno.ENOSPC, "not_enough_space", "Free space"),
+    "spent quota": (errno.EDQUOT, "not_enough_space", "Free space"),
+    "file too large for FAT": (errno.EFBIG, "not_enough_space", "another directory"),
+    "missing": (errno.ENOENT, "invalid_input", "Correct the path"),
+    "a file where a directory should be": (errno.ENOTDIR, "invalid_input", "Correct the path"),
+    "a directory where a file should be": (errno.EISDIR, "invalid_input", "Correct the path"),
+    "name of 300 characters": (errno.ENAMETOOLONG, "invalid_input", "255 bytes"),
+    "circle of links": (errno.ELOOP, "invalid_input", "links"),
+    "FIFO without a reader, device without a driver": (errno.ENXIO, "invalid_input", "Correct the path"),
+    "I/O error": (errno.EIO, "storage_failed", "dmesg"),
+    "damaged ext4": (errno.EUCLEAN, "storage_failed", "dmesg"),
+    "device gone": (errno.ENODEV, "storage_failed", "attach it again"),
+    "stale NFS handle": (errno.ESTALE, "storage_failed", "share"),
+    "share whose server is down": (errno.EHOSTDOWN, "storage_failed", "share"),
+    "no locks on this file system": (errno.EOPNOTSUPP, "storage_failed", "another directory"),
+    "too many open files": (errno.EMFILE, "out_of_resources", "ulimit"),
+    "too many open files on the host": (errno.ENFILE, "out_of_resources", "forks"),
+    "no process more": (errno.EAGAIN, "out_of_resources", "forks"),
+    "no memory": (errno.ENOMEM, "out_of_resources", "memory"),
+    "device in use": (errno.EBUSY, "busy", "lsof"),
+    "program of another processor": (errno.ENOEXEC, "missing_tool", "processor"),
+    "server that refuses": (errno.ECONNREFUSED, "unreachable", "port"),
+    "server that hangs up": (errno.ECONNRESET, "unreachable", "port"),
+    "no route": (errno.EHOSTUNREACH, "unreachable", "port"),
+    "a number that nobody knows": (9999, "storage_failed", "dmesg"),
+}
+
+
+class Ended(Exception):
+    """What a module answered."""
+
+
+class Module:
+    params: dict = {}
+    check_mode = False
+
+    def fail_json(self, **result):
+        raise Ended(result)
+
+    exit_json = fail_json
+
+
+def answer(work) -> dict:
+    with pytest.raises(Ended) as ended:
+        running.run(Module(), work)
+    return ended.value.args[0]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_system_refuses_is_said_with_its_path_reason_and_remedy(name):
+    number, code, remedy = REFUSED[name]
+
+    def work(module):
+        raise OSError(number, os.strerror(number), "/srv/images/web01")
+
+    said = answer(work)
+    assert said["error_code"] == code and remedy in said["hint"]
+    assert said["msg"].startswith(f"/srv/images/web01: {os.strerror(number)}.") and said["details"]["path"] == "/srv/images/web01"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+        ssl.SSLError(1, "WRONG_VERSION_NUMBER"),
+        TimeoutError("timed out"),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    ],
+)
+def test_networks_too(error):
+    found = errors.of_system(error)
+    assert isinstance(found, errors.Unreachable) and found.hint and str(error.strerror or error) in found.msg
+
+
+def test_two_paths_are_both_named():
+    found = errors.of_system(OSError(errno.EXDEV, "Invalid cross-device link", "/a/x", None, "/b/x"))
+    assert found.msg == "/a/x and /b/x: Invalid cross-device link." and found.code == "invalid_input"
+
+
+@pytest.mark.parametrize("path", [b"/srv/\xff\xfe", "/srv/\udcff\udcfe", 7])
+def test_a_path_that_is_no_text_is_shown_and_can_be_printed(path):
+    found = errors.of_system(OSError(errno.EACCES, "Permission denied", path))
+    found.msg.encode("utf-8")
+    assert "Permission denied" in found.msg
+
+
+def test_an_error_without_number_and_text_is_one_too():
+    found = errors.of_system(OSError())
+    assert found.hint and "OSError" in found.msg
+
+
+def test_too_little_memory_is_an_answer():
+    def work(module):
+        raise MemoryError
+
+    assert answer(work)["error_code"] == "out_of_resources"
+
+
+def test_a_defect_stays_a_traceback():
+    with pytest.raises(ZeroDivisionError):
+        running.run(Module(), lambda module: 1 // 0)
+
+
+def test_real_refusals(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    for path, code in (
+        (tmp_path / "file" / "below", "invalid_input"),
+        (tmp_path / "loop", "invalid_input"),
+        (tmp_path / ("n" * 300), "invalid_input"),
+        (tmp_path / "none", "invalid_input"),
+        (tmp_path, "invalid_input"),
+    ):
+        said = answer(lambda module, path=path: {"text": path.read_bytes()})
+        assert said["error_code"] == code and str(path) in said["msg"] and said["hint"]
