@@ -52,3 +52,14 @@ attributes:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
     support: full
 """
+
+    MODE = r"""
+options:
+  mode:
+    description:
+      - The mode of the files that are written, in octal digits and in quotes, such as V("0640"). Directories that are made get it too, with the right to
+        pass wherever it has the right to read; those that hold disks can be passed by everybody. Directories that are there keep theirs.
+      - By default files are V("0600"), and nobody but their owner lists the directories.
+      - Work directories, plans and manifests are always their owner's alone.
+    type: raw
+"""

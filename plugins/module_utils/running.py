@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 
 from .boot.libvirtd import LIBVIRT_ERROR
+from .core import modes
 from .core.errors import MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
 from .guest.offline import GUESTFS_ERROR
@@ -93,5 +94,6 @@ def working_on(module: AnsibleModule, directory: str) -> Iterator[None]:
     if module.check_mode:
         yield
     else:
+        modes.make_directory(directory, above=modes.with_disks(modes.parse(module.params.get("mode"))))
         with exclusive(os.path.join(directory, "lock"), f"the VM in {directory}"):
             yield

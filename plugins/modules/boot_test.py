@@ -185,6 +185,7 @@ options:
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
   - hyper2kvm.migration.attributes.action
 requirements:
   - qemu-system-x86_64
@@ -239,6 +240,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
@@ -302,6 +304,7 @@ def argument_spec() -> dict:
         "backend": {"type": "str", "default": "qemu", "choices": ["qemu", "libvirt"]},
         "description": {"type": "path"},
         "libvirt_uri": {"type": "str", "default": SYSTEM},
+        "mode": {"type": "raw"},
         "repeat": {"type": "bool", "default": False},
         "dest": {"type": "path", "required": True},
     }
@@ -321,7 +324,7 @@ def _check(entry: dict) -> Check:
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
-    checks = tuple(_check(entry) for entry in params["checks"])
+    checks, mode = tuple(_check(entry) for entry in params["checks"]), modes.parse(params["mode"])
     missing = [disk["path"] for disk in params["disks"] if not exists(disk["path"])]
     if missing and module.check_mode:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet"}}
@@ -365,8 +368,9 @@ def work(module: AnsibleModule) -> Result:
         scratch=params["dest"],
         encrypted=encrypted.require(disks, params["passphrase"]),
         passphrase=params["passphrase"],
+        mode=mode,
     )
-    os.makedirs(params["dest"], exist_ok=True)
+    modes.make_directory(params["dest"], modes.with_disks(mode), modes.with_disks(mode))
     outcome = boot(request, sink(params["progress_file"]))
     if outcome.verdict != "passed":
         said = "\n".join(outcome.console[-12:])

@@ -65,6 +65,7 @@ options:
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
 requirements:
   - qemu-img
 """
@@ -107,7 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
@@ -125,6 +126,7 @@ def argument_spec() -> dict:
         "phase": {"type": "str", "default": FINAL, "choices": [BOOTSTRAP, FINAL]},
         "network": {"type": "str", "default": "default"},
         "networks": {"type": "dict", "default": {}},
+        "mode": {"type": "raw"},
         "formats": {"type": "list", "elements": "str", "default": [], "choices": list(FORMATS)},
     }
 
@@ -135,18 +137,20 @@ def work(module: AnsibleModule) -> Result:
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
     domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
     path = os.path.join(dest, f"{name}-bootstrap.xml" if phase == BOOTSTRAP else f"{name}.xml")
-    texts = {path: (xml(domain), 0o644)}
+    mode = modes.parse(params["mode"])
+    texts = {path: (xml(domain), mode)}
     for fmt in params["formats"] if phase == FINAL else ():
-        ending, write, mode = FORMATS[fmt]
-        texts[os.path.join(dest, name + ending)] = (write(domain), mode)
+        ending, write, program = FORMATS[fmt]
+        texts[os.path.join(dest, name + ending)] = (write(domain), modes.of_program(mode) if program else mode)
     stale = {file: text for file, text in texts.items() if atomic.read_text(file) != text[0]}
     changed = bool(stale) or bool(side and not os.path.exists(side))
     if changed and not module.check_mode:
-        os.makedirs(dest, exist_ok=True)
+        modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         if side and not os.path.exists(side):
             qemu_img.create_empty(side, SIDE_DISK_SIZE)
-        for file, (text, mode) in stale.items():
-            atomic.write_text(file, text, mode)
+            os.chmod(side, mode)
+        for file, (text, its) in stale.items():
+            atomic.write_text(file, text, its)
     return {"changed": changed, "path": path, "files": [file for file in texts if file != path], "side_disk": side}
 
 

@@ -49,6 +49,7 @@ options:
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
 """
 
 EXAMPLES = r"""
@@ -87,6 +88,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
@@ -99,6 +101,7 @@ def argument_spec() -> dict:
         "item": {"type": "dict"},
         "state": {"type": "str", "default": drop.PROCESSED, "choices": [drop.PROCESSED, drop.FAILED]},
         "report": {"type": "path", "default": ""},
+        "mode": {"type": "raw"},
         "reason": {"type": "str", "default": ""},
     }
 
@@ -107,6 +110,7 @@ def work(module: AnsibleModule) -> Result:
     params = module.params
     if params["item"]:
         return _put_away(module)
+    mode = modes.parse(params["mode"])
     found, seen, duplicates = [], dict(drop.known(params["path"])), []
     for item in drop.arrived(params["path"], params["settle"], 0 if module.check_mode else params["wait"]):
         if item.digest not in seen:
@@ -115,7 +119,7 @@ def work(module: AnsibleModule) -> Result:
             continue
         duplicates.append(item.name)
         if not module.check_mode:
-            drop.put_away(params["path"], item, drop.DUPLICATES, "", f"The same as {seen[item.digest]}, which came before.")
+            drop.put_away(params["path"], item, drop.DUPLICATES, "", f"The same as {seen[item.digest]}, which came before.", mode)
     return {"changed": bool(duplicates), "items": found, "duplicates": duplicates}
 
 
@@ -125,8 +129,8 @@ def _put_away(module: AnsibleModule) -> Result:
     there = any(os.path.lexists(os.path.join(params["path"], entry)) for entry in item.entries)
     if module.check_mode or not there:
         return {"changed": there, "directory": os.path.join(params["path"], params["state"], item.name)}
-    words = item.fault or params["reason"] or params["state"]
-    return {"changed": True, "directory": drop.put_away(params["path"], item, params["state"], params["report"], words)}
+    mode, words = modes.parse(params["mode"]), item.fault or params["reason"] or params["state"]
+    return {"changed": True, "directory": drop.put_away(params["path"], item, params["state"], params["report"], words, mode)}
 
 
 def main() -> None:

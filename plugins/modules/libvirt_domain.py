@@ -78,6 +78,7 @@ requirements:
   - python3-libvirt
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.mode
 """
 
 EXAMPLES = r"""
@@ -114,6 +115,7 @@ disks:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
 
@@ -130,6 +132,7 @@ def argument_spec() -> dict:
         "overwrite": {"type": "bool", "default": False},
         "passphrase": {"type": "str", "default": "", "no_log": True},
         "accelerator": {"type": "str", "default": "auto", "choices": ["auto", "kvm", "tcg"]},
+        "mode": {"type": "raw"},
         "quarantine": {"type": "path"},
         "timeout": {"type": "int", "default": 120},
         "power_off": {"type": "bool", "default": False},
@@ -142,7 +145,13 @@ def work(module: AnsibleModule) -> Result:
     with libvirtd.connection(params["libvirt_uri"]) as host:
         if params["state"] == "absent":
             done = importing.take_back(
-                host, params["name"], params["quarantine"] or "", params["timeout"], params["power_off"], module.check_mode
+                host,
+                params["name"],
+                params["quarantine"] or "",
+                params["timeout"],
+                params["power_off"],
+                module.check_mode,
+                modes.parse(params["mode"]),
             )
         else:
             done = importing.bring(host, _wanted(params, host), module.check_mode)

@@ -37,6 +37,7 @@ options:
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
 """
 
 EXAMPLES = r"""
@@ -61,7 +62,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
@@ -72,19 +73,20 @@ def argument_spec() -> dict:
         "vm": {"type": "dict", "required": True},
         "guest": {"type": "dict", "default": {}},
         "disks": {"type": "list", "elements": "dict", "default": []},
+        "mode": {"type": "raw"},
         "boot": {"type": "dict", "default": {}},
     }
 
 
 def work(module: AnsibleModule) -> Result:
-    params, dest = module.params, module.params["dest"]
+    params, dest, mode = module.params, module.params["dest"], modes.parse(module.params["mode"])
     data = as_data(params["vm"], params["guest"], params["disks"], params["boot"])
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": as_json(params["guest"].get("plan") or {})}
     changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}
     if changes and not module.check_mode:
-        os.makedirs(dest, exist_ok=True)
+        modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         for name, after in changes.items():
-            atomic.write_text(os.path.join(dest, name), after)
+            atomic.write_text(os.path.join(dest, name), after, modes.FILE if name == "plan.json" else mode)
     return {"changed": bool(changes), "report": os.path.join(dest, "report.md")}
 
 

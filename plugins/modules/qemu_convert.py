@@ -78,6 +78,7 @@ options:
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
   - hyper2kvm.migration.attributes.action
   - hyper2kvm.migration.disk_set
   - hyper2kvm.migration.vsphere.source
@@ -123,6 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, sources_of, work_dir_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
@@ -153,6 +155,7 @@ def argument_spec() -> dict:
         "cluster_size": {"type": "int", "default": 0},
         "devices": {"type": "list", "elements": "str", "default": []},
         "passphrase": {"type": "str", "default": "", "no_log": True},
+        "mode": {"type": "raw"},
         "overwrite": {"type": "bool", "default": False},
     }
 
@@ -185,6 +188,7 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
         overwrite=params["overwrite"],
         device=absolute(device) if device else "",
         passphrase=params["passphrase"],
+        mode=modes.parse(params["mode"]),
         **of_images,
     )
 

@@ -46,6 +46,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
   - hyper2kvm.migration.attributes.action
 """
 
@@ -75,6 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
@@ -86,6 +88,7 @@ def argument_spec() -> dict:
         "dest": {"type": "path", "required": True},
         "include": {"type": "list", "elements": "str", "default": ["*"]},
         "exclude": {"type": "list", "elements": "str", "default": []},
+        "mode": {"type": "raw"},
         "accept": {"type": "list", "elements": "str", "default": []},
         **access_spec(),
         **progress_spec(),
@@ -96,9 +99,9 @@ def work(module: AnsibleModule) -> Result:
     params = module.params
     if params["probe"]:
         return {"changed": False, "pending": True}
-    progress = sink(params["progress_file"])
+    progress, mode = sink(params["progress_file"]), modes.parse(params["mode"])
     changed, files = folder.download(
-        params["source"], access_of(params), params["dest"], params["include"], params["exclude"], progress, module.check_mode
+        params["source"], access_of(params), params["dest"], params["include"], params["exclude"], progress, module.check_mode, mode
     )
     return {"changed": changed, "files": files}
 

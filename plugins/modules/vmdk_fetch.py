@@ -57,6 +57,7 @@ extends_documentation_fragment:
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
   - hyper2kvm.migration.attributes.action
 """
 
@@ -123,6 +124,7 @@ def argument_spec() -> dict:
         "work_dir": {"type": "path", "required": True},
         "verify": {"type": "bool", "default": True},
         "fetch": {"type": "str", "default": "stage", "choices": ["stage", "stream"]},
+        "mode": {"type": "raw"},
         "accept": {"type": "list", "elements": "str", "default": []},
         **access_spec(),
         **progress_spec(),

@@ -30,6 +30,7 @@ options:
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
+  - hyper2kvm.migration.attributes.mode
 """
 
 EXAMPLES = r"""
@@ -58,7 +59,7 @@ from collections import Counter
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
@@ -67,12 +68,14 @@ def argument_spec() -> dict:
     return {
         "vms": {"type": "list", "elements": "dict", "required": True},
         "dest": {"type": "path", "required": True},
+        "mode": {"type": "raw"},
         "rate": {"type": "float", "default": 75},
     }
 
 
 def work(module: AnsibleModule) -> Result:
     vms, dest, rate = module.params["vms"], module.params["dest"], module.params["rate"]
+    mode = modes.parse(module.params["mode"])
     table = fleet.rows(vms, rate)
     texts = {
         "readiness.md": fleet.as_markdown(vms, table, rate),
@@ -81,9 +84,9 @@ def work(module: AnsibleModule) -> Result:
     }
     changed = any(atomic.read_text(os.path.join(dest, name)) != text for name, text in texts.items())
     if changed and not module.check_mode:
-        os.makedirs(dest, exist_ok=True)
+        modes.make_directory(dest, modes.of_directory(mode))
         for name, text in texts.items():
-            atomic.write_text(os.path.join(dest, name), text)
+            atomic.write_text(os.path.join(dest, name), text, mode)
     counted = Counter(row["verdict"] for row in table)
     summary = {verdict: counted[verdict] for verdict in ("ready", "look", "blocked")}
     return {"changed": changed, "report": os.path.join(dest, "readiness.md"), "summary": summary}

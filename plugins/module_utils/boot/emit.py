@@ -198,10 +198,10 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-# For each format the end of the file's name, what writes it, and its mode.
-FORMATS: Mapping[str, tuple[str, Callable[[Domain], str], int]] = {
-    "qemu": (".sh", qemu_script, 0o755),
-    "kubevirt": ("-kubevirt.json", kubevirt, 0o644),
-    "openstack": ("-openstack.json", openstack, 0o644),
-    "proxmox": ("-proxmox.json", proxmox, 0o644),
+# For each format the end of the file's name, what writes it, and whether it is a program.
+FORMATS: Mapping[str, tuple[str, Callable[[Domain], str], bool]] = {
+    "qemu": (".sh", qemu_script, True),
+    "kubevirt": ("-kubevirt.json", kubevirt, False),
+    "openstack": ("-openstack.json", openstack, False),
+    "proxmox": ("-proxmox.json", proxmox, False),
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 from xml.etree import ElementTree
 
-from ..core import atomic, device
+from ..core import atomic, device, modes
 from ..core.errors import Busy, InvalidInput, ToolFailed
 from ..disk import encrypted
 from . import definition, libvirtd, placement
@@ -135,8 +135,8 @@ def _forget_secret(host: Any, root: ElementTree.Element, wanted: str, done: Done
             kept.undefine()
 
 
-def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: bool, check: bool) -> Done:
-    """Shut the domain down and undefine it. Its images, variables and description go to `quarantine`, if one is named; else they stay.
+def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: bool, check: bool, mode: int = modes.FILE) -> Done:
+    """Shut the domain down and undefine it. Its images, variables and description go to `quarantine`, if one is named, with `mode`; else they stay.
 
     Raises InvalidInput for a domain that is not ours, ToolFailed when it does not shut down in `timeout` seconds and must not be switched off.
     """
@@ -153,8 +153,8 @@ def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: 
             _shut_down(domain, name, timeout, power_off)
     files = [path for path in (*done.disks, variables) if os.path.exists(path) and not device.is_device(path)] if quarantine else []
     if quarantine and not check:
-        os.makedirs(quarantine, exist_ok=True)
-        atomic.write_text(os.path.join(quarantine, f"{name}.xml"), text)
+        modes.make_directory(quarantine, modes.with_disks(mode))
+        atomic.write_text(os.path.join(quarantine, f"{name}.xml"), text, mode)
     for path in files:
         done.actions.append(f"move {path} to {os.path.join(quarantine, os.path.basename(path))}")
         if not check:

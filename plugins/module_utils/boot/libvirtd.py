@@ -8,6 +8,7 @@ import traceback
 from typing import Any, Iterator, Optional
 from xml.etree import ElementTree
 
+from ..core import modes
 from ..core.errors import MissingTool, ToolFailed, Unreachable
 
 LIBVIRT_ERROR: Optional[str] = None
@@ -111,7 +112,7 @@ def picture(opened: Any, domain: Any, path: str) -> bool:
     stream = opened.newStream(0)
     try:
         domain.screenshot(stream, 0, 0)
-        with open(path, "wb") as file:
+        with modes.create(path) as file:
             stream.recvAll(lambda dummy, data, target: target.write(data), file)
         stream.finish()
         return True

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Mapping, Optional, Protocol, Sequence
 
+from ..core import modes
+
 SSH = 22
 
 
@@ -72,6 +74,7 @@ class BootRequest:
     the console lines that the regular expressions in `expect` ask for, may take after login. `passphrases` answer what the guest
     asks on its console to unlock a disk, in their order. `description` is a domain of libvirt that is started in place of a VM of qemu,
     by the libvirt behind `uri`; `scratch` is a directory that its VMs can read. `encrypted` are the paths of disks that `passphrase` opens.
+    `mode` is that of the log and the picture.
     """
 
     disks: tuple[tuple[str, str], ...]
@@ -95,6 +98,7 @@ class BootRequest:
     scratch: str = ""
     encrypted: frozenset[str] = frozenset()
     passphrase: str = field(default="", repr=False)
+    mode: int = modes.FILE
 
     @property
     def reached(self) -> tuple[int, ...]:

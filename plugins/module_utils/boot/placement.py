@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 
-from ..core import atomic
+from ..core import atomic, modes
 from ..core.errors import InvalidInput
 from ..core.manifest import Identity, Manifest
 from ..core.process import Limits, run
@@ -41,7 +41,7 @@ def place(path: str, target: str, kind: str, overwrite: bool = False) -> None:
             "Move it away, choose another directory, or allow to overwrite it.",
             path=target,
         )
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    modes.make_directory(os.path.dirname(target), modes.PASSABLE)
     if kind == MOVE:
         _move(path, target)
     else:

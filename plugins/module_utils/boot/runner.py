@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from typing import Any, Mapping, Optional
 
+from ..core import modes
 from ..core.accel import accelerator
 from ..core.progress import Progress
 from . import checks, with_libvirt, with_qemu
@@ -24,7 +26,7 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
     with started(request, kind) as machine, contextlib.ExitStack() as stack:
         console, begin = Console(request.expect), time.monotonic()
         progress.phase("boot")
-        log = stack.enter_context(open(request.console_log, "wb")) if request.console_log else None
+        log = stack.enter_context(modes.create(request.console_log, request.mode)) if request.console_log else None
         network: Optional[str] = None
         left = dict.fromkeys(request.checks, "it was not reached")
         while time.monotonic() - begin < request.timeout:
@@ -53,6 +55,8 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
             if "login" in console.seen and now > console.seen["login"] + request.grace:
                 break
         picture = machine.screenshot(request.screenshot) if request.screenshot else None
+        if picture is not None:
+            os.chmod(picture, request.mode)
     verdict, cause = _judge(request, console, network, {check.name: why for check, why in left.items()})
     checked = tuple({"name": check.name, "passed": check not in left, "detail": left.get(check, "")} for check in request.checks)
     return BootOutcome(verdict, cause, dict(console.seen), console.lines(), picture, kind, round(time.monotonic() - begin, 1), checked)

@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from ..core import device
+from ..core import device, modes
 from ..core.errors import ToolFailed
 from ..disk import qemu_img
 from . import definition, libvirtd
@@ -53,7 +53,7 @@ def started(request: BootRequest, kind: str) -> Iterator[_Domain]:
     with contextlib.ExitStack() as stack:
         host = stack.enter_context(libvirtd.connection(request.uri))
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=".test-", dir=request.scratch))
-        os.chmod(scratch, os.stat(request.scratch).st_mode & 0o777)  # for qemu, which is a user of its own
+        os.chmod(scratch, modes.PASSABLE)  # for qemu, which is a user of its own
         overlays = []
         for index, (path, fmt) in enumerate(request.disks):
             overlays.append(os.path.join(scratch, f"disk{index}.qcow2"))

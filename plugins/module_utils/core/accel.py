@@ -13,7 +13,7 @@ import os
 import re
 from typing import Optional
 
-from . import atomic
+from . import atomic, modes
 from .errors import MigrationError
 from .process import Limits, run
 
@@ -38,7 +38,7 @@ def accelerator() -> str:
         pass
     answer = "kvm" if _runs_a_kernel() else "tcg"
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        modes.make_directory(os.path.dirname(path), above=modes.PRIVATE)
         atomic.write_json(path, {"boot": key, "accelerator": answer})
     except OSError:
         pass  # not remembered: the next process probes again

@@ -7,13 +7,14 @@ import json
 import os
 from typing import Any, Optional
 
+from . import modes
 from .errors import NotEnoughSpace
 
 PARTIAL = ".partial"
 
 
-def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
-    """Replace `path` by `data` atomically and durably."""
+def write_bytes(path: str, data: bytes, mode: int = modes.FILE) -> None:
+    """Replace `path` by `data` atomically and durably; `mode` is the new file's, whatever the umask."""
     partial = f"{path}{PARTIAL}"
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with os.fdopen(fd, "wb") as file:
@@ -23,11 +24,11 @@ def write_bytes(path: str, data: bytes, mode: int = 0o644) -> None:
     publish(partial, path)
 
 
-def write_text(path: str, text: str, mode: int = 0o644) -> None:
+def write_text(path: str, text: str, mode: int = modes.FILE) -> None:
     write_bytes(path, text.encode("utf-8", "surrogateescape"), mode)
 
 
-def write_json(path: str, value: Any, mode: int = 0o644) -> None:
+def write_json(path: str, value: Any, mode: int = modes.FILE) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=True) + "\n", mode)
 
 

@@ -10,6 +10,7 @@ import re
 import time
 from typing import Callable, Iterator
 
+from . import modes
 from .errors import Busy
 
 
@@ -19,8 +20,8 @@ def exclusive(path: str, what: str) -> Iterator[None]:
 
     Raises Busy at once, with the process id of the holder, when somebody else holds it.
     """
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    modes.make_directory(os.path.dirname(path))
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, modes.FILE)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,6 +33,7 @@ def exclusive(path: str, what: str) -> Iterator[None]:
                 holder=holder,
                 lock=path,
             ) from None
+        os.fchmod(fd, modes.FILE)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         yield
@@ -73,5 +75,5 @@ def _slots() -> str:
     """A directory that is this user's alone."""
     base = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR") or os.path.expanduser("~/.cache")
     directory = os.path.join(base, "hyper2kvm-slots")
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    modes.make_directory(directory, above=modes.PRIVATE)
     return directory

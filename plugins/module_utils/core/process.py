@@ -36,11 +36,12 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use: `timeout` in seconds, `memory` and `file_size` in bytes (None: unlimited)."""
+    """What a program may use: `timeout` in seconds, `memory` and `file_size` in bytes (None: unlimited); what it makes is ours alone by `umask`."""
 
     timeout: float = 300.0
     memory: Optional[int] = None
     file_size: Optional[int] = None
+    umask: int = 0o077
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def start(
         cwd=cwd,
         env=full,
         start_new_session=True,
+        umask=limits.umask,
         preexec_fn=lambda: _confine(limits, parent, terminal),
     )
 

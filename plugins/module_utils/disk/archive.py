@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from typing import Any, BinaryIO, Generator, Iterator, Optional, Sequence, cast
 
-from ..core import atomic, direct
+from ..core import atomic, direct, modes
 from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Progress
@@ -62,7 +62,7 @@ def unpack(path: str, directory: str, progress: Progress) -> str:
 
     Raises InvalidInput for what is damaged, encrypted, or holds no VM or several, UnsafeInput for names that reach elsewhere, NotEnoughSpace.
     """
-    os.makedirs(directory, exist_ok=True)
+    modes.make_directory(directory)
     record, inputs = os.path.join(directory, _RECORD), (Identity.of(path),)
     earlier = Manifest.load(record)
     if earlier is not None and earlier.current("unpack", inputs, {}):
@@ -158,7 +158,7 @@ def _target(name: str, directory: str, path: str) -> Optional[str]:
 
 def _write(content: BinaryIO, target: str, progress: Progress) -> None:
     """A member, with holes where it has zeros. A disk that is full is noticed before it is."""
-    os.makedirs(os.path.dirname(target), exist_ok=True)
+    modes.make_directory(os.path.dirname(target), above=modes.PRIVATE)
     with contextlib.closing(direct.File(target)) as file, contextlib.ExitStack() as failed:
         failed.callback(os.unlink, target)
         os.ftruncate(file.fd, 0)

@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterator, Mapping, Optional
 
-from ..core import atomic, device, rbd, secret
+from ..core import atomic, device, modes, rbd, secret
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import Identity, Manifest, sha256
 from ..core.progress import Progress
@@ -37,7 +37,7 @@ class Request:
     `cluster_size` is that of a qcow2 in bytes, 0 for qemu's choice.
     `overwrite`: a result may be replaced although it is no longer as it was made, as after a VM has run on it.
     `device`: the block device that gets the result, as raw and as large as it is; `dest` is then where the manifest is.
-    `passphrase`: opens the result, a qcow2 that is encrypted by it; empty for one that is not.
+    `passphrase`: opens the result, a qcow2 that is encrypted by it; empty for one that is not. `mode` is the mode of the file.
     """
 
     source: str
@@ -51,6 +51,7 @@ class Request:
     cluster_size: int = 0
     device: str = ""
     passphrase: str = field(default="", repr=False)
+    mode: int = modes.FILE
 
     def __post_init__(self) -> None:
         if self.compression != "none" and self.format != "qcow2":
@@ -78,7 +79,7 @@ class Request:
             )
 
     def options(self) -> dict[str, Any]:
-        known = {key: value for key, value in asdict(self).items() if key not in ("source", "dest", "overwrite", "passphrase")}
+        known = {key: value for key, value in asdict(self).items() if key not in ("source", "dest", "overwrite", "passphrase", "mode")}
         return {**known, "encrypted": bool(self.passphrase)}
 
     @property
@@ -212,6 +213,7 @@ def _new_file(request: Request, planned: Mapping[str, Any]) -> Iterator[str]:
     atomic.need_space(directory, least + least // 100 + (16 << 20), f"The disk {os.path.basename(request.dest)}")
     try:
         yield partial
+        os.chmod(partial, request.mode)
         atomic.publish(partial, request.dest)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -235,7 +237,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress) 
     with _held(request, inputs) as room:
         had, data = _sizes(request)
         planned = _planned(request, had, data, room)
-        os.makedirs(os.path.dirname(os.path.abspath(request.dest)), exist_ok=True)
+        modes.make_directory(os.path.dirname(os.path.abspath(request.dest)), modes.with_disks(request.mode))
         digest = _written(request, inputs, planned, planned["virtual_size"] > had, progress)
         ended = time.monotonic()
         written = planned["data"] if request.device else os.stat(request.dest).st_blocks * 512

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import modes
 from ..core.errors import InvalidInput
 from ..core.manifest import Identity, Manifest
 from . import qemu_img
@@ -55,7 +56,7 @@ def fetch(
 
     `begin` is when the work on the source began (time.monotonic), for the record of seconds. `more` is recorded with the description.
     """
-    os.makedirs(work_dir, exist_ok=True)
+    modes.make_directory(work_dir)
     result = {**vm.as_result(), **(more or {})}
     for index, (disk, entry) in enumerate(zip(vm.disks, result["disks"])):
         entry["staged"], entry["staged_format"] = disk.chain.stage(os.path.abspath(work_dir), f"disk{index}")
@@ -66,7 +67,7 @@ def fetch(
 
 def stream(description: dict[str, Any], work_dir: str, options: dict[str, Any], begin: float) -> dict[str, Any]:
     """Record a VM whose disks stay where they are: overlays read them through exports on `sockets`, which whoever opens them provides."""
-    os.makedirs(work_dir, exist_ok=True)
+    modes.make_directory(work_dir)
     result = {**description, "seconds": round(time.monotonic() - begin, 2)}
     for entry, socket in zip(result["disks"], sockets(description, work_dir)):
         entry["staged"], entry["staged_format"] = f"nbd+unix:///?socket={socket}", "raw"

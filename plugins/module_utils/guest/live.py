@@ -26,7 +26,7 @@ from .protocol import MAX_READ
 
 _COLUMNS = "NAME,KNAME,TYPE,FSTYPE,UUID,LABEL,PARTUUID,PARTLABEL,PARTTYPE,SIZE"
 _LOCK = "/var/lib/dpkg/lock-frontend"
-_COMMAND = Limits(timeout=1800)
+_COMMAND = Limits(timeout=1800, umask=0o022)
 _TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
 
 

@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Iterator, Mapping, Optional
 
-from ..core import atomic
+from ..core import atomic, modes
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import sha256
 from ..disk import archive, vmdk
@@ -78,17 +78,22 @@ def known(folder: str) -> Mapping[str, str]:
     return names
 
 
-def put_away(folder: str, item: Item, place: str, report: str, words: str) -> str:
-    """Move a VM's entries to processed, failed or duplicates, with the report of its migration, if there is one, and `words`; gives the directory."""
+def put_away(folder: str, item: Item, place: str, report: str, words: str, mode: int = modes.FILE) -> str:
+    """Move a VM's entries to processed, failed or duplicates, with the report of its migration, if there is one, and `words`, files with
+    `mode`; gives the directory.
+    """
     home = os.path.join(folder, place)
     target = os.path.join(home, item.name)
     if os.path.exists(target):
         target += f"-{item.digest[:12]}-{time.strftime('%Y%m%dT%H%M%S')}"
-    os.makedirs(target)
+    modes.make_directory(home, modes.of_directory(mode))
+    os.mkdir(target)
+    os.chmod(target, modes.of_directory(mode))
     for name in ("report.md", "report.json"):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(os.path.join(report, name), os.path.join(target, name))
-    atomic.write_text(os.path.join(target, "result.txt"), words.strip() + "\n")
+        copied = os.path.join(target, name)
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(report, name), "rb") as had, modes.create(copied, mode) as copy:
+            shutil.copyfileobj(had, copy)
+    atomic.write_text(os.path.join(target, "result.txt"), words.strip() + "\n", mode)
     if place == PROCESSED:
         atomic.write_json(os.path.join(folder, _KNOWN), {**known(folder), item.digest: item.name})
     for entry in (*item.entries, *(entry + _DONE for entry in item.entries)):

@@ -6,10 +6,12 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import functools
+import os
 import posixpath
 import shlex
 from typing import Any, Iterator, Sequence, Union
 
+from ..core import modes
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..disk import vmdk
@@ -26,9 +28,16 @@ NEVER = ("*.lck", "*.vswp")  # locks, and what is in memory
 
 
 def download(
-    url: str, access: Access, dest: str, include: Sequence[str], exclude: Sequence[str], progress: Progress, check: bool
+    url: str,
+    access: Access,
+    dest: str,
+    include: Sequence[str],
+    exclude: Sequence[str],
+    progress: Progress,
+    check: bool,
+    mode: int = modes.FILE,
 ) -> tuple[bool, list[dict[str, Any]]]:
-    """Bring the files of a VM's folder whose names match `include` and not `exclude` into `dest`; whether any moved, and the files.
+    """Bring the files of a VM's folder whose names match `include` and not `exclude` into `dest`, with `mode`; whether any moved, and the files.
 
     Directories in it are left out. Raises InvalidInput when nothing matches.
     """
@@ -45,7 +54,10 @@ def download(
             jobs.append(Job(path, name, found.size, found.stamp, ranged=found.ranged))
         if check:
             return True, [{"name": job.name, "size": job.size} for job in jobs]
+        modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         arrived = ways.bring_files(files, jobs, dest, progress, access)
+        for job in jobs:
+            os.chmod(os.path.join(dest, job.name), mode)
     return any(item.transferred for item in arrived), [item.as_result() for item in arrived]
 
 

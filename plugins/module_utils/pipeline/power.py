@@ -8,7 +8,7 @@ import json
 import os
 import urllib.parse
 
-from ..core import atomic
+from ..core import atomic, modes
 from ..transport import esxi
 from ..vsphere import snapshots
 from . import cloud, host, remote
@@ -19,7 +19,7 @@ _NOTE = "source-stopped.json"
 
 def note(work_dir: str, url: str) -> None:
     """The VM behind `url` runs, and is about to be shut down."""
-    os.makedirs(work_dir, exist_ok=True)
+    modes.make_directory(work_dir)
     atomic.write_json(os.path.join(work_dir, _NOTE), {"source": url})
 
 

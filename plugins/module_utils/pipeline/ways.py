@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import Callable, Mapping, Optional, Sequence, Union
 
-from ..core import atomic, process
+from ..core import atomic, modes, process
 from ..core.errors import InvalidInput, MigrationError, TransferFailed
 from ..core.progress import Progress
 from ..disk import chain, ovf
@@ -237,7 +237,7 @@ def bring_files(files: Files, jobs: Sequence[Job], directory: str, progress: Pro
 def bring_each(disks: Sequence[tuple[Files, Sequence[Job]]], directory: str, progress: Progress, access: Access) -> tuple[Arrived, ...]:
     """The files of each disk into a directory of its own."""
     arrived: list[Arrived] = []
-    os.makedirs(directory, exist_ok=True)
+    modes.make_directory(directory)
     needed = sum(download.missing(jobs, os.path.join(directory, f"disk{number}")) for number, (dummy, jobs) in enumerate(disks))
     atomic.need_space(directory, needed, "The copy of the source")
     for number, (files, jobs) in enumerate(disks):

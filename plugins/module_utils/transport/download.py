@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
-from ..core import atomic, direct
+from ..core import atomic, direct, modes
 from ..core.errors import InvalidInput, TransferFailed
 from ..core.progress import Progress
 from .files import MIB, TRIES, Areas, Files, Interrupted, changed, patiently, pause
@@ -110,7 +110,7 @@ def download(
     Raises TransferFailed after repeated tries, SourceChanged when a file there changes meanwhile, NotEnoughSpace beforehand. What has
     arrived stays, without its final name.
     """
-    os.makedirs(directory, exist_ok=True)
+    modes.make_directory(directory)
     atomic.need_space(directory, missing(jobs, directory), "The copy of the source")
     progress.phase("fetch", sum(job.wanted for job in jobs))
     meter = _Meter(progress)

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
-from ..core import process
+from ..core import modes, process
 from ..core.errors import AccessDenied, InvalidInput, NotEnoughSpace, TimedOut, ToolFailed, Unreachable
 from ..core.progress import Progress
 from ..core.tls import Trust
@@ -88,7 +88,8 @@ def ovftool(wanted: Export, directory: str, progress: Progress) -> str:
 def _empty(directory: str) -> None:
     """What a run that died has left is of no use: an export begins anew."""
     shutil.rmtree(directory, ignore_errors=True)
-    os.makedirs(directory, mode=0o700)
+    modes.make_directory(os.path.dirname(directory))
+    os.mkdir(directory, modes.PRIVATE)
 
 
 def descriptor(directory: str) -> str:

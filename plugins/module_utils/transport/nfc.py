@@ -11,7 +11,7 @@ import ssl
 import time
 from typing import Mapping, Optional
 
-from ..core import atomic, direct
+from ..core import atomic, direct, modes
 from ..core.errors import AccessDenied, NotEnoughSpace, TransferFailed
 from ..core.progress import Progress
 from ..core.tls import https_connection
@@ -42,7 +42,7 @@ def receive(
 
     Raises TransferFailed after repeated tries. A stream that ends early is noticed: its chunks have an end, and the disk has one.
     """
-    os.makedirs(directory, exist_ok=True)
+    modes.make_directory(directory)
     final = os.path.join(directory, NAME)
     why: object = ""
     for tries in range(1, _TRIES + 1):

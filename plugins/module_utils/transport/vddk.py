@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import Iterator
 
-from ..core import atomic, process
+from ..core import atomic, modes, process
 from ..core.errors import MissingTool, ToolFailed
 from ..core.progress import Progress
 from ..disk import qemu_img, vmdk
@@ -135,7 +135,7 @@ def export(vddk: Vddk, disk: VddkDisk, password: str, manner: nbdkit.Manner) -> 
 
 def receive(vddk: Vddk, disk: VddkDisk, password: str, size: int, directory: str, progress: Progress) -> Arrived:
     """Bring what is allocated of a disk as a flat VMDK into `directory`."""
-    os.makedirs(directory, exist_ok=True)
+    modes.make_directory(directory)
     final, partial = os.path.join(directory, FLAT), os.path.join(directory, FLAT + atomic.PARTIAL)
     try:
         with export(vddk, disk, password, nbdkit.Manner(cached=False)) as running:
