@@ -346,6 +346,7 @@ def composite_fix(module: AnsibleModule) -> Result:
     directory = params["work_dir"]
     with working_on(module, directory):
         base = staging.fetched(directory)
+        recorded["vm"] = base.result.get("identity", {}).get("digest", "") if base is not None else ""
         earlier = Manifest.load(os.path.join(directory, FIXED))
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):
             return {**earlier.result, "changed": False}

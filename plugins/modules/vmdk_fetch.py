@@ -94,6 +94,7 @@ RETURN = r"""
 vm:
   description:
     - The VM as its source describes it, with name, firmware, CPUs, memory (MiB), NICs and disks (files, virtual size in bytes, bus, unit).
+    - C(identity) is which VM it is (C(docs/security.md)), with C(uuid), C(place), and a C(digest) of its configuration.
     - Of a source that is elsewhere also C(origin), with the transport and for each file its size, the bytes transferred and a digest.
   returned: success
   type: dict
@@ -104,7 +105,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
+    AccessDenied,
+    MissingTool,
+    TransferFailed,
+    Unreachable,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, remote
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
@@ -136,20 +144,34 @@ def work(module: AnsibleModule) -> Result:
     source, far = source_of(params), remote.is_remote(params["source"])
     stay = far and params["fetch"] == "stream"
     options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
+    vm_id = which(module, source, options)
     with working_on(module, directory):
         earlier = staging.fetched(directory)
-        if earlier is not None and earlier.options == options:
+        if earlier is not None and earlier.options == options and fetch.unchanged(earlier.result, vm_id):
             return {"changed": False, "vm": earlier.result}
         if params["probe"]:
             return {"changed": False, "pending": True}
         progress = sink(params["progress_file"])
         if far:
-            vm, concerns = fetch.from_afar(source[0], access_of(params), directory, options, progress, module.check_mode, stay)
+            vm, concerns = fetch.from_afar(source[0], access_of(params), directory, options, progress, module.check_mode, stay, vm_id)
         else:
-            vm, concerns = fetch.from_here(source, directory, options, progress, params["accept"], module.check_mode), ()
+            vm, concerns = fetch.from_here(source, directory, options, progress, params["accept"], module.check_mode, vm_id), ()
         for concern in concerns:
             module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
         return {"changed": True, "vm": vm}
+
+
+def which(module: AnsibleModule, source: list, options: dict) -> VmId:
+    """Which VM the source is. What was fetched of a place that does not answer now is still known."""
+    try:
+        return fetch.which(source, access_of(module.params))
+    except (Unreachable, AccessDenied, MissingTool, TransferFailed) as error:
+        earlier = staging.fetched(module.params["work_dir"])
+        known = fetch.recorded(earlier.result) if earlier is not None and earlier.options == options else None
+        if known is None or not remote.is_remote(source):
+            raise
+        module.warn(f"The source was not asked whether it still is what was fetched of it: {error}")
+        return known
 
 
 def main() -> None:

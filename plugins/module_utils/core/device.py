@@ -13,6 +13,7 @@ import time
 
 from . import rbd
 
+_BY_ID = "/dev/disk/by-id"
 _WRITTEN, _DISCARDED = 6, 13  # of the fields of stat, in sectors
 
 
@@ -62,6 +63,24 @@ def written(number: int) -> int:
 def read_only(number: int) -> bool:
     """Whether the kernel writes nothing to a device; opening it for writing does not tell."""
     return _read(_place(number), "ro").strip() == "1"
+
+
+def lasting(path: str) -> str:
+    """A name of a block device that is still its own after a restart, where there is one: device mapper's, the file of a loop device, udev's."""
+    if rbd.is_image(path):
+        return path
+    real = os.path.realpath(path)
+    there = _place(os.stat(real).st_rdev)
+    mapped, file = _read(there, "dm", "name").strip(), _read(there, "loop", "backing_file").strip()
+    if mapped:
+        return f"/dev/mapper/{mapped}"
+    if file:
+        return f"{os.path.realpath(file)}@{_read(there, 'loop', 'offset').strip() or '0'}"
+    try:
+        links = sorted(os.path.join(_BY_ID, name) for name in os.listdir(_BY_ID))
+    except OSError:
+        links = []
+    return next((link for link in links if os.path.realpath(link) == real), real)
 
 
 def overlap(one: int, other: int) -> bool:

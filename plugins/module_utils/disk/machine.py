@@ -73,7 +73,10 @@ class SourceDisk:
 
 @dataclass(frozen=True)
 class SourceVm:
-    """A VM with its disk set in bus order. None: the source does not say. `memory` in MiB."""
+    """A VM with its disk set in bus order. None: the source does not say. `memory` in MiB.
+
+    `uuid` is the half of which VM it is that does not depend on where it is, see core.vm.VmId; empty where the source has none.
+    """
 
     name: str
     kind: str
@@ -85,10 +88,11 @@ class SourceVm:
     firmware: Optional[str] = None
     secure_boot: bool = False
     guest_os: Optional[str] = None
+    uuid: str = ""
 
     def as_result(self) -> dict[str, Any]:
         """The metadata for people and manifests; disks as their files, sizes and places."""
-        data = {key: value for key, value in asdict(self).items() if key not in ("disks", "nics")}
+        data = {key: value for key, value in asdict(self).items() if key not in ("disks", "nics", "uuid")}
         data["nics"] = [asdict(nic) for nic in self.nics]
         data["disks"] = [
             {

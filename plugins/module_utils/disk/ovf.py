@@ -15,6 +15,7 @@ from typing import Optional
 from xml.etree import ElementTree as ET
 
 from ..core.errors import InvalidInput, UnsafeInput
+from ..core.vm import uuid_of
 from . import chain, vmdk, xmlfile
 from .machine import Nic, SourceDisk, SourceVm, bus_key
 
@@ -171,7 +172,16 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
         firmware={"efi": "uefi", "bios": "bios"}.get(config.get("firmware", "").lower()),
         secure_boot=config.get("bootOptions.efiSecureBootEnabled", "").lower() == "true",
         guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None),
+        uuid=_uuid(system),
     )
+
+
+def _uuid(system: ET.Element) -> str:
+    """What VMware and VirtualBox write beside the id, which is often but a name."""
+    extra = {str(entry.get("key")).lower(): entry.get("value", "") for tag in ("Config", "ExtraConfig") for entry in system.iter(tag)}
+    machines = [machine.get("uuid") for machine in system.iter("Machine")]
+    found = (extra.get("vc.uuid"), extra.get("instanceuuid"), extra.get("uuid.bios"), extra.get("uuid"), *machines, system.get("id"))
+    return next((uuid for uuid in map(uuid_of, found) if uuid), "")
 
 
 def _chain(file: ET.Element, members: dict[str, Member], archive: bool, path: str) -> chain.Chain:

@@ -106,6 +106,7 @@ def flattened(work_dir: str) -> bool:
         manifest is not None
         and base is not None
         and manifest.inputs == base.inputs
+        and manifest.options == _of_vm(base.result)
         and all(os.path.exists(disk.overlay) for disk in staged_disks(base.result, work_dir))
     )
 
@@ -117,8 +118,15 @@ def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, 
         os.unlink(os.path.join(work_dir, FLATTENED))
     for disk in disks:
         qemu_img.create_overlay(disk.overlay, disk.top, disk.format, disk.virtual_size)
-    Manifest("flatten", inputs, {}, (), {"overlays": [disk.overlay for disk in disks]}).save(os.path.join(work_dir, FLATTENED))
+    Manifest("flatten", inputs, _of_vm(description), (), {"overlays": [disk.overlay for disk in disks]}).save(
+        os.path.join(work_dir, FLATTENED)
+    )
     return disks
+
+
+def _of_vm(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What overlays are made for beside the disks: another configuration is another migration."""
+    return {"vm": description.get("identity", {}).get("digest", "")}
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Callable, Iterator, Optional
 from xml.etree import ElementTree
 
 from ..core.errors import InvalidInput
+from ..core.vm import uuid_of
 from . import vmdk, xmlfile
 from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key
 
@@ -50,6 +51,7 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
         memory=_number(hardware.find("Memory"), "RAMSize"),
         firmware="uefi" if firmware is not None and firmware.get("type", "").startswith("EFI") else "bios",
         guest_os=machine.get("OSType"),
+        uuid=uuid_of(machine.get("uuid")),
     )
 
 

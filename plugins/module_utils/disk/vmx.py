@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Iterator, Mapping, Optional
 
 from ..core.errors import InvalidInput
+from ..core.vm import uuid_of
 from . import chain, vmdk
 from .machine import BUS_ORDER, Nic, SourceDisk, SourceVm, bus_key
 
@@ -59,6 +60,7 @@ def described(values: Mapping[str, str], path: str) -> SourceVm:
         firmware="uefi" if firmware == "efi" else "bios",
         secure_boot=_true(values.get("uefi.secureboot.enabled")),
         guest_os=values.get("guestos"),
+        uuid=uuid_of(values.get("vc.uuid")) or uuid_of(values.get("uuid.bios")),
     )
 
 

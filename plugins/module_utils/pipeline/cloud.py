@@ -14,6 +14,7 @@ from typing import Callable, Iterator, Mapping, Sequence
 
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
+from ..core.vm import VmId, uuid_of
 from ..disk.machine import Nic, SourceDisk, SourceVm
 from ..disk.source import open_source
 from ..guest.model import BLOCKER, WARNING, Concern
@@ -23,7 +24,7 @@ from ..transport.cloud import Cloud, Disk, Vm
 from ..transport.download import Arrived, Job
 from ..transport.files import Files
 from . import ways
-from .origin import Access, Remote, RemoteDisk, refuse, unless_treated
+from .origin import Access, Remote, RemoteDisk, refuse, unless_treated, which
 
 # By scheme: how many names its URLs have, what they are, and what they lead to.
 _CLOUDS: Mapping[str, tuple[int, str, Callable[..., Cloud]]] = {
@@ -40,8 +41,9 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
     vm = cloud.find()
     found = unless_treated((*_of_power(vm, cloud.consistent, access.running), *vm.told), access)
     refuse(found, access.accept, url)
+    identity = _which(url, vm)
     if check:
-        yield _remote(kind, vm, found, (), access)
+        yield replace(_remote(kind, vm, found, (), access), which=identity)
         return
     if vm.power == "on" and access.running == "shutdown":
         access.stopping()
@@ -49,7 +51,19 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
         vm = cloud.find()
     with cloud.exported(vm, cloud.snapshots(vm)) as disks:
         wanted = disks if access.allocated_only else [(files, replace(job, areas=None)) for files, job in disks]
-        yield _remote(kind, vm, found, wanted, access)
+        yield replace(_remote(kind, vm, found, wanted, access), which=identity)
+
+
+def identified(url: str) -> VmId:
+    """Which VM is behind a URL, also while it runs."""
+    return _which(url, named(url).find())
+
+
+def _which(url: str, vm: Vm) -> VmId:
+    """The place is all of the URL but the VM's own name."""
+    parts = urllib.parse.urlsplit(url)
+    place = f"{parts.scheme}://{'/'.join((parts.netloc, *parts.path.strip('/').split('/')[:-1])).lower()}".rstrip("/")
+    return which(_described(parts.scheme, vm), place, url, [(disk.size, *_place(disk)) for disk in vm.disks])
 
 
 def clean(url: str, check: bool) -> tuple[str, ...]:
@@ -100,17 +114,7 @@ def _of_power(vm: Vm, consistent: bool, running: str) -> Iterator[Concern]:
 
 def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple[Files, Job]], access: Access) -> Remote:
     """The VM; `files` hold its disks in their order, and are not there in check mode."""
-    described = SourceVm(
-        name=vm.name,
-        kind=kind,
-        disks=(),
-        nics=tuple(Nic(mac) for mac in vm.macs),
-        cpus=vm.cpus,
-        memory=vm.memory,
-        firmware=vm.firmware,
-        secure_boot=vm.secure_boot,
-        guest_os="windows" if vm.windows else "linux",
-    )
+    described = _described(kind, vm)
     jobs: Sequence[tuple[Job, ...]] = [(job,) for dummy, job in files] or [()] * len(vm.disks)
     disks = tuple(RemoteDisk(disk.size, job, *_place(disk), names=disk.names) for disk, job in zip(vm.disks, jobs))
 
@@ -130,6 +134,22 @@ def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple
         )
 
     return Remote(described, disks, kind, found, bring, local)
+
+
+def _described(kind: str, vm: Vm) -> SourceVm:
+    """The VM without its disks."""
+    return SourceVm(
+        name=vm.name,
+        kind=kind,
+        disks=(),
+        nics=tuple(Nic(mac) for mac in vm.macs),
+        cpus=vm.cpus,
+        memory=vm.memory,
+        firmware=vm.firmware,
+        secure_boot=vm.secure_boot,
+        guest_os="windows" if vm.windows else "linux",
+        uuid=uuid_of(vm.uuid or vm.id),
+    )
 
 
 def _place(disk: Disk) -> tuple[None, int, int]:

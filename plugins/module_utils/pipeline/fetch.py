@@ -11,9 +11,11 @@ import time
 from dataclasses import replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import vm as vms
 from ..core.errors import NotInPlace, SourceChanged
 from ..core.progress import Progress
-from ..disk import archive, qemu_img, staging
+from ..core.vm import VmId
+from ..disk import archive, fingerprint, qemu_img, staging
 from ..disk.machine import SourceVm
 from ..disk.source import open_source
 from ..guest.cards import Card
@@ -24,53 +26,88 @@ from ..linux.plan import Options
 from ..windows.plan import Options as WindowsOptions
 from . import power
 from .origin import Access, Remote
-from .remote import is_remote, opened
+from .remote import identified, is_remote, opened
 from .systems import GuestRequest
 
+_IDENTITY = "identity"
 COPY = "source"  # in the work directory: what came from elsewhere
 
 
+def which(source: Sequence[str], access: Access) -> VmId:
+    """Which VM a source is. Nothing is written for it, and of its disks no more is read than the ends; of one that is packed only the place is known."""
+    if is_remote(source):
+        return identified(source[0], access)
+    if archive.packed(source):
+        return fingerprint.packed(source)
+    return fingerprint.identity(open_source(source, verify=False), source)
+
+
 def from_here(
-    paths: Sequence[str], work_dir: str, options: dict[str, Any], progress: Progress, accept: Sequence[str], check: bool
+    paths: Sequence[str], work_dir: str, options: dict[str, Any], progress: Progress, accept: Sequence[str], check: bool, expected: VmId
 ) -> dict[str, Any]:
-    """Stage a local source, unpacked if it is packed. In check mode only look at it."""
+    """Stage a local source, unpacked if it is packed. In check mode only look at it. Raises SourceChanged unless it is the VM that was `expected`."""
     begin = time.monotonic()
     packed = archive.packed(paths)
     if packed and check:
-        return SourceVm(os.path.basename(paths[0]), "archive", ()).as_result()
+        return {**SourceVm(os.path.basename(paths[0]), "archive", ()).as_result(), _IDENTITY: expected.as_data()}
     found = archive.unpacked(paths, os.path.join(work_dir, COPY), progress) if packed else paths
     progress.phase("check the source")
     vm = open_source(found, bool(options["verify"]))
     for disk in vm.disks if "source.busy" not in accept else ():
         disk.chain.check_idle()
-    return vm.as_result() if check else staging.fetch(vm, paths, work_dir, options, begin)
+    identity = fingerprint.identity(vm, paths)
+    _require(identity, expected)
+    more = {_IDENTITY: identity.as_data()}
+    return {**vm.as_result(), **more} if check else staging.fetch(vm, paths, work_dir, options, begin, more)
 
 
 def from_afar(
-    url: str, access: Access, work_dir: str, options: dict[str, Any], progress: Progress, check: bool, stay: bool = False
+    url: str, access: Access, work_dir: str, options: dict[str, Any], progress: Progress, check: bool, stay: bool, expected: VmId
 ) -> tuple[dict[str, Any], tuple[Concern, ...]]:
     """Bring a source from elsewhere, then stage it. Gives the VM's description and the concerns that are worth a warning.
 
-    With `stay` the disks stay where they are, and are read when the result is written. Raises NotInPlace for those that cannot be.
+    With `stay` the disks stay where they are, and are read when the result is written. Raises NotInPlace for those that cannot be, SourceChanged unless
+    the source is the VM that was `expected`.
     """
     begin = time.monotonic()
     progress.phase("look at the source")
     access = replace(access, stopping=functools.partial(power.note, work_dir, url))
     # A snapshot would end with this block, and what stays must stay as it is.
     with opened(url, access, check or (stay and access.running == "snapshot")) as remote:
+        _require(remote.which, expected)
+        identity = {_IDENTITY: remote.which.as_data()}
         told = tuple(concern for concern in remote.concerns if concern.severity != INFO)
         if check:
-            return remote.as_result(), told
+            return {**remote.as_result(), **identity}, told
         if stay:
             if remote.in_place is None:
                 raise NotInPlace(_NOT_IN_PLACE, "Stage it (migrate_fetch: stage).", source=url)
             streamed = {"source": url, "transport": remote.transport, "stream": _stamps(remote)}
-            return staging.stream({**remote.as_result(), "origin": streamed}, work_dir, options, begin), told
+            return staging.stream({**remote.as_result(), "origin": streamed, **identity}, work_dir, options, begin), told
         directory = os.path.join(work_dir, COPY)
         arrived = remote.bring(directory, progress)
         vm = remote.local(directory)
     origin = {"source": url, "transport": remote.transport, "files": [item.as_result() for item in arrived]}
-    return staging.fetch(vm, (), work_dir, options, begin, {"origin": origin}), told
+    return staging.fetch(vm, (), work_dir, options, begin, {"origin": origin, **identity}), told
+
+
+def recorded(description: Mapping[str, Any]) -> Optional[VmId]:
+    """The VM of a description that FETCH has recorded; None where an earlier version has."""
+    return VmId.from_data(description[_IDENTITY]) if _IDENTITY in description else None
+
+
+def unchanged(description: Mapping[str, Any], found: VmId) -> bool:
+    """Whether a source is still the VM that was fetched, with the same hardware. Of one that is packed its file tells that."""
+    known = recorded(description)
+    return known is not None and vms.same(known, found) and found.digest in ("", known.digest)
+
+
+def _require(found: VmId, expected: VmId) -> None:
+    """What is read must be what was looked at."""
+    if expected.digest and (found.uuid, found.place) != (expected.uuid, expected.place):
+        raise SourceChanged(
+            f"The source was {expected}, and is now {found}.", "Wait until nobody works on the VM, then run again.", vm=found.as_data()
+        )
 
 
 def guest_request(

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import shlex
 import urllib.parse
 from dataclasses import replace
 from typing import Iterator, Optional
@@ -12,15 +14,16 @@ from typing import Iterator, Optional
 from ..core import atomic
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
+from ..core.vm import MIB, Mark, VmId, place_of
 from ..disk import chain, vmx
 from ..disk.machine import BARE, SourceDisk, SourceVm
 from ..transport import esxi, walk
 from ..transport.download import Arrived
-from ..transport.files import beside, read_small
+from ..transport.files import beside, patiently, read_piece, read_small
 from ..transport.ssh import SshFiles
 from ..vsphere import readiness, snapshots
 from . import ways
-from .origin import Access, Remote, RemoteDisk, independent, refuse, unless_treated
+from .origin import Access, Remote, RemoteDisk, independent, refuse, unless_treated, which
 
 _PLACE = "vm"
 
@@ -31,7 +34,7 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
     with contextlib.ExitStack() as stack:
         files, path, vm = stack.enter_context(reached(url, access))
         if path.lower().endswith(".vmdk"):
-            yield _remote(files, path, None, access)
+            yield _known(_remote(files, path, None, access), files, path, url)
             return
         state = esxi.power(files, vm) if vm is not None else "off"
         if vm is not None and state != "off":
@@ -46,8 +49,15 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
             modes = {key: value.lower() for key, value in vmx.parse(text.decode("utf-8", "replace")).items() if key.endswith(".mode")}
             independent([key for key, mode in modes.items() if mode.startswith("independent")], vm.name)
             stack.enter_context(esxi.frozen(files, vm, snapshots.new_name(), access.quiesce))
-        remote = _remote(files, path, text, access)
+        remote = _known(_remote(files, path, text, access), files, path, url)
         yield replace(remote, in_place=None) if state == "on" else remote
+
+
+def identified(url: str, access: Access) -> VmId:
+    """Which VM is behind a URL, also while it runs."""
+    with reached(url, access) as (files, path, dummy):
+        text = None if path.lower().endswith(".vmdk") else read_small(files, path)
+        return _known(_remote(files, path, text, access), files, path, url).which
 
 
 def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
@@ -106,6 +116,24 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
         return vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),))
 
     return Remote(vm, disks, "ssh", (), bring, local, ways.in_place(files, disks))
+
+
+def _known(remote: Remote, files: SshFiles, path: str, url: str) -> Remote:
+    """The source with which VM it is. A datastore's name below /vmfs/volumes is a link to its id."""
+    login = files.login
+    host_of = f"[{login.host}]" if ":" in login.host else login.host
+    real = patiently(lambda: files.command(f"readlink -f {shlex.quote(path)} || true", path), path).strip() or path
+    sizes = [(disk.size, disk.bus, disk.controller, disk.unit) for disk in remote.disks]
+    marks = () if remote.vm.uuid else tuple(_mark(files, disk) for disk in remote.disks)
+    return replace(remote, which=which(remote.vm, place_of(f"ssh://{host_of}:{login.port}{urllib.parse.quote(real)}"), url, sizes, marks))
+
+
+def _mark(files: SshFiles, disk: RemoteDisk) -> Mark:
+    first, last = disk.jobs[min(1, len(disk.jobs) - 1)], disk.jobs[-1]
+    head = read_piece(files, first.path, 0, min(first.size, MIB), first.stamp)
+    at = max(0, last.size - MIB)
+    tail = read_piece(files, last.path, at, last.size - at, last.stamp)
+    return Mark(disk.size, hashlib.sha256(head).hexdigest(), hashlib.sha256(tail).hexdigest())
 
 
 def _disk(walked: walk.Walked, place: SourceDisk) -> RemoteDisk:

@@ -10,6 +10,8 @@ from typing import Any, Callable, Iterable, Optional, Sequence
 from ..core.errors import Blocked, InvalidInput
 from ..core.progress import Progress
 from ..core.tls import Trust
+from ..core.vm import Mark, VmId, digest_of, place_of, uuid_of
+from ..disk.fingerprint import configuration
 from ..disk.machine import Nic, SourceVm
 from ..guest.model import BLOCKER, Concern
 from ..transport.download import Arrived, Job
@@ -72,7 +74,10 @@ class RemoteDisk:
 
 @dataclass(frozen=True)
 class Remote:
-    """A source that is open: the VM without its disks, the disks, why and how they are read, and what brings them into a directory."""
+    """A source that is open: the VM without its disks, the disks, why and how they are read, and what brings them into a directory.
+
+    `which` VM it is.
+    """
 
     vm: SourceVm
     disks: tuple[RemoteDisk, ...]
@@ -81,6 +86,7 @@ class Remote:
     bring: Callable[[str, Progress], tuple[Arrived, ...]]
     local: Callable[[str], SourceVm]
     in_place: Optional[InPlace] = None
+    which: VmId = VmId("", "")
 
     def as_result(self) -> dict[str, Any]:
         """For check mode: what would be fetched."""
@@ -114,7 +120,13 @@ def described(vm: Vm) -> SourceVm:
         firmware=vm.firmware,
         secure_boot=vm.secure_boot,
         guest_os=vm.guest_id or None,
+        uuid=uuid_of(vm.instance_uuid) or uuid_of(vm.uuid),
     )
+
+
+def which(vm: SourceVm, place: str, url: str, sizes: Iterable[Sequence[Any]], disks: tuple[Mark, ...] = ()) -> VmId:
+    """Which VM one elsewhere is. `sizes`: of each disk its bytes and its place in the VM."""
+    return VmId(vm.uuid, place, (place_of(url),), vm.name, digest_of([configuration(vm, sizes), [mark.head for mark in disks]]), disks)
 
 
 def unless_treated(concerns: Iterable[Concern], access: Access) -> tuple[Concern, ...]:

@@ -16,6 +16,7 @@ from typing import Callable, Iterator, Mapping, Sequence
 from ..core.errors import InvalidInput
 from ..core.locks import slot
 from ..core.progress import Progress
+from ..core.vm import VmId, place_of
 from ..disk import chain
 from ..disk.machine import SourceDisk, bus_key
 from ..guest.model import Concern
@@ -26,7 +27,7 @@ from ..transport.ssh import SshFiles
 from ..vsphere import connection, hardware, inventory, readiness, snapshots
 from ..vsphere.model import Vm
 from . import cloud, host, ways
-from .origin import Access, Remote, independent, refuse, unless_treated
+from .origin import Access, Remote, described, independent, refuse, unless_treated, which
 
 
 def is_remote(source: Sequence[str]) -> bool:
@@ -40,22 +41,49 @@ def opened(url: str, access: Access, check: bool = False) -> Iterator[Remote]:
 
     In check mode nothing is changed there: a running VM is neither stopped nor frozen. Raises Blocked for concerns that nobody accepted.
     """
-    scheme = urllib.parse.urlsplit(url).scheme
+    scheme = _scheme(url)
     if scheme == "vsphere":
         with _vsphere(url, access, check) as remote:
             yield remote
     elif scheme == "ssh":
         with host.opened(url, access, check) as remote:
             yield remote
-    elif scheme in cloud.SCHEMES:
+    else:
         with cloud.opened(url, access, check) as remote:
             yield remote
-    else:
+
+
+def identified(url: str, access: Access) -> VmId:
+    """Which VM is behind a URL. Nothing is changed there, and the VM may run."""
+    scheme = _scheme(url)
+    if scheme == "vsphere":
+        with reached(url, access) as (session, vm):
+            return _which(session, vm, url)
+    return host.identified(url, access) if scheme == "ssh" else cloud.identified(url)
+
+
+def _scheme(url: str) -> str:
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme not in ("vsphere", "ssh", *cloud.SCHEMES):
         raise InvalidInput(
             f"{url} is of no known kind.",
             "Write vsphere://vcenter/Datacenter/vm/name, ssh://root@host/path/to/vm.vmx, azure://subscription/resource-group/name or aws://region/instance.",
             source=url,
         )
+    return scheme
+
+
+def _which(session: connection.Session, vm: Vm, url: str) -> VmId:
+    """A server has a UUID once; the path of a VM in its inventory changes when it is renamed."""
+    endpoint = session.endpoint
+    host_of = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    disks = sorted(vm.disks, key=lambda disk: disk.key)
+    return which(
+        described(vm),
+        place_of(f"vsphere://{host_of}:{endpoint.port}"),
+        url,
+        [(disk.capacity, disk.bus, disk.controller, disk.unit) for disk in disks],
+    )
 
 
 def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
@@ -98,7 +126,8 @@ def _vsphere(url: str, access: Access, check: bool) -> Iterator[Remote]:
                     snapshot = stack.enter_context(snapshots.frozen(session, vm, access.quiesce))
                     vm = hardware.with_disks_of(vm, snapshots.devices(session, vm, snapshot))
             remote = _by_transport(session, vm, snapshot, access, found, stack, check)
-            yield replace(remote, bring=_in_turn(remote, f"{session.endpoint.host}-{vm.host}", access.host_slots))
+            in_turn = _in_turn(remote, f"{session.endpoint.host}-{vm.host}", access.host_slots)
+            yield replace(remote, bring=in_turn, which=_which(session, vm, url))
 
 
 def _in_turn(remote: Remote, source: str, slots: int) -> Callable[[str, Progress], tuple[Arrived, ...]]:

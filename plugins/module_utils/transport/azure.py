@@ -77,6 +77,7 @@ class Azure:
             _get(system, "osType") == "Windows",
             location,
             tuple(_told(self.name, str(_get(data, "securityProfile", "securityType")), disks)),
+            str(_get(data, "vmId") or ""),
         )
 
     def stop(self, vm: Vm, timeout: float) -> None:

@@ -33,7 +33,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class Vm:
-    """A VM: `power` on or off, `memory` in MiB, the system disk first. `told`: what a person should know of it beside its power."""
+    """A VM: `power` on or off, `memory` in MiB, the system disk first. `told`: what a person should know of it beside its power.
+
+    `uuid`: what no other VM has, not even one of the same id that was made anew; empty where the id is that.
+    """
 
     id: str
     name: str
@@ -47,6 +50,7 @@ class Vm:
     windows: bool = False
     place: str = ""
     told: tuple[Concern, ...] = ()
+    uuid: str = ""
 
 
 @dataclass(frozen=True)
