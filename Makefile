@@ -6,7 +6,7 @@ export PYTHONPATH := $(CURDIR)/.venv/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
-.PHONY: help setup dev demo test unit lint sanity molecule integration e2e matrix bench clean
+.PHONY: help setup dev demo test unit lint sanity versions versions-ci molecule integration e2e matrix bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ lint: dev  ## format, types, layers, documentation
 
 sanity: dev  ## ansible-test sanity
 	tests/run-sanity
+
+versions: dev  ## sanity and a migration in check mode with every ansible-core that galaxy.yml claims; what held for these files is not done again
+	$(VENV)/python tests/versions/main.py
+
+versions-ci: dev  ## the same with the oldest and the newest, in minutes
+	$(VENV)/python tests/versions/main.py --ends
 
 molecule: dev  ## the roles as a user has them
 	$(VENV)/molecule test

@@ -10,8 +10,10 @@ name: vsphere
 short_description: VMs of vSphere, ready for the playbooks of this collection
 description:
   - Each VM is a host with C(migrate_source), C(migrate_name), and C(vsphere_vm), which is what M(hyper2kvm.migration.vsphere_vm_info) returns of it.
+  - All of it is data that others have written. It is marked so that Ansible never takes it for a template, with every version of ansible-core.
   - The configuration is a file whose name ends in C(vsphere.yml) or C(vsphere.yaml).
-  - A host has the VM's name, and its id behind that where several VMs have one name.
+  - A host has the VM's name, made safe, and its id behind that where several VMs have one name (in capitals or not), or where a group or
+    another host is called so. C(migrate_name) is the same. C(vsphere_vm.name) is what the VM is called in vSphere.
   - Groups are made of the power state (C(power_off)), the guest (C(family_linux), C(family_windows), C(family_other)), the readiness (C(ready), C(blocked)),
     the folder (C(folder_...)), the host (C(host_...)), the cluster (C(cluster_...)) and the tags (C(tag_category_name)).
     A VM that runs, and has no other blocker, is in C(ready_when_off) too.
@@ -109,9 +111,10 @@ from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructa
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness, tagging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import hostnames, inventory, readiness, tagging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Endpoint, session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described, family
+from ansible_collections.hyper2kvm.migration.plugins.plugin_utils.outside import as_data
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -137,8 +140,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 raise AnsibleParserError(str(error)) from error
             if wanted:
                 self._cache[key] = vms
-        for vm in vms:
-            self._add(vm, vms)
+        # A cache keeps no marks, so what comes from it is marked like an answer.
+        vms = as_data(vms)
+        groups = [self._groups(vm) for vm in vms]
+        for vm, name, own in zip(vms, self._names(vms, groups), groups):
+            self._add(vm, name, own)
 
     def _ask(self):
         option = self.get_option
@@ -152,28 +158,36 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         wave = readiness.of_wave(vms)
         return [described(vm, (*readiness.concerns(vm), *wave.get(vm.id, ()))) for vm in vms]
 
-    def _add(self, vm, vms):
-        strict = self.get_option("strict")
-        host = self.templar.template(self.get_option("hostname"))
-        port = self.get_option("port")
-        variables = {
-            "vsphere_vm": vm,
-            "migrate_source": inventory.url_of(host, port, vm["path"]),
-            "migrate_name": vm["name"],
-        }
-        self.templar.available_variables = variables
+    def _groups(self, vm):
         blockers = {concern["code"] for concern in vm["concerns"] if concern["severity"] == "blocker"}
         groups = [f"power_{vm['power']}", f"family_{family(vm['guest_id'])}", "blocked" if blockers else "ready"]
         if blockers == {"vsphere.running"}:
             groups.append("ready_when_off")
         groups += [f"{kind}_{vm[kind]}" for kind in ("folder", "host", "cluster") if vm[kind]]
         groups += [f"tag_{tag}" for tag in vm["tags"]]
-        groups = [self._sanitize_group_name(group) for group in groups]
+        return [self._sanitize_group_name(group) for group in groups]
+
+    def _names(self, vms, groups):
+        """Host names that are no group's, no conversion host's, and no host's of another server."""
+        known = {*self.inventory.groups, *(group for own in groups for group in own)}
+        workers = self.inventory.groups.get("conversion_hosts")
+        known |= {host.name for host in workers.get_hosts()} if workers else set()
+        ours = {(vm["instance_uuid"], vm["path"]) for vm in vms}
+        others = ((name, host.vars.get("vsphere_vm")) for name, host in self.inventory.hosts.items())
+        known |= {name for name, vm in others if vm and (vm["instance_uuid"], vm["path"]) not in ours}
+        return hostnames.distinct([(vm["name"], vm["id"]) for vm in vms], known)
+
+    def _add(self, vm, name, groups):
+        strict = self.get_option("strict")
+        host = self.templar.template(self.get_option("hostname"))
+        port = self.get_option("port")
+        source = inventory.url_of(host, port, vm["path"])
+        variables = as_data({"vsphere_vm": vm, "migrate_source": source, "migrate_name": name})
+        self.templar.available_variables = variables
         facts = {**variables, "group_names": groups}
         for condition in self.get_option("filters"):
             if not self._compose(condition, facts):
                 return
-        name = vm["name"] if sum(other["name"] == vm["name"] for other in vms) == 1 else f"{vm['name']}_{vm['id']}"
         self.inventory.add_host(name)
         for key, value in variables.items():
             self.inventory.set_variable(name, key, value)

@@ -17,14 +17,16 @@ class Link(Protocol):
     """One image of a chain."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Where it is."""
 
 
 class Chain(Protocol):
     """A disk as the files that hold it, newest image first, every one of them checked."""
 
     @property
-    def links(self) -> Sequence[Link]: ...
+    def links(self) -> Sequence[Link]:
+        """The images."""
 
     @property
     def virtual_size(self) -> int:

@@ -10,6 +10,7 @@ import contextlib
 import re
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput, MigrationError, ToolFailed
@@ -45,7 +46,7 @@ class Aws:
             snapshot = _snapshots(ec2, [self.name])[self.name]
             return Vm(self.name, _name(snapshot, self.name), "off", (Disk(self.name, self.name, snapshot["VolumeSize"] << 30),))
         wanted = {"InstanceIds": [self.name]} if _INSTANCE.match(self.name) else {"Filters": [{"Name": "tag:Name", "Values": [self.name]}]}
-        answer = asked(lambda: ec2.describe_instances(**wanted))
+        answer = asked(partial(ec2.describe_instances, **wanted))
         found = [
             one
             for group in answer["Reservations"]

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,17 +17,29 @@ import (
 
 const opening = "<objects>"
 
-var pages = map[string][]string{} // what is still to come, by token
+var (
+	pages = map[string][]string{} // what is still to come, by token
+	said  []string                // texts and what is said for them
+)
+
+func escaped(text string) string {
+	var written bytes.Buffer
+	xml.EscapeText(&written, []byte(text))
+	return written.String()
+}
 
 // retrieve lets the simulator answer, and gives the answer in pages: it ignores maxObjects, which a server does not.
 func retrieve(w http.ResponseWriter, r *http.Request, next http.Handler, request *types.RetrievePropertiesEx) {
 	recorded := httptest.NewRecorder()
 	next.ServeHTTP(recorded, r)
-	parts := strings.Split(recorded.Body.String(), opening)
+	mu.Lock()
+	body := strings.NewReplacer(said...).Replace(recorded.Body.String())
+	mu.Unlock()
+	parts := strings.Split(body, opening)
 	size := int(request.Options.MaxObjects)
 	if recorded.Code != http.StatusOK || size == 0 || len(parts)-1 <= size {
 		w.WriteHeader(recorded.Code)
-		w.Write(recorded.Body.Bytes())
+		io.WriteString(w, body)
 		return
 	}
 	last := len(parts) - 1

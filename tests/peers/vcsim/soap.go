@@ -228,8 +228,15 @@ func control(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		faults = append(faults, &f)
+	case "say": // in every answer about properties one text is another
+		var words struct{ Of, For string }
+		if err := json.NewDecoder(r.Body).Decode(&words); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		said = append(said, escaped(words.Of), escaped(words.For))
 	case "clear":
-		faults, calls, ranges = nil, map[string]int{}, nil
+		faults, calls, ranges, said = nil, map[string]int{}, nil, nil
 	case "expire":
 		sessions = map[string]bool{}
 	case "reset": // change tracking begins anew

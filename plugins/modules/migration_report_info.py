@@ -1,0 +1,78 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the hyper2kvm.migration contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read the report of a migration."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migration_report_info
+short_description: Read the report of a VM's migration
+description:
+  - Reads the V(report.json) that M(hyper2kvm.migration.migration_report) wrote, and refuses what is none.
+  - Much of a report is text of the guest and of its source. As the result of a module it is data with every version of ansible-core, never a template.
+version_added: 0.2.0
+author: The hyper2kvm.migration contributors (@hyper2kvm)
+options:
+  path:
+    description: The V(report.json).
+    type: path
+    required: true
+extends_documentation_fragment:
+  - hyper2kvm.migration.attributes
+  - hyper2kvm.migration.attributes.no_diff
+"""
+
+EXAMPLES = r"""
+- name: Read what the migration has left
+  hyper2kvm.migration.migration_report_info:
+    path: /var/lib/images/web01/report.json
+  register: recorded
+"""
+
+RETURN = r"""
+report:
+  description: What the steps after a migration need of its report.
+  returned: success
+  type: dict
+  contains:
+    vm:
+      description: The name of the VM.
+      type: str
+      sample: web01
+    source:
+      description: The VM as its source describes it.
+      type: dict
+      sample: {kind: vmx, firmware: bios, memory: 2048}
+    facts:
+      description: What inspection found out.
+      type: dict
+      sample: {os: linux, firmware: bios, boot_disk: 0}
+    disks:
+      description: The converted disks, each with its path and its format.
+      type: list
+      elements: dict
+      sample: [{path: /var/lib/images/web01/web01-disk0.qcow2, format: qcow2}]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import recorded
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
+
+
+def argument_spec() -> dict:
+    return {"path": {"type": "path", "required": True}}
+
+
+def work(module: AnsibleModule) -> Result:
+    return {"changed": False, "report": recorded.read(module.params["path"]).as_result()}
+
+
+def main() -> None:
+    run(module_for(argument_spec()), work)
+
+
+if __name__ == "__main__":
+    main()
