@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+from ansible.module_utils.common.validation import check_type_str
 
 from .boot.libvirtd import LIBVIRT_ERROR
 from .core import modes
@@ -28,9 +29,38 @@ _ASKED_BY = {"vsphere": "pyVmomi", "aws": "boto3"}
 _GIVE_BACK = 600.0  # seconds
 
 
+class _Path(str):
+    """Ansible's type `path` without variables: a path may hold a name from outside, and `$` in it is a letter. Equal to "path", which documentation says."""
+
+    __name__ = "path"
+
+    def __call__(self, value: Any) -> str:
+        text = str(check_type_str(value))
+        if any(ord(letter) < 32 for letter in text):
+            raise TypeError(f"{text!r} holds control characters, which no path of ours has")
+        return os.path.expanduser(text)
+
+
 def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
-    """An AnsibleModule with check mode. `progress_file`, `probe` and `watch_pid` are for the action plugin of the same name."""
-    return AnsibleModule(argument_spec={**spec}, supports_check_mode=True, **constraints)
+    """An AnsibleModule with check mode. `progress_file`, `probe` and `watch_pid` are for the action plugin of the same name.
+
+    In paths `~` is expanded, and nothing else.
+    """
+    return AnsibleModule(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
+
+
+def _without_variables(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {
+            key: _without_variables(value)
+            if key == "options"
+            else _Path(value)
+            if key in ("type", "elements") and value == "path"
+            else value
+            for key, value in option.items()
+        }
+        for name, option in spec.items()
+    }
 
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:

@@ -66,6 +66,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of, sources_of, work_dir_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
@@ -119,8 +120,9 @@ def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
     changed, disks = False, []
     if "stream" in base.result.get("origin", {}):
         raise InvalidInput("The disks were not staged, so there is nothing to copy.", "Stage them (migrate_fetch: stage).")
+    name = safe(base.result["name"])
     for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
-        dest = os.path.join(module.params["dest"], f"{base.result['name']}-disk{number}.{module.params['format']}")
+        dest = os.path.join(module.params["dest"], f"{name}-disk{number}.{module.params['format']}")
         request = convert.Request(disk.top, disk.format, dest, module.params["format"])
         done = convert.done_before(request, base.inputs)
         if done is None:

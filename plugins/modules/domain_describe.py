@@ -22,7 +22,7 @@ options:
     type: path
     required: true
   name:
-    description: The name of the VM.
+    description: The name of the VM, of which P(hyper2kvm.migration.safe_name#filter) makes that of the domain and of the files.
     type: str
     required: true
   vm:
@@ -108,7 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
@@ -133,7 +133,7 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
-    dest, name, phase = params["dest"], params["name"], params["phase"]
+    dest, name, phase = params["dest"], names.safe(params["name"]), params["phase"]
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
     domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
     path = os.path.join(dest, f"{name}-bootstrap.xml" if phase == BOOTSTRAP else f"{name}.xml")

@@ -88,7 +88,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
@@ -125,10 +125,10 @@ def work(module: AnsibleModule) -> Result:
 
 def _put_away(module: AnsibleModule) -> Result:
     params = module.params
-    item = drop.Item(**{**params["item"], "entries": tuple(params["item"]["entries"])})
+    item = drop.Item(**{**params["item"], "entries": tuple(map(names.of_file, params["item"]["entries"]))})
     there = any(os.path.lexists(os.path.join(params["path"], entry)) for entry in item.entries)
     if module.check_mode or not there:
-        return {"changed": there, "directory": os.path.join(params["path"], params["state"], item.name)}
+        return {"changed": there, "directory": os.path.join(params["path"], params["state"], names.safe(item.name))}
     mode, words = modes.parse(params["mode"]), item.fault or params["reason"] or params["state"]
     return {"changed": True, "directory": drop.put_away(params["path"], item, params["state"], params["report"], words, mode)}
 

@@ -19,7 +19,7 @@ options:
   work_dir:
     required: true
   name:
-    description: The name of the VM. Images are called NAME-diskN.FORMAT.
+    description: The name of the VM. Images are called NAME-diskN.FORMAT, after what P(hyper2kvm.migration.safe_name#filter) makes of it.
     type: str
     required: true
   dest:
@@ -124,7 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, sources_of, work_dir_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
@@ -161,9 +161,7 @@ def argument_spec() -> dict:
 
 
 def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
-    """One request per disk; a name must be a plain file name."""
-    if "/" in params["name"] or params["name"] in ("", ".", ".."):
-        raise InvalidInput(f"{params['name']!r} cannot be part of a file name.", "Set migrate_name.")
+    """One request per disk."""
     named = [os.path.realpath(absolute(device)) for device in params["devices"] if device]
     if len(params["devices"]) > len(disks) > 0 or len(set(named)) < len(named):
         raise InvalidInput(
@@ -177,7 +175,7 @@ def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
 def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, device: str) -> convert.Request:
     """What a device gets is raw, and as large as the device."""
     fmt = "raw" if device else params["format"]
-    dest = os.path.join(params["dest"], f"{params['name']}-disk{number}.{fmt}")
+    dest = os.path.join(params["dest"], f"{names.safe(params['name'])}-disk{number}.{fmt}")
     of_images = {} if device else {name: params[name] for name in ("compression", "preallocation", "cluster_size")}
     return convert.Request(
         disk.overlay,

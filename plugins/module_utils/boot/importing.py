@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 from xml.etree import ElementTree
 
-from ..core import atomic, device, modes
+from ..core import atomic, device, modes, names
 from ..core.errors import Busy, InvalidInput, ToolFailed
 from ..disk import encrypted
 from . import definition, libvirtd, placement
@@ -154,7 +154,7 @@ def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: 
     files = [path for path in (*done.disks, variables) if os.path.exists(path) and not device.is_device(path)] if quarantine else []
     if quarantine and not check:
         modes.make_directory(quarantine, modes.with_disks(mode))
-        atomic.write_text(os.path.join(quarantine, f"{name}.xml"), text, mode)
+        atomic.write_text(os.path.join(quarantine, f"{names.safe(name)}.xml"), text, mode)
     for path in files:
         done.actions.append(f"move {path} to {os.path.join(quarantine, os.path.basename(path))}")
         if not check:

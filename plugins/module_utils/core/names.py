@@ -13,11 +13,12 @@ import hashlib
 import re
 import unicodedata
 
-from .errors import InvalidInput
+from .errors import InvalidInput, UnsafeInput
 
 LONGEST = 128  # bytes, which leaves room for endings such as -disk0.qcow2.partial below the 255 of file systems
 # Hosts and groups that Ansible makes by itself, groups of our playbooks, and directories beside the results.
 RESERVED = frozenset({"all", "ungrouped", "localhost", "127.0.0.1", "conversion_hosts", "dropped", "quarantine"})
+_LONGEST_FILE = 255 - len(".partial.journal")
 _DIGEST = 8  # hexadecimal digits
 _PLAIN = "._-+ "
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
@@ -26,10 +27,14 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
 _category = unicodedata.ucd_3_2_0.category
 
 
-def safe(text: str, remedy: str = "Give it a name (migrate_name).") -> str:
-    """The name for `text`; a safe name is its own. Raises InvalidInput, with `remedy`, for a text that shows nothing."""
+def safe(text: str) -> str:
+    """The name for `text`; a safe name is its own. Raises InvalidInput for a text that shows nothing."""
     if all(_category(letter) in _INVISIBLE for letter in text):
-        raise InvalidInput(f"{text[:80]!r} is no name: there is nothing in it that can be seen.", remedy, name=text[:80])
+        raise InvalidInput(
+            f"{text[:80]!r} is no name: there is nothing in it that can be seen.",
+            "Give the VM a name (migrate_name), or rename it at its source.",
+            name=text[:80],
+        )
     if _is_word(text[0]) and all(map(_fits, text)) and text[-1] != " " and len(_bytes(text)) <= LONGEST and text.lower() not in RESERVED:
         return text
     words = "".join(letter if _fits(letter) and letter != " " else "_" for letter in text.strip())
@@ -44,6 +49,21 @@ def is_safe(text: str) -> bool:
         return safe(text) == text
     except InvalidInput:
         return False
+
+
+def of_file(name: str) -> str:
+    """`name` if a file of a source can have it here, which other files of that source know it by.
+
+    Raises UnsafeInput for paths, protocols ("nbd:", "json:"), control characters and names that leave no room for endings.
+    """
+    if (
+        name in ("", ".", "..")
+        or set('/\\:"') & set(name)
+        or any(_category(letter) == "Cc" for letter in name)
+        or len(_bytes(name)) > _LONGEST_FILE
+    ):
+        raise UnsafeInput(f"{name[:80]!r} cannot be the name of a file here.", "Rename the file at its source.", name=name[:80])
+    return name
 
 
 def _fits(letter: str) -> bool:

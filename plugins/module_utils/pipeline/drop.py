@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Iterator, Mapping, Optional
 
-from ..core import atomic, modes
+from ..core import atomic, modes, names
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import sha256
 from ..disk import archive, vmdk
@@ -83,7 +83,7 @@ def put_away(folder: str, item: Item, place: str, report: str, words: str, mode:
     `mode`; gives the directory.
     """
     home = os.path.join(folder, place)
-    target = os.path.join(home, item.name)
+    target = os.path.join(home, names.safe(item.name))
     if os.path.exists(target):
         target += f"-{item.digest[:12]}-{time.strftime('%Y%m%dT%H%M%S')}"
     modes.make_directory(home, modes.of_directory(mode))
@@ -124,7 +124,10 @@ def _groups(folder: str) -> dict[str, list[str]]:
 def _name(entry: str) -> str:
     """A name that an inventory and a file system take."""
     stem = re.sub(r"(\.(tar|gz|tgz|xz|txz|bz2|tbz2|zip|[a-z]{2,6}\d?))+$", "", entry, flags=re.IGNORECASE) or entry
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._-") or "vm"
+    try:
+        return names.safe(stem)
+    except InvalidInput:  # nothing but spaces; its suffix is something to name it by
+        return names.safe(f"vm{entry}")
 
 
 def _files(folder: str, entries: list[str]) -> Iterator[str]:

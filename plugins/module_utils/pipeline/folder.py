@@ -14,7 +14,6 @@ from typing import Any, Iterator, Sequence, Union
 from ..core import modes
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
-from ..disk import vmdk
 from ..transport import esxi
 from ..transport.download import Job
 from ..transport.files import patiently
@@ -49,7 +48,7 @@ def download(
             )
         jobs = []
         for name in wanted:
-            path = posixpath.join(directory, vmdk.plain_name(name, "the file"))
+            path = posixpath.join(directory, name)
             found = patiently(functools.partial(files.stat, path), path)
             jobs.append(Job(path, name, found.size, found.stamp, ranged=found.ranged))
         if check:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import names
 from ..core.errors import InvalidInput, MigrationError, ToolFailed
 from ..guest.model import BLOCKER, Concern
 from .aws_api import asked, client
@@ -131,7 +132,7 @@ class Aws:
         """The snapshots, by disk, once they are complete."""
         self._await(list(snapshots.values()))
         with contextlib.ExitStack() as stack:
-            yield [readable(self.region, snapshots[disk.id], f"{disk.name}.raw", stack) for disk in vm.disks]
+            yield [readable(self.region, snapshots[disk.id], f"{names.safe(disk.name)}.raw", stack) for disk in vm.disks]
 
     def _frozen(self, vm: Vm) -> list[Snapshot]:
         """Snapshots of all disks, of one moment."""

@@ -16,6 +16,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import names
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
 from ..core.process import Limits, run
 from ..core.tls import Trust, environment_proxy
@@ -211,7 +212,14 @@ def _readable(export: Export, reader: HttpsFiles) -> tuple[Files, Job]:
     """A disk as a file, and the pages of it that are wanted."""
     name = f"{export.disk.name}.vhd"
     seen = patiently(lambda: reader.stat(name), name)
-    return reader, Job(name, name, seen.size, seen.stamp, joined(_written(reader, name, seen.size), reader.gap), seen.ranged)
+    return reader, Job(
+        name,
+        f"{names.safe(export.disk.name)}.vhd",
+        seen.size,
+        seen.stamp,
+        joined(_written(reader, name, seen.size), reader.gap),
+        seen.ranged,
+    )
 
 
 def _told(name: str, security: str, disks: Sequence[Any]) -> Iterator[Concern]:

@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
-from ..core import atomic, direct, modes
+from ..core import atomic, direct, modes, names
 from ..core.errors import InvalidInput, TransferFailed
 from ..core.progress import Progress
 from .files import MIB, TRIES, Areas, Files, Interrupted, changed, patiently, pause
@@ -38,6 +38,9 @@ class Job:
     stamp: str
     areas: Optional[Areas] = None
     ranged: bool = True
+
+    def __post_init__(self) -> None:
+        names.of_file(self.name)
 
     def pieces(self) -> tuple[tuple[int, int], ...]:
         """(offset, length) of what is transferred at once. Without ranges that is everything."""
@@ -331,7 +334,7 @@ def _blocks(fd: int, offset: int, length: int) -> Iterator[bytes]:
 
 def check_names(jobs: Sequence[Job]) -> None:
     """Two files must not have one name here."""
-    names = [job.name for job in jobs]
-    for name in names:
-        if names.count(name) > 1:
+    wanted = [job.name for job in jobs]
+    for name in wanted:
+        if wanted.count(name) > 1:
             raise InvalidInput(f"Two files of one disk have the name {name}.", "Rename one of them at the source.", name=name)

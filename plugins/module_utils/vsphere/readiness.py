@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Callable, Iterator, Sequence
 
+from ..core import names
 from ..guest.model import BLOCKER, INFO, WARNING, Concern
 from .model import Vm, VmDisk
 
@@ -16,7 +16,6 @@ _SNAPSHOT_SPACE = 2048 * _MIB  # or a tenth of the disks, if that is more; a rul
 _FREE = {"/": 100 * _MIB, "/boot": 50 * _MIB, "C:\\": 100 * _MIB}
 _OTHER_FREE = 10 * _MIB
 _FLAT_LIKE = ("FlatVer1", "FlatVer2", "SparseVer1", "SparseVer2", "SeSparse")
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._ +()-]*$")
 
 Rule = Callable[[Vm], Iterator[Concern]]
 
@@ -288,8 +287,10 @@ def _guest(vm: Vm) -> Iterator[Concern]:
                 f"{vm.name} has {free // _MIB} MiB left on {mount}: a repair may not fit.",
                 "Make room in the guest, or grow the disk.",
             )
-    if not _NAME.match(vm.name):
-        yield Concern("vsphere.name", WARNING, f"{vm.name!r} cannot be a file's or a domain's name everywhere.", "Set migrate_name.")
+    if not names.is_safe(vm.name):
+        yield Concern(
+            "vsphere.name", WARNING, f"{vm.name!r} cannot be the name of files and of a domain, and is changed.", "Set migrate_name."
+        )
     if 0 < vm.hardware_version < 7 and vm.power == "on":
         yield Concern(
             "vsphere.old-hardware",

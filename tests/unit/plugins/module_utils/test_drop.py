@@ -41,7 +41,7 @@ def test_what_is_a_vm_and_what_belongs_to_it(tmp_path):
     items = found(tmp_path)
     assert {name: item.entries for name, item in items.items()} == {
         "web01": ("web01.vmdk", "web01-flat.vmdk"),
-        "db_01": ("db 01.img",),
+        "db 01": ("db 01.img",),
         "app": ("app.tar.gz",),
         "old.v2": ("old.v2.raw",),
         "erp": ("erp",),
@@ -73,8 +73,8 @@ def test_one_that_grows_is_waited_for(tmp_path):
     items = found(tmp_path, settle=1.5, wait=20.0)
     growing.join()
     assert (tmp_path / "big.raw").read_bytes() == b"more" * 6 and set(items) == {"small", "big"}
-    (tmp_path / "all.raw").write_bytes(b"more" * 6)
-    assert found(tmp_path)["all"].digest == items["big"].digest != items["small"].digest
+    (tmp_path / "same.raw").write_bytes(b"more" * 6)
+    assert found(tmp_path)["same"].digest == items["big"].digest != items["small"].digest
 
 
 def test_one_that_changes_while_others_are_waited_for_is_given_out_as_it_is_then(tmp_path, monkeypatch):
