@@ -4,9 +4,11 @@ VENV := .venv/bin
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.venv/collections
 export PYTHONPATH := $(CURDIR)/.venv/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Of the long tests that rotate, those of this commit (docs/testing.md); empty runs all.
+ROTATE := --rotate
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
-.PHONY: help setup dev demo test unit lint sanity versions versions-ci molecule integration e2e matrix bench clean
+.PHONY: help setup dev demo test unit lint sanity versions versions-ci molecule integration e2e full matrix bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +22,9 @@ dev:  ## prepare this machine to build the lab and to run every test
 demo: dev  ## build a faulty VMware guest, migrate it, boot it
 	@$(VENV)/python tests/lab/demo.py
 
-test: dev lint sanity unit integration molecule e2e  ## everything CI runs
+test: dev  ## everything CI runs, the cheap first
+	$(MAKE) --no-print-directory -j2 --output-sync=target lint sanity
+	$(MAKE) --no-print-directory unit molecule integration e2e
 
 unit: dev  ## the inner loop
 	$(VENV)/python -m pytest -n 2 tests/unit
@@ -48,12 +52,15 @@ molecule: dev  ## the roles as a user has them
 	$(VENV)/molecule test
 
 integration: dev  ## modules and playbooks on real images, one appliance at a time
-	$(VENV)/python -m pytest -n 2 --dist worksteal tests/integration
+	$(VENV)/python -m pytest -n 2 --dist worksteal $(ROTATE) tests/integration
 
-e2e: dev  ## every lab guest migrated and booted, one of them also unrepaired
-	$(VENV)/python -m pytest -n 2 --dist loadgroup tests/e2e
+e2e: dev  ## lab guests migrated and booted, one of them also unrepaired
+	$(VENV)/python -m pytest -n 2 --dist worksteal $(ROTATE) tests/e2e
 
-matrix: dev  ## the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md, docs/windows-peer.md and docs/domains-peer.md
+full:  ## every integration test and every boot, none left to another commit
+	$(MAKE) --no-print-directory integration e2e ROTATE=
+
+matrix: full  ## also the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md, docs/windows-peer.md and docs/domains-peer.md
 	$(VENV)/python tests/lab/matrix.py
 	$(VENV)/python tests/lab/windows_peer.py
 	$(VENV)/python tests/lab/domains_peer.py

@@ -82,7 +82,9 @@ def same(vm: dict, transport: str, images: list[Path]) -> None:
         subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", disk["staged"], image], check=True)
 
 
-@pytest.mark.parametrize(("transport", "fetch"), [("datastore", "stage"), ("vddk", "stream")])
+@pytest.mark.parametrize(
+    ("transport", "fetch"), [("datastore", "stage"), pytest.param("vddk", "stream", marks=pytest.mark.rotates("doors", 190))]
+)
 def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, reach, tmp_path, transport, fetch):
     source, arguments = settings(vc, tmp_path, migrate_transport=transport, migrate_fetch=fetch, **reach[0])
     done = harness.playbook("migrate", source, *arguments, env=reach[1])
@@ -96,6 +98,7 @@ def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, reach, tmp
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
 
 
+@pytest.mark.rotates("doors", 40)
 @pytest.mark.parametrize("transport", ["ssh", "nfc", "vddk", "govc", "ovftool"])
 def test_a_guest_that_is_not_booted_is_the_same(vc, images, reach, tmp_path, transport):
     """To the last bit what boots above."""
@@ -106,6 +109,7 @@ def test_a_guest_that_is_not_booted_is_the_same(vc, images, reach, tmp_path, tra
     same(json.loads(record.read_text())["result"], transport, images)
 
 
+@pytest.mark.rotates("doors", 170)
 def test_the_library_does_it_without_ansible(vc, tmp_path):
     environment = {
         "VMWARE_USER": peers.USER,

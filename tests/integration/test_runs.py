@@ -63,7 +63,16 @@ def wait_for(child, words: str) -> None:
     raise AssertionError(f"the run ended before {words!r}")
 
 
-@pytest.mark.parametrize("moment", ["FETCH", "guest_fix inspect", "guest_fix apply", "qemu_convert convert", "qemu_convert digest"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "qemu_convert convert",
+        *(
+            pytest.param(moment, marks=pytest.mark.rotates("kills", 100))
+            for moment in ("FETCH", "guest_fix inspect", "guest_fix apply", "qemu_convert digest")
+        ),
+    ],
+)
 def test_a_killed_run_leaves_no_half_result_and_the_next_one_finishes(hosts, tmp_path, moment):
     digests = harness.digests(harness.guest("bios"))
     with started(hosts) as child:

@@ -65,7 +65,9 @@ def hosts(lab: Path, out: Path, name: str, **more: object) -> Path:
     return harness.inventory(out / "vms.json", **{name: given})
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize(
+    "name", ["xp", "w10", *(pytest.param(name, marks=pytest.mark.rotates("windows", 110)) for name in ("w7", "w11", "2k22"))]
+)
 def test_the_whole_playbook(name, lab, tmp_path):
     release = winlab.RELEASES[name]
     before = {path.name: path.stat().st_mtime_ns for path in lab.iterdir() if path.stem == name}
@@ -306,6 +308,7 @@ def pci(machine: str, argv: list[str], folder: Path) -> list[dict]:
         qemu.wait()
 
 
+@pytest.mark.rotates("virt-v2v", 170)
 @pytest.mark.parametrize("engine", ["v2v", "v2v_then_own", "own_then_v2v"])
 def test_virt_v2v_repairs_too_and_the_proof_is_ours(engine, lab, tmp_path, monkeypatch):
     for program in ("rhsrvany.exe", "pnp_wait.exe"):
