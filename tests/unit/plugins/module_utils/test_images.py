@@ -254,7 +254,7 @@ def test_a_vhdx_that_cannot_be_is_refused(images, tmp_path):
     )
     cases = [
         (patched(source, tmp_path / "0.vhdx", (0, b"vhdxfilx")), "is not a VHDX"),
-        (patched(source, tmp_path / "1.vhdx", (65536 + 9, b"\7"), (131072 + 9, b"\7")), "checksum"),
+        (patched(source, tmp_path / "1.vhdx", (65536 + 12, b"\7"), (131072 + 12, b"\7")), "checksum"),
         (patched(source, tmp_path / "2.vhdx", (196608 + 9, b"\7"), (262144 + 9, b"\7")), "region table"),
         (sealed(source, tmp_path / "3.vhdx", 196608, 65536, 32, struct.pack("<Q", 1 << 50)), "region"),
         (patched(source, tmp_path / "4.vhdx", (metadata_of(source), b"metadatx")), "metadata table"),
