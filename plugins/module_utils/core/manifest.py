@@ -15,7 +15,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Sequence
 
-from . import atomic, device, rbd
+from . import atomic, device, files, rbd
 from .errors import MigrationError
 
 FORMAT = 1
@@ -98,7 +98,7 @@ def sha256(path: str) -> str:
         return rbd.sha256(path)
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(1 << 20))
-    with open(path, "rb", buffering=0) as file:
+    with open(files.descriptor(path, devices=True), "rb", buffering=0) as file:
         while True:
             count = file.readinto(buffer)
             if not count:

@@ -6,28 +6,28 @@ Only what may belong to a VM is unpacked, under its own path below one directory
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
 import lzma
 import os
 import posixpath
+import shutil
 import tarfile
 import zipfile
 import zlib
-from typing import Any, BinaryIO, Generator, Iterator, Optional, Sequence, cast
+from dataclasses import dataclass
+from typing import BinaryIO, Generator, Iterator, Optional, Sequence, cast
 
-from ..core import atomic, direct, modes
+from ..core import atomic, direct, files, limits, modes
 from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Progress
-from . import image, vmdk
+from . import image, packed_stream, tape, vmdk
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
-_SINGLE: dict[str, Any] = {".gz": gzip, ".xz": lzma, ".bz2": bz2}
+_SINGLE = (".gz", ".xz", ".bz2")
 _DESCRIPTIONS = (".vmx", ".vbox", ".ovf", ".ova")
 _ALSO = (".mf", ".nvram", ".vmsd", ".vmdk")
-_DEPTH, _MEMBERS = 3, 10_000
+_MEMBERS = limits.MEMBERS
 _STEP, _LOOK = 1 << 20, 64 << 20
 _RECORD = "unpacked.json"
 _BROKEN = (
@@ -41,7 +41,25 @@ _BROKEN = (
     RuntimeError,
     TypeError,  # tarfile, for a stream that ends in the header of its compression
 )
-Member = tuple[str, BinaryIO]
+Member = tuple[str, Optional[BinaryIO]]
+
+
+@dataclass
+class _Total:
+    """Bytes that an archive has become so far, with all archives in it, zeros too: those fill no disk, but take for ever."""
+
+    path: str
+    packed: int
+    size: int = 0
+
+    def add(self, count: int) -> None:
+        self.size += count
+        if self.size > min(limits.UNPACKED, max(limits.UNPACKED_FREE, limits.UNPACKED_RATIO * self.packed)):
+            raise UnsafeInput(
+                f"{self.path} has become {self.size >> 30} GiB, more than {limits.UNPACKED_RATIO} times its size.",
+                "It is made to fill a disk or to take for ever. If it is yours, unpack it, and name the VM.",
+                path=self.path,
+            )
 
 
 def packed(paths: Sequence[str]) -> bool:
@@ -62,16 +80,22 @@ def unpack(path: str, directory: str, progress: Progress) -> str:
 
     Raises InvalidInput for what is damaged, encrypted, or holds no VM or several, UnsafeInput for names that reach elsewhere, NotEnoughSpace.
     """
+    files.opened(path, "The archive").close()
     modes.make_directory(directory)
     record, inputs = os.path.join(directory, _RECORD), (Identity.of(path),)
     earlier = Manifest.load(record)
     if earlier is not None and earlier.current("unpack", inputs, {}):
         return str(earlier.result["path"])
     progress.phase("unpack")
-    files = list(_unpack(path, directory, progress, _DEPTH))
-    found = choose(files, path)
-    Manifest("unpack", inputs, {}, tuple(Identity.of(file) for file in files), {"path": found}).save(record)
-    return found
+    try:
+        _clear(directory)  # parts of a run that was killed
+        names = list(_unpack(path, directory, progress, limits.NESTED, _Total(path, inputs[0].size)))
+        found = choose(names, path)
+        Manifest("unpack", inputs, {}, tuple(Identity.of(name) for name in names), {"path": found}).save(record)
+        return found
+    except BaseException:
+        _clear(directory)
+        raise
 
 
 def choose(files: Sequence[str], path: str) -> str:
@@ -91,12 +115,21 @@ def choose(files: Sequence[str], path: str) -> str:
     )
 
 
+def _clear(directory: str) -> None:
+    for entry in os.scandir(directory):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
 def _parents(path: str) -> Iterator[str]:
     if _suffix(path) in image.READERS:
         yield from (link.path for link in image.resolve(path).links[1:])
 
 
-def _unpack(path: str, directory: str, progress: Progress, depth: int) -> Iterator[str]:
+def _unpack(path: str, directory: str, progress: Progress, depth: int, total: _Total) -> Iterator[str]:
     count = 0
     try:
         with contextlib.closing(_members(path)) as members:
@@ -107,15 +140,23 @@ def _unpack(path: str, directory: str, progress: Progress, depth: int) -> Iterat
                 target = _target(name, directory, path)
                 if target is None:
                     continue
-                _write(content, target, progress)
+                if content is None:
+                    raise UnsafeInput(
+                        f"{path} holds {name!r}, which is not a plain file.",
+                        "Links and devices are never made; pack the file itself.",
+                        path=path,
+                    )
+                if os.path.lexists(target):
+                    raise UnsafeInput(f"{path} holds {name!r} twice.", "Do not use this archive; pack the VM again.", path=path)
+                _write(content, target, progress, total)
                 if not _is_packed(target):
                     yield target
                 elif depth == 1:
                     raise InvalidInput(
-                        f"{path} holds archives in archives, more than {_DEPTH} deep.", "Unpack it and name the VM.", path=path
+                        f"{path} holds archives in archives, more than {limits.NESTED} deep.", "Unpack it and name the VM.", path=path
                     )
                 else:
-                    yield from _unpack(target, f"{target}.d", progress, depth - 1)
+                    yield from _unpack(target, f"{target}.d", progress, depth - 1, total)
                     os.unlink(target)
     except _BROKEN as error:
         full = NotEnoughSpace.met(error)
@@ -127,23 +168,37 @@ def _unpack(path: str, directory: str, progress: Progress, depth: int) -> Iterat
 
 
 def _members(path: str) -> Generator[Member, None, None]:
+    """Name and content of each; None for the content of what is no plain file."""
     lower = path.lower()
-    if lower.endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if not info.is_dir() and (info.external_attr >> 16 & 0o170000) in (0, 0o100000):
-                    with archive.open(info) as file:
-                        yield info.filename, cast(BinaryIO, file)
-    elif lower.endswith(_TARS):
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isreg() else None
-                if content is not None:
-                    yield member.name, cast(BinaryIO, content)
-    else:
-        suffix = _suffix(path)
-        with _SINGLE[suffix].open(path) as file:
-            yield os.path.basename(path)[: -len(suffix)], file
+    with files.opened(path, "The archive") as file:
+        if lower.endswith(".zip"):
+            yield from _zipped(file, path)
+        elif lower.endswith(_TARS):
+            for member, archive in tape.members(packed_stream.plain(file, path), path):
+                if not member.isdir():
+                    plain = member.isreg() or member.issparse()
+                    yield member.name, cast("Optional[BinaryIO]", archive.extractfile(member)) if plain else None
+        else:
+            yield os.path.splitext(os.path.basename(path))[0], packed_stream.plain(file, path, True)
+
+
+def _zipped(file: BinaryIO, path: str) -> Generator[Member, None, None]:
+    directory = packed_stream.Bounded(file, limits.ZIP_DIRECTORY, path)
+    with zipfile.ZipFile(cast(BinaryIO, directory)) as archive:
+        for info in archive.infolist():
+            if info.is_dir() or _target(info.filename, "", path) is None:
+                yield info.filename, None
+            elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise InvalidInput(
+                    f"{path} is compressed in a way of ZIP that has no limits (method {info.compress_type}).",
+                    "Unpack it and name the VM, or pack it as most programs do (deflate).",
+                    path=path,
+                )
+            elif info.external_attr >> 16 & 0o170000 not in (0, 0o100000):
+                yield info.filename, None
+            else:
+                with archive.open(info) as content:
+                    yield info.filename, cast(BinaryIO, content)
 
 
 def _target(name: str, directory: str, path: str) -> Optional[str]:
@@ -156,7 +211,7 @@ def _target(name: str, directory: str, path: str) -> Optional[str]:
     return posixpath.join(directory, *parts)
 
 
-def _write(content: BinaryIO, target: str, progress: Progress) -> None:
+def _write(content: BinaryIO, target: str, progress: Progress, total: _Total) -> None:
     """A member, with holes where it has zeros. A disk that is full is noticed before it is."""
     modes.make_directory(os.path.dirname(target), above=modes.PRIVATE)
     with contextlib.closing(direct.File(target)) as file, contextlib.ExitStack() as failed:
@@ -166,6 +221,7 @@ def _write(content: BinaryIO, target: str, progress: Progress) -> None:
         for block in iter(lambda: content.read(_STEP), b""):
             if size % _LOOK == 0:
                 atomic.need_space(os.path.dirname(target), 4 * _LOOK, "The unpacked VM")
+            total.add(len(block))
             window.put(memoryview(block), size)
             size += len(block)
             progress.update(size)

@@ -13,7 +13,7 @@ import stat as st
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from ..core import atomic
+from ..core import atomic, files
 from ..core.errors import Busy, InvalidInput, UnsafeInput
 from ..core.manifest import Identity
 from . import vmdk
@@ -137,7 +137,7 @@ def resolve(path: str) -> Chain:
 
 def embedded(path: str, offset: int, length: int, name: str) -> Chain:
     """A disk inside an uncompressed archive, read in place; it must be a hosted sparse VMDK without a parent."""
-    with open(path, "rb") as file:
+    with files.opened(path, "The disk") as file:
         descriptor, header = vmdk.read_descriptor(file, f"{path}:{name}", offset, length)
     if header is None or descriptor.parent_cid != vmdk.NO_PARENT or len(descriptor.extents) != 1:
         raise InvalidInput(
@@ -175,7 +175,7 @@ def symlink(target: str, path: str) -> None:
 
 
 def _link(path: str) -> Link:
-    with open(path, "rb") as file:
+    with files.opened(path, "The disk") as file:
         descriptor, header = vmdk.read_descriptor(file, path)
     if header is not None:
         if len(descriptor.extents) != 1:
@@ -197,7 +197,7 @@ def _link(path: str) -> Link:
 
 
 def _check_extent(extent: vmdk.Extent, path: str) -> None:
-    with open(path, "rb") as file:
+    with files.opened(path, "The disk") as file:
         size = os.fstat(file.fileno()).st_size
         if extent.kind in vmdk.FLAT_KINDS:
             needed = (extent.offset + extent.sectors) * vmdk.SECTOR

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, Optional
 
-from ..core import device
+from ..core import device, files
 from ..core.errors import Busy, InvalidInput, UnsafeInput
 from ..core.manifest import Identity
 from . import chain, qcow2, qcow2_map, qemu_img, vdi, vhd, vhdx
@@ -117,7 +117,7 @@ def resolve(path: str) -> ImageChain:
     Raises InvalidInput or UnsafeInput, naming the file, for anything missing, damaged, linked, cyclic, or outside its directory.
     """
     if device.is_device(path):
-        with open(path, "rb") as file:
+        with files.opened(path, "The disk", devices=True) as file:
             return ImageChain((Image(os.path.realpath(path), _raw(file, path)),))
     links: list[Image] = []
     seen: set[tuple[int, int]] = set()
@@ -127,7 +127,7 @@ def resolve(path: str) -> ImageChain:
         if found in seen or len(links) == chain.MAX_DEPTH:
             raise InvalidInput(f"The chain of {path} does not end.", "Merge it (qemu-img convert), or copy the files again.", path=path)
         seen.add(found)
-        with open(current, "rb") as file:
+        with files.opened(current, "The disk", links=False) as file:
             header = reader(file, current)
         if links and links[-1].header.parent_id not in ("", header.id):
             raise InvalidInput(
@@ -173,7 +173,7 @@ def _node(link: Image, alias: str, below: Optional[str]) -> dict[str, Any]:
 def _laid(link: Image, alias: str, below: str) -> dict[str, Any]:
     """A snapshot that qemu does not know, by tables of ours around it; what they leave out is read from `below`."""
     node: dict[str, Any] = {}
-    with open(link.path, "rb") as file:
+    with files.opened(link.path, "The disk") as file:
         for number, (shift, pieces) in enumerate(_LAYERS[link.header.format](file, link.path)):
             made = f"{alias}-map{number}"
             if node:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Optional
 from xml.etree import ElementTree as ET
 
+from ..core import files
 from ..core.errors import InvalidInput, UnsafeInput
 from ..core.vm import uuid_of
-from . import chain, vmdk, xmlfile
+from . import chain, tape, vmdk, xmlfile
 from .machine import Nic, SourceDisk, SourceVm, bus_key
 
 _MAX_MEMBERS = 1000
@@ -41,7 +42,7 @@ class Member:
                 "The package is damaged; export the VM again.",
                 member=self.name,
             )
-        with open(self.path, "rb") as file:
+        with files.opened(self.path, "The package") as file:
             file.seek(self.offset)
             return file.read(self.size)
 
@@ -53,7 +54,10 @@ def read(path: str, verify: bool = True) -> SourceVm:
     descriptors = [name for name in members if name.lower().endswith(".ovf")] if archive else [os.path.basename(path)]
     if len(descriptors) != 1:
         raise InvalidInput(f"{path} holds {len(descriptors)} .ovf descriptors, it must hold one.", "Export the VM again.", path=path)
-    envelope = members[descriptors[0]]
+    envelope = members.get(descriptors[0])
+    if envelope is None:
+        files.opened(path, "The description", links=False).close()
+        raise InvalidInput(f"The description {path} cannot be read.", "Check the path and its permissions.", path=path)
     if verify:
         _verify(members, os.path.splitext(descriptors[0])[0] + ".mf", path)
     text = envelope.read(xmlfile.LIMIT)
@@ -62,9 +66,9 @@ def read(path: str, verify: bool = True) -> SourceVm:
 
 def _index_tar(path: str) -> dict[str, Member]:
     try:
-        with tarfile.open(path, "r:") as tar:
+        with files.opened(path, "The package") as file:
             members: dict[str, Member] = {}
-            for info in tar:
+            for info, dummy in tape.members(file, path):
                 if len(members) == _MAX_MEMBERS:
                     raise UnsafeInput(
                         f"{path} has more than {_MAX_MEMBERS} members.", "An OVA has a handful of files; export the VM again.", path=path
@@ -82,7 +86,7 @@ def _index_tar(path: str) -> dict[str, Member]:
                     raise UnsafeInput(f"{path} holds {name} twice.", "Export the VM again.", path=path)
                 members[name] = Member(name, path, info.offset_data, info.size)
             return members
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"{path} is not an uncompressed tar archive: {error}.",
             "If it is compressed (gzip, xz), unpack it and name the .ovf.",
@@ -114,7 +118,7 @@ def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
                 )
             continue
         digest, member = hashlib.new(match[1].lower()), members[match[2]]
-        with open(member.path, "rb") as file:
+        with files.opened(member.path, "The package") as file:
             file.seek(member.offset)
             left = member.size
             while left:

@@ -10,6 +10,7 @@ import os
 from typing import Callable, Iterator, Optional
 from xml.etree import ElementTree
 
+from ..core import files
 from ..core.errors import InvalidInput
 from ..core.vm import uuid_of
 from . import vmdk, xmlfile
@@ -29,10 +30,7 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
 
     Raises InvalidInput when it has no disks, one that is a snapshot, or something that cannot be read.
     """
-    with open(path, "rb") as file:
-        text = file.read(xmlfile.LIMIT + 1)
-    if len(text) > xmlfile.LIMIT:
-        raise InvalidInput(f"{path} is too large for a .vbox file.", "Name the VM's .vbox file.", path=path)
+    text = files.read(path, xmlfile.LIMIT, "The description")
     machine = xmlfile.parse(text, path).find("Machine")
     hardware = machine.find("Hardware") if machine is not None else None
     if machine is None or hardware is None:

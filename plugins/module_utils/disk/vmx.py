@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 from typing import Iterator, Mapping, Optional
 
+from ..core import files, limits
 from ..core.errors import InvalidInput
 from ..core.vm import uuid_of
 from . import chain, vmdk
 from .machine import BUS_ORDER, Nic, SourceDisk, SourceVm, bus_key
 
-_LIMIT = 1 << 20
 _LINE = re.compile(r'^\s*([A-Za-z][\w.:-]*)\s*=\s*"(.*)"\s*$')
 _ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
 _DISK = re.compile(r"^(scsi|nvme|sata|ide)(\d+):(\d+)\.filename$")
@@ -36,10 +36,7 @@ def read(path: str) -> SourceVm:
 
     Raises InvalidInput when it names no disks or something that cannot be read.
     """
-    with open(path, "rb") as file:
-        data = file.read(_LIMIT + 1)
-    if len(data) > _LIMIT:
-        raise InvalidInput(f"{path} is too large for a .vmx file.", "Name the VM's .vmx file.", path=path)
+    data = files.read(path, limits.VMX, "The configuration")
     values = parse(data.decode("utf-8", "replace"))
     directory = os.path.dirname(os.path.abspath(path))
     disks = tuple(replace(disk, chain=chain.resolve(os.path.join(directory, name))) for name, disk in places(values, path))

@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Callable, Optional, Sequence, Union
 
+from ..core import files
 from ..core.errors import InvalidInput, StalePlan, ToolFailed
 from .changes import Change, CopyFile, EditHive, ExtendInitramfs, MakeLink, PatchDevice, Plan, RemoveFile, RunCommand, UploadFile, WriteFile
 from .model import Stat
@@ -176,9 +177,8 @@ def _carry_out(guest: WritableGuest, change: Change, backup: str, build: Builder
 def _host_file(change: UploadFile) -> Optional[bytes]:
     """The bytes that the plan saw; None when they are others now."""
     try:
-        with open(change.source, "rb") as file:
-            data = file.read(change.size + 1)
-    except OSError:
+        data = files.read(change.source, change.size)
+    except InvalidInput:
         return None
     return data if len(data) == change.size and _sha256(data) == change.sha256 else None
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 from typing import Sequence
 
+from ..core import files, limits
 from ..core.errors import InvalidInput
 from ..guest.changes import Change, RunCommand, UploadFile
 from ..guest.model import WARNING, Findings, GuestFacts
@@ -40,8 +41,7 @@ def plan(guest: Guest, packages: Sequence[str], facts: GuestFacts, findings: Fin
             "Install it after the move.",
         )
         return []
-    files = _files(packages, ".deb" if dpkg else ".rpm")
-    uploads = [_upload(path) for path in files]
+    uploads = [_upload(path) for path in _files(packages, ".deb" if dpkg else ".rpm")]
     inside = tuple(upload.path for upload in uploads)
     if dpkg:
         argv: tuple[str, ...] = ("/usr/bin/env", "DEBIAN_FRONTEND=noninteractive", "dpkg", "--install", *inside)
@@ -72,6 +72,5 @@ def _files(packages: Sequence[str], suffix: str) -> list[str]:
 
 
 def _upload(path: str) -> UploadFile:
-    with open(path, "rb") as file:
-        data = file.read()
+    data = files.read(path, limits.GUEST_FILE, "The package")
     return UploadFile(path, f"{_STORE}/{os.path.basename(path)}", len(data), hashlib.sha256(data).hexdigest(), _REASON)

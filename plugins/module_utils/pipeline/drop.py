@@ -8,18 +8,20 @@ changed for some time, or when a file with its name and the suffix .done lies be
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
+import stat
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Iterator, Mapping, Optional
 
-from ..core import atomic, modes, names
-from ..core.errors import InvalidInput, MigrationError
-from ..core.manifest import sha256
+from ..core import atomic, files, limits, modes, names
+from ..core.errors import InvalidInput, MigrationError, UnsafeInput
 from ..disk import archive, vmdk
 
 PROCESSED, FAILED, DUPLICATES = "processed", "failed", "duplicates"
@@ -48,7 +50,8 @@ class Item:
 def arrived(folder: str, settle: float, wait: float) -> list[Item]:
     """The VMs that have arrived whole; waits up to `wait` seconds for those that are still arriving.
 
-    Nothing has to be remembered between two calls: what was arriving when the last one died is looked at anew.
+    Nothing has to be remembered between two calls: what was arriving when the last one died is looked at anew. An entry that cannot be looked
+    at, or holds anything but directories and regular files, is an item with a fault: nothing else is opened, and no other entry waits for it.
     """
     if not os.path.isdir(folder):
         raise InvalidInput(f"The drop folder {folder} does not exist.", "Create it, or name another (drop_folder_path).", path=folder)
@@ -73,9 +76,18 @@ def arrived(folder: str, settle: float, wait: float) -> list[Item]:
 
 def known(folder: str) -> Mapping[str, str]:
     """Names of what was processed, by digest."""
-    text = atomic.read_text(os.path.join(folder, _KNOWN))
-    names: Mapping[str, str] = json.loads(text) if text else {}
-    return names
+    path = os.path.join(folder, _KNOWN)
+    if not os.path.lexists(path):
+        return {}
+    try:
+        found = json.loads(files.read(path, limits.MANIFEST, "The record", links=False))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise InvalidInput(
+            f"{path} is not the record of what was processed.", "Remove it: what came before is then processed again.", path=path
+        )
+    return found
 
 
 def put_away(folder: str, item: Item, place: str, report: str, words: str, mode: int = modes.FILE) -> str:
@@ -83,16 +95,22 @@ def put_away(folder: str, item: Item, place: str, report: str, words: str, mode:
     `mode`; gives the directory.
     """
     home = os.path.join(folder, place)
+    if os.path.islink(home):
+        raise UnsafeInput(f"{home} is a symbolic link, which is not followed.", "Make it a directory of the drop folder.", path=home)
+    for entry in item.entries:
+        if entry != os.path.basename(entry) or entry in ("", ".", ".."):
+            raise UnsafeInput(f"{entry!r} is no entry of {folder}.", "Give the item as the module has returned it.", path=folder)
     target = os.path.join(home, names.safe(item.name))
-    if os.path.exists(target):
+    if os.path.lexists(target):
         target += f"-{item.digest[:12]}-{time.strftime('%Y%m%dT%H%M%S')}"
     modes.make_directory(home, modes.of_directory(mode))
     os.mkdir(target)
     os.chmod(target, modes.of_directory(mode))
     for name in ("report.md", "report.json"):
         copied = os.path.join(target, name)
-        with contextlib.suppress(FileNotFoundError), open(os.path.join(report, name), "rb") as had, modes.create(copied, mode) as copy:
-            shutil.copyfileobj(had, copy)
+        if os.path.exists(os.path.join(report, name)):
+            with files.opened(os.path.join(report, name), "The report") as had, modes.create(copied, mode) as copy:
+                shutil.copyfileobj(had, copy)
     atomic.write_text(os.path.join(target, "result.txt"), words.strip() + "\n", mode)
     if place == PROCESSED:
         atomic.write_json(os.path.join(folder, _KNOWN), {**known(folder), item.digest: item.name})
@@ -130,32 +148,83 @@ def _name(entry: str) -> str:
         return names.safe(f"vm{entry}")
 
 
-def _files(folder: str, entries: list[str]) -> Iterator[str]:
-    for entry in entries:
-        path = os.path.join(folder, entry)
-        if os.path.isdir(path):
-            for directory, dummy, names in sorted(os.walk(path)):
-                yield from (os.path.join(directory, name) for name in sorted(names))
-        else:
-            yield path
+def _files(folder: str, entries: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file of these entries, whatever it is, with what lstat(2) says of it.
+
+    Raises OSError for what cannot be looked at, and for more files than any VM has.
+    """
+    stack, count = [os.path.join(folder, entry) for entry in reversed(entries)], 0
+    while stack:
+        path = stack.pop()
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            yield path, found
+            continue
+        with os.scandir(path) as listing:
+            inside = [entry.path for entry in itertools.islice(listing, limits.ENTRY_FILES + 1)]
+        count += len(inside)
+        if count > limits.ENTRY_FILES:
+            raise OSError(errno.E2BIG, f"more than {limits.ENTRY_FILES} files", path)
+        stack += sorted(inside, reverse=True)
 
 
 def _signature(folder: str, entries: list[str]) -> Optional[Signature]:
     try:
-        return tuple((path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in _files(folder, entries))
+        return tuple((path, found.st_size, found.st_mtime_ns) for path, found in _files(folder, entries))
     except FileNotFoundError:
         return None
+    except OSError as error:  # it stays so, and is told when it has settled
+        return ((str(error), 0, 0),)
 
 
 def _item(folder: str, name: str, entries: list[str]) -> Item:
-    files = list(_files(folder, entries))
-    digest = hashlib.sha256("".join(sorted(sha256(path) for path in files if not os.path.islink(path))).encode("ascii")).hexdigest()
+    """Raises FileNotFoundError for one that is being taken away."""
+    digest, found = hashlib.sha256("\0".join(entries).encode("utf-8", "surrogateescape")).hexdigest(), []
     try:
-        source = archive.choose([path for path in files if not archive.packed([path])], folder) if not _packed(files) else files[0]
-    except MigrationError as error:
-        return Item(name, "", tuple(entries), digest, str(error))
+        for path, info in _files(folder, entries):
+            if not stat.S_ISREG(info.st_mode):
+                raise files.irregular(path, "The entry", info.st_mode)
+            found.append(path)
+        digest = hashlib.sha256("".join(sorted(map(_digest, found))).encode("ascii")).hexdigest()
+        source = archive.choose([path for path in found if not archive.packed([path])], folder) if not _packed(found) else found[0]
+    except FileNotFoundError:
+        raise
+    except (MigrationError, OSError, ValueError) as error:
+        why = str(error) if isinstance(error, MigrationError) else f"It cannot be looked at: {error}. Check its permissions and its names."
+        return Item(name, "", tuple(entries), digest, why)
     return Item(name, source, tuple(entries), digest)
 
 
-def _packed(files: list[str]) -> bool:
-    return len(files) == 1 and archive.packed(files)
+def _digest(path: str) -> str:
+    """SHA-256 of a file, of whose holes only the lengths are read: a hostile one is a hole of exabytes. Source: lseek(2), SEEK_DATA."""
+    digest = hashlib.sha256()
+    with files.opened(path, "The entry", links=False) as file:
+        end, at = os.fstat(file.fileno()).st_size, 0
+        while at < end:
+            begin = _seek(file.fileno(), at, os.SEEK_DATA, end)
+            if begin > at:
+                digest.update(b"hole of %d bytes" % (begin - at))
+            at = begin
+            stop = _seek(file.fileno(), at, os.SEEK_HOLE, end)
+            while at < stop:
+                block = os.pread(file.fileno(), min(stop - at, 1 << 20), at)
+                if not block:
+                    return digest.hexdigest()
+                digest.update(block)
+                at += len(block)
+    return digest.hexdigest()
+
+
+def _seek(fd: int, at: int, what: int, end: int) -> int:
+    try:
+        return min(end, os.lseek(fd, at, what))
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # there is none up to the end
+            return end
+        if error.errno == errno.EINVAL:  # a file system that cannot tell
+            return at if what == os.SEEK_DATA else end
+        raise
+
+
+def _packed(paths: list[str]) -> bool:
+    return len(paths) == 1 and archive.packed(paths)

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Protocol, Union
 
+from ..core import files
 from ..core.errors import InvalidInput
 from ..guest.changes import CopyFile, UploadFile
 from ..guest.model import WARNING, Findings, WindowsFacts
@@ -65,7 +66,7 @@ def locate(path: str) -> tuple[str, bool]:
     Raises InvalidInput for anything else.
     """
     if os.path.isfile(path):
-        with open(path, "rb") as file:
+        with files.opened(path, "The ISO image") as file:
             file.seek(0x8001)
             if file.read(5) == b"CD001":
                 return path, True
@@ -113,11 +114,7 @@ class HostTree:
             return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if not entry.is_symlink())
 
     def read(self, path: str) -> bytes:
-        with open(os.path.join(self._root, path), "rb") as file:
-            data = file.read(_MAX_FILE + 1)
-        if len(data) > _MAX_FILE:
-            raise InvalidInput(f"{path} in {self._root} has more than {_MAX_FILE >> 20} MiB: no driver file is so large.")
-        return data
+        return files.read(os.path.join(self._root, path), _MAX_FILE, "The driver's file", links=False)
 
     def change(self, path: str, dest: str, reason: str, replaces: str = "") -> Union[CopyFile, UploadFile]:
         data = self.read(path)

@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Mapping, Optional, Sequence
 
+from ..core import files
 from ..core.errors import InvalidInput
 from ..guest.changes import Change, UploadFile, edit
 from ..guest.model import BLOCKER, Findings, WindowsFacts
@@ -125,11 +126,7 @@ def _service(facts: WindowsFacts, system: Draft, wrapper: str) -> None:
 def _upload(guest: Guest, source: str, dest: str) -> list[Change]:
     if guest.stat(dest) is not None:
         return []
-    try:
-        with open(source, "rb") as file:
-            data = file.read(_MAX_PACKAGE)
-    except OSError as error:
-        raise InvalidInput(f"{source} cannot be read: {error.strerror}.", "Give the path of a file on the conversion host.") from error
+    data = files.read(source, _MAX_PACKAGE, "The package")
     return [UploadFile(source, dest, len(data), hashlib.sha256(data).hexdigest(), _REASON)]
 
 

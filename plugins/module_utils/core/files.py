@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that others have put there, opened without ever waiting for one, and without touching what is no file.
+
+A path is first taken hold of without opening it, which does nothing to pipes, sockets, tapes and watchdogs; only a regular file, or a block
+device where one is wanted, is then opened by that hold, so that nobody can put another thing in its place. Source: open(2), O_PATH.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+from .errors import InvalidInput, UnsafeInput
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def opened(path: str, what: str = "The file", *, links: bool = True, devices: bool = False) -> BinaryIO:
+    """The regular file at `path`, opened for reading; with `devices` a block device too, without `links` never through a link as its last part.
+
+    Raises InvalidInput where there is none or it cannot be read, UnsafeInput for a pipe, a socket, a device, a directory or an unwanted link.
+    `what` begins the message.
+    """
+    return os.fdopen(descriptor(path, what, links=links, devices=devices), "rb")
+
+
+def descriptor(path: str, what: str = "The file", *, links: bool = True, devices: bool = False) -> int:
+    """As `opened`, as a descriptor that the caller closes."""
+    try:
+        hold = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise unreadable(path, what, error) from error
+    try:
+        mode = os.fstat(hold).st_mode
+        if not (stat.S_ISREG(mode) or (devices and stat.S_ISBLK(mode))):
+            raise irregular(path, what, mode)
+        return os.open(f"/proc/self/fd/{hold}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise unreadable(path, what, error) from error
+    finally:
+        os.close(hold)
+
+
+def read(path: str, limit: int, what: str = "The file", *, links: bool = True) -> bytes:
+    """All of a small file. Raises what `opened` raises, and InvalidInput for one of more than `limit` bytes."""
+    with opened(path, what, links=links) as file:
+        return whole(file, limit, path, what)
+
+
+def whole(file: BinaryIO, limit: int, path: str, what: str = "The file") -> bytes:
+    """What is left of an open file, if it is at most `limit` bytes."""
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InvalidInput(
+            f"{what} {path} has more than {_amount(limit)}, which none of its kind needs.",
+            "Name the right file, or copy it again.",
+            path=path,
+        )
+    return data
+
+
+def irregular(path: str, what: str, mode: int) -> UnsafeInput:
+    """The error for something that is not a regular file."""
+    return UnsafeInput(
+        f"{what} {path} is not a regular file but {_KINDS.get(stat.S_IFMT(mode), 'of an unknown kind')}.",
+        "Symbolic links, devices and pipes are never followed; put the file itself there.",
+        path=path,
+    )
+
+
+def unreadable(path: str, what: str, error: Exception) -> InvalidInput:
+    """The error for a path that cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return InvalidInput(f"{what} {path} does not exist.", "Check the path; it is one on the conversion host.", path=path)
+    why = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return InvalidInput(f"{what} {path!r} cannot be read: {why}.", "Check the path, its permissions and its file system.", path=path)
+
+
+def _amount(size: int) -> str:
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"

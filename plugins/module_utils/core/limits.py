@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How much is believed of what comes from outside: every limit in one place, in bytes or as counts. docs/security.md has them as a table.
+
+Each is far above what honest input needs. Together they keep a reader below 512 MiB of memory, whatever it is given.
+"""
+
+from __future__ import annotations
+
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+
+# Descriptions of VMs, and small files beside them.
+DESCRIPTION = 4 * MIB  # .ovf, .mf, .vbox
+VMX = 1 * MIB
+XML_ELEMENTS, XML_DEPTH = 100_000, 100
+MANIFEST = 64 * MIB  # our own records, which may lie where others write
+
+# Archives.
+MEMBERS = 10_000
+NESTED = 3  # archives in archives
+TAR_HEADER = 32 * KIB  # one extended header: a PAX record or a long name
+TAR_HEADERS = 4 * MIB  # of one member; maps of sparse files are large
+TAR_ALL_HEADERS = 24 * MIB
+ZIP_DIRECTORY = 4 * MIB
+DICTIONARY = 192 * MIB  # of xz; xz -9 needs 65 MiB
+UNPACKED = 64 * TIB
+UNPACKED_FREE, UNPACKED_RATIO = 64 * GIB, 8192  # unpacked to more than the one and more than so many times the archive: a bomb
+
+# Disk images.
+TABLE = 128 * MIB  # a block table that is held in memory; VHD with 2 TiB has one of 4 MiB, VDI with 64 TiB one of 256 MiB
+EXTENTS = 100_000
+
+# Guests.
+GUEST_FILE = 256 * MIB  # the largest that a repair reads: an initramfs, a hive
+GUEST_KEPT = 64 * MIB  # of what was read, for the next who asks
+GUEST_READ = 16 * GIB  # in one session
+GUEST_DIRECTORY = 16 * MIB  # bytes of a directory itself
+GUEST_NAMES = 2_000_000  # in all listings of a session
+YAML, YAML_NODES = 256 * KIB, 50_000  # nodes are counted with each alias spelt out
+
+# Servers.
+ANSWER = 64 * MIB
+HEADERS = 256 * KIB
+
+# Drop folders.
+ENTRY_FILES = 10_000
