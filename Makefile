@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ROTATE := --rotate
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
-.PHONY: help setup dev demo test unit lint sanity versions versions-ci molecule integration e2e full matrix bench clean
+.PHONY: help setup dev demo test unit lint sanity galaxy versions versions-ci molecule integration e2e full matrix bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ demo: dev  ## build a faulty VMware guest, migrate it, boot it
 
 test: dev  ## everything CI runs, the cheap first
 	$(MAKE) --no-print-directory -j2 --output-sync=target lint sanity
-	$(MAKE) --no-print-directory unit molecule integration e2e
+	$(MAKE) --no-print-directory galaxy unit molecule integration e2e
 
 unit: dev  ## the inner loop
 	$(VENV)/python -m pytest -n 2 tests/unit
@@ -37,7 +37,8 @@ lint: dev  ## format, types, layers, documentation
 	ANSIBLE_HOME=$(CURDIR)/build/ansible $(VENV)/ansible-lint -q  # else it keeps a copy of the collection in the home directory, and looks there first
 	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(VENV)/antsibull-changelog lint
-	shellcheck scripts/setup tests/run-sanity .ci/run
+	$(VENV)/python scripts/role-readmes --check
+	shellcheck scripts/setup tests/run-sanity tests/run-importer .ci/run
 
 sanity: dev  ## ansible-test sanity
 	tests/run-sanity
@@ -47,6 +48,9 @@ versions: dev  ## sanity and a migration in check mode with every ansible-core t
 
 versions-ci: dev  ## the same with the oldest and the newest, in minutes
 	$(VENV)/python tests/versions/main.py --ends
+
+galaxy: dev  ## what Galaxy and Automation Hub say of the archive, and what an execution environment would install
+	tests/run-importer
 
 molecule: dev  ## the roles as a user has them
 	$(VENV)/molecule test

@@ -62,4 +62,5 @@ options:
       - By default files are V("0600"), and nobody but their owner lists the directories.
       - Work directories, plans and manifests are always their owner's alone.
     type: raw
+    version_added: 0.2.0
 """

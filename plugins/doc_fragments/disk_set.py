@@ -18,6 +18,11 @@ options:
   work_dir:
     description: The VM's work directory, as filled by M(hyper2kvm.migration.vmdk_fetch) and M(hyper2kvm.migration.disk_flatten).
     type: path
+  accept:
+    description: Codes of concerns that the operator accepts, of the guest and of a source that is elsewhere.
+    type: list
+    elements: str
+    default: []
 """
 
     GUEST = r"""
@@ -52,6 +57,7 @@ options:
     type: list
     elements: dict
     default: []
+    version_added: 0.2.0
     suboptions:
       mac:
         description: The card's MAC, which it keeps.
@@ -69,6 +75,7 @@ options:
     description: The root file system, as a device or V(UUID=...), where the disks hold more than one system.
     type: str
     default: ""
+    version_added: 0.2.0
 """
 
     LOOK = r"""
@@ -77,6 +84,7 @@ options:
     description: Opens O(disks) that are encrypted, as M(hyper2kvm.migration.qemu_convert) makes them.
     type: str
     default: ""
+    version_added: 0.2.0
 """
 
     FIX = r"""
@@ -99,19 +107,23 @@ options:
     type: list
     elements: path
     default: []
+    version_added: 0.2.0
   mac_map:
     description: New MACs by the old ones, for cards that do not keep theirs. Every profile that names an old one follows.
     type: dict
     default: {}
+    version_added: 0.2.0
   virtio_win:
     description:
       - The virtio drivers for Windows on the host that the module runs on, as the virtio-win ISO or a directory with its content.
       - Without it C(/usr/share/virtio-win) is taken where the distribution's package installed it.
     type: path
+    version_added: 0.2.0
   windows:
     description: What is chosen for Windows guests.
     type: dict
     default: {}
+    version_added: 0.2.0
     suboptions:
       boot:
         description:
@@ -160,11 +172,6 @@ options:
           - A program that runs a command as a service (C(rhsrvany.exe) or C(pvvxsvc.exe)), which then starts the first-boot work.
           - Without it the Setup command line does, which needs no program of a third party.
         type: path
-  accept:
-    description: Codes of concerns that the operator accepts.
-    type: list
-    elements: str
-    default: []
 requirements:
   - libguestfs with its Python bindings
   - hivex with its Python bindings, for Windows guests
@@ -180,10 +187,12 @@ options:
     elements: str
     default: [vmware]
     choices: [vmware, hyperv, virtualbox, xen, parallels, azure, aws]
+    version_added: 0.2.0
   customize:
     description: What is to be changed beside the repair.
     type: dict
     default: {}
+    version_added: 0.2.0
     suboptions:
       hostname:
         description: A new host name.

@@ -59,6 +59,7 @@ options:
     description: How a source that is elsewhere is reached, and what may happen to it there.
     type: dict
     default: {}
+    version_added: 0.2.0
     suboptions:
       vsphere:
         description: The login for sources of vSphere, whose host is in the URL.

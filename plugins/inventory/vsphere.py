@@ -8,6 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: vsphere
 short_description: VMs of vSphere, ready for the playbooks of this collection
+version_added: 0.2.0
 description:
   - Each VM is a host with C(migrate_source), C(migrate_name), and C(vsphere_vm), which is what M(hyper2kvm.migration.vsphere_vm_info) returns of it.
   - All of it is data that others have written. It is marked so that Ansible never takes it for a template, with every version of ansible-core.

@@ -39,7 +39,12 @@ PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
 
 def work_dir_spec() -> dict[str, Any]:
-    return {"source": {"type": "list", "elements": "str"}, "work_dir": {"type": "path"}, **access_spec()}
+    return {
+        "source": {"type": "list", "elements": "str"},
+        "work_dir": {"type": "path"},
+        "accept": {"type": "list", "elements": "str", "default": []},
+        **access_spec(),
+    }
 
 
 def disk_set_spec() -> dict[str, Any]:
@@ -95,7 +100,6 @@ def fix_spec() -> dict[str, Any]:
                 "wrapper": {"type": "path"},
             },
         },
-        "accept": {"type": "list", "elements": "str", "default": []},
     }
 
 
@@ -307,7 +311,7 @@ def rollback_work(module: AnsibleModule) -> Result:
 def live_spec() -> dict[str, Any]:
     """The options of a repair on the running system."""
     spec = {**fix_spec(), **fixes_spec()}
-    for name in (*disk_set_spec(), "mac_map", "virtio_win", "windows"):
+    for name in {*disk_set_spec(), "mac_map", "virtio_win", "windows"} - {"accept"}:
         del spec[name]
     spec["fixes"]["choices"] = list(FIXES)
     return {**spec, "initramfs": {**spec["initramfs"], "default": "regenerate"}}

@@ -40,22 +40,26 @@ options:
     description: The number of the disk that the firmware starts from, counted from 0.
     type: int
     default: 0
+    version_added: 0.2.0
   disk_bus:
     description: How the disks are attached.
     type: str
     default: virtio
     choices: [virtio, sata]
+    version_added: 0.2.0
   nic_model:
     description: The model of the network cards.
     type: str
     default: virtio
     choices: [virtio, e1000e]
+    version_added: 0.2.0
   cards:
     description: The network cards in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the
       network that the guest believes to be in, so that it is reached at its own address.
     type: list
     elements: dict
     default: []
+    version_added: 0.2.0
     suboptions:
       mac:
         description: The MAC.
@@ -89,10 +93,12 @@ options:
     description: Keys of encrypted devices as for M(hyper2kvm.migration.guest_fix). They answer the guest when it asks for a passphrase on its console.
     type: dict
     default: {}
+    version_added: 0.2.0
   passphrase:
     description: Opens the disks, if they are encrypted images.
     type: str
     default: ""
+    version_added: 0.2.0
   memory:
     description: Memory in MiB.
     type: int
@@ -121,6 +127,7 @@ options:
     type: list
     elements: dict
     default: []
+    version_added: 0.2.0
     suboptions:
       port:
         description: A TCP port that must take a connection.
@@ -167,17 +174,21 @@ options:
     type: str
     default: qemu
     choices: [qemu, libvirt]
+    version_added: 0.2.0
   description:
     description: The description of the VM, as M(hyper2kvm.migration.domain_describe) writes it, for O(backend=libvirt).
     type: path
+    version_added: 0.2.0
   libvirt_uri:
     description: The libvirt of this host, for O(backend=libvirt).
     type: str
     default: qemu:///system
+    version_added: 0.2.0
   repeat:
     description: Whether a test that these disks have passed before is run again.
     type: bool
     default: false
+    version_added: 0.2.0
   dest:
     description: A directory for V(console.png), V(console.log) and the record that makes a second run do nothing.
     type: path
@@ -225,11 +236,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 boot:
-  description: The verdict, its cause, every signal with the second it came, what came of each check, the last lines of the console, and the
-    path of the screenshot.
-  returned: success
+  description: What came of the boot test.
+  returned: success, and in C(details) of a failed test
   type: dict
-  sample: {"verdict": "passed", "signals": {"kernel": 8.2, "login": 31.3, "ssh": 32.5}}
+  contains:
+    verdict: {description: V(passed) or V(failed)., type: str}
+    cause: {description: Why it failed., type: str}
+    signals: {description: Every signal with the second after power-on in which it came., type: dict}
+    console: {description: The last lines of the console., type: list, elements: str}
+    screenshot: {description: The path of a picture of the screen., type: str}
+    accelerator: {description: V(kvm) or V(tcg)., type: str}
+    seconds: {description: How long the test took., type: float}
+    checks: {description: "What came of each check, with name and what was found.", type: list, elements: dict}
+  sample: {"verdict": "passed", "cause": "", "signals": {"kernel": 3.1, "login": 24.5, "ssh": 25.0}, "seconds": 25.6}
 """
 
 import os

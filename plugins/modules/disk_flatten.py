@@ -30,6 +30,8 @@ options:
     choices: [qcow2, raw, vdi]
   work_dir:
     required: true
+  accept:
+    version_added: 0.2.0
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -52,10 +54,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 disks:
-  description: The disks in order, with path, format and virtual size in bytes.
+  description: The disks in their order.
   returned: success
   type: list
   elements: dict
+  contains:
+    path: {description: The path of the overlay or of the standalone image., type: str}
+    format: {description: Its format., type: str}
+    virtual_size: {description: The size that the guest sees in bytes., type: int}
   sample: [{"path": "/var/lib/migration/web01/disk0-overlay.qcow2", "format": "qcow2", "virtual_size": 10737418240}]
 """
 

@@ -36,9 +36,35 @@ EXAMPLES = r"""
 
 RETURN = r"""
 vm:
-  description: The VM as its source describes it; each disk with its files, chain length, virtual size and an upper bound of its data in bytes.
+  description: The VM as its source describes it.
   returned: success
   type: dict
+  contains:
+    name: {description: The name., type: str}
+    kind: {description: "What kind of source it is, such as V(vmx), V(ovf), V(vsphere) or V(disks).", type: str}
+    cpus: {description: The number of processors., type: int}
+    cores_per_socket: {description: How many of them are in one socket., type: int}
+    memory: {description: The memory in MiB., type: int}
+    firmware: {description: V(bios) or V(uefi)., type: str}
+    secure_boot: {description: Whether Secure Boot is on., type: bool}
+    guest_os: {description: What the source takes the guest for., type: str}
+    nics: {description: "The cards, each with mac, network, model and slot.", type: list, elements: dict}
+    disks:
+      description: The disks in the order of their controllers.
+      type: list
+      elements: dict
+      contains:
+        path: {description: The newest image of the disk's chain., type: str}
+        files: {description: Every file that is read for it., type: list, elements: str}
+        links: {description: How many images its chain has., type: int}
+        virtual_size: {description: The size that the guest sees in bytes., type: int}
+        bus: {description: The bus., type: str}
+        controller: {description: The number of the controller., type: int}
+        unit: {description: The unit on it., type: int}
+        wwn: {description: The disk's NAA identifier., type: str}
+        names: {description: Names that the source's guests have for it., type: list, elements: str}
+        allocated: {description: An upper bound of its data in bytes., type: int}
+  sample: {"name": "web01", "kind": "vmx", "firmware": "bios", "memory": 2048, "disks": [{"path": "/exports/web01/web01.vmdk", "virtual_size": 10737418240}]}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -14,7 +14,7 @@ description:
   - For O(phase=bootstrap) it writes C(<name>-bootstrap.xml), in which the system disk lies where Windows needs no driver of ours, and creates a small
     empty disk on virtio beside it, so that Windows installs the driver.
   - Nothing is defined; C(virsh define) takes the file. O(formats) writes it for others too.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   dest:

@@ -15,7 +15,7 @@ description:
   - With O(item) it moves that VM to V(processed) or V(failed), with the report of its migration.
   - A VM is a directory with one VM in it, or one file at the top of the folder (an OVA, a disk, an archive) with the parts that belong to it. Parts
     (C(-flat), C(-delta), C(-s001)) are never taken for VMs. Hidden files, and those that end in V(.part), V(.partial) or V(.tmp), are still on their way.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   path:
@@ -68,15 +68,23 @@ EXAMPLES = r"""
 
 RETURN = r"""
 items:
-  description: The VMs that have arrived, with name, source (empty, with a fault, for what is none), entries and digest.
+  description: The VMs that have arrived.
   returned: without O(item)
   type: list
   elements: dict
+  contains:
+    name: {description: The name., type: str}
+    source: {description: "What the migration takes, empty for what is no VM.", type: raw}
+    entries: {description: What in the folder belongs to it., type: list, elements: str}
+    digest: {description: A digest of its content., type: str}
+    fault: {description: Why it is no VM., type: str}
+  sample: [{"name": "web01", "source": "/srv/drop/web01.ova", "entries": ["web01.ova"], "digest": "9f86d0...", "fault": ""}]
 duplicates:
   description: Names of those that were moved away because they came before.
   returned: without O(item)
   type: list
   elements: str
+  sample: [web01]
 directory:
   description: Where it is now.
   returned: with O(item)

@@ -13,7 +13,7 @@ description:
   - Restores every file and registry hive that M(hyper2kvm.migration.guest_fix) replaced, removed or created, from the backup in the guest.
   - Nothing is restored when the guest has changed one of them since, as Windows does with its registry at every start; the module then names them.
   - It writes to the images that it is given. Never give it a source, nor the image of a VM that runs.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   disks:
@@ -47,6 +47,7 @@ undone:
   returned: success
   type: list
   elements: str
+  sample: [3f2a9c1d0b7e]
 """
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import disk_set_spec, rollback_work
@@ -54,7 +55,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import
 
 
 def argument_spec() -> dict:
-    spec = {name: option for name, option in disk_set_spec().items() if name not in ("source", "work_dir", "access")}
+    spec = {name: option for name, option in disk_set_spec().items() if name not in ("source", "work_dir", "access", "accept")}
     return {**spec, "disks": {**spec["disks"], "required": True}, "id": {"type": "str", "default": ""}}
 
 

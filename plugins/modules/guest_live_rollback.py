@@ -38,11 +38,13 @@ undone:
   returned: success
   type: list
   elements: str
+  sample: [3f2a9c1d0b7e]
 left:
   description: The repairs that are still in place.
   returned: success
   type: list
   elements: str
+  sample: [77c1a90be2d4]
 """
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_rollback_work

@@ -14,7 +14,7 @@ description:
   - The domain gets a mark in its metadata, and domains without it are never touched. What was changed in the domain later, by hand, stays; it is defined
     anew only when its description is another.
   - Disks are copied once. A domain whose disks were migrated again is not given the new ones unless O(overwrite) says so.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   state:

@@ -54,6 +54,7 @@ report:
       type: list
       elements: dict
       sample: [{path: /var/lib/images/web01/web01-disk0.qcow2, format: qcow2}]
+  sample: {vm: web01, source: {kind: vmx}, facts: {os: linux}, disks: [{path: /var/lib/images/web01/web01-disk0.qcow2, format: qcow2}]}
 """
 
 from ansible.module_utils.basic import AnsibleModule

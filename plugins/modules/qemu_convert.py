@@ -18,6 +18,8 @@ author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   work_dir:
     required: true
+  accept:
+    version_added: 0.2.0
   name:
     description: The name of the VM. Images are called NAME-diskN.FORMAT, after what P(hyper2kvm.migration.safe_name#filter) makes of it.
     type: str
@@ -50,10 +52,12 @@ options:
     type: str
     default: "off"
     choices: ["off", metadata, falloc, full]
+    version_added: 0.2.0
   cluster_size:
     description: The size of qcow2's clusters in bytes, a power of two from 512 to 2097152. V(0) leaves it to qemu.
     type: int
     default: 0
+    version_added: 0.2.0
   devices:
     description:
       - Block devices that get the disks, by disk, such as LVM volumes and disks of a SAN; an empty string makes an image. They exist, and are at least as large
@@ -63,6 +67,7 @@ options:
     type: list
     elements: str
     default: []
+    version_added: 0.2.0
   passphrase:
     description:
       - Encrypts the images with LUKS, as V(qcow2) has it; whoever opens them needs it. It is written nowhere, and the same images are made again where it
@@ -70,11 +75,13 @@ options:
       - For V(qcow2) without compression, and not for O(devices).
     type: str
     default: ""
+    version_added: 0.2.0
   overwrite:
     description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it, and a device whatever it holds.
       These data are lost then.
     type: bool
     default: false
+    version_added: 0.2.0
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -109,12 +116,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 disks:
-  description: The images, each with path, format, virtual size, allocated bytes, bytes read and written, SHA-256 digest, and whether it is a block
-    device or encrypted, with the UUID of its LUKS header.
+  description: The images in the order of the disks.
   returned: success
   type: list
   elements: dict
-  sample: [{"path": "/var/lib/images/web01/web01-disk0.qcow2", "format": "qcow2", "virtual_size": 10737418240}]
+  contains:
+    path: {description: The image or the device., type: str}
+    format: {description: Its format., type: str}
+    virtual_size: {description: The size that the guest sees in bytes., type: int}
+    allocated: {description: The bytes that it takes on disk. Not in check mode., type: int}
+    bytes_read: {description: The bytes that were read. Not in check mode., type: int}
+    bytes_written: {description: The bytes that were written. Not in check mode., type: int}
+    sha256: {description: The SHA-256 digest. Not in check mode., type: str}
+    seconds: {description: How long it took. Not in check mode., type: float}
+    data: {description: An upper bound of the data in bytes. In check mode., type: int}
+    device: {description: Whether it is a block device., type: bool}
+    encrypted: {description: Whether it is encrypted., type: bool}
+    luks: {description: The UUID of its LUKS header., type: str}
+  sample: [{"path": "/var/lib/images/web01/web01-disk0.qcow2", "format": "qcow2", "virtual_size": 10737418240, "device": false, "encrypted": false}]
 """
 
 import os

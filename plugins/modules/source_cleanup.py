@@ -12,7 +12,7 @@ short_description: Remove the snapshots that a migration which died has left at 
 description:
   - A run that is killed cannot remove the snapshot that froze a running VM. This module removes the snapshots whose names begin with C(hyper2kvm-),
     and no others, and waits until the disks are consolidated. No migration of the same VM must be running.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   source:

@@ -13,7 +13,7 @@ description:
   - For an archive, or for a look at logs and configuration. Nothing is converted, and nothing is done to the VM.
   - Files arrive in checked pieces; a run that broke off is gone on with. Beside each file lies its journal (C(.journal)), which the next run
     compares with the source.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   source:
@@ -65,10 +65,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: The files, with size, the bytes that this run transferred and a digest of their pieces. In check mode names and sizes.
+  description: The files. In check mode names and sizes.
   returned: success
   type: list
   elements: dict
+  contains:
+    name: {description: The name., type: str}
+    size: {description: The size in bytes., type: int}
+    transferred: {description: The bytes that this run transferred., type: int}
+    tree_sha256: {description: The digest of the digests of its pieces., type: str}
   sample: [{"name": "web01.vmx", "size": 2811, "transferred": 2811, "tree_sha256": "9f86d0..."}]
 """
 

@@ -13,7 +13,7 @@ description:
   - A migration changes nothing at its source but its power, and that only where it was told to (C(running=shutdown)). The work directory says whether it
     did. This module starts such a VM again; a VM that was off before stays off.
   - Shut the migrated VM down first. Two VMs with the same addresses disturb each other.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   work_dir:

@@ -45,6 +45,7 @@ options:
     type: str
     default: stage
     choices: [stage, stream]
+    version_added: 0.2.0
   accept:
     description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing.
     type: list
@@ -92,13 +93,41 @@ EXAMPLES = r"""
 
 RETURN = r"""
 vm:
-  description:
-    - The VM as its source describes it, with name, firmware, CPUs, memory (MiB), NICs and disks (files, virtual size in bytes, bus, unit).
-    - C(identity) is which VM it is (C(docs/security.md)), with C(uuid), C(place), and a C(digest) of its configuration.
-    - Of a source that is elsewhere also C(origin), with the transport and for each file its size, the bytes transferred and a digest.
+  description: The VM as its source describes it.
   returned: success
   type: dict
-  sample: {"name": "web01", "firmware": "bios", "memory": 2048}
+  contains:
+    name: {description: The name., type: str}
+    kind: {description: "What kind of source it is, such as V(vmx), V(ovf), V(vsphere) or V(disks).", type: str}
+    cpus: {description: The number of processors., type: int}
+    cores_per_socket: {description: How many of them are in one socket., type: int}
+    memory: {description: The memory in MiB., type: int}
+    firmware: {description: V(bios) or V(uefi)., type: str}
+    secure_boot: {description: Whether Secure Boot is on., type: bool}
+    guest_os: {description: What the source takes the guest for., type: str}
+    identity: {description: "Which VM it is (C(docs/security.md)), with C(uuid), C(place), and a C(digest) of its configuration.", type: dict}
+    nics: {description: "The cards, each with mac, network, model and slot.", type: list, elements: dict}
+    disks:
+      description: The disks in the order of their controllers.
+      type: list
+      elements: dict
+      contains:
+        path: {description: The newest image of the disk's chain., type: str}
+        files: {description: Every file that is read for it., type: list, elements: str}
+        links: {description: How many images its chain has., type: int}
+        virtual_size: {description: The size that the guest sees in bytes., type: int}
+        bus: {description: The bus., type: str}
+        controller: {description: The number of the controller., type: int}
+        unit: {description: The unit on it., type: int}
+        wwn: {description: The disk's NAA identifier., type: str}
+        names: {description: Names that the source's guests have for it., type: list, elements: str}
+        staged: {description: What qemu opens for it., type: str}
+        staged_format: {description: In which format., type: str}
+    origin:
+      description: Of a source that is elsewhere how it came, with the transport and for each file its size, the bytes transferred and a digest.
+      type: dict
+    seconds: {description: How long it took., type: float}
+  sample: {"name": "web01", "kind": "vmx", "firmware": "bios", "memory": 2048, "disks": [{"path": "/exports/web01/web01.vmdk", "virtual_size": 10737418240}]}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -12,7 +12,7 @@ short_description: Enable and query changed block tracking of a VM of vSphere
 description:
   - Tracking takes effect only after the VM was stunned, so a snapshot is taken and removed, and each disk is then checked for its changeId.
   - It is refused while the VM has snapshots, because queries would be wrong without a word.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   state:
@@ -49,10 +49,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 disks:
-  description: With I(state=query) for each disk its key, changeId, areas as [offset, length] in bytes, and their sum.
-  returned: when queried
+  description: What was asked for of each disk.
+  returned: with O(state=query)
   type: list
   elements: dict
+  contains:
+    key: {description: The disk's key., type: int}
+    change_id: {description: "Its changeId, from which a later query goes on.", type: str}
+    areas: {description: "The areas, each as offset and length in bytes.", type: list, elements: list}
+    bytes: {description: The sum of their lengths., type: int}
   sample: [{"key": 2000, "change_id": "52 8a/7", "areas": [[0, 65536]], "bytes": 65536}]
 """
 

@@ -11,7 +11,7 @@ module: vsphere_datastore_info
 short_description: List the datastores of vSphere, and the files of one
 description:
   - Without a path the datastores with their capacity; with one the files in that directory and below it.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   path:
@@ -40,16 +40,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 datastores:
-  description: The datastores with name, kind, capacity and free space in bytes, and whether they can be reached.
-  returned: without a path
+  description: The datastores.
+  returned: without O(path)
   type: list
   elements: dict
+  contains:
+    name: {description: The name., type: str}
+    kind: {description: "V(VMFS), V(NFS), V(vsan) and so on.", type: str}
+    capacity: {description: The capacity in bytes., type: int}
+    free: {description: What of it is free in bytes., type: int}
+    accessible: {description: Whether it can be reached., type: bool}
   sample: [{"name": "datastore1", "kind": "VMFS", "capacity": 1099511627776, "free": 549755813888, "accessible": true}]
 files:
-  description: The files with their path and size in bytes (none where the host does not say).
-  returned: with a path
+  description: The files.
+  returned: with O(path)
   type: list
   elements: dict
+  contains:
+    path: {description: The path., type: str}
+    size: {description: "The size in bytes, none where the host does not say.", type: int}
   sample: [{"path": "[datastore1] web01/web01.vmdk", "size": 512}]
 """
 

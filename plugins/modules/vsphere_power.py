@@ -11,7 +11,7 @@ module: vsphere_power
 short_description: Shut down or start a VM of vSphere
 description:
   - V(off) asks the guest, waits, and is done only when vSphere says that the VM is off. Hard power-off is a choice of its own.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   state:

@@ -11,7 +11,7 @@ module: vsphere_readiness_report
 short_description: Write how ready the VMs of vSphere are to be migrated
 description:
   - Writes C(readiness.md) for people, C(readiness.csv) for spreadsheets and C(readiness.json) for programs.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   vms:
@@ -47,9 +47,13 @@ report:
   type: str
   sample: reports/readiness.md
 summary:
-  description: How many VMs are ready, to be looked at, and blocked.
+  description: How many VMs there are of each kind.
   returned: success
   type: dict
+  contains:
+    ready: {description: Nothing speaks against them., type: int}
+    look: {description: A person should look at them., type: int}
+    blocked: {description: They cannot be migrated as they are., type: int}
   sample: {"ready": 12, "look": 3, "blocked": 1}
 """
 

@@ -12,7 +12,7 @@ short_description: Take, remove or go back to a snapshot of a VM of vSphere
 description:
   - Every task is awaited. A removal is done when the disks are consolidated, so that the next snapshot does not meet it.
   - M(hyper2kvm.migration.source_cleanup) removes those that a migration which died has left.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   name:
@@ -65,6 +65,13 @@ snapshots:
   returned: success
   type: list
   elements: dict
+  contains:
+    id: {description: The id of the snapshot., type: str}
+    name: {description: The name., type: str}
+    path: {description: "The names from the root of the tree, V(/) between.", type: str}
+    created: {description: When it was taken., type: str}
+    quiesced: {description: Whether the guest was quiesced., type: bool}
+    current: {description: Whether the VM goes on from it., type: bool}
   sample: [{"id": "snapshot-12", "name": "before-migration", "path": "before-migration", "current": true}]
 """
 

@@ -12,7 +12,7 @@ short_description: Describe VMs of vSphere and judge whether they are ready to b
 description:
   - Reads hardware, disks with their chains, cards, firmware, snapshots, change tracking and guest of one VM, or of all.
   - Lists every concern before a byte moves, each with its cause and its remedy.
-version_added: 0.1.0
+version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   vm:
@@ -44,10 +44,26 @@ EXAMPLES = r"""
 
 RETURN = r"""
 vms:
-  description: Each VM with its hardware, C(path), C(power), C(size) in bytes, C(disks), C(nics), C(snapshots), C(tags) as "category/name", and C(concerns).
+  description: Each VM with its hardware and what speaks against its migration.
   returned: success
   type: list
   elements: dict
+  contains:
+    id: {description: The id of the managed object., type: str}
+    name: {description: The name., type: str}
+    path: {description: The inventory path., type: str}
+    power: {description: "V(on), V(off) or V(suspended).", type: str}
+    uuid: {description: The UUID that the guest sees., type: str}
+    instance_uuid: {description: The UUID that vCenter knows it by., type: str}
+    size: {description: The bytes of all its disks as the guest sees them., type: int}
+    cpus: {description: The number of processors., type: int}
+    memory: {description: The memory in MiB., type: int}
+    firmware: {description: V(bios) or V(uefi)., type: str}
+    disks: {description: "The disks with key, files, capacity, bus, unit, backing and so on.", type: list, elements: dict}
+    nics: {description: "The cards with mac, network, model and slot.", type: list, elements: dict}
+    snapshots: {description: "The snapshots with id, name, path, created, quiesced and current.", type: list, elements: dict}
+    tags: {description: The tags as category/name., type: list, elements: str}
+    concerns: {description: "What speaks against it, each with code, severity, cause and remedy.", type: list, elements: dict}
   sample: [{"name": "web01", "power": "off", "concerns": []}]
 """
 
