@@ -124,6 +124,8 @@ def working_on(module: AnsibleModule, directory: str) -> Iterator[None]:
     if module.check_mode:
         yield
     else:
-        modes.make_directory(directory, above=modes.with_disks(modes.parse(module.params.get("mode"))))
+        of_files = module.argument_spec.get("mode", {}).get("type") == "raw"  # disk_flatten has a mode of another kind
+        mode = modes.parse(module.params["mode"] if of_files else None)
+        modes.make_directory(directory, above=modes.with_disks(mode))
         with exclusive(os.path.join(directory, "lock"), f"the VM in {directory}"):
             yield

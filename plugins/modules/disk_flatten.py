@@ -74,7 +74,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
@@ -129,8 +130,8 @@ def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
     name = safe(base.result["name"])
     for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
         dest = os.path.join(module.params["dest"], f"{name}-disk{number}.{module.params['format']}")
-        request = convert.Request(disk.top, disk.format, dest, module.params["format"])
-        done = convert.done_before(request, base.inputs)
+        request = Request(disk.top, disk.format, dest, module.params["format"])
+        done = earlier.done_before(request, base.inputs)
         if done is None:
             changed = True
             done = convert.plan(request) if module.check_mode else convert.convert(request, base.inputs, Silent())

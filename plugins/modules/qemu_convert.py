@@ -12,7 +12,8 @@ short_description: Convert the repaired disks of a VM to images for KVM
 description:
   - Reads each overlay with its chain once and writes the result once, in an explicit format. The boot sector and partition table of the result are
     compared with the source, its metadata are checked, and it appears under its name only when complete and flushed.
-  - A manifest beside each image records what it was made from, with which options, and its SHA-256 digest.
+  - A manifest beside each image records what it was made from, with which options, and the digest of the disk's content,
+    which was taken from the copied stream; it is the same in every format.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
@@ -82,6 +83,11 @@ options:
     type: bool
     default: false
     version_added: 0.2.0
+  file_digest:
+    description: Whether the SHA-256 of each image's file, or of the whole device, is wanted too. It costs another pass over the result.
+    type: bool
+    default: false
+    version_added: 0.2.0
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -127,7 +133,8 @@ disks:
     allocated: {description: The bytes that it takes on disk. Not in check mode., type: int}
     bytes_read: {description: The bytes that were read. Not in check mode., type: int}
     bytes_written: {description: The bytes that were written. Not in check mode., type: int}
-    sha256: {description: The SHA-256 digest. Not in check mode., type: str}
+    content_digest: {description: The digest of the content as a guest sees it (C(docs/security.md)). Not in check mode., type: str}
+    sha256: {description: The SHA-256 of the file or device. Where O(file_digest) is set., type: str}
     seconds: {description: How long it took. Not in check mode., type: float}
     data: {description: An upper bound of the data in bytes. In check mode., type: int}
     device: {description: Whether it is a block device., type: bool}
@@ -148,7 +155,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, sizes, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, streaming
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
@@ -176,6 +184,7 @@ def argument_spec() -> dict:
         "passphrase": {"type": "str", "default": "", "no_log": True},
         "mode": {"type": "raw"},
         "overwrite": {"type": "bool", "default": False},
+        "file_digest": {"type": "bool", "default": False},
     }
 
 
@@ -191,12 +200,12 @@ def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
     return [request(params, number, disk, wishes.get(number, ""), devices.get(number, "")) for number, disk in enumerate(disks)]
 
 
-def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, device: str) -> convert.Request:
+def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, device: str) -> Request:
     """What a device gets is raw, and as large as the device."""
     fmt = "raw" if device else params["format"]
     dest = os.path.join(params["dest"], f"{names.safe(params['name'])}-disk{number}.{fmt}")
     of_images = {} if device else {name: params[name] for name in ("compression", "preallocation", "cluster_size")}
-    return convert.Request(
+    return Request(
         disk.overlay,
         "qcow2",
         dest,
@@ -206,6 +215,7 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
         device=absolute(device) if device else "",
         passphrase=params["passphrase"],
         mode=modes.parse(params["mode"]),
+        file_digest=params["file_digest"],
         **of_images,
     )
 
@@ -223,7 +233,7 @@ def work(module: AnsibleModule) -> Result:
         base = staging.require_fetched(directory)
         wanted = requests(params, staging.staged_disks(base.result, directory))
         inputs = [(*base.inputs, Identity.of(wish.source)) for wish in wanted]
-        done = [convert.done_before(wish, made_from, params["probe"]) for wish, made_from in zip(wanted, inputs)]
+        done = [earlier.done_before(wish, made_from, params["probe"]) for wish, made_from in zip(wanted, inputs)]
         if all(done):
             return {"changed": False, "disks": done}
         if params["probe"]:
@@ -231,11 +241,11 @@ def work(module: AnsibleModule) -> Result:
         if module.check_mode:
             return {
                 "changed": True,
-                "disks": [earlier or convert.plan(wish, made_from) for wish, made_from, earlier in zip(wanted, inputs, done)],
+                "disks": [before or convert.plan(wish, made_from) for wish, made_from, before in zip(wanted, inputs, done)],
             }
         progress = sink(params["progress_file"])
         with streaming(base.result, directory, access_of(params), cached=False):
-            results = [earlier or convert.convert(wish, made_from, progress) for wish, made_from, earlier in zip(wanted, inputs, done)]
+            results = [before or convert.convert(wish, made_from, progress) for wish, made_from, before in zip(wanted, inputs, done)]
         return {"changed": True, "disks": results}
 
 

@@ -107,7 +107,7 @@ def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
     assert report["facts"]["firmware"] == guest.firmware and report["facts"]["interfaces"] == expected
     assert bool(report["grown"]) == ("migrate_grow" in FORMATS.get(name, {})) and all(" of /: " in line for line in report["grown"][-1:])
     assert len(report["disks"]) == 1 + bool(guest.second_disk) and all(
-        (name in CEPH or Path(disk["path"]).exists()) and disk["sha256"] for disk in report["disks"]
+        (name in CEPH or Path(disk["path"]).exists()) and disk["content_digest"] for disk in report["disks"]
     )
     assert (result / "console.png").read_bytes().startswith(b"\x89PNG") and not list(result.glob("*.partial"))
     for phase in ("start the appliance", "apply", "prove", "convert", "boot"):

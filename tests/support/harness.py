@@ -167,6 +167,15 @@ def loop_devices() -> Iterator[Callable[..., str]]:
         yield attached
 
 
+def content_digest(path: Path) -> str:
+    """The digest of a raw disk's content, as docs/security.md defines it."""
+    content, whole = path.read_bytes(), hashlib.sha256()
+    for begin in range(0, len(content), 65536):
+        whole.update(hashlib.sha256(content[begin : begin + 65536]).digest())
+    whole.update(len(content).to_bytes(8, "big"))
+    return f"sha256-64k:{whole.hexdigest()}"
+
+
 def digests(sources: list[str]) -> dict[str, str]:
     """Digest of every file in the folder of a source."""
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(sources[0]).parent.iterdir())}

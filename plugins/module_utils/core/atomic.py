@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from . import modes
 from .errors import NotEnoughSpace
+from .trace import point
 
 PARTIAL = ".partial"
 
@@ -43,7 +44,21 @@ def read_text(path: str) -> Optional[str]:
 
 def publish(partial: str, final: str) -> None:
     """Give a complete file its name: flush the data, rename, flush the directory."""
-    _fsync(partial, os.O_RDONLY)
+    name = os.path.basename(final)
+    point(f"write.{name}")
+    flush(partial)
+    point(f"flushed.{name}")
+    rename(partial, final)
+    point(f"written.{name}")
+
+
+def flush(path: str) -> None:
+    """Everything of a file is on its disk after this."""
+    _fsync(path, os.O_RDONLY)
+
+
+def rename(partial: str, final: str) -> None:
+    """Give a file that was flushed its name, durably."""
     os.replace(partial, final)
     _fsync(os.path.dirname(os.path.abspath(final)), os.O_RDONLY | os.O_DIRECTORY)
 

@@ -52,13 +52,17 @@ class Identity:
 
 @dataclass(frozen=True)
 class Manifest:
-    """`stage` made `outputs` from `inputs` under `options`; `result` is what the stage reported then."""
+    """`stage` made `outputs` from `inputs` under `options`; `result` is what the stage reported then.
+
+    `replaces`: what was in the outputs' place when this was written, where they come to it afterwards.
+    """
 
     stage: str
     inputs: tuple[Identity, ...]
     options: dict[str, Any]
     outputs: tuple[Identity, ...] = ()
     result: dict[str, Any] = field(default_factory=dict)
+    replaces: tuple[Identity, ...] = ()
 
     def save(self, path: str) -> None:
         atomic.write_json(path, {"format": FORMAT, **asdict(self)})
@@ -71,7 +75,8 @@ class Manifest:
                 data = json.load(file)
             if data["format"] != FORMAT:
                 return None
-            return cls(data["stage"], _identities(data["inputs"]), data["options"], _identities(data["outputs"]), data["result"])
+            inputs, outputs, replaces = (_identities(data.get(name, ())) for name in ("inputs", "outputs", "replaces"))
+            return cls(data["stage"], inputs, data["options"], outputs, data["result"], replaces)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -149,6 +149,19 @@ def convert(
                 raise
 
 
+def read_through(path: str, size: int) -> None:
+    """Read all data of a raw disk of `size` bytes once, for what comes of it on the way."""
+    nowhere = "json:" + json.dumps({"driver": "raw", "file": {"driver": "null-co", "size": size}})
+    argv = ["qemu-img", "convert", "-n", "--target-is-zero", "-W", "-m", "8", "-f", "raw", "-O", "raw", _name(path), nowhere]
+    run(argv, Limits(timeout=_LONG))
+
+
+def clear(path: str, size: int) -> None:
+    """Write zeros over the first `size` bytes of a device."""
+    zeros = "json:" + json.dumps({"driver": "raw", "file": {"driver": "null-co", "size": size, "read-zeroes": True}})
+    run(["qemu-img", "convert", "-n", "-t", "none", "-f", "raw", "-O", "raw", zeros, _name(path)], _QUICK)
+
+
 def check(path: str, fmt: str, key: str = "") -> None:
     """Raise ToolFailed unless the image's metadata are consistent. raw has none. `key`: the file with the passphrase of an encrypted one."""
     if fmt != "raw":

@@ -21,6 +21,7 @@ from . import qemu_img
 
 _QUICK = Limits(timeout=60)
 _START = 4 << 20  # bytes; what blkid knows says so there, but for RAID that says so at the end
+_CLEARED = 1 << 20
 _NOTHING, _AMBIVALENT = 2, 8  # statuses of blkid
 
 
@@ -76,6 +77,12 @@ def content(path: str) -> str:
         with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as scratch:
             return _probed(_start_of(path, os.path.join(scratch, "start")))
     return _probed(path)
+
+
+def clear(path: str) -> None:
+    """Nothing begins on the device after this, so nobody takes what is behind for whole."""
+    size = (rbd.size(path) if rbd.is_image(path) else device.size(path)) or 0
+    qemu_img.clear(path, min(size, _CLEARED))
 
 
 def _start_of(path: str, copy: str) -> str:

@@ -66,10 +66,10 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     lines += ["", "## What was changed", ""]
     lines += [f"- Grown: {line}" for line in data["grown"]]
     lines += [line for reason, changes in _by_reason(data["changes"]) for line in _change(reason, changes)] or ["Nothing."]
-    lines += ["", "## What was copied", "", "| disk | format | size | written | SHA-256 |", "| --- | --- | --- | --- | --- |"]
+    lines += ["", "## What was copied", "", "| disk | format | size | written | digest of the content |", "| --- | --- | --- | --- | --- |"]
     kinds = [f"{disk.get('format', '')}{', encrypted' if disk.get('encrypted') else ''}" for disk in data["disks"]]
     lines += [
-        f"| {disk['path']} | {kind} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{disk.get('sha256', '')}` |"
+        f"| {disk['path']} | {kind} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{_digest(disk)}` |"
         for disk, kind in zip(data["disks"], kinds)
     ]
     lines += ["", f"## What was proved: {proof.get('verdict', 'nothing')}", ""]
@@ -81,6 +81,10 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     lines += ["", "![console](console.png)"] if boot.get("screenshot") else []
     lines += ["", "## What is left to do", ""] + [f"- {step}" for step in _left(data)]
     return "\n".join(lines) + "\n"
+
+
+def _digest(disk: Mapping[str, Any]) -> str:
+    return str(disk.get("content_digest") or disk.get("sha256") or "")
 
 
 def _verdict(data: Mapping[str, Any]) -> str:

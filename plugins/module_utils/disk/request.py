@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What CONVERT is asked for: one disk, and what its result is to be."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional
+
+from ..core import modes
+from ..core.errors import InvalidInput
+
+FORMATS = ("qcow2", "raw", "vdi")
+COMPRESSIONS = ("none", "zstd", "zlib")
+# What each format can do beside leaving out what is not used.
+PREALLOCATIONS = {"qcow2": ("off", "metadata", "falloc", "full"), "raw": ("off", "falloc", "full"), "vdi": ("off",)}
+_CLUSTERS = tuple(1 << bits for bits in range(9, 22))
+# What does not make another result.
+_SAME_RESULT = ("source", "dest", "overwrite", "passphrase", "mode", "file_digest")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One disk to convert. `size` is what the result is to have, in bytes; None to keep the size.
+
+    `cluster_size` is that of a qcow2 in bytes, 0 for qemu's choice.
+    `overwrite`: a result may be replaced although it is no longer as it was made, as after a VM has run on it.
+    `device`: the block device that gets the result, as raw and as large as it is; `dest` is then where the manifest is.
+    `passphrase`: opens the result, a qcow2 that is encrypted by it; empty for one that is not. `mode` is the mode of the file.
+    `file_digest`: whether the SHA-256 of the file or device is wanted too, which costs another pass.
+    """
+
+    source: str
+    source_format: str
+    dest: str
+    format: str = "qcow2"
+    compression: str = "none"
+    size: Optional[int] = None
+    overwrite: bool = False
+    preallocation: str = "off"
+    cluster_size: int = 0
+    device: str = ""
+    passphrase: str = field(default="", repr=False)
+    mode: int = modes.FILE
+    file_digest: bool = False
+
+    def __post_init__(self) -> None:
+        if self.compression != "none" and self.format != "qcow2":
+            raise InvalidInput(
+                f"{self.format} images cannot be compressed.", "Use qcow2, or set the compression to none.", format=self.format
+            )
+        if self.preallocation not in PREALLOCATIONS[self.format] or (self.preallocation != "off" and self.compression != "none"):
+            raise InvalidInput(
+                f"{'Compressed' if self.compression != 'none' else self.format} images cannot be preallocated ({self.preallocation}).",
+                "Set the preallocation to off; full and falloc are for raw and for qcow2 without compression.",
+                preallocation=self.preallocation,
+            )
+        if self.cluster_size and (self.format != "qcow2" or self.cluster_size not in _CLUSTERS):
+            raise InvalidInput(
+                f"{self.format} images cannot have clusters of {self.cluster_size} bytes.",
+                "qcow2 has clusters of a power of two from 512 bytes to 2 MiB.",
+                cluster_size=self.cluster_size,
+            )
+
+        if self.passphrase and (self.format != "qcow2" or self.compression != "none"):
+            raise InvalidInput(
+                f"{'Compressed qcow2' if self.format == 'qcow2' else self.format} images cannot be encrypted.",
+                "Encrypted results are qcow2 without compression. What lies below a block device can be (cryptsetup).",
+                format=self.format,
+            )
+
+    def options(self) -> dict[str, Any]:
+        known = {key: value for key, value in asdict(self).items() if key not in _SAME_RESULT}
+        return {**known, "encrypted": bool(self.passphrase)}
+
+    @property
+    def output(self) -> str:
+        """Where the result is read."""
+        return self.device or self.dest
+
+    def virtual_size(self, had: int, room: int) -> int:
+        """The size of the result of a disk that has `had` bytes, on a device of `room`. Raises InvalidInput for less than it has."""
+        size = self.size or had
+        if size < had:
+            raise InvalidInput(
+                f"{self.source} has {had} bytes already and is never shrunk to {size}.",
+                "Give the sizes that guest_fix had (grow).",
+                path=self.source,
+            )
+        if self.device and size > room:
+            raise InvalidInput(
+                f"{self.device} has {room} bytes, and the disk needs {size}.", "Make the device larger (LVM: lvextend).", path=self.device
+            )
+        return room if self.device else size
+
+
+def manifest_path(dest: str) -> str:
+    return f"{dest}.manifest.json"
