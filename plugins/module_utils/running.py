@@ -119,13 +119,11 @@ def libraries_of(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def working_on(module: AnsibleModule, directory: str) -> Iterator[None]:
-    """Hold the VM's lock, except in check mode, which writes nothing there."""
+def working_on(module: AnsibleModule, directory: str, mode: int = modes.FILE) -> Iterator[None]:
+    """Hold the VM's lock, except in check mode, which writes nothing there. What is made above the work directory is for files of `mode`."""
     if module.check_mode:
         yield
     else:
-        of_files = module.argument_spec.get("mode", {}).get("type") == "raw"  # disk_flatten has a mode of another kind
-        mode = modes.parse(module.params["mode"] if of_files else None)
         modes.make_directory(directory, above=modes.with_disks(mode))
         with exclusive(os.path.join(directory, "lock"), f"the VM in {directory}"):
             yield

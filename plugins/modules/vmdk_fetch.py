@@ -134,6 +134,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
     AccessDenied,
     MissingTool,
@@ -174,7 +175,7 @@ def work(module: AnsibleModule) -> Result:
     stay = far and params["fetch"] == "stream"
     options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
     vm_id = which(module, source, options)
-    with working_on(module, directory):
+    with working_on(module, directory, modes.parse(params["mode"])):
         earlier = staging.fetched(directory)
         if earlier is not None and earlier.options == options and fetch.unchanged(earlier.result, vm_id):
             return {"changed": False, "vm": earlier.result}

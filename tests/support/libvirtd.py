@@ -69,7 +69,7 @@ def running() -> Iterator[None]:
 def place() -> Iterator[Path]:
     """A directory that the user of libvirt's qemu can reach."""
     folder = Path(tempfile.mkdtemp(prefix="hyper2kvm-", dir="/var/tmp"))
-    folder.chmod(0o755)
+    folder.chmod(0o711)  # as /var/lib/libvirt/images is
     try:
         yield folder
     finally:

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results are their owner's alone, and libvirt's qemu, which is another user, runs them nevertheless: nothing is made readable on its way."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+import harness
+import libvirtd
+from libvirtd import virsh
+
+
+@pytest.fixture
+def place():
+    with libvirtd.running(), libvirtd.place() as folder:
+        yield folder
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): stat.S_IMODE(path.lstat().st_mode) for path in folder.rglob("*") if not path.is_symlink()}
+
+
+def ran_by(name: str) -> str:
+    """The user that the qemu of a domain runs as."""
+    found = [path for path in Path("/proc").glob("[0-9]*/cmdline") if f"guest={name}".encode() in path.read_bytes()]
+    return pwd.getpwuid(found[0].stat().st_uid).pw_name
+
+
+def test_libvirts_own_user_runs_what_only_its_owner_reads(place):
+    name = f"hyper2kvm-modes-{os.getpid()}"
+    source, out = place / "exports", place / "images" / name
+    source.mkdir()
+    work = {"source": [str(harness.sparse(source / "disk.raw", 8 << 20, 0))], "work_dir": str(out / ".work")}
+    for step, more in (("vmdk_fetch", {}), ("disk_flatten", {}), ("qemu_convert", {"name": name, "dest": str(out)})):
+        done = harness.module(step, **work, **more)
+        assert not done.get("failed"), done["msg"]
+    facts = {"firmware": "uefi"}
+    described = harness.module(
+        "domain_describe", dest=str(out), name=name, vm={"memory": 256}, facts=facts, disks=done["disks"], formats=["qemu", "proxmox"]
+    )
+    harness.module("migration_report", dest=str(out), vm={"name": name}, disks=done["disks"])
+    booted = harness.module(
+        "boot_test",
+        disks=[{"path": disk["path"], "format": disk["format"]} for disk in done["disks"]],
+        backend="libvirt",
+        description=described["path"],
+        dest=str(out / "rehearsal"),
+        timeout=5,
+    )
+    assert booted["error_code"] == "boot_failed" and "console" in booted["msg"], booted["msg"]  # it ran, and an empty disk does not boot
+    assert modes(place / "images") == {
+        name: 0o711,
+        f"{name}/.work": 0o700,
+        f"{name}/rehearsal": 0o711,
+        f"{name}/{name}.sh": 0o700,
+        **{path: 0o600 for path in modes(place / "images") if Path(path).suffix in (".json", ".qcow2", ".xml", ".md", ".png", ".log", ".vmdk")},
+        **{path: 0o600 for path in modes(place / "images") if path.endswith("/lock")},
+    }
+    try:
+        started = harness.module("libvirt_domain", description=described["path"], state="running")
+        assert not started.get("failed"), started["msg"]
+        assert ran_by(name) == "libvirt-qemu"
+        assert stat.S_IMODE(os.stat(done["disks"][0]["path"]).st_mode) == 0o600
+    finally:
+        quarantine = place / "images" / "quarantine" / name
+        taken = harness.module("libvirt_domain", name=name, state="absent", timeout=1, power_off=True, quarantine=str(quarantine))
+    assert not taken.get("failed") and name not in virsh("list", "--all")
+    kept = {path: mode for path, mode in modes(place / "images" / "quarantine").items() if path != name}
+    assert len(kept) == 3 and set(kept.values()) == {0o600} and stat.S_IMODE(quarantine.stat().st_mode) == 0o711
