@@ -19,6 +19,7 @@ CACHE = ROOT / "build" / "lab"
 MODULES = "ansible_collections.hyper2kvm.migration.plugins.modules"
 
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
+import forked
 import guests as lab
 from base import agent_packages
 
@@ -26,25 +27,30 @@ from base import agent_packages
 def module(module_name: str, check: bool = False, env: dict[str, str] | None = None, **arguments: object) -> dict:
     """Run one module the way Ansible does and return its answer."""
     arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": check}
+    whole = {**os.environ, "PYTHONPATH": str(ROOT / ".venv" / "collections"), **(env or {})}
+    # What changes the interpreter itself needs one of its own; and only a child of ours is accounted for (tests/hostile).
+    alone = "HARNESS_ALONE" in whole or any(name.startswith("PYTHON") for name in env or ())
+    out, error = (_alone if alone else _forked)(module_name, arguments, whole)
+    try:
+        return json.loads(out)
+    except ValueError:
+        raise AssertionError(f"{module_name} printed no JSON: {out[-2000:]}\n{error[-4000:]}") from None
+
+
+def _forked(name: str, arguments: dict, env: dict[str, str]) -> tuple[str, str]:
+    return forked.call(BIN / "python", name, arguments, env)
+
+
+def _alone(name: str, arguments: dict, env: dict[str, str]) -> tuple[str, str]:
     code = (
         "import json, sys\n"
         "from ansible.module_utils.testing import patch_module_args\n"
-        f"from {MODULES} import {module_name}\n"
+        f"from {MODULES} import {name}\n"
         "with patch_module_args(json.load(sys.stdin)):\n"
-        f"    {module_name}.main()\n"
+        f"    {name}.main()\n"
     )
-    done = subprocess.run(
-        [BIN / "python", "-c", code],
-        input=json.dumps(arguments),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT / ".venv" / "collections"), **(env or {})},
-    )
-    try:
-        return json.loads(done.stdout)
-    except ValueError:
-        raise AssertionError(f"{module_name} printed no JSON: {done.stdout[-2000:]}\n{done.stderr[-4000:]}") from None
+    done = subprocess.run([BIN / "python", "-c", code], input=json.dumps(arguments), capture_output=True, text=True, check=False, env=env)
+    return done.stdout, done.stderr
 
 
 def inventory(path: Path, **hosts: dict[str, object]) -> Path:
