@@ -110,7 +110,7 @@ import hashlib
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MigrationError
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MigrationError, of_system
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import hostnames, inventory, readiness, tagging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Endpoint, session
@@ -139,6 +139,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 vms = self._ask()
             except MigrationError as error:
                 raise AnsibleParserError(str(error)) from error
+            except OSError as error:
+                raise AnsibleParserError(str(of_system(error))) from error
             if wanted:
                 self._cache[key] = vms
         # A cache keeps no marks, so what comes from it is marked like an answer.

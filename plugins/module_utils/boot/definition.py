@@ -28,7 +28,7 @@ def element(text: str) -> ElementTree.Element:
     """What libvirt says of something. Raises InvalidInput for what is no XML."""
     try:
         return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError) as error:  # a text that cannot be encoded, too
         raise InvalidInput(f"The description is no XML: {error}.", "Let domain_describe write it anew.") from error
 
 
@@ -125,7 +125,14 @@ def mark_of(text: str) -> Mapping[str, str]:
 
 def images_of(text: str) -> dict[str, str]:
     """The images in our mark."""
-    images: dict[str, str] = json.loads(mark_of(text).get("images", "{}"))
+    try:
+        images = json.loads(mark_of(text).get("images", "{}"))
+    except (ValueError, RecursionError):
+        images = None
+    if not isinstance(images, dict) or not all(isinstance(place, str) for place in images.values()):
+        raise InvalidInput(
+            "The mark of a domain of ours was changed: its images cannot be read.", "Undefine the domain, then import it again."
+        )
     return images
 
 

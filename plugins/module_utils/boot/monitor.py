@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from typing import Any, Mapping
+from typing import Any, Mapping, Union
 
 
 class Dialogue:
@@ -40,11 +40,23 @@ class Dialogue:
             line = self._stream.readline()
             if not line:
                 raise OSError("the connection ended")
-            answer = json.loads(line.rpartition(b"\xff")[2])
+            answer = answer_of(line.rpartition(b"\xff")[2])
             if "error" in answer:
-                raise ValueError(answer["error"].get("desc", answer["error"]))
+                error = answer["error"]
+                raise ValueError(error.get("desc", error) if isinstance(error, dict) else error)
             if "return" in answer:
                 return answer["return"]
+
+
+def answer_of(text: Union[bytes, str]) -> dict[str, Any]:
+    """What qemu or a guest agent, which the guest can forge, has answered. Raises ValueError for what is no object of JSON."""
+    try:
+        answer = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the answer is nested too deeply") from error
+    if not isinstance(answer, dict):
+        raise ValueError(f"the answer is no object: {str(answer)[:80]}")
+    return answer
 
 
 class Monitor:

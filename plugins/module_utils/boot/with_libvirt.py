@@ -17,7 +17,7 @@ from ..disk import qemu_img
 from . import definition, libvirtd
 from .console import Serial, free_ports, opened
 from .model import BootRequest
-from .monitor import established
+from .monitor import answer_of, established
 from .qemu import networks, nics_of
 
 PREFIX = "hyper2kvm-test-"  # of the names of test VMs
@@ -40,8 +40,11 @@ class _Domain(Serial):
         return established(libvirtd.human(self.domain, "info usernet"), port)
 
     def agent(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = json.loads(libvirtd.ask_agent(self.domain, json.dumps(command), _PATIENCE))["return"]
-        return answer
+        answer = answer_of(libvirtd.ask_agent(self.domain, json.dumps(command), _PATIENCE))
+        if not isinstance(answer.get("return"), dict):
+            raise ValueError(f"the guest agent returns nothing: {str(answer)[:80]}")
+        returned: Mapping[str, Any] = answer["return"]
+        return returned
 
     def screenshot(self, path: str) -> Optional[str]:
         return path if libvirtd.picture(self.host, self.domain, path) else None

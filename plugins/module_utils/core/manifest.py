@@ -77,7 +77,7 @@ class Manifest:
                 return None
             inputs, outputs, replaces = (_identities(data.get(name, ())) for name in ("inputs", "outputs", "replaces"))
             return cls(data["stage"], inputs, data["options"], outputs, data["result"], replaces)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def current(self, stage: str, inputs: Sequence[Identity], options: dict[str, Any]) -> bool:

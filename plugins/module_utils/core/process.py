@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, Callable, Mapping, Optional, Sequence, Union, cast
 
-from .errors import MissingTool, NotEnoughSpace, TimedOut, ToolFailed
+from .errors import InvalidInput, MissingTool, NotEnoughSpace, TimedOut, ToolFailed
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _TAIL = 4000
@@ -107,6 +107,9 @@ def start(
 
     `terminal`: a pseudo terminal that becomes its own, for all that it reads and says.
     """
+    wrong = next((word for word in argv if "\0" in word), None)
+    if wrong is not None:
+        raise InvalidInput(f"{wrong!r} holds a NUL byte, which no program can be given.", "Correct the name.", argument=wrong)
     full = dict(os.environ if env is None else env)
     full["LC_ALL"] = "C.UTF-8"
     parent = os.getpid()

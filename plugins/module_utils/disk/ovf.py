@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 
 from ..core import files
 from ..core.errors import InvalidInput, UnsafeInput
+from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import chain, tape, vmdk, xmlfile
 from .machine import Nic, SourceDisk, SourceVm, bus_key
@@ -147,7 +148,7 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
         for tag in ("Item", "StorageItem", "EthernetPortItem")
         for item in system.iter(tag)
     ]
-    buses = {item["InstanceID"]: (_bus(item), _int(item.get("Address"))) for item in items if _bus(item) and item.get("InstanceID")}
+    buses = {item["InstanceID"]: (_bus(item), decimal(item.get("Address"))) for item in items if _bus(item) and item.get("InstanceID")}
     found = []
     for item in items:
         if item.get("ResourceType") != "17" or "HostResource" not in item:
@@ -159,7 +160,7 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
                 f"{path} has a disk without a file ({item['HostResource']}).", "The package is incomplete; export the VM again.", path=path
             )
         bus, number = buses.get(item.get("Parent", ""), (None, None))
-        found.append(SourceDisk(_chain(file, members, archive, path), bus, number, _int(item.get("AddressOnParent"))))
+        found.append(SourceDisk(_chain(file, members, archive, path), bus, number, decimal(item.get("AddressOnParent"))))
     if not found:
         raise InvalidInput(f"{path} has no disks.", "Export the VM again, with its disks.", path=path)
     config = {entry.get("key"): entry.get("value", "") for entry in system.iter("Config")}
@@ -170,9 +171,9 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
         kind="ova" if archive else "ovf",
         disks=tuple(sorted(found, key=bus_key)),
         nics=tuple(_nic(item) for item in items if item.get("ResourceType") == "10"),
-        cpus=_int(cpu.get("VirtualQuantity")),
-        cores_per_socket=_int(cpu.get("CoresPerSocket")),
-        memory=_memory(memory),
+        cpus=said(cpu.get("VirtualQuantity"), "the number of CPUs", path),
+        cores_per_socket=said(cpu.get("CoresPerSocket"), "CoresPerSocket", path),
+        memory=_memory(memory, path),
         firmware={"efi": "uefi", "bios": "bios"}.get(config.get("firmware", "").lower()),
         secure_boot=config.get("bootOptions.efiSecureBootEnabled", "").lower() == "true",
         guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None),
@@ -214,13 +215,13 @@ def _nic(item: dict[str, str]) -> Nic:
     return Nic(mac if valid else None, item.get("Connection", ""), item.get("ResourceSubType", ""))
 
 
-def _memory(item: dict[str, str]) -> Optional[int]:
-    quantity, units = _int(item.get("VirtualQuantity")), item.get("AllocationUnits", "").lower().replace(" ", "")
+def _memory(item: dict[str, str], path: str) -> Optional[int]:
+    quantity, units = said(item.get("VirtualQuantity"), "the memory", path), item.get("AllocationUnits", "").lower().replace(" ", "")
     if quantity is None:
         return None
-    power = re.fullmatch(r"byte\*2\^(\d+)", units)
-    return int(quantity * (2 ** int(power[1]) / (1 << 20) if power else _MIB.get(units, 1)))
-
-
-def _int(value: Optional[str]) -> Optional[int]:
-    return int(value) if value and value.isdigit() else None
+    power = re.fullmatch(r"byte\*2\^([0-9]{1,2})", units)
+    if power is None and units not in _MIB:
+        raise InvalidInput(
+            f"{path} gives the memory in {units[:40]!r}, which is no known unit.", f"Correct AllocationUnits in {path}.", path=path
+        )
+    return int(quantity * (2 ** int(power[1]) / (1 << 20) if power else _MIB[units]))

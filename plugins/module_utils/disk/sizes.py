@@ -10,7 +10,7 @@ from ..core.errors import InvalidInput
 from . import qemu_img
 from .staging import StagedDisk
 
-_SIZE = re.compile(r"^(\+?)(\d+)([KMGT]?)$")
+_SIZE = re.compile(r"^(\+?)([0-9]{1,15})([KMGT]?)$")
 
 
 def new_size(wanted: Optional[str], size: int) -> int:

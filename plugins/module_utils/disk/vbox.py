@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from ..core import files
 from ..core.errors import InvalidInput
+from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import vmdk, xmlfile
 from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key
@@ -45,8 +46,8 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
         kind="vbox",
         disks=found,
         nics=tuple(_nics(hardware)),
-        cpus=_number(hardware.find("CPU"), "count") or 1,
-        memory=_number(hardware.find("Memory"), "RAMSize"),
+        cpus=said(_text(hardware.find("CPU"), "count"), "the CPU count", path) or 1,
+        memory=said(_text(hardware.find("Memory"), "RAMSize"), "RAMSize", path),
         firmware="uefi" if firmware is not None and firmware.get("type", "").startswith("EFI") else "bios",
         guest_os=machine.get("OSType"),
         uuid=uuid_of(machine.get("uuid")),
@@ -96,5 +97,8 @@ def _nics(hardware: ElementTree.Element) -> Iterator[Nic]:
 
 
 def _number(element: Optional[ElementTree.Element], name: str) -> Optional[int]:
-    value = element.get(name, "") if element is not None else ""
-    return int(value) if value.isdigit() else None
+    return decimal(_text(element, name))
+
+
+def _text(element: Optional[ElementTree.Element], name: str) -> str:
+    return element.get(name, "") if element is not None else ""

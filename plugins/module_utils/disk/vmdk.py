@@ -25,7 +25,7 @@ _MAGIC_HOSTED = b"KDMV"
 _MAGIC_COWD = b"COWD"
 _MAGIC_SESPARSE = struct.pack("<Q", 0x00000000CAFEBABE)
 _GD_AT_END = 0xFFFFFFFFFFFFFFFF
-_EXTENT = re.compile(r'^(RW|RDONLY|NOACCESS)\s+(\d+)\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+(\d+))?)?(?:\s+\S+)*\s*$')
+_EXTENT = re.compile(r'^(RW|RDONLY|NOACCESS)\s+([0-9]{1,15})\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+([0-9]{1,15}))?)?(?:\s+\S+)*\s*$')
 _PAIR = re.compile(r'^([A-Za-z][A-Za-z0-9_.:-]*)\s*=\s*(?:"(.*)"|(.*?))\s*$')
 _PLAIN_NAME = re.compile(r'^[^/\\\0:"\r\n]+$')
 

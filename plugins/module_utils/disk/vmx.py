@@ -10,14 +10,15 @@ from typing import Iterator, Mapping, Optional
 
 from ..core import files, limits
 from ..core.errors import InvalidInput
+from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import chain, vmdk
 from .machine import BUS_ORDER, Nic, SourceDisk, SourceVm, bus_key
 
 _LINE = re.compile(r'^\s*([A-Za-z][\w.:-]*)\s*=\s*"(.*)"\s*$')
 _ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
-_DISK = re.compile(r"^(scsi|nvme|sata|ide)(\d+):(\d+)\.filename$")
-_NIC = re.compile(r"^ethernet(\d+)\.present$")
+_DISK = re.compile(r"^(scsi|nvme|sata|ide)([0-9]{1,4}):([0-9]{1,4})\.filename$")
+_NIC = re.compile(r"^ethernet([0-9]{1,4})\.present$")
 _DISK_TYPES = ("disk", "plaindisk", "rawdisk", "scsi-harddisk", "ata-harddisk", "")
 
 
@@ -51,9 +52,9 @@ def described(values: Mapping[str, str], path: str) -> SourceVm:
         kind="vmx",
         disks=(),
         nics=tuple(_nics(values)),
-        cpus=_number(values.get("numvcpus", "1")),
-        cores_per_socket=_number(values.get("cpuid.corespersocket")),
-        memory=_number(values.get("memsize", "32")),
+        cpus=said(values.get("numvcpus", "1"), "numvcpus", path),
+        cores_per_socket=said(values.get("cpuid.corespersocket"), "cpuid.coresPerSocket", path),
+        memory=said(values.get("memsize", "32"), "memSize", path),
         firmware="uefi" if firmware == "efi" else "bios",
         secure_boot=_true(values.get("uefi.secureboot.enabled")),
         guest_os=values.get("guestos"),
@@ -97,7 +98,7 @@ def _nics(values: Mapping[str, str]) -> list[Nic]:
                 mac.lower() if mac else None,
                 values.get(f"{key}.networkname", ""),
                 values.get(f"{key}.virtualdev", ""),
-                _number(values.get(f"{key}.pcislotnumber")),
+                decimal(values.get(f"{key}.pcislotnumber")),
             )
         )
     return nics
@@ -105,7 +106,3 @@ def _nics(values: Mapping[str, str]) -> list[Nic]:
 
 def _true(value: Optional[str]) -> bool:
     return (value or "").lower() == "true"
-
-
-def _number(value: Optional[str]) -> Optional[int]:
-    return int(value) if value and value.isdigit() else None

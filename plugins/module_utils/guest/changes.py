@@ -240,8 +240,17 @@ class Plan:
             if data["format"] != FORMAT:
                 raise InvalidInput(f"The plan has format {data['format']}, this version reads {FORMAT}.", "Make a new plan.")
             return cls(tuple(_change(item) for item in data["changes"]), tuple(Concern(**item) for item in data["concerns"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(f"The saved plan cannot be read: {error!r}.", "Make a new plan with guest_plan.") from error
+
+    @classmethod
+    def from_json(cls, text: Optional[bytes]) -> Plan:
+        """The plan that a guest keeps beside its backups. Raises InvalidInput for anything else; the guest may have written there since."""
+        try:
+            data = json.loads(text or b"null")
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"The plan that the guest keeps is no JSON: {error}.", "Take the result anew from the source.") from error
+        return cls.from_data(data)
 
     def summary(self) -> list[dict[str, Any]]:
         """For people: kind, path, reason and diff of each change."""

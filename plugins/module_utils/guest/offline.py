@@ -87,7 +87,7 @@ class OfflineGuest:
 
     def read_device(self, name: str, offset: int, size: int) -> bytes:
         out = b""
-        while len(out) < size:
+        while len(out) < size and 0 <= offset < 1 << 62:  # tables of the guest name any place, and no disk is larger
             chunk = self.handle.pread_device(_node(name), min(_CHUNK, size - len(out)), offset + len(out))
             if not chunk:
                 break

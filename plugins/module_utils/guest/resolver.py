@@ -17,16 +17,16 @@ from typing import Iterable, Optional, Sequence
 
 from .model import BlockDevice
 
-_PARTITION = re.compile(r"-part(\d+)$")
+_PARTITION = re.compile(r"-part([0-9]{1,9})$")
 _BY_PATH = re.compile(
-    r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-\d+:\d+:(\d+):(\d+)|ata-(\d+)(?:\.\d+)?|sas-(0x[0-9a-f]+)-lun-\d+"
-    r"|sas-phy(\d+)-lun-\d+|nvme-(\d+)|ide-(\d+):(\d+))(?:-part(\d+))?$"
+    r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-[0-9]{1,9}:[0-9]{1,9}:([0-9]{1,9}):([0-9]{1,9})|ata-([0-9]{1,9})(?:\.[0-9]{1,9})?|sas-(0x[0-9a-f]{1,16})-lun-[0-9]{1,9}"
+    r"|sas-phy([0-9]{1,9})-lun-[0-9]{1,9}|nvme-([0-9]{1,9})|ide-([0-9]{1,9}):([0-9]{1,9}))(?:-part([0-9]{1,9}))?$"
 )
-_LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])(\d*)$")
-_NVME = re.compile(r"^/dev/nvme(\d+)n1(?:p(\d+))?$")
-_WWN = re.compile(r"^/dev/disk/by-id/(?:scsi-3|scsi-SVMware_Virtual_disk_|wwn-0x)([0-9a-f]{32})(?:-part(\d+))?$")
-_AZURE = re.compile(r"^/dev/disk/azure/(?:(root|os)|(?:scsi1/lun|data/by-lun/)(\d+))(?:-part(\d+))?$")
-_REST = re.compile(r"^(?:(?:_\d+|-ns-\d+)?(?:-part(\d+))?|(\d+))$")
+_LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])([0-9]{0,9})$")
+_NVME = re.compile(r"^/dev/nvme([0-9]{1,9})n1(?:p([0-9]{1,9}))?$")
+_WWN = re.compile(r"^/dev/disk/by-id/(?:scsi-3|scsi-SVMware_Virtual_disk_|wwn-0x)([0-9a-f]{32})(?:-part([0-9]{1,9}))?$")
+_AZURE = re.compile(r"^/dev/disk/azure/(?:(root|os)|(?:scsi1/lun|data/by-lun/)([0-9]{1,9}))(?:-part([0-9]{1,9}))?$")
+_REST = re.compile(r"^(?:(?:_[0-9]{1,9}|-ns-[0-9]{1,9})?(?:-part([0-9]{1,9}))?|([0-9]{1,9}))$")
 _TAGS = {"uuid": "UUID", "partuuid": "PARTUUID", "label": "LABEL", "partlabel": "PARTLABEL"}
 _MAX_CHOICES = 20000
 

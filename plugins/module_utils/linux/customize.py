@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Mapping
 
 from ..core.errors import InvalidInput
+from ..core.numbers import decimal
 from ..guest.changes import Change, MakeLink, WriteFile, edit
 from ..guest.model import WARNING, Findings, GuestFacts
 from ..guest.protocol import Guest, exists, text
@@ -89,7 +90,12 @@ def _keys(guest: Guest, user: str, keys: tuple[str, ...]) -> list[Change]:
     added = [key for key in keys if key not in (before or "").splitlines()]
     start = before if before is None or before.endswith("\n") or not before else before + "\n"
     after = (start or "") + "".join(f"{key}\n" for key in added)
-    owner = (int(entry[2]), int(entry[3]))
+    uid, gid = decimal(entry[2]), decimal(entry[3])
+    if uid is None or gid is None:
+        raise InvalidInput(
+            f"The entry of {user} in the guest's /etc/passwd has no number for its user or group.", "Correct /etc/passwd in the guest."
+        )
+    owner = (uid, gid)
     return [] if not added else [WriteFile(path, before, after, f"the operator's keys for {user}", 0o600, owner)]
 
 

@@ -10,6 +10,7 @@ import fnmatch
 import re
 from typing import Optional, Sequence
 
+from ..core.numbers import decimal
 from ..guest.changes import Change, edit
 from ..guest.protocol import Guest, glob, resolve_link, text
 from .entries import BootEntry, environment, newest_first
@@ -113,8 +114,9 @@ def _by_path(entries: Sequence[BootEntry], spec: str) -> Optional[BootEntry]:
 
 
 def _named(listed: Sequence[BootEntry], spec: str) -> Optional[BootEntry]:
-    if spec.isdigit() and int(spec) < len(listed):
-        return listed[int(spec)]
+    number = decimal(spec)
+    if number is not None and number < len(listed):
+        return listed[number]
     return next((entry for entry in listed if spec in entry.names[0]), None)
 
 

@@ -10,6 +10,7 @@ import re
 import struct
 from typing import Mapping, Optional, Sequence
 
+from ..core.numbers import decimal
 from ..guest.model import BlockDevice, GuestFacts, Kernel, Mount
 from ..guest.protocol import Guest, exists, glob, text
 from .netconf import names
@@ -163,7 +164,7 @@ def module_tree(guest: Guest, version: str) -> Optional[str]:
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:
     """Sort key that orders 5.14.0-427 after 5.14.0-70."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"\d+|[^\d]+", version))
+    return tuple((number, "") if (number := decimal(part)) is not None else (-1, part) for part in re.findall(r"[0-9]+|[^0-9]+", version))
 
 
 def bls_entries(guest: Guest) -> list[str]:
@@ -229,7 +230,7 @@ def os_release(guest: Guest) -> dict[str, str]:
 def _architecture(guest: Guest) -> str:
     for path in ("/bin/sh", "/usr/bin/bash", "/sbin/init", "/usr/bin/env"):
         head = guest.read(path)
-        if head is not None and head[:4] == b"\x7fELF":
+        if head is not None and head[:4] == b"\x7fELF" and len(head) >= 20:
             return _MACHINES.get(struct.unpack_from("<H", head, 18)[0], "unknown")
     return "unknown"
 

@@ -12,6 +12,7 @@ import hashlib
 import re
 from typing import Mapping, Sequence
 
+from ..core.numbers import decimal
 from ..guest.cards import MAC, Card
 from ..guest.changes import Change, edit, merge, remove
 from ..guest.model import WARNING, Findings
@@ -146,4 +147,4 @@ def _made_mac(machine_id: str, name: str) -> str:
 
 def _natural(name: str) -> tuple[str, int]:
     stem = name.rstrip("0123456789")
-    return stem, int(name[len(stem) :] or 0)
+    return stem, decimal(name[len(stem) :]) or 0

@@ -68,7 +68,7 @@ def _second_stage(guest: Guest, disk: str, code: bytes) -> bool:
     """GRUB's boot.img holds at 0x5c the sector of its core image; other loaders continue in an active partition."""
     if b"GRUB" not in code:
         return True
-    sector = struct.unpack_from("<Q", code, 0x5C)[0]
+    sector = struct.unpack_from("<Q", code.ljust(0x64, b"\0"), 0x5C)[0]
     return 0 < sector < 1 << 40 and bool(guest.read_device(disk, sector * 512, 512).strip(b"\0"))
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
@@ -265,7 +264,7 @@ def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...
                 f"{wanted or 'No id'} names no single repair of this guest.", f"Known ones: {', '.join(known) or 'none'}.", known=known
             )
         if chosen and not check:
-            plan = Plan.from_data(json.loads(guest.read(f"{backups}/{chosen[0]}/plan.json") or b"null"))
+            plan = Plan.from_json(guest.read(f"{backups}/{chosen[0]}/plan.json"))
             systems.prepare(guest, facts, request)
             undo(guest, plan, backups)
     return tuple(chosen)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, replace
 
@@ -70,7 +69,7 @@ def rollback(wanted: str, check: bool) -> RolledBack:
         raise InvalidInput(f"No repair with the id {wanted} was made here.", f"Known ones: {', '.join(applied) or 'none'}.")
     with packages_locked():
         for name in chosen if not check else ():
-            undo(guest, Plan.from_data(json.loads(guest.read(f"{BACKUPS}/{name}/plan.json") or b"null")))
+            undo(guest, Plan.from_json(guest.read(f"{BACKUPS}/{name}/plan.json")))
     return RolledBack(tuple(chosen), tuple(name for name in applied if name not in chosen))
 
 

@@ -9,6 +9,7 @@ import os
 import urllib.parse
 
 from ..core import atomic, modes
+from ..core.errors import InvalidInput
 from ..transport import esxi
 from ..vsphere import snapshots
 from . import cloud, host, remote
@@ -25,11 +26,16 @@ def note(work_dir: str, url: str) -> None:
 
 def noted(work_dir: str) -> str:
     """The source that a migration with this work directory has shut down; empty where it has not."""
+    path = os.path.join(work_dir, _NOTE)
     try:
-        with open(os.path.join(work_dir, _NOTE), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             return str(json.load(file)["source"])
     except FileNotFoundError:
         return ""
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InvalidInput(
+            f"{path} does not say which source was shut down.", "Start the source by hand, then remove the file.", path=path
+        ) from error
 
 
 def give_back(work_dir: str, access: Access, check: bool) -> list[str]:

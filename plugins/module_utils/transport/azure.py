@@ -18,6 +18,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core import names
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
+from ..core.numbers import decimal
 from ..core.process import Limits, run
 from ..core.tls import Trust, environment_proxy
 from ..disk import xmlfile
@@ -54,7 +55,10 @@ class Azure:
         data = _az("vm", "show", "--show-details", *self._place, "--name", self.name)
         storage, location = _get(data, "storageProfile") or {}, str(_get(data, "location"))
         system = _get(storage, "osDisk") or {}
-        attached = [(None, system), *sorted((int(_get(disk, "lun") or 0), disk) for disk in _get(storage, "dataDisks") or [])]
+        attached = [
+            (None, system),
+            *sorted(((_whole(disk, "lun"), disk) for disk in _get(storage, "dataDisks") or []), key=lambda found: found[0]),
+        ]
         ids = [_get(disk, "managedDisk", "id") for dummy, disk in attached]
         if not all(ids) or _get(system, "diffDiskSettings", "option") == "Local":
             raise InvalidInput(
@@ -137,7 +141,7 @@ class Azure:
         deadline = time.monotonic() + _COPIED
         while True:
             percent = _get(_az("snapshot", "show", *self._place, "--name", name), "completionPercent")
-            if percent is None or float(percent) >= 100:
+            if not isinstance(percent, (int, float)) or percent >= 100:
                 return
             if time.monotonic() > deadline:
                 raise ToolFailed(f"The snapshot {name} is not complete after a day ({percent} %).", "Look at it in Azure, then run again.")
@@ -201,8 +205,8 @@ def _pages(reader: HttpsFiles, name: str, begin: int, end: int) -> Areas:
     text = patiently(lambda: reader.text(f"{name}?comp=pagelist", {"x-ms-range": f"bytes={begin}-{end - 1}"}), name)
     found: list[tuple[int, int]] = []
     for page in xmlfile.parse(text, name).iter("PageRange"):
-        first, last = (int(page.findtext(edge) or "-1") for edge in ("Start", "End"))
-        if not (sum(found[-1]) if found else begin) <= first <= last < end:
+        first, last = (decimal(page.findtext(edge)) for edge in ("Start", "End"))
+        if first is None or last is None or not (sum(found[-1]) if found else begin) <= first <= last < end:
             raise InvalidInput(f"Azure lists pages of {name} that are not in it.", "Run again; if it stays, copy the disk in Azure.")
         found.append((first, last + 1 - first))
     return found
@@ -241,7 +245,7 @@ def _told(name: str, security: str, disks: Sequence[Any]) -> Iterator[Concern]:
 
 
 def _disk(data: Any, lun: Optional[int]) -> Disk:
-    size = int(_get(data, "diskSizeBytes") or int(_get(data, "diskSizeGb") or 0) << 30)
+    size = _whole(data, "diskSizeBytes") or _whole(data, "diskSizeGb") << 30
     return Disk(str(_get(data, "id")), str(_get(data, "name")), size, lun, str(_get(data, "lastOwnershipUpdateTime") or ""))
 
 
@@ -267,6 +271,15 @@ def _az(*argv: str, limits: Limits = _SHORT) -> Any:
     raise ToolFailed(
         f"{what} failed with status {done.rc}: {said or 'it printed nothing'}", "Correct the cause that Azure names, then run again."
     )
+
+
+def _whole(data: Any, name: str) -> int:
+    """A number of an answer; 0 where there is none. Raises ToolFailed for what is no number."""
+    value = _get(data, name)
+    number = decimal(str(value)) if value is not None else 0
+    if number is None:
+        raise ToolFailed(f"Azure gives {str(value)[:40]!r} for {name}, which is no number.", "Look at it with az; update the Azure CLI.")
+    return number
 
 
 def _get(data: Any, *names: str) -> Any:

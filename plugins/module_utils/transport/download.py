@@ -18,6 +18,7 @@ from typing import Any, Iterable, Iterator, Optional, Sequence
 
 from ..core import atomic, direct, modes, names
 from ..core.errors import InvalidInput, TransferFailed
+from ..core.numbers import decimal
 from ..core.progress import Progress
 from .files import MIB, TRIES, Areas, Files, Interrupted, changed, patiently, pause
 
@@ -283,8 +284,9 @@ class _Journal:
             return False
         for line in lines[1:-1]:  # the last one is empty, or was cut off
             offset, dummy, digest = line.partition(" ")
-            if offset.isdigit() and len(digest) == 64:
-                self.pieces[int(offset)] = digest
+            begin = decimal(offset)
+            if begin is not None and len(digest) == 64:
+                self.pieces[begin] = digest
         return True
 
     def complete(self) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Iterator, Mapping, Optional
 
 from ..core.errors import AccessDenied, InvalidInput, MigrationError
+from ..core.numbers import decimal
 from ..core.tls import https_connection, unproven
 from . import nbdkit
 from .files import MIB, Areas, Interrupted, RemoteFile, changed
@@ -60,10 +61,10 @@ class HttpsFiles:
                 response.read()
                 return RemoteFile(0, _stamp(response))
             self._forget()
-            length = response.getheader("Content-Length")
+            length = decimal(response.getheader("Content-Length"))
             if length is None:
                 raise InvalidInput(f"{path} has no length that the server would tell.", "Choose another transport.", path=path)
-            return RemoteFile(int(length), _stamp(response), ranged=False)
+            return RemoteFile(length, _stamp(response), ranged=False)
 
     def stream(self, path: str, areas: Areas, stamp: str = "") -> Iterator[memoryview]:
         for offset, length in areas:
@@ -135,8 +136,8 @@ class HttpsFiles:
                 path=path,
             )
         if response.status in _TRANSIENT:
-            after = response.getheader("Retry-After") or ""
-            raise Interrupted(f"{path}: status {response.status} {said}".strip(), float(after) if after.isdigit() else None)
+            after = decimal(response.getheader("Retry-After"))
+            raise Interrupted(f"{path}: status {response.status} {said}".strip(), None if after is None else float(after))
         raise InvalidInput(
             f"{self.host} has no {path} (status {response.status}).",
             "Check that the file is there. Datastores of kind vSAN and vVol have no flat files: choose migrate_transport nfc.",
@@ -190,10 +191,12 @@ def _range_of(response: http.client.HTTPResponse) -> tuple[int, int, int]:
     """First byte, last byte and size, as Content-Range says."""
     unit, dummy, rest = response.getheader("Content-Range", "").partition(" ")
     span, dummy, size = rest.partition("/")
-    first, dummy, last = span.partition("-")
-    if unit != "bytes" or not size.isdigit() or (span != "*" and not (first.isdigit() and last.isdigit())):
+    first, last, whole = decimal(span.partition("-")[0]), decimal(span.partition("-")[2]), decimal(size)
+    if span == "*":
+        first = last = 0
+    if unit != "bytes" or first is None or last is None or whole is None:
         raise Interrupted("the server's Content-Range cannot be read")
-    return (0, 0, int(size)) if span == "*" else (int(first), int(last), int(size))
+    return first, last, whole
 
 
 def _pieces(response: http.client.HTTPResponse, length: int, name: str) -> Iterator[memoryview]:

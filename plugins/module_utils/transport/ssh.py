@@ -21,6 +21,7 @@ from typing import Iterator, Mapping, Optional, cast
 
 from ..core import atomic, process
 from ..core.errors import AccessDenied, InvalidInput, Unreachable
+from ..core.numbers import decimal
 from . import nbdkit
 from .files import MIB, Areas, Interrupted, RemoteFile, changed
 
@@ -58,7 +59,7 @@ class SshFiles:
     def stat(self, path: str) -> RemoteFile:
         said = self.command(_stat(path), path)
         fields = said.split()
-        if len(fields) != 3 or not all(value.isdigit() for value in fields):
+        if len(fields) != 3 or None in map(decimal, fields):
             raise InvalidInput(f"{self.login.host} says nothing usable about {path}: {said[:200]!r}.", "The host needs stat.", path=path)
         return RemoteFile(int(fields[0]), said.strip())
 

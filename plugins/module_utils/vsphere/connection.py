@@ -14,6 +14,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Optional, TypeVar
+from xml.parsers import expat
 
 from ..core.errors import AccessDenied, MigrationError, MissingTool, ToolFailed, Unreachable
 from ..core.tls import Trust, https_connection, server_certificate, unproven
@@ -29,6 +30,8 @@ _TRIES = 4
 _ANSWER = 1 << 20  # bytes
 _ALIVE = 300.0  # seconds; vCenter ends a session that was idle for 30 minutes, ESXi likewise
 _TRANSIENT = (http.client.HTTPException, socket.timeout, ConnectionError, TimeoutError)
+# What pyVmomi raises of its own for an answer that is none of vSphere's, besides what sockets do.
+_NONSENSE = (expat.ExpatError, UnicodeError)
 
 T = TypeVar("T")
 
@@ -111,6 +114,10 @@ class Session:
                 time.sleep(0.5 * 2**tries)
             except vmodl.MethodFault as fault:
                 raise translate(fault, self.endpoint.host) from fault
+            except ssl.SSLCertVerificationError as error:
+                raise unproven(self.endpoint.host, error) from error
+            except (OSError, *_NONSENSE) as error:
+                raise _unreachable(self.endpoint, error) from error
         raise AssertionError  # the loop returns or raises
 
     def wait(self, task: Any, timeout: float = 3600.0, every: float = 0.5) -> Any:
@@ -162,8 +169,17 @@ class Session:
             self._content = self._instance.RetrieveContent()
         except ssl.SSLCertVerificationError as error:
             raise unproven(endpoint.host, error) from error
-        except (OSError, http.client.HTTPException, vmodl.MethodFault) as error:
-            raise _unreachable(endpoint, error) from error
+        except (
+            OSError,
+            http.client.HTTPException,
+            vmodl.MethodFault,
+            *_NONSENSE,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            raise _unreachable(endpoint, error) from error  # the first answer: anything may be behind the name
         self._login()
 
     def _login(self) -> None:
@@ -177,7 +193,7 @@ class Session:
             ) from None
         except vmodl.MethodFault as fault:
             raise translate(fault, self.endpoint.host) from fault
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, *_NONSENSE) as error:
             raise _unreachable(self.endpoint, error) from error
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core.numbers import decimal
 from .model import Snapshot, Vm, VmDisk, VmNic
 from .plain import Plain
 
@@ -67,7 +68,7 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
     get = properties.get
     devices: Sequence[Mapping[str, Any]] = get("config.hardware.device") or ()
     extra = {str(item["key"]).lower(): str(item.get("value", "")) for item in get("config.extraConfig") or () if "key" in item}
-    slots = {key: int(value) for key, value in extra.items() if key.endswith(".pcislotnumber") and value.isdigit()}
+    slots = {key: slot for key, value in extra.items() if key.endswith(".pcislotnumber") and (slot := decimal(value)) is not None}
     disks = tuple(_disks(devices))
     return Vm(
         id=vm_id,
@@ -85,7 +86,7 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
         instance_uuid=get("config.instanceUuid") or "",
         guest_id=get("config.guestId") or "",
         guest_name=get("config.guestFullName") or "",
-        hardware_version=_number((get("config.version") or "").rpartition("-")[2]) or 0,
+        hardware_version=decimal((get("config.version") or "").rpartition("-")[2]) or 0,
         cpus=get("config.hardware.numCPU"),
         cores_per_socket=get("config.hardware.numCoresPerSocket"),
         memory=get("config.hardware.memoryMB"),
@@ -211,7 +212,3 @@ def _other(kind: str) -> bool:
 def _unescaped(name: str) -> str:
     """Names of the inventory escape "/", "\\" and "%" as %2f, %5c and %25 (API reference, ManagedEntity.name)."""
     return re.sub("%(2f|5c|25)", lambda match: chr(int(match[1], 16)), name, flags=re.IGNORECASE)
-
-
-def _number(text: str) -> Optional[int]:
-    return int(text) if text.isdigit() else None

@@ -100,5 +100,5 @@ class _Rest:
             )
         try:
             return json.loads(data or b"{}").get("value")
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise ToolFailed(f"{host} answers with no JSON when it is asked for tags.", "Turn tags off.", host=host) from error

@@ -19,6 +19,7 @@ from typing import Mapping, Optional, Sequence
 
 from ..core import files
 from ..core.errors import InvalidInput
+from ..core.numbers import decimal
 from ..guest.changes import Change, UploadFile, edit
 from ..guest.model import BLOCKER, Findings, WindowsFacts
 from ..guest.protocol import Guest, text
@@ -312,4 +313,4 @@ def read(guest: Guest, facts: WindowsFacts, system: Draft) -> Progress:
         state = "running"
     else:
         state = "armed" if armed else "none"
-    return Progress(state, int(tries) if tries.isdigit() else 0, log)
+    return Progress(state, decimal(tries) or 0, log)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Optional
 
 from ..core.errors import UnsupportedGuest
+from ..core.numbers import decimal
 from ..guest.model import WARNING, Findings, WindowsFacts
 from ..guest.protocol import Guest, exists
 from . import bcd, hives, logs, paths, pe
@@ -113,7 +114,7 @@ def _version(software: Optional[hives.Draft], system: hives.Draft) -> tuple[tupl
     major, minor = (software.number(VERSION, name) for name in ("CurrentMajorVersionNumber", "CurrentMinorVersionNumber"))
     if major is None:
         first, dummy, second = software.text(VERSION, "CurrentVersion").partition(".")
-        major, minor = int(first) if first.isdigit() else None, int(second) if second.isdigit() else None
+        major, minor = decimal(first), decimal(second)
     build = software.text(VERSION, "CurrentBuild") or software.text(VERSION, "CurrentBuildNumber")
     nt = (major or 0, minor or 0)
     if nt not in _BEFORE_10 and nt != (10, 0):
@@ -121,7 +122,7 @@ def _version(software: Optional[hives.Draft], system: hives.Draft) -> tuple[tupl
             f"The registry names Windows version {nt[0]}.{nt[1]}, which is none that is known (5.1 to 10.0).",
             "Look at Microsoft\\Windows NT\\CurrentVersion in the SOFTWARE hive: CurrentVersion is wrong or the hive is damaged.",
         )
-    return nt, int(build) if build.isdigit() else 0, software.text(VERSION, "InstallationType")
+    return nt, decimal(build) or 0, software.text(VERSION, "InstallationType")
 
 
 def architecture(guest: Guest, root: str) -> str:

@@ -13,6 +13,7 @@ from datetime import date
 from typing import Optional, Sequence
 
 from ..core.errors import InvalidInput
+from ..core.numbers import decimal
 from . import regf
 
 _MAX_SIZE = 4 << 20
@@ -93,7 +94,7 @@ class Inf:
             return None
         section = ids[0][0]
         date_text, dummy, version = self._value("version", "DriverVer").partition(",")
-        parts = [int(part) if part.strip().isdigit() else 0 for part in version.strip().split(".")][:4]
+        parts = [decimal(part.strip()) or 0 for part in version.strip().split(".")][:4]
         major, minor, third, fourth = (*parts, 0, 0, 0, 0)[:4]
         catalog = next(
             (value for key in (f"CatalogFile.NT{arch}", "CatalogFile.NT", "CatalogFile") if (value := self._value("version", key))), ""
@@ -242,7 +243,7 @@ def _rank(decoration: str, arch: str, nt: tuple[int, int], build: int) -> Option
     match = _DECORATION.match(decoration)
     if match is None or (match.group(1) or arch).lower() != arch:
         return None
-    major, minor, at_least = (int(part) if part else 0 for part in match.groups()[1:])
+    major, minor, at_least = (decimal(part) or 0 for part in match.groups()[1:])
     if (major, minor) > nt or (at_least > build and (major, minor) >= (10, 0)):
         return None
     return major, minor, at_least, 1 if match.group(1) else 0
@@ -250,16 +251,15 @@ def _rank(decoration: str, arch: str, nt: tuple[int, int], build: int) -> Option
 
 def _number(text: str) -> int:
     text = text.strip()
-    try:
-        return int(text, 16) if text.lower().startswith("0x") else int(text)
-    except ValueError:
-        return 0
+    if re.fullmatch("0[xX][0-9a-fA-F]{1,8}", text):
+        return int(text, 16)
+    return min(decimal(text) or 0, 0xFFFFFFFF)
 
 
 def _date(text: str) -> Optional[date]:
     parts: Sequence[str] = text.strip().split("/")
     try:
-        month, day, year = (int(part) for part in parts)
+        month, day, year = (decimal(part.strip()) or 0 for part in parts)
         return date(year, month, day)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

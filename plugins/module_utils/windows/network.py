@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
+from ..core.numbers import decimal
 from ..guest.cards import MAC, Card
 from ..guest.model import WARNING, CardFacts, Findings, WindowsFacts
 from .hives import Draft
@@ -79,7 +80,7 @@ def _settings(system: Draft, facts: WindowsFacts, adapter: Adapter) -> Adapter:
             addresses.append(interface)
     metrics = system.texts(key, "DefaultGatewayMetric")
     gateways = tuple(
-        (gateway, int(metrics[index]) if index < len(metrics) and metrics[index].isdigit() else 0)
+        (gateway, (decimal(metrics[index]) or 0) if index < len(metrics) else 0)
         for index, gateway in enumerate(system.texts(key, "DefaultGateway"))
         if _valid(gateway)
     )

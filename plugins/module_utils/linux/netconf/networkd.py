@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Iterator, Optional
 
 from ...guest.protocol import Guest, glob, text
@@ -37,7 +38,9 @@ def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str,
     mac = mac_of(found.split()[0] if found.split() else "")
     addresses = cidrs(value for section, key, value in entries(content) if section in ("network", "address") and key == "address")
     gateways = [
-        value for section, key, value in entries(content) if section in ("network", "route") and key == "gateway" and value[:1].isdigit()
+        value
+        for section, key, value in entries(content)
+        if section in ("network", "route") and key == "gateway" and re.match("[0-9]", value)
     ]
     dynamic = values.get(("network", "dhcp"), "no").lower() in _DYNAMIC
     names: list[Optional[str]] = [*values.get(("match", "name"), "").split()]

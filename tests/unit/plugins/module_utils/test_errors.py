@@ -7,11 +7,13 @@ import errno
 import os
 import socket
 import ssl
+from xml.parsers import expat
 
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import errors
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import errors, process
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import connection
 
 REFUSED = {
     "permission": (errno.EACCES, "access_denied", "become"),
@@ -132,3 +134,29 @@ def test_real_refusals(tmp_path):
     ):
         said = answer(lambda module, path=path: {"text": path.read_bytes()})
         assert said["error_code"] == code and str(path) in said["msg"] and said["hint"]
+
+
+def test_a_word_with_a_nul_byte_reaches_no_program():
+    with pytest.raises(errors.InvalidInput, match="NUL"):
+        process.run(["true", "a\0b"])
+
+
+NONSENSE = {
+    "no XML": expat.ExpatError("syntax error"),
+    "no text": UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    "no TLS": ssl.SSLError(1, "WRONG_VERSION_NUMBER"),
+    "no name": socket.gaierror(-2, "Name or service not known"),
+    "no route": OSError(errno.EHOSTUNREACH, "No route to host"),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_a_server_that_answers_no_vsphere_is_unreachable(name):
+    opened = object.__new__(connection.Session)
+    opened.endpoint = connection.Endpoint("vc.example.com", "u", "p")
+
+    def work():
+        raise NONSENSE[name]
+
+    with pytest.raises(errors.Unreachable, match="does not answer as vSphere does"):
+        opened.call(work)
