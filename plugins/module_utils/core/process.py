@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -16,10 +17,13 @@ import time
 from dataclasses import dataclass
 from typing import IO, Callable, Mapping, Optional, Sequence, Union, cast
 
+from .deadline import Pulse, Silence, session, stopped
 from .errors import InvalidInput, MissingTool, NotEnoughSpace, TimedOut, ToolFailed
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _TAIL = 4000
+_LOOK = 5.0  # seconds between two looks at a program that says nothing
+OUTPUT = 128 << 20  # bytes of what a program prints that are kept
 
 PACKAGES = {
     "govc": "govc, from the releases of govmomi",
@@ -36,9 +40,14 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a program may use: `timeout` in seconds, `memory` and `file_size` in bytes (None: unlimited); what it makes is ours alone by `umask`."""
+    """What a program may use: `timeout` in seconds, `memory` and `file_size` in bytes (None: unlimited); what it makes is ours alone by `umask`.
+
+    `silence`: seconds in which it neither says nor does anything, by its processor time and its input and output. It is longer than a flush
+    to slow storage takes, in which the kernel works for it.
+    """
 
     timeout: float = 300.0
+    silence: float = 900.0
     memory: Optional[int] = None
     file_size: Optional[int] = None
     umask: int = 0o077
@@ -81,10 +90,11 @@ def run(
     """Run a program to its end and return what it said.
 
     `on_output` takes raw chunks of standard output as they come, and nothing of it is kept then. With `check`, a status other than 0 raises
-    ToolFailed with the program's own last words. The deadline raises TimedOut after the whole process group was killed.
+    ToolFailed with the program's own last words. Both deadlines, on the whole and on progress, raise TimedOut after the whole process group was
+    killed. More output than `OUTPUT` raises ToolFailed: it is held in memory.
     """
     child = start(argv, limits, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = _collect(child, cast("IO[bytes]", child.stdout), cast("IO[bytes]", child.stderr), limits.timeout, argv, on_output)
+    out, err = _collect(child, cast("IO[bytes]", child.stdout), cast("IO[bytes]", child.stderr), limits, argv, on_output)
     done = Completed(tuple(argv), child.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
     if check and done.rc != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-_TAIL:] or "it printed nothing"
@@ -168,26 +178,20 @@ def _collect(
     child: subprocess.Popen[bytes],
     stdout: IO[bytes],
     stderr: IO[bytes],
-    timeout: float,
+    limits: Limits,
     argv: Sequence[str],
     on_output: Optional[Callable[[bytes], None]],
 ) -> tuple[bytes, bytes]:
-    deadline = time.monotonic() + timeout
+    watch = _Watch(child, limits, argv)
     buffers = {"out": bytearray(), "err": bytearray()}
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ, "out")
             selector.register(stderr, selectors.EVENT_READ, "err")
             while selector.get_map():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimedOut(
-                        f"{os.path.basename(argv[0])} did not end within {timeout:.0f} seconds and was stopped.",
-                        "Look for an overloaded or unreachable storage, or raise the timeout.",
-                        argv=list(argv),
-                    )
-                for key, dummy in selector.select(left):
+                for key, dummy in selector.select(watch.patience()):
                     chunk = os.read(key.fd, 65536)
+                    watch.silence.heard()
                     if not chunk:
                         selector.unregister(key.fileobj)
                         continue
@@ -195,9 +199,44 @@ def _collect(
                         on_output(chunk)
                     else:
                         buffers[key.data] += chunk
-            child.wait(max(1.0, deadline - time.monotonic()))
+                        if len(buffers[key.data]) > OUTPUT:
+                            raise ToolFailed(
+                                f"{watch.name} prints more than {OUTPUT >> 20} MiB.",
+                                "Look at what it was given; it was stopped.",
+                                argv=list(argv),
+                            )
+            while child.poll() is None:  # it has closed its output and goes on
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(watch.patience())
     finally:
         stop(child, grace=0.0 if child.poll() is None else 1.0)
         stdout.close()
         stderr.close()
     return bytes(buffers["out"]), bytes(buffers["err"])
+
+
+class _Watch:
+    """The two deadlines of a program that is waited for."""
+
+    def __init__(self, child: subprocess.Popen[bytes], limits: Limits, argv: Sequence[str]) -> None:
+        self.name, self.silence = os.path.basename(argv[0]), Silence()
+        self._child, self._limits, self._argv = child, limits, list(argv)
+        self._end = time.monotonic() + limits.timeout
+
+    def patience(self) -> float:
+        """Seconds to wait before it is asked again. Raises TimedOut when a deadline has passed."""
+        left, quiet = self._end - time.monotonic(), self.silence.lasts(Pulse.of(*session(self._child.pid)))
+        if left <= 0:
+            raise TimedOut(
+                f"{self.name} did not end within {self._limits.timeout:.0f} seconds and was stopped.",
+                "Look for an overloaded or unreachable storage, or raise the timeout.",
+                argv=self._argv,
+            )
+        if quiet >= self._limits.silence:
+            why = "somebody has stopped it by a signal" if stopped(self._child.pid) else "its storage or what it waits for does not answer"
+            raise TimedOut(
+                f"{self.name} has neither said nor done anything for {quiet:.0f} seconds and was ended: {why}.",
+                "Look at the health of the storage that it reads and writes (dmesg, a share that hangs), then run again.",
+                argv=self._argv,
+            )
+        return min(left, _LOOK, max(self._limits.silence - quiet, 0.05))

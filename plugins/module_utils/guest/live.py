@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import glob as globbing
+import itertools
 import json
 import os
 import re
@@ -18,15 +19,18 @@ import stat as st
 from dataclasses import dataclass, replace
 from typing import Any, Iterator, Optional, Sequence
 
-from ..core.errors import Busy, InvalidInput, ToolFailed, UnsupportedGuest
+from ..core import files, limits
+from ..core.errors import Busy, MigrationError, ToolFailed, UnsupportedGuest
 from ..core.process import Limits, run
 from . import parttable
 from .model import BlockDevice, Mount, Stat
-from .protocol import MAX_READ
+from .protocol import MAX_READ, irregular, too_large, too_many
 
 _COLUMNS = "NAME,KNAME,TYPE,FSTYPE,UUID,LABEL,PARTUUID,PARTLABEL,PARTTYPE,SIZE"
 _LOCK = "/var/lib/dpkg/lock-frontend"
 _COMMAND = Limits(timeout=1800, umask=0o022)
+_MANY = 1_000_000  # names in one directory
+_MAKE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK  # of a pipe without a reader that is an error
 _TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
 
 
@@ -44,6 +48,8 @@ class LiveSystem:
 class LiveGuest:
     """The running system as a guest. It needs root."""
 
+    _total = 0  # bytes that were read
+
     def __init__(self) -> None:
         self._devices, self._disks = _block_devices()
         self.tables = {f"disk{number}": parttable.parse(functools.partial(_pread, path)) for number, path in enumerate(self._disks)}
@@ -52,19 +58,17 @@ class LiveGuest:
 
     def read(self, path: str) -> Optional[bytes]:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+            file = files.opened(path)
+        except MigrationError:
             return None
-        info = os.fstat(descriptor)
-        if not st.S_ISREG(info.st_mode):
-            os.close(descriptor)
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            if info.st_size > MAX_READ:
-                raise InvalidInput(
-                    f"{path} has {info.st_size} bytes; nothing that a repair reads is so large.", "Shorten or remove it.", path=path
-                )
-            return file.read()
+        with file:
+            data = file.read(MAX_READ + 1)  # files of the kernel have no size
+            if len(data) > MAX_READ:
+                raise too_large(path, os.fstat(file.fileno()).st_size)
+            self._total += len(data)
+            if self._total > limits.GUEST_READ:
+                raise too_many(path, f"more than {limits.GUEST_READ >> 30} GiB were read")
+            return data
 
     def stat(self, path: str) -> Optional[Stat]:
         try:
@@ -78,9 +82,13 @@ class LiveGuest:
 
     def listdir(self, path: str) -> tuple[str, ...]:
         try:
-            return tuple(sorted(os.listdir(path)))
+            with os.scandir(path) as listing:
+                names = [entry.name for entry in itertools.islice(listing, _MANY + 1)]
         except OSError:
             return ()
+        if len(names) > _MANY:
+            raise too_many(path, f"a directory of more than {_MANY} names")
+        return tuple(sorted(names))
 
     def devices(self) -> tuple[BlockDevice, ...]:
         return self._devices
@@ -101,8 +109,9 @@ class LiveGuest:
     def write(self, path: str, data: bytes, like: Optional[Stat]) -> None:
         target = os.path.realpath(path)
         partial = f"{target}.hyper2kvm"
-        there = os.path.exists(target)
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+        there = _is_there(target)
+        self.remove(partial)  # a pipe or a link of this name would be written through
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -119,19 +128,22 @@ class LiveGuest:
         shutil.move(source, path)
 
     def copy(self, source: str, path: str) -> None:
-        shutil.copyfile(source, path)
+        with files.opened(source) as had, open(os.open(path, _MAKE, 0o600), "wb") as file:
+            shutil.copyfileobj(had, file)
         _attributes(source, path)
 
     def symlink(self, target: str, path: str) -> None:
         os.symlink(target, path)
 
     def append(self, path: str, data: bytes) -> None:
+        _is_there(path)
         with open(path, "ab") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
 
     def truncate(self, path: str, size: int) -> None:
+        _is_there(path)
         os.truncate(path, size)
 
     def mkdir(self, path: str, mode: Optional[int] = None) -> None:
@@ -248,6 +260,13 @@ def _cards() -> Iterator[tuple[str, str]]:
         name = path.split("/")[4]
         with contextlib.suppress(OSError), open(f"/sys/class/net/{name}/address", encoding="ascii") as file:
             yield name, own.get(name, file.read().strip()).lower()
+
+
+def _is_there(path: str) -> bool:
+    """Raises InvalidInput for what is there and no file: writing to a pipe would wait for a reader."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise irregular(path)
+    return os.path.exists(path)
 
 
 def _pread(path: str, offset: int, size: int) -> bytes:

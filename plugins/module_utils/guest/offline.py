@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import traceback
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
+from ..core import limits
 from ..core.accel import accelerator
-from ..core.deadline import Deadline
-from ..core.errors import InvalidInput, MissingTool, ToolFailed
+from ..core.errors import MigrationError, MissingTool, NotEnoughSpace, TimedOut, ToolFailed
 from . import parttable
+from .appliance import Appliance, Patience
 from .model import BlockDevice, Mount, Stat
-from .protocol import MAX_READ
+from .protocol import MAX_READ, irregular, too_large, too_many
 from .resolver import DeviceTable, Disk
 
 try:
@@ -27,7 +29,6 @@ except ImportError:  # reported by open_disks, or the module respawns under the 
 
 _KINDS = {0o100000: "file", 0o040000: "dir", 0o120000: "link"}
 _CHUNK = 2 << 20
-_LAUNCH = 300.0  # seconds; emulated and on a busy machine an appliance needs one or two minutes
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class OfflineGuest:
         self._reads: dict[str, Optional[bytes]] = {}
         self._lists: dict[str, tuple[str, ...]] = {}
         self._stats: dict[str, Optional[Stat]] = {}
+        self._kept = self._total = self._names = 0
         self.tables: dict[str, parttable.Table] = {}
         self.table = DeviceTable(places, ())
         self.subvolume = ""
@@ -61,7 +63,7 @@ class OfflineGuest:
 
     def read(self, path: str) -> Optional[bytes]:
         if path not in self._reads:
-            self._reads[path] = self._read(path) if self._present(path) else None
+            self._keep(path, self._read(path) if self._present(path) else None)
         return self._reads[path]
 
     def stat(self, path: str) -> Optional[Stat]:
@@ -74,7 +76,7 @@ class OfflineGuest:
         path = path.rstrip("/") or "/"
         if path not in self._lists:
             try:
-                self._lists[path] = tuple(sorted(self.handle.ls(path))) if path == "/" or self._present(path) else ()
+                self._lists[path] = self._listed(path) if path == "/" or self._present(path) else ()
             except RuntimeError:
                 self._lists[path] = ()
         return self._lists[path]
@@ -99,20 +101,41 @@ class OfflineGuest:
         parent, dummy, name = path.rpartition("/")
         return name in self.listdir(parent or "/")
 
+    def _listed(self, path: str) -> tuple[str, ...]:
+        size = self.handle.statns(path)["st_size"]
+        if size > limits.GUEST_DIRECTORY:  # the library would hold all of it
+            raise too_many(path, f"a directory of {size >> 20} MiB")
+        found = tuple(sorted(self.handle.ls(path)))
+        self._names += len(found)
+        if self._names > limits.GUEST_NAMES:
+            raise too_many(path, f"more than {limits.GUEST_NAMES} names were listed")
+        return found
+
     def _read(self, path: str) -> Optional[bytes]:
         try:
             info = self.handle.statns(path)
             if info["st_mode"] & 0o170000 != 0o100000:
                 return None
             if info["st_size"] > MAX_READ:
-                raise InvalidInput(
-                    f"{path} in the guest has {info['st_size']} bytes; nothing that a repair reads is so large.",
-                    "Remove or shorten the file in the guest, then run again.",
-                    path=path,
-                )
-            return bytes(self.handle.read_file(path))
+                raise too_large(path, info["st_size"])
+            self._total += info["st_size"]
+            if self._total > limits.GUEST_READ:
+                raise too_many(path, f"more than {limits.GUEST_READ >> 30} GiB were read")
+            if info["st_size"] < _CHUNK:
+                return bytes(self.handle.read_file(path))
+            with tempfile.TemporaryFile(prefix="hyper2kvm-") as file:  # the library would hold a large one twice
+                self.handle.download(path, f"/dev/fd/{file.fileno()}")
+                file.seek(0)
+                return file.read()
         except RuntimeError:
             return None
+
+    def _keep(self, path: str, data: Optional[bytes]) -> None:
+        """For the next who asks; what was kept longest goes when there is too much of it."""
+        self._reads[path] = data
+        self._kept += len(data or b"")
+        while self._kept > limits.GUEST_KEPT and len(self._reads) > 1:
+            self._kept -= len(self._reads.pop(next(iter(self._reads))) or b"")
 
     def _stat(self, path: str) -> Optional[Stat]:
         try:
@@ -136,13 +159,14 @@ class OfflineGuest:
         self.forget()
 
     def write(self, path: str, data: bytes, like: Optional[Stat]) -> None:
-        there = self.handle.exists(path)
+        there = self._is_there(path)
         if there and self.in_place:
             self.handle.write(path, data)
             self.forget()
             return
         target = self.handle.realpath(path) if there else path
         partial = f"{target}.hyper2kvm"
+        self.handle.rm_rf(partial)  # a pipe or a link of this name would be written through
         self.handle.write(partial, data)
         if there:
             self.handle.copy_attributes(target, partial, all=True)
@@ -176,11 +200,20 @@ class OfflineGuest:
             label = self.handle.lgetxattr(directory, "security.selinux")
             self.handle.lsetxattr("security.selinux", label, len(label), path)
 
+    def _is_there(self, path: str) -> bool:
+        """Raises InvalidInput for what is there and no file: writing to a pipe would wait for a reader."""
+        there = bool(self.handle.exists(path))
+        if there and not self.handle.is_file(path, followsymlinks=True):
+            raise irregular(path)
+        return there
+
     def append(self, path: str, data: bytes) -> None:
+        self._is_there(path)
         self.handle.write_append(path, data)
         self.forget()
 
     def truncate(self, path: str, size: int) -> None:
+        self._is_there(path)
         self.handle.truncate_size(path, size)
         self.forget()
 
@@ -215,6 +248,7 @@ class OfflineGuest:
     def forget(self) -> None:
         """Read again from now on: something was written or mounted."""
         self._reads.clear()
+        self._kept = 0
         self._lists.clear()
         self._stats.clear()
 
@@ -235,11 +269,12 @@ class OfflineGuest:
 
 
 @contextlib.contextmanager
-def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "") -> Iterator[OfflineGuest]:
+def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "", patience: Patience = Patience()) -> Iterator[OfflineGuest]:
     """Start the appliance with every disk of the set; nothing is mounted yet. `medium` is an ISO image to be read beside them.
 
     Writes reach the images only when `writable`; they must then be overlays, never a source. Leaving the block flushes and stops
-    the appliance; an exception drops it. An appliance that does not come up in time is started a second time.
+    the appliance; an exception drops it. An appliance that does not come up in time is started a second time; one that stops working, or whose
+    disks have no space left, is ended with the reason.
     """
     if guestfs is None:
         raise MissingTool(
@@ -247,18 +282,16 @@ def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "") -> I
             "Install python3-guestfs (Debian, Ubuntu) or python3-libguestfs (Fedora, RHEL).",
             traceback=GUESTFS_ERROR,
         )
-    handle = _launched(disks, writable, medium) or _launched(disks, writable, medium)
-    if handle is None:
-        raise ToolFailed(
-            f"The libguestfs appliance did not come up within {_LAUNCH:.0f} seconds, twice.",
-            "Run libguestfs-test-tool on the conversion host; other work on it may leave too little of its processors.",
-        )
+    try:
+        handle = _launched(disks, writable, medium, patience)
+    except TimedOut:  # a busy host; a second try mostly finds its files in memory
+        handle = _launched(disks, writable, medium, patience)
     try:
         yield OfflineGuest(handle, [disk.place for disk in disks])
         handle.umount_all()
         handle.shutdown()
     except RuntimeError as error:  # what the bindings raise for every failed call
-        raise ToolFailed(
+        raise NotEnoughSpace.met(str(error)) or ToolFailed(
             f"The work inside the appliance failed: {error}.",
             "Mostly a damaged file system in the guest: check it (fsck) at the source, then run again. The source is unchanged.",
         ) from error
@@ -266,9 +299,10 @@ def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "") -> I
         handle.close()
 
 
-def _launched(disks: Sequence[Attached], writable: bool, medium: str) -> Any:
-    """A running appliance; None where it did not come up in time and was ended. Raises ToolFailed where it cannot start."""
-    handle, deadline = guestfs.GuestFS(python_return_dict=True), Deadline(_LAUNCH, b"guestfsd.sock")
+def _launched(disks: Sequence[Attached], writable: bool, medium: str, patience: Patience) -> Appliance:
+    """A running appliance. Raises TimedOut where it did not come up in time and was ended, ToolFailed where it cannot start."""
+    handle = guestfs.GuestFS(python_return_dict=True)
+    appliance = Appliance(handle, [*(disk.path for disk in disks), *([medium] if medium else [])], patience)
     try:
         handle.set_backend("direct")
         if accelerator() == "tcg":
@@ -281,14 +315,14 @@ def _launched(disks: Sequence[Attached], writable: bool, medium: str) -> Any:
             )
         if medium:
             handle.add_drive_opts(medium, format="raw", readonly=True)
-        with deadline:
-            handle.launch()
-        return handle
+        appliance.launch()
+        return appliance
+    except MigrationError:
+        appliance.close()
+        raise
     except RuntimeError as error:
-        handle.close()
-        if deadline.passed:
-            return None
-        raise ToolFailed(
+        appliance.close()
+        raise NotEnoughSpace.met(str(error)) or ToolFailed(
             f"The libguestfs appliance did not start: {error}",
             "Run libguestfs-test-tool on the conversion host; it needs a kernel in /boot "
             "(linux-image-cloud-amd64 on Debian in a container).",

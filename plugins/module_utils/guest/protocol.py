@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Optional, Protocol, Sequence
 
+from ..core import limits
+from ..core.errors import InvalidInput
 from .model import BlockDevice, Stat
 
-MAX_READ = 512 << 20  # bytes; nothing that a repair reads is larger
+MAX_READ = limits.GUEST_FILE  # bytes; nothing that a repair reads is larger
 
 
 class Guest(Protocol):
@@ -70,6 +72,29 @@ def text(guest: Guest, path: str) -> Optional[str]:
     """A text file; undecodable bytes survive a round trip (surrogateescape)."""
     data = guest.read(path)
     return None if data is None else data.decode("utf-8", "surrogateescape")
+
+
+def too_large(path: str, size: int) -> InvalidInput:
+    """The error for a file that is larger than any that a repair reads."""
+    return InvalidInput(
+        f"{path} in the guest has {size} bytes; nothing that a repair reads is so large.",
+        "Remove or shorten the file in the guest, then run again.",
+        path=path,
+    )
+
+
+def too_many(path: str, what: str) -> InvalidInput:
+    """The error for more than any guest has."""
+    return InvalidInput(
+        f"{path} in the guest is too much to be read: {what}.", "Clean it up in the guest, or copy the disks without a repair.", path=path
+    )
+
+
+def irregular(path: str) -> InvalidInput:
+    """The error for what must be a file before it is written, and is none."""
+    return InvalidInput(
+        f"{path} in the guest is not a regular file, so it is not written.", "Put the file itself there, then run again.", path=path
+    )
 
 
 def exists(guest: Guest, path: str) -> bool:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import accel, atomic, process
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.deadline import Deadline
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, MissingTool, NotEnoughSpace, TimedOut, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.locks import exclusive, slot
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest, sha256
@@ -178,21 +177,6 @@ def test_without_kvm_nothing_is_started(kvm, tmp_path, monkeypatch):
     kvm("exit 1")
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert accel.accelerator() == "tcg" and not (tmp_path / "runs").exists()
-
-
-def test_a_deadline_ends_the_marked_child_and_no_other():
-    children = [subprocess.Popen(["sleep", "60"]), subprocess.Popen(["sh", "-c", "sleep 60; :", "the-mark"])]
-    try:
-        with Deadline(0.2, b"the-mark") as deadline:
-            assert children[1].wait(timeout=20) == -signal.SIGKILL
-        assert deadline.passed and children[0].poll() is None
-        with Deadline(60, b"sleep") as deadline:
-            pass
-        assert not deadline.passed and children[0].poll() is None
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
 
 
 def test_so_many_at_once_and_the_next_waits_for_the_first_to_end():

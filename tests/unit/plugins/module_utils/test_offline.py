@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MissingTool, ToolFailed
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MissingTool, TimedOut, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import offline
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.appliance import Patience
 
 
 class Handle:
@@ -24,6 +25,7 @@ class Handle:
                 self.drives.append(options)
             if name == self.failing:
                 raise RuntimeError(f"{name}: Input/output error")
+            return name == "is_ready"
 
         return call
 
@@ -75,19 +77,25 @@ def test_an_appliance_that_never_comes_up_is_ended_and_started_once_more(monkeyp
 
         times = 1
 
+        def config(self, name, value):
+            self.mark = value
+
         def launch(self):
             if len(made) <= self.times:
-                child = subprocess.Popen(["sh", "-c", "sleep 60; :", "guestfsd.sock"])
+                child = subprocess.Popen(["sh", "-c", "while :; do :; done", self.mark.partition("unix:")[2].partition(",")[0]])
                 assert child.wait(timeout=30) < 0
                 raise RuntimeError("the appliance closed the connection")
 
-    monkeypatch.setattr(offline, "_LAUNCH", 0.2)
+    short = Patience(launch=0.5, look=0.2)
     monkeypatch.setattr(offline, "accelerator", lambda: "tcg")
     monkeypatch.setattr(offline, "guestfs", SimpleNamespace(GuestFS=lambda **options: made.append(Stuck("nothing")) or made[-1]))
-    with offline.open_disks([offline.Attached("/x", "qcow2")], False) as guest:
-        assert guest.handle is made[1] and made[0].closed
+    with offline.open_disks([offline.Attached("/x", "qcow2")], False, patience=short):
+        assert len(made) == 2 and made[0].closed and not made[1].closed
     made.clear()
     Stuck.times = 2
-    with pytest.raises(ToolFailed, match="twice"), offline.open_disks([offline.Attached("/x", "qcow2")], False):
+    with (
+        pytest.raises(TimedOut, match="did not come up") as caught,
+        offline.open_disks([offline.Attached("/x", "qcow2")], False, patience=short),
+    ):
         pass
-    assert [handle.closed for handle in made] == [True, True]
+    assert caught.value.hint and [handle.closed for handle in made] == [True, True]
