@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Carries out the module of the same name, on the controller, where all variables of a host are known."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.plugin_utils import variables
+
+_PLACES = (
+    "migrate_output_dir",
+    "migrate_work_dir",
+    "migrate_report_dir",
+    "migrate_quarantine_dir",
+    "migrate_download_dest",
+    "libvirt_import_source",
+    "libvirt_import_directory",
+)
+
+
+class ActionModule(ActionBase):
+    """See DOCUMENTATION of the module."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        del tmp
+        dummy, given = self.validate_argument_spec(
+            {
+                "roles": {"type": "list", "elements": "str", "default": ["migrate"]},
+                "accept": {"type": "list", "elements": "str", "default": []},
+                "name": {"type": "str", "default": ""},
+            }
+        )
+        try:
+            wrong = [
+                *variables.unknown(task_vars, given["roles"]),
+                *variables.wrong_codes(given["accept"]),
+                *(variables.unsafe_places(given["name"], dict(self._places(task_vars))) if given["name"] else ()),
+            ]
+        except InvalidInput as error:
+            wrong = [str(error)]
+        return {**result, "changed": False, **({"failed": True, "msg": " ".join(wrong)} if wrong else {})}
+
+    def _places(self, task_vars):
+        for variable in _PLACES:
+            try:
+                yield variable, str(self._templar.template(task_vars[variable]))
+            except (KeyError, AnsibleError):  # not given, or hangs on what is not known yet
+                continue

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables that a role knows, and what is wrong with those that it was given."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from pathlib import Path
+from typing import Iterable, Iterator, Mapping
+
+from ansible.module_utils.common.yaml import yaml_load
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.concerns import CODES
+
+HOME = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def options(role: str) -> frozenset[str]:
+    """What the role's argument specs name."""
+    specs = yaml_load((HOME / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    return frozenset(name for entry in specs.values() for name in entry["options"])
+
+
+@functools.cache
+def own(role: str) -> frozenset[str]:
+    """What the role and the playbooks set and register themselves."""
+    files = [
+        *(HOME / "roles" / role).glob("[!m]*/*.yml"),
+        *(HOME / "playbooks").glob("**/*.yml"),
+        *(HOME / "extensions").glob("eda/**/*.yml"),
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    return frozenset(re.findall(rf"\b{role}_\w+", text))
+
+
+def unknown(given: Iterable[str], roles: Iterable[str]) -> Iterator[str]:
+    """A sentence for each variable with the prefix of one of the roles that means nothing to it."""
+    given = sorted(given)
+    for role in roles:
+        known = options(role)
+        for name in given:
+            if name.startswith(f"{role}_") and name not in known and name not in own(role):
+                yield f"{name} is no variable of the role {role}{_instead(name, known, f'{role}_')}."
+
+
+def wrong_codes(codes: Iterable[str]) -> Iterator[str]:
+    """A sentence for each code that no concern has."""
+    for code in codes:
+        if code not in CODES:
+            yield f"No concern has the code {code!r}{_instead(code, CODES)} (docs/concerns.md)."
+
+
+def unsafe_places(name: str, places: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each path that was made of a name which is changed before it is a file's."""
+    if safe(name) != name:
+        for variable, path in places.items():
+            if name in path:
+                yield (
+                    f"{variable} is made of the name {name!r}, which is no name of files. "
+                    f"Write 'migrate_name | hyper2kvm.migration.safe_name' in it: that is {safe(name)}."
+                )
+
+
+def _instead(name: str, known: Iterable[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(name[len(prefix) :], sorted(one[len(prefix) :] for one in known), 1, 0.6)
+    return f"; {prefix}{near[0]} is" if near else ""

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is refused of the variables, the accepted codes and the names that a role was given."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.concerns import CODES
+from ansible_collections.hyper2kvm.migration.plugins.plugin_utils import variables
+
+ROLES = ("conversion_host", "drop_folder", "libvirt_import", "live_fix", "migrate")
+MISSPELT = {
+    "migrate_ouput_dir": "migrate_output_dir",
+    "migrate_outputdir": "migrate_output_dir",
+    "migrate_sorce": "migrate_source",
+    "migrate_boot_tests": "migrate_boot_test",
+    "migrate_fix": "migrate_fixes",
+    "migrate_vsphere_username": "migrate_vsphere_user",
+    "migrate_accepts": "migrate_accept",
+    "migrate_windows_networks": "migrate_windows_network",
+    "migrate_Name": "migrate_name",
+    "libvirt_import_placements": "libvirt_import_placement",
+    "live_fix_fstabmode": "live_fix_fstab_mode",
+    "conversion_host_libvirtd": "conversion_host_libvirt",
+    "drop_folder_paths": "drop_folder_path",
+}
+WRONG_CODES = {
+    "windows.hibernate": "windows.hibernated",
+    "proof": "",
+    "proof_failed": "proof.failed",
+    "network.unasigned": "network.unassigned",
+    "*": "",
+    "": "",
+    "Windows.Hibernated": "windows.hibernated",
+}
+
+
+@pytest.mark.parametrize(("given", "meant"), MISSPELT.items())
+def test_a_misspelt_variable_is_refused_with_the_right_one(given, meant):
+    (said,) = variables.unknown([given, "ansible_user", "inventory_hostname"], ROLES)
+    assert said.startswith(f"{given} is no variable of the role ") and f"; {meant} is." in said
+
+
+def test_what_is_nothing_like_any_variable_is_refused_too():
+    assert list(variables.unknown(["migrate_zzz"], ["migrate"])) == ["migrate_zzz is no variable of the role migrate."]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_the_role_knows_and_registers_is_taken(role):
+    known = {*variables.options(role), *variables.own(role)}
+    assert not list(variables.unknown(known, [role])) and len(variables.options(role)) > 3
+    assert all(name.startswith(f"{role}_") for name in variables.options(role))
+
+
+def test_other_roles_prefixes_are_their_own_affair():
+    assert not list(variables.unknown(["drop_folder_x", "conversion_hosts", "live_fixes", "migrates"], ["migrate"]))
+
+
+@pytest.mark.parametrize(("given", "meant"), WRONG_CODES.items())
+def test_a_wrong_code_is_refused(given, meant):
+    (said,) = variables.wrong_codes([given, "proof.failed"])
+    assert repr(given) in said and (f"; {meant} is " in said if meant else "; " not in said)
+
+
+def test_a_path_of_a_name_that_is_no_file_s_is_refused():
+    places = {"migrate_work_dir": "/work/../x/.work", "migrate_report_dir": "/srv/_.._x-d6b96a97"}
+    (said,) = variables.unsafe_places("../x", places)
+    assert said.startswith("migrate_work_dir ") and "safe_name" in said
+    assert not list(variables.unsafe_places("web01", {"migrate_work_dir": "/work/web01"}))
+
+
+def literals() -> tuple[set[str], set[str]]:
+    """Codes that concerns are made with, and all texts of the code that look like one."""
+    made, texts = set(), set()
+    for path in (variables.HOME / "plugins" / "module_utils").rglob("*.py"):
+        if path.name == "concerns.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            severity = len(node.args) > 1 and getattr(node.args[1], "id", "") in ("BLOCKER", "WARNING", "INFO")
+            if (called == "Concern" or severity) and isinstance(node.args[0], ast.Constant):
+                made.add(node.args[0].value)
+    return made, texts
+
+
+def test_the_list_of_codes_is_that_of_the_code_and_of_the_documentation():
+    made, texts = literals()
+    assert len(made) > 80 and made <= CODES
+    assert texts >= CODES
+    text = (variables.HOME / "docs" / "concerns.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    also = re.findall(r"`([a-z]+\.[a-z-]+)`", text.partition("more codes can be accepted")[2])
+    assert sorted([*rows, *also]) == sorted(CODES)
