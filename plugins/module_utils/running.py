@@ -15,7 +15,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ansible.module_utils.common.validation import check_type_str
 
 from .boot.libvirtd import LIBVIRT_ERROR
-from .core import modes
+from .core import ahead, modes
 from .core.errors import MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
 from .guest.offline import GUESTFS_ERROR
@@ -120,8 +120,12 @@ def libraries_of(sources: Sequence[str]) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def working_on(module: AnsibleModule, directory: str, mode: int = modes.FILE) -> Iterator[None]:
-    """Hold the VM's lock, except in check mode, which writes nothing there. What is made above the work directory is for files of `mode`."""
+    """Hold the VM's lock. Check mode writes nothing there, and only finds out whether a run could.
+
+    What is made above the work directory is for files of `mode`.
+    """
     if module.check_mode:
+        ahead.writable(directory)
         yield
     else:
         modes.make_directory(directory, above=modes.with_disks(mode))

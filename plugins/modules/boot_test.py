@@ -258,11 +258,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.qemu import firmware_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
@@ -345,6 +347,12 @@ def work(module: AnsibleModule) -> Result:
     params = module.params
     checks, mode = tuple(_check(entry) for entry in params["checks"]), modes.parse(params["mode"])
     missing = [disk["path"] for disk in params["disks"] if not exists(disk["path"])]
+    if module.check_mode:
+        ahead.writable(params["dest"])
+        if params["backend"] == "qemu":
+            require("qemu-system-x86_64")
+        if params["backend"] == "qemu" and params["firmware"] == "uefi":
+            firmware_files()
     if missing and module.check_mode:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet"}}
     if missing:

@@ -71,8 +71,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of, sources_of, work_dir_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
@@ -101,6 +103,8 @@ def argument_spec() -> dict:
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
     with working_on(module, directory):
+        if module.check_mode:
+            require("qemu-img")
         if module.check_mode and staging.fetched(directory) is None and params["source"]:
             sizes = [disk["virtual_size"] for disk in look_at(source_of(params), access_of(params))]
             return {
@@ -128,6 +132,8 @@ def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
     if "stream" in base.result.get("origin", {}):
         raise InvalidInput("The disks were not staged, so there is nothing to copy.", "Stage them (migrate_fetch: stage).")
     name = safe(base.result["name"])
+    if module.check_mode:
+        ahead.writable(module.params["dest"])
     for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
         dest = os.path.join(module.params["dest"], f"{name}-disk{number}.{module.params['format']}")
         request = Request(disk.top, disk.format, dest, module.params["format"])

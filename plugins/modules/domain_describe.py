@@ -108,7 +108,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
@@ -144,7 +144,9 @@ def work(module: AnsibleModule) -> Result:
         texts[os.path.join(dest, name + ending)] = (write(domain), modes.of_program(mode) if program else mode)
     stale = {file: text for file, text in texts.items() if atomic.read_text(file) != text[0]}
     changed = bool(stale) or bool(side and not os.path.exists(side))
-    if changed and not module.check_mode:
+    if changed and module.check_mode:
+        ahead.writable(dest)
+    elif changed:
         modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         if side and not os.path.exists(side):
             qemu_img.create_empty(side, SIDE_DISK_SIZE)

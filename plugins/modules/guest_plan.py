@@ -140,7 +140,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
     report_result,
     sources_of,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
 
@@ -160,7 +160,9 @@ def save(module: AnsibleModule, plan: dict) -> bool:
             changed = json.load(file) != json.loads(json.dumps(plan))
     except (OSError, ValueError):
         changed = True
-    if changed and not module.check_mode:
+    if changed and module.check_mode:
+        ahead.file(dest)
+    elif changed:
         atomic.write_json(dest, plan, 0o600)
     return changed
 

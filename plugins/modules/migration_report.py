@@ -53,7 +53,7 @@ EXAMPLES = r"""
 RETURN = r"""
 report:
   description: The path of the report for people.
-  returned: success
+  returned: success, and in check mode only where it is there and would stay as it is
   type: str
   sample: /var/lib/images/web01/report.md
 """
@@ -62,7 +62,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
@@ -83,7 +83,10 @@ def work(module: AnsibleModule) -> Result:
     data = as_data(params["vm"], params["guest"], params["disks"], params["boot"])
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": as_json(params["guest"].get("plan") or {})}
     changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}
-    if changes and not module.check_mode:
+    if changes and module.check_mode:
+        ahead.writable(dest)
+        return {"changed": True}
+    if changes:
         modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         for name, after in changes.items():
             atomic.write_text(os.path.join(dest, name), after, modes.FILE if name == "plan.json" else mode)

@@ -150,10 +150,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, sources_of, work_dir_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
@@ -226,10 +227,8 @@ def work(module: AnsibleModule) -> Result:
         if module.check_mode and not staging.flattened(directory) and params["source"]:
             disks = look_at(source_of(params), access_of(params))
             wanted = requests(params, [staging.StagedDisk("", "", disk["virtual_size"]) for disk in disks])
-            return {
-                "changed": True,
-                "disks": [convert.looked_at(wish, disk["virtual_size"], disk["data"]) for wish, disk in zip(wanted, disks)],
-            }
+            planned = [convert.looked_at(wish, disk["virtual_size"], disk["data"]) for wish, disk in zip(wanted, disks)]
+            return _ahead(params, wanted, planned)
         base = staging.require_fetched(directory)
         wanted = requests(params, staging.staged_disks(base.result, directory))
         inputs = [(*base.inputs, Identity.of(wish.source)) for wish in wanted]
@@ -239,14 +238,21 @@ def work(module: AnsibleModule) -> Result:
         if params["probe"]:
             return {"changed": False, "pending": True}
         if module.check_mode:
-            return {
-                "changed": True,
-                "disks": [before or convert.plan(wish, made_from) for wish, made_from, before in zip(wanted, inputs, done)],
-            }
+            planned = [before or convert.plan(wish, made_from) for wish, made_from, before in zip(wanted, inputs, done)]
+            return _ahead(params, [wish for wish, before in zip(wanted, done) if not before], planned)
         progress = sink(params["progress_file"])
         with streaming(base.result, directory, access_of(params), cached=False):
             results = [before or convert.convert(wish, made_from, progress) for wish, made_from, before in zip(wanted, inputs, done)]
         return {"changed": True, "disks": results}
+
+
+def _ahead(params: dict, wanted: Sequence[Request], planned: list) -> Result:
+    """For check mode: the plans, unless the run would lack a tool, rights or space."""
+    require("qemu-img")
+    ahead.writable(params["dest"])
+    plans = {plan["path"]: plan for plan in planned}
+    convert.check_room([(wish, plans[wish.output]) for wish in wanted])
+    return {"changed": True, "disks": planned}
 
 
 def main() -> None:

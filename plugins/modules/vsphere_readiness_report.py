@@ -43,7 +43,7 @@ EXAMPLES = r"""
 RETURN = r"""
 report:
   description: The path of the report for people.
-  returned: success
+  returned: success, and in check mode only where it is there and would stay as it is
   type: str
   sample: reports/readiness.md
 summary:
@@ -63,7 +63,7 @@ from collections import Counter
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
@@ -87,13 +87,16 @@ def work(module: AnsibleModule) -> Result:
         "readiness.json": json.dumps({"vms": table}, indent=2, sort_keys=True) + "\n",
     }
     changed = any(atomic.read_text(os.path.join(dest, name)) != text for name, text in texts.items())
-    if changed and not module.check_mode:
+    if changed and module.check_mode:
+        ahead.writable(dest)
+    elif changed:
         modes.make_directory(dest, modes.of_directory(mode))
         for name, text in texts.items():
             atomic.write_text(os.path.join(dest, name), text, mode)
     counted = Counter(row["verdict"] for row in table)
     summary = {verdict: counted[verdict] for verdict in ("ready", "look", "blocked")}
-    return {"changed": changed, "report": os.path.join(dest, "readiness.md"), "summary": summary}
+    written = {} if changed and module.check_mode else {"report": os.path.join(dest, "readiness.md")}
+    return {"changed": changed, "summary": summary, **written}
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from ..core import atomic, modes, rbd, secret
+from ..core import ahead, atomic, modes, rbd, secret
 from ..core.errors import MigrationError
 from ..core.manifest import Identity, Manifest, sha256
 from ..core.progress import Progress
@@ -64,15 +64,30 @@ def _new_file(request: Request, planned: Mapping[str, Any]) -> Iterator[str]:
     partial, directory = f"{request.dest}{atomic.PARTIAL}", os.path.dirname(os.path.abspath(request.dest))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
-    # Metadata of every format stays far below 1 % and 16 MiB.
-    least = planned["virtual_size"] if request.preallocation in ("falloc", "full") else planned["data"]
-    atomic.need_space(directory, least + least // 100 + (16 << 20), f"The disk {os.path.basename(request.dest)}")
+    atomic.need_space(directory, _least(request, planned), f"The disk {os.path.basename(request.dest)}")
     try:
         yield partial
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
         raise
+
+
+def _least(request: Request, planned: Mapping[str, Any]) -> int:
+    """Bytes for an image. Metadata of every format stay far below 1 % and 16 MiB."""
+    least: int = planned["virtual_size"] if request.preallocation in ("falloc", "full") else planned["data"]
+    return least + least // 100 + (16 << 20)
+
+
+def check_room(wanted: Sequence[tuple[Request, Mapping[str, Any]]]) -> None:
+    """Raise what `convert` would raise for where images go and what they take, all of them together; for requests with their plans."""
+    needed: dict[str, int] = {}
+    for request, planned in wanted:
+        if not request.device:
+            directory = os.path.dirname(os.path.abspath(request.dest))
+            needed[directory] = needed.get(directory, 0) + _least(request, planned)
+    for directory, size in needed.items():
+        ahead.room(directory, size, "The result")
 
 
 @contextlib.contextmanager

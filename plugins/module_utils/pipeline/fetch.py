@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import ahead
 from ..core import vm as vms
 from ..core.errors import NotInPlace, SourceChanged
 from ..core.progress import Progress
@@ -78,6 +79,8 @@ def from_afar(
         identity = {_IDENTITY: remote.which.as_data()}
         told = tuple(concern for concern in remote.concerns if concern.severity != INFO)
         if check:
+            wanted = sum(job.wanted for disk in remote.disks for job in disk.jobs)
+            ahead.room(work_dir, 0 if stay else max(0, wanted - _held(os.path.join(work_dir, COPY))), "The copy of the source")
             return {**remote.as_result(), **identity}, told
         if stay:
             if remote.in_place is None:
@@ -89,6 +92,11 @@ def from_afar(
         vm = remote.local(directory)
     origin = {"source": url, "transport": remote.transport, "files": [item.as_result() for item in arrived]}
     return staging.fetch(vm, (), work_dir, options, begin, {"origin": origin, **identity}), told
+
+
+def _held(directory: str) -> int:
+    """The bytes that files below a directory take."""
+    return sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, dummy, names in os.walk(directory) for name in names)
 
 
 def recorded(description: Mapping[str, Any]) -> Optional[VmId]:

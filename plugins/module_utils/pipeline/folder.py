@@ -11,11 +11,11 @@ import posixpath
 import shlex
 from typing import Any, Iterator, Sequence, Union
 
-from ..core import modes
+from ..core import ahead, modes
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..transport import esxi
-from ..transport.download import Job
+from ..transport.download import Job, missing
 from ..transport.files import patiently
 from ..transport.https import HttpsFiles
 from ..transport.ssh import SshFiles
@@ -52,6 +52,7 @@ def download(
             found = patiently(functools.partial(files.stat, path), path)
             jobs.append(Job(path, name, found.size, found.stamp, ranged=found.ranged))
         if check:
+            ahead.room(dest, missing(jobs, dest), "The copy of the files")
             return True, [{"name": job.name, "size": job.size} for job in jobs]
         modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         arrived = ways.bring_files(files, jobs, dest, progress, access)

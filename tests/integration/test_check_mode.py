@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check mode refuses what the run refuses, for the same reason, and names no file that it did not write."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from harness import module, sparse
+
+MIB = 1 << 20
+VM = {"name": "web01", "disks": [], "nics": [], "firmware": "bios", "memory": 512, "cpus": 1}
+
+
+def steps(source: Path, dest: Path) -> dict[str, tuple[str, dict]]:
+    """Modules that write, told to write to `dest`."""
+    made = {"path": str(source), "format": "raw"}
+    facts = {"firmware": "bios"}
+    return {
+        "fetch": ("vmdk_fetch", {"source": [str(source)], "work_dir": str(dest)}),
+        "report": ("migration_report", {"dest": str(dest), "vm": VM}),
+        "boot": ("boot_test", {"dest": str(dest), "disks": [made]}),
+        "describe": ("domain_describe", {"dest": str(dest), "name": "web01", "vm": VM, "facts": facts, "disks": [made]}),
+        "readiness": ("vsphere_readiness_report", {"vms": [], "dest": str(dest)}),
+    }
+
+
+PLACES = {"a file": "file", "below a file": "file/web01", "a circle of links": "loop", "a name of 300 characters": "n" * 300}
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    return sparse(tmp_path / "web01.raw", 8 * MIB, MIB)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("step", ["fetch", "report", "boot", "describe", "readiness"])
+def test_what_cannot_be_written_to(source, tmp_path, step, place):
+    name, arguments = steps(source, tmp_path / PLACES[place])[step]
+    ahead, really = module(name, check=True, **arguments), module(name, **arguments)
+    assert ahead["failed"] and really["failed"] and ahead["error_code"] == really["error_code"] == "invalid_input"
+    assert ahead["hint"] and PLACES[place].split("/")[0][:20] in ahead["msg"]
+
+
+def test_convert_refuses_ahead_what_it_would_refuse(source, tmp_path):
+    work = str(tmp_path / "work")
+    assert module("vmdk_fetch", source=[str(source)], work_dir=work)["changed"]
+    assert module("disk_flatten", work_dir=work)["changed"]
+    for dest in (tmp_path / "file", tmp_path / "loop"):
+        arguments = {"work_dir": work, "name": "web01", "dest": str(dest)}
+        ahead, really = module("qemu_convert", check=True, **arguments), module("qemu_convert", **arguments)
+        assert ahead["failed"] and ahead["error_code"] == really["error_code"] and str(dest) in ahead["msg"]
+    arguments = {"work_dir": work, "name": "web01", "dest": str(tmp_path / "out")}
+    assert module("qemu_convert", check=True, **arguments)["changed"] and not (tmp_path / "out").exists()
+
+
+def test_a_full_output_file_system_is_met_ahead(source, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", small], check=True)
+    try:
+        dest = {"source": [str(source)], "work_dir": str(tmp_path / "work"), "name": "web01", "dest": str(small / "web01")}
+        refused = module("qemu_convert", check=True, **dest)
+        assert refused["error_code"] == "not_enough_space" and str(small) in refused["msg"]
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_report_is_named_only_where_there_is_one(source, tmp_path):
+    arguments = {"dest": str(tmp_path / "out"), "vm": VM}
+    ahead = module("migration_report", check=True, **arguments)
+    assert ahead["changed"] and "report" not in ahead and not (tmp_path / "out").exists()
+    assert Path(module("migration_report", **arguments)["report"]).exists()
+    again = module("migration_report", check=True, **arguments)
+    assert not again["changed"] and Path(again["report"]).exists()
+    ready = module("vsphere_readiness_report", check=True, vms=[], dest=str(tmp_path / "ready"))
+    assert ready["changed"] and "report" not in ready and not (tmp_path / "ready").exists()
