@@ -39,6 +39,7 @@ class ActionModule(ActionBase):
         try:
             wrong = [
                 *variables.unknown(task_vars, given["roles"]),
+                *(said for role in given["roles"] for said in variables.wrong_values(role, self._values(role, task_vars))),
                 *variables.wrong_codes(given["accept"]),
                 *(variables.unsafe_places(given["name"], dict(self._places(task_vars))) if given["name"] else ()),
             ]
@@ -47,8 +48,14 @@ class ActionModule(ActionBase):
         return {**result, "changed": False, **({"failed": True, "msg": " ".join(wrong)} if wrong else {})}
 
     def _places(self, task_vars):
-        for variable in _PLACES:
+        return ((variable, str(value)) for variable, value in self._known(_PLACES, task_vars))
+
+    def _values(self, role, task_vars):
+        return dict(self._known(variables.options(role), task_vars))
+
+    def _known(self, names, task_vars):
+        for name in names:
             try:
-                yield variable, str(self._templar.template(task_vars[variable]))
+                yield name, self._templar.template(task_vars[name])
             except (KeyError, AnsibleError):  # not given, or hangs on what is not known yet
                 continue

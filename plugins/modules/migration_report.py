@@ -56,6 +56,11 @@ report:
   returned: success, and in check mode only where it is there and would stay as it is
   type: str
   sample: /var/lib/images/web01/report.md
+verdict:
+  description: The first sentence of the report.
+  returned: success
+  type: str
+  sample: Migrated, proved and booted.
 """
 
 import os
@@ -63,7 +68,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, verdict
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 
@@ -85,12 +90,12 @@ def work(module: AnsibleModule) -> Result:
     changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}
     if changes and module.check_mode:
         ahead.writable(dest)
-        return {"changed": True}
+        return {"changed": True, "verdict": "Dry run: nothing was written."}
     if changes:
         modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         for name, after in changes.items():
             atomic.write_text(os.path.join(dest, name), after, modes.FILE if name == "plan.json" else mode)
-    return {"changed": bool(changes), "report": os.path.join(dest, "report.md")}
+    return {"changed": bool(changes), "report": os.path.join(dest, "report.md"), "verdict": verdict(data)}
 
 
 def main() -> None:

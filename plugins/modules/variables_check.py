@@ -9,8 +9,10 @@ DOCUMENTATION = r"""
 module: variables_check
 short_description: Refuse variables of the roles that mean nothing
 description:
-  - Fails for a variable that begins as those of a role do and is none of them, for a code that no concern has, and for a VM's name in which nothing can be
-    seen, with the nearest right name where there is one. All variables of the host are looked at, those of the command line too.
+  - Fails for a variable that begins as those of a role do and is none of them, for a value that is none of the choices or of another type, for a code that
+    no concern has, and for a VM's name in which nothing can be seen, with the nearest right name where there is one. All variables of the host are looked at,
+    those of the command line too.
+  - It says so in a sentence. What ansible-core says by itself of a wrong value comes with the role's whole specification.
   - Runs on the controller and connects to nothing. The roles and playbooks of this collection begin with it.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)

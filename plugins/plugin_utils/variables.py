@@ -7,21 +7,28 @@ import difflib
 import functools
 import re
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.concerns import CODES
 
 HOME = Path(__file__).resolve().parents[2]
+_MOST = 400  # characters of what is said about one value
 
 
 @functools.cache
+def specified(role: str) -> Mapping[str, Mapping[str, Any]]:
+    """What the role's argument specs say of each variable."""
+    specs = yaml_load((HOME / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    return {name: option for entry in specs.values() for name, option in entry["options"].items()}
+
+
 def options(role: str) -> frozenset[str]:
     """What the role's argument specs name."""
-    specs = yaml_load((HOME / "roles" / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
-    return frozenset(name for entry in specs.values() for name in entry["options"])
+    return frozenset(specified(role))
 
 
 @functools.cache
@@ -44,6 +51,15 @@ def unknown(given: Iterable[str], roles: Iterable[str]) -> Iterator[str]:
         for name in given:
             if name.startswith(f"{role}_") and name not in known and name not in own(role):
                 yield f"{name} is no variable of the role {role}{_instead(name, known, f'{role}_')}."
+
+
+def wrong_values(role: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each value that is not as the role's argument specs want it, without the specs, which are long."""
+    known = specified(role)
+    for name in sorted(values.keys() & known.keys()):
+        for said in ArgumentSpecValidator({name: {**known[name], "required": False}}).validate({name: values[name]}).error_messages:
+            whole = said if name in said else f"{name}: {said}"
+            yield f"{whole if len(whole) <= _MOST else whole[:_MOST] + '...'}."
 
 
 def wrong_codes(codes: Iterable[str]) -> Iterator[str]:

@@ -47,7 +47,7 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     lines = [
         f"# Migration of {data['vm']}",
         "",
-        f"**{_verdict(data)}**",
+        f"**{verdict(data)}**",
         "",
         "## What was found",
         "",
@@ -87,7 +87,7 @@ def _digest(disk: Mapping[str, Any]) -> str:
     return str(disk.get("content_digest") or disk.get("sha256") or "")
 
 
-def _verdict(data: Mapping[str, Any]) -> str:
+def verdict(data: Mapping[str, Any]) -> str:
     if not data["disks"]:
         return "Planned; nothing was converted."
     if data["boot"].get("verdict") == "passed":
