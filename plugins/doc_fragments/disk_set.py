@@ -181,6 +181,13 @@ requirements:
 
     OPTIONS = r"""
 options:
+  return_plan:
+    description:
+      - Whether the plan is returned too, without what is secret in the guest. Whoever keeps results, such as AWX, then keeps files of the guest.
+      - Otherwise what is returned are its digest, a summary, and the file that it is kept in.
+    type: bool
+    default: false
+    version_added: 0.2.0
   remove_tools:
     description: The hypervisors whose guest tools leave the guest.
     type: list

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from dataclasses import replace
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
@@ -12,10 +13,12 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from .access import access_of, access_spec
+from .core import atomic, files
 from .core.errors import InvalidInput, NotInPlace, UnsafeInput
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
 from .disk import encrypted, qemu_img, sizes, staging
+from .guest.apply import BACKUPS
 from .guest.cards import Card, named
 from .guest.changes import Plan
 from .guest.offline import Attached
@@ -25,16 +28,18 @@ from .linux.tools import HYPERVISORS
 from .pipeline import fetch
 from .pipeline.engines import OWN, Engine, repair
 from .pipeline.fetch import looked_at, streaming
-from .pipeline.guest_work import GuestReport, fix, look, take_back
+from .pipeline.guest_work import GuestReport, fix, look, masked, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.remote import is_remote
+from .pipeline.report import FIXED, PLANNED
 from .pipeline.systems import GuestRequest, fixes
 from .running import Result, libraries_of, module_for, respawn_for, run, working_on
 from .windows import drivers
 from .windows.plan import DIRECT, TWO_PHASE
 from .windows.plan import Options as WindowsOptions
 
-FIXED = "fix.json"
+_LONGEST_WARNING, _LONGEST_WARNINGS = 500, 2500  # characters of a concern, and of all, among the warnings
+_LONGEST_PLAN = 256 << 20  # bytes
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
 
@@ -106,6 +111,7 @@ def fix_spec() -> dict[str, Any]:
 def options_spec() -> dict[str, Any]:
     """What offline and live repairs have in common beside the modes."""
     return {
+        "return_plan": {"type": "bool", "default": False},
         "remove_tools": {"type": "list", "elements": "str", "default": ["vmware"], "choices": list(HYPERVISORS)},
         "customize": {
             "type": "dict",
@@ -113,7 +119,7 @@ def options_spec() -> dict[str, Any]:
             "options": {
                 "hostname": {"type": "str", "default": ""},
                 "ssh_keys": {"type": "dict", "default": {}, "no_log": False},
-                "firstboot_script": {"type": "str", "default": ""},
+                "firstboot_script": {"type": "str", "default": "", "no_log": True},
                 "serial_console": {"type": "bool", "default": False},
                 "selinux_relabel": {"type": "bool", "default": False},
                 "cloud_init": {
@@ -253,14 +259,29 @@ def grown_request(
     return replace(request, grow=sizes.enlarge(disks, params["grow"]))
 
 
-def report_result(module: AnsibleModule, report: GuestReport, changed: bool) -> Result:
-    """What every guest module returns."""
-    result: Result = {"changed": changed, **report.as_result()}
+def report_result(module: AnsibleModule, report: GuestReport, changed: bool, plan_file: str = "") -> Result:
+    """What every guest module returns. The plan is not in it, but where it is kept: it holds files of the guest."""
+    result = recorded_result(report.as_result(), changed, plan_file)
+    if module.params.get("return_plan"):
+        result["plan"] = report.plan.shown().as_data()
     if module._diff:
         result["diff"] = [*({"prepared": f"grown: {line}\n"} for line in report.grown), *report.plan.diff()]
-    for concern in report.plan.concerns:
-        module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
+    said = 0
+    for number, concern in enumerate(report.plan.concerns):
+        text = masked(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")[:_LONGEST_WARNING]
+        said += len(text)
+        if said > _LONGEST_WARNINGS:
+            module.warn(f"There are {len(report.plan.concerns) - number} more concerns; the report of the migration has all of them.")
+            break
+        module.warn(text)
     return result
+
+
+def recorded_result(record: Mapping[str, Any], changed: bool, plan_file: str) -> Result:
+    """A result from what a session found, or an earlier one has recorded."""
+    changes = [{key: change[key] for key in ("kind", "path", "reason")} for change in record["changes"]]
+    kept = {"plan_file": plan_file} if plan_file else {}
+    return {**{key: value for key, value in record.items() if key != "plan"}, "changes": changes, "changed": changed, **kept}
 
 
 def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
@@ -294,7 +315,10 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
             report = look(request, plan_too=True)
         else:
             report = fix(replace(request, accept=(*request.accept, "proof.failed")), Silent())
-        return report_result(module, report, bool(report.plan.changes))
+        kept = os.path.join(directory, PLANNED) if directory and not module.check_mode else ""
+        if kept:
+            atomic.write_text(kept, report.plan.text())
+        return report_result(module, report, bool(report.plan.changes), kept)
 
 
 def rollback_work(module: AnsibleModule) -> Result:
@@ -321,7 +345,8 @@ def live_fix_work(module: AnsibleModule) -> Result:
     """guest_live_fix: on the system that the module runs on."""
     options = options_of(module.params, module.params["fixes"])
     report = live_fix(options, tuple(module.params["accept"]), module.check_mode)
-    return report_result(module, report, bool(report.plan.changes))
+    kept = f"{BACKUPS}/{report.plan.id}/plan.json" if report.plan.changes and not module.check_mode else ""
+    return report_result(module, report, bool(report.plan.changes), kept)
 
 
 def live_rollback_work(module: AnsibleModule) -> Result:
@@ -335,7 +360,7 @@ def composite_fix(module: AnsibleModule) -> Result:
     params = module.params
     options = options_of(params, params["fixes"])
     for_windows = windows_options_of(params)
-    saved = _load_plan(params["plan"])
+    saved = saved_plan(module)
     engine = Engine(params["engine"], tuple(params["v2v_options"]))
     recorded = {
         "fixes": list(options.fixes),
@@ -356,7 +381,8 @@ def composite_fix(module: AnsibleModule) -> Result:
         recorded["vm"] = base.result.get("identity", {}).get("digest", "") if base is not None else ""
         earlier = Manifest.load(os.path.join(directory, FIXED))
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):
-            return {**earlier.result, "changed": False}
+            result = recorded_result(earlier.result, False, os.path.join(directory, PLANNED))
+            return {**result, **({"plan": load_plan(result["plan_file"]).shown().as_data()} if params["return_plan"] else {})}
         if params["probe"]:
             return {"changed": False, "pending": True}
         if module.check_mode:
@@ -368,12 +394,12 @@ def composite_fix(module: AnsibleModule) -> Result:
         staged = staging.flatten(base.result, directory, base.inputs)
         with streaming(base.result, directory, access_of(params), cached=True):
             request = grown_request(params, base.result, staged, options, for_windows)
-            result = report_result(module, repair(engine, request, sink(params["progress_file"]), saved), True)
+            report = repair(engine, request, sink(params["progress_file"]), saved)
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
-        Manifest(
-            "fix", base.inputs, recorded, outputs, {key: value for key, value in result.items() if key not in ("diff", "changed")}
-        ).save(os.path.join(directory, FIXED))
-        return result
+        kept = os.path.join(directory, PLANNED)
+        atomic.write_text(kept, report.plan.text())
+        Manifest("fix", base.inputs, recorded, outputs, report.as_result()).save(os.path.join(directory, FIXED))
+        return report_result(module, report, True, kept)
 
 
 def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOptions, saved: Optional[Plan], engine: Engine) -> Result:
@@ -395,5 +421,26 @@ def options_digest(root: str, options: Options, for_windows: WindowsOptions) -> 
     return hashlib.sha256(repr((root, options, for_windows, source)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _load_plan(data: Optional[Any]) -> Optional[Plan]:
-    return Plan.from_data(data) if data else None
+def saved_plan(module: AnsibleModule) -> Optional[Plan]:
+    """The plan that the user gave, as data or as a file, if there is one. Ansible does not answer with it."""
+    params = module.params
+    if params["plan_file"]:
+        return load_plan(params["plan_file"], params["plan_digest"])
+    if not params["plan"]:
+        return None
+    plan = Plan.from_data(params["plan"])
+    params["plan"] = {"id": plan.id}
+    return plan
+
+
+def load_plan(path: str, digest: str = "") -> Plan:
+    """The plan in a file, whose SHA-256 digest is `digest` where one is given. Raises InvalidInput."""
+    content = files.read(path, _LONGEST_PLAN, "The plan")
+    if digest and hashlib.sha256(content).hexdigest() != digest.lower():
+        raise InvalidInput(
+            f"{path} is not the plan that was reviewed: its digest is another.", "Make a new plan, and review it.", path=path
+        )
+    try:
+        return Plan.from_data(json.loads(content))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path} is no plan: {error}.", "Make a new plan with guest_plan.", path=path) from error

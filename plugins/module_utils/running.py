@@ -11,13 +11,16 @@ import time
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 from ansible.module_utils.common.validation import check_type_str
 
 from .boot.libvirtd import LIBVIRT_ERROR
 from .core import ahead, modes
+from .core.bounded import bounded
 from .core.errors import MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
+from .guest import diffs
 from .guest.offline import GUESTFS_ERROR
 from .transport.aws_api import BOTO3_ERROR
 from .vsphere.connection import PYVMOMI_ERROR
@@ -27,6 +30,8 @@ INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/
 _MISSING = {"guestfs": GUESTFS_ERROR, "pyVmomi": PYVMOMI_ERROR, "boto3": BOTO3_ERROR, "libvirt": LIBVIRT_ERROR}  # why, or None
 _ASKED_BY = {"vsphere": "pyVmomi", "aws": "boto3"}
 _GIVE_BACK = 600.0  # seconds
+LONGEST = 14000  # bytes of a result for one VM; with its warnings and what the module was asked it stays below 20 kB
+_OF_VMS = frozenset(("vms", "items"))
 
 
 class _Path(str):
@@ -70,16 +75,39 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
     try:
         result = work(module)
     except MigrationError as error:
-        module.fail_json(**error.as_result())
+        _fail(module, error)
     except OSError as error:
-        module.fail_json(**of_system(error).as_result())
+        _fail(module, of_system(error))
     except MemoryError:
         module.fail_json(
             **OutOfResources(
                 "There is not enough memory.", "Free memory of the host, or run fewer VMs at once; then run again."
             ).as_result()
         )
-    module.exit_json(**result)
+    answer = within(remove_values(result, module.no_log_values))
+    _shorten_echo(module)
+    module.exit_json(**answer)
+
+
+def within(result: Result) -> Result:
+    """A result that is not longer than it may be. Diffs, and a plan that was asked for, have limits of their own; each of several VMs has the whole one."""
+    apart: Result = {key: result[key] for key in ("diff", "plan") if key in result}
+    if isinstance(apart.get("diff"), dict):
+        apart["diff"] = {side: diffs.cut([text])[0] for side, text in apart["diff"].items()}
+    for key in _OF_VMS & result.keys():
+        apart[key] = [bounded(vm, LONGEST) if isinstance(vm, dict) else vm for vm in result[key]]
+    return {**bounded({key: value for key, value in result.items() if key not in apart}, LONGEST), **apart}
+
+
+def _fail(module: AnsibleModule, error: MigrationError) -> None:
+    said = remove_values(error.as_result(), module.no_log_values)
+    _shorten_echo(module)
+    module.fail_json(**{**said, "msg": said["msg"][:LONGEST], "details": bounded(said["details"], LONGEST // 2)})
+
+
+def _shorten_echo(module: AnsibleModule) -> None:
+    """Ansible answers with what it was asked, too."""
+    module.params = bounded(remove_values(module.params, module.no_log_values), LONGEST // 4)
 
 
 def _end_with(pid: int) -> None:

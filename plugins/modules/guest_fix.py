@@ -26,8 +26,19 @@ options:
     default: []
     choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
   plan:
-    description: A plan as returned by M(hyper2kvm.migration.guest_plan), to carry out instead of making one.
+    description:
+      - A plan to carry out instead of making one, as O(plan_file) has it.
+      - One that was returned (O(return_plan)) lacks what is secret in the guest, and is refused where it needs that.
     type: dict
+  plan_file:
+    description: The file on the conversion host with the plan to carry out instead of making one, as M(hyper2kvm.migration.guest_plan) writes it.
+    type: path
+    version_added: 0.2.0
+  plan_digest:
+    description: The digest that the plan in O(plan_file) must have, so that what was reviewed is what is carried out.
+    type: str
+    default: ""
+    version_added: 0.2.0
   grow:
     description:
       - New sizes by disk, as V(+10G) or V(50G), for disks whose space the guest is to get. An empty string leaves a disk as it is.
@@ -156,11 +167,34 @@ changes:
     kind: {description: "V(write), V(remove), V(copy), V(link), V(upload), V(extend_initramfs), V(registry), V(patch) or V(run).", type: str}
     path: {description: The file in the guest., type: str}
     reason: {description: Why., type: str}
-    diff: {description: The difference for people., type: str}
-  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab", "diff": "--- /etc/fstab\n+++ /etc/fstab\n..."}]
-plan:
-  description: The plan as data; C(guest_fix) takes it as O(hyper2kvm.migration.guest_fix#module:plan).
+  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab"}]
+summary:
+  description: How many changes there are of each kind.
   returned: success
+  type: dict
+  contains:
+    write: {description: Files that are written. The other kinds of RV(changes) likewise., type: int}
+  sample: {"extend_initramfs": 1, "write": 4}
+plan_digest:
+  description: The SHA-256 digest of the plan as the file holds it.
+  returned: success
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+plan_file:
+  description: Where the plan is kept, on the conversion host. Only its owner reads it.
+  returned: with O(work_dir), not in check mode
+  type: str
+  sample: /var/lib/migration/web01/plan.json
+cut:
+  description: What of this result was too long, by key, with how much there is in all. The plan, and the report of the migration, have the rest.
+  returned: when something was cut
+  type: dict
+  contains:
+    changes: {description: How many changes there are; other keys likewise., type: str}
+  sample: {"changes": "412 in all"}
+plan:
+  description: The plan as data, without what is secret in the guest.
+  returned: when O(return_plan) is true
   type: dict
   contains:
     format: {description: The version of its format., type: int}
@@ -194,6 +228,8 @@ def argument_spec() -> dict:
         **progress_spec(),
         **fixes_spec(),
         "plan": {"type": "dict"},
+        "plan_file": {"type": "path"},
+        "plan_digest": {"type": "str", "default": ""},
         "grow": {"type": "list", "elements": "str", "default": []},
         "engine": {"type": "str", "default": OWN, "choices": list(ENGINES)},
         "v2v_options": {"type": "list", "elements": "str", "default": []},
@@ -204,7 +240,7 @@ def argument_spec() -> dict:
 
 
 def main() -> None:
-    module = module_for(argument_spec())
+    module = module_for(argument_spec(), mutually_exclusive=[("plan", "plan_file")])
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, composite_fix)
 

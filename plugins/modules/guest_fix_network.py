@@ -114,11 +114,34 @@ changes:
     kind: {description: "V(write), V(remove), V(copy), V(link), V(upload), V(extend_initramfs), V(registry), V(patch) or V(run).", type: str}
     path: {description: The file in the guest., type: str}
     reason: {description: Why., type: str}
-    diff: {description: The difference for people., type: str}
-  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab", "diff": "--- /etc/fstab\n+++ /etc/fstab\n..."}]
-plan:
-  description: The plan as data; C(guest_fix) takes it as O(hyper2kvm.migration.guest_fix#module:plan).
+  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab"}]
+summary:
+  description: How many changes there are of each kind.
   returned: success
+  type: dict
+  contains:
+    write: {description: Files that are written. The other kinds of RV(changes) likewise., type: int}
+  sample: {"extend_initramfs": 1, "write": 4}
+plan_digest:
+  description: The SHA-256 digest of the plan as the file holds it.
+  returned: success
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+plan_file:
+  description: Where the plan is kept, on the conversion host. Only its owner reads it.
+  returned: with O(work_dir), not in check mode
+  type: str
+  sample: /var/lib/migration/web01/plan.json
+cut:
+  description: What of this result was too long, by key, with how much there is in all. The plan, and the report of the migration, have the rest.
+  returned: when something was cut
+  type: dict
+  contains:
+    changes: {description: How many changes there are; other keys likewise., type: str}
+  sample: {"changes": "412 in all"}
+plan:
+  description: The plan as data, without what is secret in the guest.
+  returned: when O(return_plan) is true
   type: dict
   contains:
     format: {description: The version of its format., type: int}

@@ -22,7 +22,7 @@ options:
     default: []
     choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
   dest:
-    description: A file to save the plan to, as JSON.
+    description: A file on the conversion host to save the plan to, as JSON. It holds files of the guest, so that only its owner reads it.
     type: path
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
@@ -116,11 +116,34 @@ changes:
     kind: {description: "V(write), V(remove), V(copy), V(link), V(upload), V(extend_initramfs), V(registry), V(patch) or V(run).", type: str}
     path: {description: The file in the guest., type: str}
     reason: {description: Why., type: str}
-    diff: {description: The difference for people., type: str}
-  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab", "diff": "--- /etc/fstab\n+++ /etc/fstab\n..."}]
-plan:
-  description: The plan as data; C(guest_fix) takes it as O(hyper2kvm.migration.guest_fix#module:plan).
+  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab"}]
+summary:
+  description: How many changes there are of each kind.
   returned: success
+  type: dict
+  contains:
+    write: {description: Files that are written. The other kinds of RV(changes) likewise., type: int}
+  sample: {"extend_initramfs": 1, "write": 4}
+plan_digest:
+  description: The SHA-256 digest of the plan as the file holds it.
+  returned: success
+  type: str
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+plan_file:
+  description: Where the plan is kept, on the conversion host. Only its owner reads it.
+  returned: with O(dest), not in check mode
+  type: str
+  sample: /var/lib/migration/web01.plan.json
+cut:
+  description: What of this result was too long, by key, with how much there is in all. The plan, and the report of the migration, have the rest.
+  returned: when something was cut
+  type: dict
+  contains:
+    changes: {description: How many changes there are; other keys likewise., type: str}
+  sample: {"changes": "412 in all"}
+plan:
+  description: The plan as data, without what is secret in the guest.
+  returned: when O(return_plan) is true
   type: dict
   contains:
     format: {description: The version of its format., type: int}
@@ -128,8 +151,6 @@ plan:
     concerns: {description: The concerns., type: list, elements: dict}
   sample: {"format": 1, "changes": [], "concerns": []}
 """
-
-import json
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -146,25 +167,16 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import
 
 
 def work(module: AnsibleModule) -> Result:
+    dest = module.params["dest"] or ""
     with guest_request(module, module.params["fixes"]) as request:
         report = look(request, plan_too=True)
-    return report_result(module, report, save(module, report.plan.as_data()))
-
-
-def save(module: AnsibleModule, plan: dict) -> bool:
-    dest = module.params["dest"]
-    if not dest:
-        return False
-    try:
-        with open(dest, encoding="utf-8") as file:
-            changed = json.load(file) != json.loads(json.dumps(plan))
-    except (OSError, ValueError):
-        changed = True
+    text = report.plan.text()
+    changed = bool(dest) and atomic.read_text(dest) != text
     if changed and module.check_mode:
         ahead.file(dest)
     elif changed:
-        atomic.write_json(dest, plan, 0o600)
-    return changed
+        atomic.write_text(dest, text)
+    return report_result(module, report, changed, "" if module.check_mode else dest)
 
 
 def main() -> None:

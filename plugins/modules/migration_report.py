@@ -9,7 +9,8 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: migration_report
 short_description: Write the report of a VM's migration
-description: Writes V(report.json), V(report.md) and V(plan.json) into a directory, from what the stages returned.
+description: Writes V(report.json), V(report.md) and V(plan.json) into a directory, from what the stages recorded and returned.
+  - What is secret in the guest is in V(plan.json) alone, which only its owner reads.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
@@ -17,12 +18,20 @@ options:
     description: The directory, created if it is missing.
     type: path
     required: true
+  work_dir:
+    description: The VM's work directory, whose records say what was fetched and repaired, in full. They come before O(vm) and O(guest).
+    type: path
+    version_added: 0.2.0
+  name:
+    description: The name of the VM, where it is another than at its source.
+    type: str
+    version_added: 0.2.0
   vm:
-    description: What M(hyper2kvm.migration.vmdk_fetch) returned as RV(hyper2kvm.migration.vmdk_fetch#module:vm).
+    description: What M(hyper2kvm.migration.vmdk_fetch) returned as RV(hyper2kvm.migration.vmdk_fetch#module:vm), where there is no O(work_dir).
     type: dict
-    required: true
+    default: {}
   guest:
-    description: What M(hyper2kvm.migration.guest_fix) returned.
+    description: What M(hyper2kvm.migration.guest_fix) returned, where there is no O(work_dir).
     type: dict
     default: {}
   disks:
@@ -44,8 +53,8 @@ EXAMPLES = r"""
 - name: Write the report
   hyper2kvm.migration.migration_report:
     dest: /var/lib/images/web01
-    vm: "{{ fetched.vm }}"
-    guest: "{{ fixed }}"
+    work_dir: /var/lib/images/web01/.work
+    name: web01
     disks: "{{ converted.disks }}"
     boot: "{{ booted.boot }}"
 """
@@ -68,14 +77,16 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, verdict
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 
 def argument_spec() -> dict:
     return {
         "dest": {"type": "path", "required": True},
-        "vm": {"type": "dict", "required": True},
+        "work_dir": {"type": "path"},
+        "name": {"type": "str"},
+        "vm": {"type": "dict", "default": {}},
         "guest": {"type": "dict", "default": {}},
         "disks": {"type": "list", "elements": "dict", "default": []},
         "mode": {"type": "raw"},
@@ -85,8 +96,11 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params, dest, mode = module.params, module.params["dest"], modes.parse(module.params["mode"])
-    data = as_data(params["vm"], params["guest"], params["disks"], params["boot"])
-    texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": as_json(params["guest"].get("plan") or {})}
+    noted = recorded(params["work_dir"] or "")
+    vm = {**(noted.vm or params["vm"]), **({"name": params["name"]} if params["name"] else {})}
+    data = as_data(vm, noted.guest or params["guest"], params["disks"], params["boot"])
+    plan = noted.plan or as_json(params["guest"].get("plan") or {})
+    texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": plan}
     changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}
     if changes and module.check_mode:
         ahead.writable(dest)

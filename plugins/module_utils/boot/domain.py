@@ -7,6 +7,7 @@ Source: libvirt, "Domain XML format" (libvirt.org/formatdomain.html); the enligh
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from ..core.errors import InvalidInput
 _TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
 _LIMITS = {"virtio": 24, "sata": 24, "ide": 4}
 BRIDGE = "bridge:"
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 ENLIGHTENMENTS = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "reset", "frequencies")
 
 
@@ -114,8 +116,20 @@ def xml(domain: Domain) -> str:
     _around(devices)
     if domain.tpm:
         _add(_add(devices, "tpm", model="tpm-crb"), "backend", type="emulator", version="2.0")
+    _refuse_unwritable(root, domain.name)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _refuse_unwritable(root: ElementTree.Element, name: str) -> None:
+    """Raise InvalidInput for characters that XML has no way to write, and line ends, which it does not keep."""
+    for element in root.iter():
+        wrong = next((value for value in (element.text or "", *element.attrib.values()) if _UNWRITABLE.search(value)), None)
+        if wrong is not None:
+            raise InvalidInput(
+                f"{wrong!r} cannot be written into the description of {name!r}: it holds characters that XML does not have.",
+                "Give the VM, its network or its disk another name (migrate_name, migrate_network_map, migrate_output_dir).",
+            )
 
 
 def _firmware(root: ElementTree.Element, domain: Domain) -> ElementTree.Element:

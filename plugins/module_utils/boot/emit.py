@@ -29,7 +29,7 @@ def qemu_script(domain: Domain) -> str:
     sockets, cores = domain.topology
     argv = [
         "-name",
-        domain.name,
+        f"guest={_value(domain.name)}",
         "-machine",
         domain.machine,
         "-smp",
@@ -43,16 +43,16 @@ def qemu_script(domain: Domain) -> str:
     if domain.firmware == "uefi":
         code, template = firmware_files()
         before += [
-            f'variables=$(dirname "$0")/{shlex.quote(domain.name + "-variables.fd")}',
-            f'[ -e "$variables" ] || cp {template} "$variables"',
+            f'variables=$(dirname -- "$0")/{shlex.quote(domain.name + "-variables.fd")}',
+            f'[ -e "$variables" ] || cp {shlex.quote(template)} "$variables"',
         ]
         argv += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}"]
     for index, (path, fmt) in enumerate(domain.disks):
         more = f"discard=unmap{WITH_KEY if path in domain.encrypted else ''}"
         argv += disk(path, fmt, domain.disk_bus, index, domain.boot_order(index), more)
     for index, nic in enumerate(domain.nics):
-        argv += ["-netdev", f"bridge,id=net{index},br={nic.bridge}" if nic.bridge else f"user,id=net{index}"]
-        argv += ["-device", f"{card(domain.nic_model)},netdev=net{index}" + (f",mac={nic.mac}" if nic.mac else "")]
+        argv += ["-netdev", f"bridge,id=net{index},br={_value(nic.bridge)}" if nic.bridge else f"user,id=net{index}"]
+        argv += ["-device", f"{card(domain.nic_model)},netdev=net{index}" + (f",mac={_value(nic.mac)}" if nic.mac else "")]
     line = " \\\n  ".join(" ".join(map(shlex.quote, argv[at : at + 2])) for at in range(0, len(argv), 2))
     variables = ' \\\n  -drive if=pflash,format=raw,file="$variables"' if domain.firmware == "uefi" else ""
     if domain.encrypted:
@@ -187,6 +187,11 @@ def _readable(domain: Domain, where: str) -> None:
             f"{where} cannot import the disks of {domain.name}, which are encrypted.",
             "Leave it out of the formats, or convert without a passphrase and encrypt its storage.",
         )
+
+
+def _value(text: str) -> str:
+    """A value among others in an argument of qemu."""
+    return text.replace(",", ",,")
 
 
 def _label(name: str) -> str:

@@ -40,12 +40,12 @@ def apply(guest: WritableGuest, plan: Plan, build: Builder, backups: str = "") -
     Raises StalePlan, before anything is written, when the guest is no longer what the plan saw, and InvalidInput for a saved plan
     whose secrets were not stored.
     """
-    sealed = [
-        change.path for change in plan.changes if isinstance(change, WriteFile) and change.secret and change.after.startswith("sha256:")
-    ]
+    sealed = plan.withheld()
     if sealed:
         raise InvalidInput(
-            f"A saved plan does not hold the secret text of {sealed[0]}.", "Carry it out without a saved plan.", path=sealed[0]
+            f"This plan does not hold what is secret in {sealed[0]}.",
+            "Name the file that guest_plan or guest_fix wrote on the conversion host (plan_file).",
+            path=sealed[0],
         )
     changed = stale(guest, plan.changes)
     if changed:
@@ -56,7 +56,7 @@ def apply(guest: WritableGuest, plan: Plan, build: Builder, backups: str = "") -
     output: list[str] = []
     if plan.changes:
         guest.mkdir(backup, 0o700)
-        guest.write(f"{backup}/plan.json", json.dumps(plan.as_data(), indent=1).encode("ascii"), Stat("file", mode=0o600))
+        guest.write(f"{backup}/plan.json", json.dumps(plan.kept().as_data(), indent=1).encode("ascii"), Stat("file", mode=0o600))
     for change in plan.changes:
         output += _carry_out(guest, change, backup, build)
     return Outcome(plan.id, backup, tuple(output))
@@ -85,7 +85,7 @@ def undo(guest: WritableGuest, plan: Plan, backups: str = "") -> None:
 
 def _ours(guest: WritableGuest, change: WriteFile) -> bool:
     data = guest.read(change.path)
-    return change.fits(data) or data == (None if change.before is None else _bytes(change.before))
+    return change.fits(data) or change.began(data)
 
 
 def _written(guest: WritableGuest, change: EditHive, backup: str) -> bool:
@@ -99,7 +99,9 @@ def _take_back(guest: WritableGuest, change: Change, backup: str) -> None:
         if change.before is None:
             guest.remove(change.path)
         elif change.fits(guest.read(change.path)):
-            guest.write(change.path, _bytes(change.before), None)
+            kept = guest.read(backup + change.path) if change.sealed else _bytes(change.before)
+            if kept is not None:
+                guest.write(change.path, kept, None)
     elif isinstance(change, EditHive) or (isinstance(change, (CopyFile, UploadFile)) and change.replaces):
         kept = guest.read(backup + change.path)
         if kept is not None:
@@ -190,7 +192,7 @@ def _keep(guest: WritableGuest, path: str, backup: str) -> None:
 
 def _holds(guest: WritableGuest, change: Change) -> bool:
     if isinstance(change, WriteFile):
-        return guest.read(change.path) == (None if change.before is None else _bytes(change.before))
+        return change.began(guest.read(change.path))
     if isinstance(change, RemoveFile):
         stat: Optional[Stat] = guest.stat(change.path)
         return stat is not None and stat.kind == change.kind and (stat.kind == "dir" or stat.size == change.size)

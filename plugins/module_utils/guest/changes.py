@@ -3,23 +3,27 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
+import re
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterable, NamedTuple, Optional, Sequence, Union
 
 from ..core.errors import InvalidInput
+from . import diffs, secrets
 from .model import Concern, Stat
+from .protocol import Guest
 
 FORMAT = 1
+_WAS_SEALED = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class WriteFile:
     """Replace the text of a file; `before` is what the plan saw, None where there was no file. `mode` and `owner` are for new files.
 
-    The text of a `secret` file is neither shown nor stored: a plan as data has its digest instead.
+    The text of a `secret` file is not shown; one that is `sealed` has lost it, and has digests in its place.
     """
 
     path: str
@@ -29,17 +33,35 @@ class WriteFile:
     mode: int = 0o644
     owner: tuple[int, int] = (0, 0)
     secret: bool = False
+    sealed: bool = False
 
     def fits(self, data: Optional[bytes]) -> bool:
         """Whether `data` is the text that this change writes."""
         if data is None:
             return False
-        return data == self.after.encode("utf-8", "surrogateescape") or (self.secret and self.after == _digest(data))
+        return self._is(data, self.after)
+
+    def began(self, data: Optional[bytes]) -> bool:
+        """Whether `data` is what the plan saw."""
+        return self.before is None if data is None else self.before is not None and self._is(data, self.before)
+
+    def _is(self, data: bytes, text: str) -> bool:
+        return data == _bytes(text) or (self.sealed and text.startswith("sha256:") and secrets.digest(data).startswith(text))
+
+    def seal(self) -> WriteFile:
+        """The same without its texts."""
+        if self.sealed:
+            return self
+        before = None if self.before is None else secrets.digest(_bytes(self.before))
+        return replace(self, before=before, after=secrets.digest(_bytes(self.after)), sealed=True)
 
     def diff(self) -> str:
-        if self.secret:
-            return f"+++ {self.path} (not shown)\n"
-        return _diff(self.before or "", self.after, self.path if self.before is not None else "/dev/null", self.path)
+        old = self.path if self.before is not None else "/dev/null"
+        if self.secret or self.sealed:
+            sealed = self.seal()
+            was = "" if sealed.before is None else f"-{sealed.before}\n"
+            return f"--- {old}\n+++ {self.path} {secrets.NOT_SHOWN}\n{was}+{sealed.after}\n"
+        return diffs.unified(secrets.masked(self.before or ""), secrets.masked(self.after), old, self.path)
 
 
 @dataclass(frozen=True)
@@ -129,13 +151,28 @@ class RegistryEdit(NamedTuple):
     after: Optional[str]
     whole_key: bool = False
 
+    @property
+    def secret(self) -> bool:
+        return secrets.in_registry(self.key, self.name)
+
     def diff(self) -> str:
         """Without the key, which is shown once for all its values."""
         lines = ""
         if self.before is not None:
             kind, dummy, content = self.before.partition(":")
-            lines += f"-{self.name or '(default)'} = {_shown(int(kind), content)}\n"
-        return lines + (f"+{self.name or '(default)'} = {_shown(self.kind, self.after)}\n" if self.after is not None else "")
+            lines += f"-{self.name or '(default)'} = {self._shown(int(kind), content)}\n"
+        return lines + (f"+{self.name or '(default)'} = {self._shown(self.kind, self.after)}\n" if self.after is not None else "")
+
+    def _shown(self, kind: int, content: str) -> str:
+        return secrets.digest(bytes.fromhex(content)) if self.secret else secrets.masked(diffs.registry(kind, content))
+
+    def seal(self) -> RegistryEdit:
+        """The same without a content that is not shown; it cannot be carried out."""
+        texts = [content for content in (self.before, self.after) if content is not None]
+        if not self.secret and all(shown == secrets.masked(shown) for shown in (_registry_text(content) for content in texts)):
+            return self
+        before, after = (None if content is None else secrets.digest(content.encode("ascii")) for content in (self.before, self.after))
+        return self._replace(before=before, after=after)
 
 
 @dataclass(frozen=True)
@@ -196,7 +233,7 @@ class RunCommand:
         return self.argv[0]
 
     def diff(self) -> str:
-        return f"run: {' '.join(self.argv)}\n"
+        return f"run: {secrets.masked(' '.join(self.argv))}\n"
 
 
 Change = Union[WriteFile, RemoveFile, CopyFile, MakeLink, UploadFile, ExtendInitramfs, EditHive, PatchDevice, RunCommand]
@@ -224,14 +261,50 @@ class Plan:
     @property
     def id(self) -> str:
         """Short digest of the changes; names the backup inside the guest."""
-        return hashlib.sha256(json.dumps(self.as_data()["changes"], sort_keys=True).encode("ascii")).hexdigest()[:12]
+        told = [{key: value for key, value in _data(_kept(change)).items() if key != "sealed"} for change in self.changes]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode("ascii")).hexdigest()[:12]
 
     def as_data(self) -> dict[str, Any]:
+        """All of it, secrets of the guest too: for a file that its owner alone reads."""
         return {
             "format": FORMAT,
-            "changes": [{"change": _NAMES[type(change)], **asdict(_sealed(change))} for change in self.changes],
+            "changes": [_data(change) for change in self.changes],
             "concerns": [asdict(concern) for concern in self.concerns],
         }
+
+    def text(self) -> str:
+        """All of it as the file that it is kept in."""
+        return json.dumps(self.as_data(), indent=1, sort_keys=True) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """Of `text`."""
+        return hashlib.sha256(self.text().encode("ascii")).hexdigest()
+
+    def kept(self) -> Plan:
+        """What is kept in the guest: without the texts of secret files, which the backup beside it has."""
+        return replace(self, changes=tuple(map(_kept, self.changes)))
+
+    def shown(self) -> Plan:
+        """What anybody may see: without whatever is not shown. It can be carried out only where that was nothing."""
+        concerns = (replace(item, cause=secrets.masked(item.cause), remedy=secrets.masked(item.remedy)) for item in self.concerns)
+        return replace(self, changes=tuple(map(_open, self.changes)), concerns=tuple(concerns))
+
+    def withheld(self) -> list[str]:
+        """Paths of the changes that were made for showing, and have lost what they would need."""
+        return [change.path for change in self.changes if _withheld(change)]
+
+    def guarded(self, guest: Guest) -> Plan:
+        """The same, with the files that are secrets in `guest` marked so."""
+        return replace(
+            self,
+            changes=tuple(
+                replace(change, secret=True)
+                if isinstance(change, WriteFile) and secrets.in_guest(guest, change.path, change.mode, change.before, change.after)
+                else change
+                for change in self.changes
+            ),
+        )
 
     @classmethod
     def from_data(cls, data: Any) -> Plan:
@@ -252,29 +325,58 @@ class Plan:
             raise InvalidInput(f"The plan that the guest keeps is no JSON: {error}.", "Take the result anew from the source.") from error
         return cls.from_data(data)
 
+    def counts(self) -> dict[str, int]:
+        """How many changes there are of each kind."""
+        return dict(sorted(Counter(_NAMES[type(change)] for change in self.changes).items()))
+
     def summary(self) -> list[dict[str, Any]]:
-        """For people: kind, path, reason and diff of each change."""
+        """For people: kind, path, reason and diff of each change, each diff and all of them cut where they are long."""
+        shown = diffs.cut([change.diff() for change in self.changes])
         return [
-            {"kind": _NAMES[type(change)], "path": change.path, "reason": change.reason, "diff": change.diff()} for change in self.changes
+            {"kind": _NAMES[type(change)], "path": change.path, "reason": change.reason, "diff": diff}
+            for change, diff in zip(self.changes, shown)
         ]
 
     def diff(self) -> list[dict[str, str]]:
         """As Ansible's --diff shows it."""
-        return [{"prepared": change.diff()} for change in self.changes]
+        return [{"prepared": diff} for diff in diffs.cut([change.diff() for change in self.changes]) if diff]
 
 
-def _digest(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+def _data(change: Change) -> dict[str, Any]:
+    return {"change": _NAMES[type(change)], **asdict(change)}
 
 
-def _sealed(change: Change) -> Change:
-    if isinstance(change, WriteFile) and change.secret and not change.after.startswith("sha256:"):
-        return replace(change, after=_digest(change.after.encode("utf-8", "surrogateescape")))
+def _kept(change: Change) -> Change:
+    return change.seal() if isinstance(change, WriteFile) and change.secret else change
+
+
+def _open(change: Change) -> Change:
+    if isinstance(change, EditHive):
+        return replace(change, edits=tuple(edit.seal() for edit in change.edits))
+    if isinstance(change, ExtendInitramfs):
+        return replace(change, texts=tuple((name, secrets.masked(text)) for name, text in change.texts))
+    if isinstance(change, RunCommand):
+        return replace(change, argv=tuple(map(secrets.masked, change.argv)), revert=tuple(map(secrets.masked, change.revert)))
+    known = (change.before or "", change.after) if isinstance(change, WriteFile) else ()
+    if isinstance(change, WriteFile) and (change.secret or any(secrets.masked(text) != text for text in known)):
+        return change.seal()
     return change
+
+
+def _withheld(change: Change) -> bool:
+    if isinstance(change, EditHive):
+        return any((content or "").startswith("sha256:") for edit in change.edits for content in (edit.before, edit.after))
+    if isinstance(change, ExtendInitramfs):
+        return any(secrets.NOT_SHOWN in text for dummy, text in change.texts)
+    if isinstance(change, RunCommand):
+        return any(secrets.NOT_SHOWN in word for word in (*change.argv, *change.revert))
+    return isinstance(change, WriteFile) and change.sealed
 
 
 def _change(item: dict[str, Any]) -> Change:
     values = dict(item)
+    if values.get("secret") and "sealed" not in values:  # of 0.1.0, which kept the digest of what was written
+        values["sealed"] = _WAS_SEALED.fullmatch(str(values.get("after"))) is not None
     kind = _KINDS[values.pop("change")]
     frozen = {
         key: tuple(tuple(entry) if isinstance(entry, list) else entry for entry in value) if isinstance(value, list) else value
@@ -294,15 +396,15 @@ def merge(changes: Iterable[Change]) -> tuple[Change, ...]:
         earlier = merged.get(key)
         if isinstance(change, WriteFile) and isinstance(earlier, WriteFile):
             reason = earlier.reason if change.reason in earlier.reason else f"{earlier.reason}; {change.reason}"
-            change = replace(earlier, after=change.after, reason=reason)
+            change = replace(earlier, after=change.after, reason=reason, secret=earlier.secret or change.secret)
         merged[key] = change
     kept = [change for change in merged.values() if not (isinstance(change, WriteFile) and change.before == change.after)]
     return tuple(sorted(kept, key=lambda change: isinstance(change, RunCommand)))
 
 
-def edit(path: str, before: Optional[str], after: str, reason: str, mode: int = 0o644) -> Sequence[Change]:
+def edit(path: str, before: Optional[str], after: str, reason: str, mode: int = 0o644, secret: bool = False) -> Sequence[Change]:
     """A change if there is anything to change."""
-    return [] if before == after else [WriteFile(path, before, after, reason, mode)]
+    return [] if before == after else [WriteFile(path, before, after, reason, mode, secret=secret)]
 
 
 def remove(path: str, stat: Optional[Stat], reason: str) -> Sequence[Change]:
@@ -310,20 +412,10 @@ def remove(path: str, stat: Optional[Stat], reason: str) -> Sequence[Change]:
     return [] if stat is None else [RemoveFile(path, stat.kind, stat.size, reason)]
 
 
-_REG_TEXTS, _REG_NUMBERS = (1, 2, 7), (4, 11)
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
-def _shown(kind: int, content: str) -> str:
-    data = bytes.fromhex(content)
-    if kind in _REG_TEXTS:
-        return json.dumps("|".join(part for part in data.decode("utf-16-le", "replace").split("\0") if part))
-    return str(int.from_bytes(data, "little")) if kind in _REG_NUMBERS else f"hex({kind}):{content[:256]}"
-
-
-def _diff(before: str, after: str, old: str, new: str) -> str:
-    lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), old, new)
-    return (
-        "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
-        .encode("utf-8", "replace")
-        .decode("utf-8")
-    )
+def _registry_text(content: str) -> str:
+    kind, dummy, digits = content.rpartition(":")
+    return diffs.registry(int(kind or 1), digits)

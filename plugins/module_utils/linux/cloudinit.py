@@ -43,5 +43,5 @@ def plan(guest: Guest, seed: Mapping[str, str], drop_in: str) -> list[Change]:
         changes += edit(PIN, text(guest, PIN), _KEPT, "cloud-init keeps what it configured")
     if drop_in:
         path = "/etc/cloud/cloud.cfg.d/98-hyper2kvm-operator.cfg"
-        changes += edit(path, text(guest, path), drop_in, "the operator's drop-in")
+        changes += edit(path, text(guest, path), drop_in, "the operator's drop-in", secret=True)
     return changes

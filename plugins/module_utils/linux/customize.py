@@ -115,7 +115,7 @@ def _firstboot(guest: Guest, script: str, findings: Findings) -> list[Change]:
     )
     body = script if script.startswith("#!") else f"#!/bin/sh\n{script}"
     return [
-        *edit(_SCRIPT, text(guest, _SCRIPT), body, "the operator's script", 0o700),
+        *edit(_SCRIPT, text(guest, _SCRIPT), body, "the operator's script", 0o700, secret=True),
         *edit(_UNIT, text(guest, _UNIT), unit, "runs it once"),
         *([] if exists(guest, _WANTED) else [MakeLink(_WANTED, _UNIT, "runs it once")]),
     ]

@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
 from ..core.errors import Blocked, InvalidInput, NotEnoughSpace, ProofFailed, UnsupportedGuest
 from ..core.progress import Progress, Silent
-from ..guest import assemble, grow, parttable
+from ..guest import assemble, grow, parttable, secrets
 from ..guest.apply import apply, undo
 from ..guest.changes import CopyFile, EditHive, ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
 from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
@@ -51,18 +51,29 @@ class GuestReport:
     grown: tuple[str, ...] = ()
 
     def as_result(self) -> dict[str, Any]:
+        """All of it but the plan's secrets, as the work directory keeps it and the report shows it."""
         return {
             **({"firstboot": asdict(self.firstboot)} if self.firstboot is not None else {}),
             **({"grown": list(self.grown)} if self.grown else {}),
             "id": self.plan.id,
             "facts": self.facts.as_result(),
             "changes": self.plan.summary(),
-            "concerns": self.plan.as_data()["concerns"],
-            "plan": self.plan.as_data(),
-            "proof": self.proof.as_result() if self.proof is not None else None,
-            "output": list(self.output),
+            "concerns": masked([asdict(concern) for concern in self.plan.concerns]),
+            "summary": self.plan.counts(),
+            "plan_digest": self.plan.digest,
+            "proof": masked(self.proof.as_result()) if self.proof is not None else None,
+            "output": masked(list(self.output)),
             "timings": dict(self.timings),
         }
+
+
+def masked(value: Any) -> Any:
+    """What is said of a guest, without the passwords that lines of its files may hold."""
+    if isinstance(value, dict):
+        return {key: masked(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [masked(inner) for inner in value]
+    return secrets.masked(value) if isinstance(value, str) else value
 
 
 class SpaciousGuest(WritableGuest, Protocol):

@@ -31,7 +31,7 @@ def _facts(guest: LiveGuest, options: Options) -> tuple[GuestFacts, Plan]:
     facts = inspect(guest, system.root, system.subvolume, system.mounts, system.firmware, ())
     facts = replace(facts, live=True, boot_disk=boot_disk(system.firmware, guest.tables))
     facts, findings = complete(facts, guest, (), options.macs, system.interfaces)
-    plan = make_plan(guest, facts, options)
+    plan = make_plan(guest, facts, options).guarded(guest)
     return facts, replace(plan, concerns=(*findings.concerns, *plan.concerns))
 
 

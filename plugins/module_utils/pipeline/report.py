@@ -4,12 +4,40 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
+from ..core import atomic
+from ..core.manifest import Manifest
+from ..core.markdown import block, code, text
 from ..disk import qemu_img
+from ..disk.staging import FETCHED
 
 FORMAT = 1
+FIXED, PLANNED = "fix.json", "plan.json"  # of the repair, in a work directory
+_PATHS = 400  # that are named for one reason
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a work directory says of its VM, of the repair of its guest, and the plan as text; empty where it says nothing."""
+
+    vm: Mapping[str, Any] = field(default_factory=dict)
+    guest: Mapping[str, Any] = field(default_factory=dict)
+    plan: str = ""
+
+
+def recorded(work_dir: str) -> Recorded:
+    """From the records that the stages have left, as those of the run that writes the report."""
+    if not work_dir:
+        return Recorded()
+    fetched, fixed = (Manifest.load(os.path.join(work_dir, name)) for name in (FETCHED, FIXED))
+    if fixed is None or (fetched is not None and fetched.inputs != fixed.inputs):
+        return Recorded(fetched.result if fetched is not None else {})
+    plan = atomic.read_text(os.path.join(work_dir, PLANNED))
+    return Recorded(fetched.result if fetched is not None else {}, fixed.result, plan or "")
 
 
 def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Mapping[str, Any]], boot: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,41 +73,47 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     """A page a person can read and forward."""
     facts, proof, boot, source = data["facts"], data["proof"], data["boot"], data["source"]
     lines = [
-        f"# Migration of {data['vm']}",
+        f"# Migration of {text(data['vm'])}",
         "",
         f"**{verdict(data)}**",
         "",
         "## What was found",
         "",
-        f"- Source: {source.get('kind', '')}, {len(source.get('disks', []))} disk(s), firmware {facts.get('firmware') or source.get('firmware') or 'unknown'}",
-        f"- Guest: {facts.get('product') or 'not inspected'} ({facts.get('architecture', '')}), host name {facts.get('hostname') or 'unknown'}",
+        f"- Source: {text(source.get('kind', ''))}, {len(source.get('disks', []))} disk(s),"
+        f" firmware {text(facts.get('firmware') or source.get('firmware') or 'unknown')}",
+        f"- Guest: {text(facts.get('product') or 'not inspected')} ({text(facts.get('architecture', ''))}),"
+        f" host name {text(facts.get('hostname') or 'unknown')}",
     ]
-    lines += [f"- Kernel {kernel['version']} ({kernel['image']})" for kernel in facts.get("kernels", [])]
+    lines += [f"- Kernel {text(kernel['version'])} ({text(kernel['image'])})" for kernel in facts.get("kernels", [])]
     lines += [
-        f"- Network card {card['name'] or '(no profile)'}: {card['mac']}, {', '.join(card['addresses']) or card['method']}"
-        f"{' on ' + card['on'] if card['on'] else ''}{' by ' + card['backend'] if card['backend'] else ''}"
+        f"- Network card {text(card['name'] or '(no profile)')}: {text(card['mac'])}, {text(', '.join(card['addresses']) or card['method'])}"
+        f"{' on ' + text(card['on']) if card['on'] else ''}{' by ' + text(card['backend']) if card['backend'] else ''}"
         for card in facts.get("cards", [])
     ]
     lines += ["", "## What to know", ""] + (
-        [f"- **{item['severity']}** `{item['code']}`: {item['cause']} {item['remedy']}" for item in data["concerns"]] or ["Nothing."]
+        [f"- **{text(item['severity'])}** {code(item['code'])}: {text(item['cause'])} {text(item['remedy'])}" for item in data["concerns"]]
+        or ["Nothing."]
     )
     lines += ["", "## What was changed", ""]
-    lines += [f"- Grown: {line}" for line in data["grown"]]
+    lines += [f"- Grown: {text(line)}" for line in data["grown"]]
     lines += [line for reason, changes in _by_reason(data["changes"]) for line in _change(reason, changes)] or ["Nothing."]
     lines += ["", "## What was copied", "", "| disk | format | size | written | digest of the content |", "| --- | --- | --- | --- | --- |"]
     kinds = [f"{disk.get('format', '')}{', encrypted' if disk.get('encrypted') else ''}" for disk in data["disks"]]
     lines += [
-        f"| {disk['path']} | {kind} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | `{_digest(disk)}` |"
+        f"| {text(disk['path'])} | {text(kind)} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | {code(_digest(disk))} |"
         for disk, kind in zip(data["disks"], kinds)
     ]
-    lines += ["", f"## What was proved: {proof.get('verdict', 'nothing')}", ""]
-    lines += [f"- {'ok' if check['passed'] else 'FAILED'} {check['name']}: {check['detail']}" for check in proof.get("checks", [])]
-    lines += ["", f"## Boot test: {boot.get('verdict', 'not run')}", ""]
+    lines += ["", f"## What was proved: {text(proof.get('verdict', 'nothing'))}", ""]
     lines += [
-        f"- {name} after {seconds} s" for name, seconds in sorted(boot.get("signals", {}).items(), key=lambda item: (item[1], item[0]))
-    ] + ([f"- {boot['cause']}"] if boot.get("cause") else [])
+        f"- {'ok' if check['passed'] else 'FAILED'} {text(check['name'])}: {text(check['detail'])}" for check in proof.get("checks", [])
+    ]
+    lines += ["", f"## Boot test: {text(boot.get('verdict', 'not run'))}", ""]
+    lines += [
+        f"- {text(name)} after {seconds} s"
+        for name, seconds in sorted(boot.get("signals", {}).items(), key=lambda item: (item[1], item[0]))
+    ] + ([f"- {text(boot['cause'])}"] if boot.get("cause") else [])
     lines += ["", "![console](console.png)"] if boot.get("screenshot") else []
-    lines += ["", "## What is left to do", ""] + [f"- {step}" for step in _left(data)]
+    lines += ["", "## What is left to do", ""] + [f"- {text(step)}" for step in _left(data)]
     return "\n".join(lines) + "\n"
 
 
@@ -103,18 +137,23 @@ def _by_reason(changes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Map
 
 
 def _change(reason: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = [f"### {reason}", ""]
+    lines = [f"### {text(reason)}", ""]
     removed = [change["path"] for change in changes if change["kind"] == "remove"]
     added = [change["path"] for change in changes if change["kind"] in ("upload", "copy")]
     for change in changes:
         # The package database is long and says nothing that the removed files do not say.
         if change["kind"] not in ("remove", "upload", "copy") and not change["path"].endswith("/dpkg/status"):
-            lines += ["```diff", *change["diff"].rstrip("\n").splitlines(), "```", ""]
+            lines += [*block(change["diff"], "diff"), ""]
     if added:
-        lines += [f"Put in: {', '.join(added)}", ""]
+        lines += [f"Put in: {_paths(added)}", ""]
     if removed:
-        lines += [f"Removed: {', '.join(removed)}", ""]
+        lines += [f"Removed: {_paths(removed)}", ""]
     return lines
+
+
+def _paths(paths: Sequence[str]) -> str:
+    more = f" and {len(paths) - _PATHS} more, which the plan has" if len(paths) > _PATHS else ""
+    return ", ".join(map(text, paths[:_PATHS])) + more
 
 
 def _left(data: Mapping[str, Any]) -> list[str]:

@@ -132,10 +132,12 @@ def make_plan(guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:
     """The plan of the guest's lane; empty for a system that is only copied."""
     options = request.options
     if facts.os == "windows":
-        return windows.make_plan(
+        plan = windows.make_plan(
             guest, facts, request.windows, options.fixes, options.remove_tools, options.agent_packages, request.cards, options.macs
         )
-    return linux.make_plan(guest, facts, options)
+    else:
+        plan = linux.make_plan(guest, facts, options)
+    return plan.guarded(guest)
 
 
 def prove(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from typing import Any, Mapping, Sequence
+
+from ..core.markdown import text
 
 GIB = 1 << 30
 COLUMNS = (
@@ -24,6 +27,8 @@ COLUMNS = (
     "minutes",
     "concerns",
 )
+
+_FORMULA = re.compile(r"((?:^|[;,])[\s\"']*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 Row = dict[str, Any]
 
@@ -59,13 +64,13 @@ def rows(vms: Sequence[Mapping[str, Any]], rate: float) -> list[Row]:
 
 
 def as_csv(table: Sequence[Row]) -> str:
-    """The rows for a spreadsheet. A value that a spreadsheet would take for a formula is quoted."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    """The rows for a spreadsheet. A value that one would take for a formula is quoted."""
+    table_text = io.StringIO()
+    writer = csv.DictWriter(table_text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in table:
-        writer.writerow({key: f"'{value}" if str(value)[:1] in "=+-@" and isinstance(value, str) else value for key, value in row.items()})
-    return text.getvalue()
+        writer.writerow({key: _plain(value) if isinstance(value, str) else value for key, value in row.items()})
+    return table_text.getvalue()
 
 
 def as_markdown(vms: Sequence[Mapping[str, Any]], table: Sequence[Row], rate: float) -> str:
@@ -93,11 +98,11 @@ def as_markdown(vms: Sequence[Mapping[str, Any]], table: Sequence[Row], rate: fl
             row["minutes"],
             row["concerns"],
         )
-        lines.append("| " + " | ".join(_cell(value) for value in cells) + " |")
+        lines.append("| " + " | ".join(text(value) for value in cells) + " |")
     lines += ["", "## What to do", ""]
     for code, found in sorted(_by_code(vms).items()):
-        lines += [f"### {code} ({found[0][1]['severity']}, {len(found)} VMs)", "", _cell(found[0][1]["remedy"]), ""]
-        lines += [f"- {_cell(path)}: {_cell(concern['cause'])}" for path, concern in found] + [""]
+        lines += [f"### {text(code)} ({found[0][1]['severity']}, {len(found)} VMs)", "", text(found[0][1]["remedy"]), ""]
+        lines += [f"- {text(path)}: {text(concern['cause'])}" for path, concern in found] + [""]
     return "\n".join(lines)
 
 
@@ -109,6 +114,6 @@ def _by_code(vms: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, Mapp
     return found
 
 
-def _cell(value: Any) -> str:
-    """Names come from whoever named the VMs; they must not break the table."""
-    return str(value).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+def _plain(value: str) -> str:
+    """A value that no spreadsheet computes, whatever it takes for the end of a cell."""
+    return _FORMULA.sub(r"\1'\2", "".join(" " if ord(letter) < 32 else letter for letter in value))

@@ -60,18 +60,21 @@ def test_what_the_operator_wants_is_done_once_and_taken_back():
     assert made.files == before
 
 
-def test_secrets_are_in_no_report_and_no_saved_plan():
+def test_secrets_are_in_no_report_and_only_in_the_plan_of_the_conversion_host():
     made = guest(**SYSTEM)
     plan = customized(made, EVERYTHING)
-    assert "hunter2" not in json.dumps(plan.as_data()) + json.dumps(plan.summary()) + json.dumps(plan.diff())
+    assert "hunter2" not in json.dumps(plan.shown().as_data()) + json.dumps(plan.summary()) + json.dumps(plan.diff())
+    shown = Plan.from_data(json.loads(json.dumps(plan.shown().as_data())))
     saved = Plan.from_data(json.loads(json.dumps(plan.as_data())))
-    assert saved.id == plan.id
-    with pytest.raises(InvalidInput, match="does not hold the secret"):
-        apply(made, saved, initramfs.build)
+    assert saved == plan and shown.id == plan.id == plan.kept().id
+    with pytest.raises(InvalidInput, match="does not hold what is secret") as refused:
+        apply(made, shown, initramfs.build)
+    assert "plan_file" in refused.value.hint
     before = copy.deepcopy(made.files)
-    apply(made, plan, initramfs.build)
-    assert "hunter2" not in str(made.files[f"/var/lib/hyper2kvm/{plan.id}/plan.json"])
-    undo(made, saved)
+    apply(made, saved, initramfs.build)
+    kept = made.files[f"/var/lib/hyper2kvm/{plan.id}/plan.json"]
+    assert "hunter2" not in str(kept)
+    undo(made, Plan.from_data(json.loads(kept)))
     assert made.files == before
 
 

@@ -54,6 +54,7 @@ class Ended(Exception):
 class Module:
     params: dict = {}
     check_mode = False
+    no_log_values: frozenset = frozenset()
 
     def fail_json(self, **result):
         raise Ended(result)
