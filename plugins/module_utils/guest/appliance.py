@@ -23,6 +23,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.deadline import Pulse, marked, stopped
 from ..core.errors import MigrationError, NotEnoughSpace, TimedOut, ToolFailed
+from ..core.numbers import decimal
 
 _LITTLE_TIME, _LITTLE_DATA = 0.05, 4096  # processors and bytes a second: an idle appliance has 0.006 and 200
 _UNWATCHED = ("is_ready", "get_pid", "set_backend", "set_backend_settings", "set_smp", "set_autosync", "add_drive_opts", "config")
@@ -122,7 +123,8 @@ class Appliance:
         if event.get("event") != "BLOCK_IO_ERROR" or data.get("action") != "stop":
             return
         name, why = str(data.get("device") or ""), str(data.get("reason") or "a write failed")
-        number = int(name[2:]) if name[:2] == "hd" and name[2:].isdecimal() else len(self._paths)
+        number = decimal(name[2:]) if name[:2] == "hd" else None
+        number = len(self._paths) if number is None else number
         path = self._paths[number] if number < len(self._paths) else tempfile.gettempdir()
         met = NotEnoughSpace.met(why)
         if data.get("nospace") or met is not None:

@@ -180,11 +180,6 @@ def test_every_concern_is_documented():
     assert used == documented and len(used) > 10
 
 
-def test_every_module_is_in_the_action_group():
-    group = re.findall(r"^    - (\w+)$", (ROOT / "meta" / "runtime.yml").read_text(), re.MULTILINE)
-    assert group == sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-
-
 STATICS = {
     ("10.1.2.3/24", "10.1.2.1"): ",net=10.1.2.0/24,host=10.1.2.1,dns=10.1.2.2,dhcpstart=10.1.2.3,hostfwd=tcp:127.0.0.1:2222-10.1.2.3:22",
     ("10.1.2.3/24", ""): ",net=10.1.2.0/24,host=10.1.2.1,dns=10.1.2.2,dhcpstart=10.1.2.3,hostfwd=tcp:127.0.0.1:2222-10.1.2.3:22",
