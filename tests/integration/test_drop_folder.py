@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "PYTHONPATH": str(harness.ROOT / ".venv" / "collections"),
     "PATH": f"{harness.BIN}{os.pathsep}{os.environ['PATH']}",
 }
+SECRET = 'a $HOME "b" `c` \\d\''
 
 
 @pytest.fixture
@@ -108,19 +109,25 @@ def test_the_units_start_the_same(drop):
                 "drop_folder_settle": 1,
                 "drop_folder_inventory": str(drop.parent / "drop.json"),
                 "drop_folder_ansible_playbook": str(harness.BIN / "ansible-playbook"),
-                "drop_folder_environment": {"ANSIBLE_COLLECTIONS_PATH": ENVIRONMENT["ANSIBLE_COLLECTIONS_PATH"]},
+                "drop_folder_environment": {"ANSIBLE_COLLECTIONS_PATH": ENVIRONMENT["ANSIBLE_COLLECTIONS_PATH"], "VMWARE_PASSWORD": SECRET},
                 "drop_folder_unit_dir": str(units),
                 "drop_folder_enable": False,
             },
         }
     ]
     (drop.parent / "play.json").write_text(json.dumps(play))
-    for changed in ("changed=2", "changed=0"):  # the folder's mode, the units; then nothing
+    for changed in ("changed=3", "changed=0"):  # the folder's mode, the units, the environment; then nothing
         done = subprocess.run(
             ["ansible-playbook", drop.parent / "play.json"], capture_output=True, text=True, check=False, env=ENVIRONMENT, cwd=drop.parent
         )
         assert done.returncode == 0 and changed in done.stdout, done.stdout
-    subprocess.run(["systemd-analyze", "verify", *units.iterdir()], check=True, capture_output=True)
+        assert SECRET not in done.stdout
+    environment = units / "hyper2kvm-drop.env"
+    subprocess.run(["systemd-analyze", "verify", *(set(units.iterdir()) - {environment})], check=True, capture_output=True)
+    # Quoted as a shell quotes, which systemd reads too (systemd.exec(5), EnvironmentFile=).
+    said = subprocess.run(["sh", "-c", f'. {environment}; printf %s "$VMWARE_PASSWORD"'], check=True, capture_output=True, text=True).stdout
+    assert said == SECRET and environment.stat().st_mode & 0o777 == 0o600
+    assert not any(SECRET in path.read_text() for path in units.iterdir() if path != environment)
     service = (units / "hyper2kvm-drop.service").read_text()
     assert f"PathChanged={drop}" in (units / "hyper2kvm-drop.path").read_text()
     disk(drop / "a.raw", 1)
