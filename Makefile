@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ROTATE := --rotate
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
-.PHONY: help setup dev demo test unit lint sanity galaxy versions versions-ci molecule integration e2e full matrix bench clean
+.PHONY: help setup dev demo test unit lint sanity galaxy versions versions-ci molecule integration e2e full hostile matrix bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,8 @@ setup:  ## prepare this machine to run the playbooks from the checkout
 dev:  ## prepare this machine to build the lab and to run every test
 	@scripts/setup dev
 
-demo: dev  ## build a faulty VMware guest, migrate it, boot it
+demo:  ## build a faulty VMware guest, migrate it, boot it
+	@scripts/setup demo
 	@$(VENV)/python tests/lab/demo.py
 
 test: dev  ## everything CI runs, the cheap first
@@ -63,6 +64,9 @@ e2e: dev  ## lab guests migrated and booted, one of them also unrepaired
 
 full:  ## every integration test and every boot, none left to another commit
 	$(MAKE) --no-print-directory integration e2e ROTATE=
+
+hostile: dev  ## hostile inputs and failing machines, one by one; goes on where it stopped; WRITE=--write puts the figures into docs/security.md
+	$(VENV)/python tests/hostile/run.py $(WRITE)
 
 matrix: full  ## also the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md, docs/windows-peer.md and docs/domains-peer.md
 	$(VENV)/python tests/lab/matrix.py
