@@ -125,3 +125,14 @@ def _tasks(found):
         yield task
         for part in ("block", "rescue", "always"):
             yield from _tasks(task.get(part, ()))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_same_holds_of_roles_and_their_variables(role):
+    now = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    for entry, found in yaml.safe_load((ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text())["argument_specs"].items():
+        before = RELEASED["roles"].get(f"{role}/{entry}")
+        assert found["version_added"] == ("0.1.0" if before is not None else now), entry
+        for name, option in found["options"].items():
+            if before is not None:
+                assert option.get("version_added", "0.1.0") == ("0.1.0" if name in before else now), f"{name}: write version_added: {now}"

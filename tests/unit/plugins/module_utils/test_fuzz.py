@@ -34,6 +34,7 @@ WORDS = [
     "Name=ens192", "[Network]", "DHCP=no", "DEVICE=ens192", "IPADDR=1.2.3.4", "NETMASK=255.255.255.0", "iface", "ens192", "inet", "static", "address",
     "bond-slaves", "vlan-raw-device", "DEVICE", "/dev/sd[a-z]", "filter", "=", "[", "]", '"a|/dev/sda|"', "alias", "eth0", "vmxnet3", "- !!python/x y", "\\",
     "&a", "*a", "GRUB_CMDLINE_LINUX=", "GRUB_DEFAULT=0", "saved_entry=a>b>c", "kernelopts=root=/dev/sda2", "\x00", "é", "\udcff",
+    "²", "٣", "9" * 5000, f"/dev/sda{'9' * 5000}", "/dev/sda²", "address=10.0.0.²/²", "PREFIX=²", "GRUB_DEFAULT=²", f"GRUB_DEFAULT={'7' * 5000}",
 ]  # fmt: skip
 line = st.one_of(
     st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join),
