@@ -124,8 +124,7 @@ class Appliance:
             return
         name, why = str(data.get("device") or ""), str(data.get("reason") or "a write failed")
         number = decimal(name[2:]) if name[:2] == "hd" else None
-        number = len(self._paths) if number is None else number
-        path = self._paths[number] if number < len(self._paths) else tempfile.gettempdir()
+        path = self._paths[number] if number is not None and number < len(self._paths) else tempfile.gettempdir()
         met = NotEnoughSpace.met(why)
         if data.get("nospace") or met is not None:
             reason: MigrationError = NotEnoughSpace(
