@@ -50,8 +50,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MissingTool
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import GUESTFS_ERROR
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import netplan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives
 
@@ -67,7 +66,7 @@ def work(module: AnsibleModule) -> Result:
             check(*([argument] if argument else []))
         except MissingTool:
             missing.append(argument or "OVMF")
-    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": netplan.yaml, "hivex": hives.hivex}
+    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": yamlfile.yaml, "hivex": hives.hivex}
     missing += [f"Python module {name}" for name, library in libraries.items() if library is None]
     return {"changed": False, "missing": missing, "accelerator": accelerator() if module.params["probe_accelerator"] else "unknown"}
 

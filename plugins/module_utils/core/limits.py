@@ -26,8 +26,8 @@ UNPACKED = 64 * TIB
 UNPACKED_FREE, UNPACKED_RATIO = 64 * GIB, 8192  # unpacked to more than the one and more than so many times the archive: a bomb
 
 # Disk images.
-TABLE = 128 * MIB  # a block table that is held in memory; VHD with 2 TiB has one of 4 MiB, VDI with 64 TiB one of 256 MiB
-EXTENTS = 100_000
+VHD_TABLE = 16 * MIB  # held in memory; 2 TiB in blocks of 2 MiB have one of 4 MiB
+VMDK_SECTORS = 1 << 37  # 64 TiB; vSphere allows 62
 
 # Guests.
 GUEST_FILE = 256 * MIB  # the largest that a repair reads: an initramfs, a hive
@@ -35,7 +35,11 @@ GUEST_KEPT = 64 * MIB  # of what was read, for the next who asks
 GUEST_READ = 16 * GIB  # in one session
 GUEST_DIRECTORY = 16 * MIB  # bytes of a directory itself
 GUEST_NAMES = 2_000_000  # in all listings of a session
-YAML, YAML_NODES = 256 * KIB, 50_000  # nodes are counted with each alias spelt out
+YAML, YAML_FILES = 256 * KIB, 1 * MIB  # of one file, and of all together
+YAML_SPELT = 4 * MIB  # characters and nodes of a file with each alias spelt out
+HIVE, HIVE_LOG = 160 * MIB, 48 * MIB
+HIVE_KEYS = 20_000_000  # looked at in one hive, each time anew
+HIVE_PATHS = 96 * MIB  # characters of the paths of all keys
 
 # Servers.
 ANSWER = 64 * MIB

@@ -13,8 +13,9 @@ from .header import Header, fields, impossible, missing, read_at
 _SIGNATURE = 0xBEDA107F
 _DYNAMIC, _STATIC = 1, 2
 _BLOCK = 1 << 20
+_PART = 4 << 20  # bytes of the table that are looked at together
 _ABSENT = 0xFFFFFFFE  # and the value after it
-_MANY = 1 << 29  # blocks; more than qemu's table takes
+_MANY = 1 << 26  # blocks; 64 TiB
 
 
 def read(file: BinaryIO, path: str) -> Header:
@@ -46,9 +47,10 @@ def read(file: BinaryIO, path: str) -> Header:
     )
     if bad:
         raise impossible(path, bad)
-    entries = array.array("I", read_at(file, table, blocks * 4, path))
-    if sys.byteorder == "big":
-        entries.byteswap()
-    if any(allocated <= entry < _ABSENT for entry in entries):
-        raise impossible(path, "table")
+    for at in range(0, blocks * 4, _PART):
+        entries = array.array("I", read_at(file, table + at, min(_PART, blocks * 4 - at), path))
+        if sys.byteorder == "big":
+            entries.byteswap()
+        if max(entries) >= allocated and any(allocated <= entry < _ABSENT for entry in entries):
+            raise impossible(path, "table")
     return Header("vdi", capacity)

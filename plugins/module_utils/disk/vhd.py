@@ -13,6 +13,7 @@ import sys
 import uuid
 from typing import BinaryIO, Iterable, Iterator
 
+from ..core import limits
 from ..core.errors import InvalidInput
 from .header import Header, beside, fields, impossible, missing, read_at
 from .qcow2_map import CLUSTER, Layers, Piece
@@ -67,10 +68,16 @@ def layers(file: BinaryIO, path: str) -> Layers:
     bitmap = _bitmap(block)
     if block < CLUSTER:
         raise InvalidInput(f"{path} has blocks of {block} bytes.", "Merge it at the source (Merge-VHD).", path=path)
-    data = [place * SECTOR + bitmap for place in places]
-    for shift in sorted({at % CLUSTER for at, place in zip(data, places) if place != _UNUSED}) or [0]:
-        chosen = [(n, at) for n, (at, place) in enumerate(zip(data, places)) if place != _UNUSED and at % CLUSTER == shift]
-        yield shift, _pieces(file, path, chosen, block, shift)
+    for shift in sorted({(place * SECTOR + bitmap) % CLUSTER for place in places if place != _UNUSED}) or [0]:
+        yield shift, _pieces(file, path, _chosen(places, bitmap, shift), block, shift)
+
+
+def _chosen(places: array.array[int], bitmap: int, shift: int) -> Iterator[tuple[int, int]]:
+    """Number and offset of the data of each block that begins so far behind a cluster."""
+    for number, place in enumerate(places):
+        at = place * SECTOR + bitmap
+        if place != _UNUSED and at % CLUSTER == shift:
+            yield number, at
 
 
 def _pieces(file: BinaryIO, path: str, chosen: Iterable[tuple[int, int]], block: int, shift: int) -> Iterator[Piece]:
@@ -108,11 +115,12 @@ def _table(file: BinaryIO, head: bytes, capacity: int, size: int, path: str) -> 
     bad = (
         ((block < SECTOR or block & (block - 1) or block > 1 << 28) and "block size")
         or (entries * block < capacity and "table size")
+        or (-(-capacity // block) * 4 > limits.VHD_TABLE and "number of blocks")
         or ((table % SECTOR or table + entries * 4 > size) and "table offset")
     )
     if bad:
         raise impossible(path, bad)
-    places = array.array("I", read_at(file, table, entries * 4, path))
+    places = array.array("I", read_at(file, table, -(-capacity // block) * 4, path))  # what may follow belongs to no block of the disk
     if sys.byteorder == "little":
         places.byteswap()
     if any(place != _UNUSED and place * SECTOR + _bitmap(block) + block > size for place in places):

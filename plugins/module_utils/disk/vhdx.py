@@ -200,7 +200,7 @@ def _chunks(file: BinaryIO, layout: _Layout, path: str) -> Iterator[tuple[int, a
         if sys.byteorder == "big":
             places.byteswap()
         bitmap, partly = 0, False
-        for place in places:
+        for place in places if any(places) else ():
             state = place & 7
             partly = partly or state == _PARTLY
             if state in (_WHOLE, _PARTLY) and not _MIB <= (place >> 20) * _MIB <= size - layout.block:

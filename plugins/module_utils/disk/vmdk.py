@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Optional
 
+from ..core import limits
 from ..core.errors import InvalidInput, UnsafeInput
 
 SECTOR = 512
@@ -187,7 +188,7 @@ def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] 
         tables = _footer_tables(file, path, base, length)
     bad = (
         (version not in (1, 2, 3) and "version")
-        or (capacity == 0 and "capacity")
+        or (not 0 < capacity <= limits.VMDK_SECTORS and "capacity")
         or (entries not in range(1, 513) and "table size")
         or (not 1 <= grain <= 1 << 16 and "grain size")
         or (not 0 < tables * SECTOR < length and "table offset")

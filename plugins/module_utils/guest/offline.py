@@ -62,9 +62,11 @@ class OfflineGuest:
     # -- reading ---------------------------------------------------------------------------------------------------------------
 
     def read(self, path: str) -> Optional[bytes]:
-        if path not in self._reads:
-            self._keep(path, self._read(path) if self._present(path) else None)
-        return self._reads[path]
+        if path in self._reads:
+            return self._reads[path]
+        data = self._read(path) if self._present(path) else None
+        self._keep(path, data)
+        return data
 
     def stat(self, path: str) -> Optional[Stat]:
         path = path.rstrip("/") or "/"
@@ -134,7 +136,7 @@ class OfflineGuest:
         """For the next who asks; what was kept longest goes when there is too much of it."""
         self._reads[path] = data
         self._kept += len(data or b"")
-        while self._kept > limits.GUEST_KEPT and len(self._reads) > 1:
+        while self._kept > limits.GUEST_KEPT:
             self._kept -= len(self._reads.pop(next(iter(self._reads))) or b"")
 
     def _stat(self, path: str) -> Optional[Stat]:

@@ -10,9 +10,10 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ..core import limits
 from ..core.errors import InvalidInput, MissingTool, ToolFailed
 from ..guest.changes import EditHive, RegistryEdit
-from ..guest.protocol import Guest
+from ..guest.protocol import Guest, too_large
 from . import logs, paths, regf
 from .logs import Replay
 from .regf import MAX_VALUE, Hive, Value
@@ -38,15 +39,22 @@ class HiveFile:
 
 def load(guest: Guest, path: str) -> HiveFile:
     """A hive with its pending logs replayed in memory; `path` as it is spelt in the guest. Raises InvalidInput where there is none."""
-    data = guest.read(path)
+    data = _read(guest, path, limits.HIVE)
     if data is None:
         raise InvalidInput(
             f"The registry hive {path} is missing.", "Give all disks of the VM; without its registry Windows does not start."
         )
     beside = [found for found in (paths.find(guest, path + suffix) for suffix in (".LOG1", ".LOG2", ".LOG")) if found is not None]
-    texts = {name: guest.read(name) or b"" for name in dict.fromkeys(beside)}
+    texts = {name: _read(guest, name, limits.HIVE_LOG) or b"" for name in dict.fromkeys(beside)}
     replay = logs.replay(data, list(texts.values()))
     return HiveFile(path, _digest(data), tuple((name, _digest(log)) for name, log in texts.items()), replay)
+
+
+def _read(guest: Guest, path: str, limit: int) -> Optional[bytes]:
+    found = guest.stat(path)
+    if found is not None and found.size > limit:
+        raise too_large(path, found.size)
+    return guest.read(path)
 
 
 class Draft:

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Iterator, Optional
 
+from ..core import limits
 from ..core.errors import InvalidInput
 
 SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ, QWORD = 1, 2, 3, 4, 7, 11
@@ -18,6 +19,8 @@ BASE_BLOCK = 4096
 MAX_VALUE = 16344  # bytes; more is stored in blocks, which hivex does not write
 MAX_DEPTH = 512  # levels of keys that Windows allows
 _MAX_ITEMS = 1 << 20
+_SMALLEST_KEY = 80  # bytes with the size before it
+_LONGEST_KEY = 512  # bytes; Windows allows 255 characters
 _NO_CELL = 0xFFFFFFFF
 _ASCII_KEY, _ASCII_VALUE, _INLINE = 0x20, 0x01, 0x80000000
 
@@ -56,19 +59,28 @@ class Key:
         data = hive.cell(offset)
         if len(data) < 76 or data[:2] != b"nk":
             raise hive.damaged(f"there is no key at offset {offset:#x}")
+        hive.looked += 1
+        if hive.looked > limits.HIVE_KEYS:
+            raise hive.damaged("its keys are listed again and again")
         flags = struct.unpack_from("<H", data, 2)[0]
         self._subkeys, self._lists = struct.unpack_from("<I4xI", data, 20)
         self._count, self._values = struct.unpack_from("<II", data, 36)
         length = struct.unpack_from("<H", data, 72)[0]
+        if length > _LONGEST_KEY:
+            raise hive.damaged(f"the key at offset {offset:#x} has a name of {length} bytes")
         raw = data[76 : 76 + length]
         self.name = raw.decode("latin-1") if flags & _ASCII_KEY else raw[: len(raw) & ~1].decode("utf-16-le", "surrogatepass")
 
     def children(self) -> Iterator[Key]:
         """The keys directly below, in the order of the hive."""
         if self._subkeys and self._lists != _NO_CELL:
+            if self._subkeys > self._hive.size // _SMALLEST_KEY:
+                raise self._hive.damaged(f"the key {self.name} says that it has {self._subkeys} keys")
             count = 0
             for offset in self._hive.entries(self._lists):
                 count += 1
+                if count > self._subkeys:
+                    break
                 yield Key(self._hive, offset)
             if count != self._subkeys:
                 raise self._hive.damaged(f"the key {self.name} should have {self._subkeys} keys and has {count}")
@@ -81,8 +93,13 @@ class Key:
         offsets = self._hive.cell(self._values)
         if len(offsets) < 4 * self._count:
             raise self._hive.damaged(f"the list of values of {self.name} is too short")
+        total = 0
         for index in range(self._count):
-            yield self._hive.value(struct.unpack_from("<I", offsets, 4 * index)[0])
+            value = self._hive.value(struct.unpack_from("<I", offsets, 4 * index)[0])
+            total += len(value.name) + len(value.data)
+            if total > self._hive.size:
+                raise self._hive.damaged(f"the values of {self.name} are listed again and again")
+            yield value
 
     def key(self, name: str) -> Optional[Key]:
         wanted = name.lower()
@@ -101,6 +118,7 @@ class Hive:
         self._file = name
         if len(data) < BASE_BLOCK + 32 or data[:4] != b"regf":
             raise self.damaged("it does not begin as a hive does")
+        self.looked, self.size = 0, len(data)
         self._end = min(len(data), BASE_BLOCK + struct.unpack_from("<I", data, 40)[0])
         self.minor = struct.unpack_from("<I", data, 24)[0]
         self.root = Key(self, struct.unpack_from("<I", data, 36)[0])
@@ -155,9 +173,13 @@ class Hive:
         return Value(name, kind, self._content(at, size) if size else b"")
 
     def _content(self, offset: int, size: int) -> bytes:
+        if size > self.size:
+            raise self.damaged(f"a value at {offset:#x} is larger than all of it")
         data = self.cell(offset)
         if size > MAX_VALUE and data[:2] == b"db" and self.minor > 3:
             count, at = struct.unpack_from("<HI", data, 2)
+            if count > -(-size // MAX_VALUE):
+                raise self.damaged(f"a value at {offset:#x} has more blocks than it needs")
             segments = self.cell(at)
             if len(segments) < 4 * count:
                 raise self.damaged(f"the blocks of a value at {offset:#x} are missing")
@@ -170,13 +192,24 @@ class Hive:
         """Every key by its path with its values; raises InvalidInput where the tree cannot be walked to its end."""
         stack: list[tuple[str, Key, int]] = [("", self.root, 0)]
         seen: set[int] = set()
+        held = long = keys = 0
         while stack:
             path, key, depth = stack.pop()
             if depth > MAX_DEPTH or key._offset in seen:
                 raise self.damaged(f"the keys below {path} go round in a circle or too deep")
             seen.add(key._offset)
-            yield path, tuple(key.values())
-            stack += [(f"{path}\\{child.name}" if path else child.name, child, depth + 1) for child in key.children()]
+            values = tuple(key.values())
+            held += sum(len(value.data) for value in values)
+            if held > self.size:
+                raise self.damaged("its values are listed again and again")
+            yield path, values
+            for child in key.children():
+                stack.append((f"{path}\\{child.name}" if path else child.name, child, depth + 1))
+                long, keys = long + len(stack[-1][0]), keys + 1
+                if keys > self.size // _SMALLEST_KEY:
+                    raise self.damaged("its keys are listed again and again")
+                if long > limits.HIVE_PATHS:
+                    raise self.damaged("its keys have names that are longer than all of it")
 
 
 def encode(kind: int, value: object) -> bytes:

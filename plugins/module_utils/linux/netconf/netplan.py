@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Iterator, Mapping
 
-from ...core.errors import MissingTool
+from ...core import limits
 from ...guest.protocol import Guest, glob, text
+from .. import yamlfile
 from .model import PHYSICAL, Profile, cidrs, mac_of
-
-try:
-    yaml: Any = importlib.import_module("yaml")
-except ImportError:  # reported when a guest has netplan
-    yaml = None
 
 _KINDS = {"ethernets": "ethernet", "bonds": "bond", "bridges": "bridge", "vlans": "vlan"}
 
@@ -27,19 +22,20 @@ def files(guest: Guest) -> list[str]:
 def read(guest: Guest, problems: list[str]) -> Iterator[Profile]:
     """Every definition; a file that is no YAML mapping is named in `problems`."""
     merged: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {}
+    total = 0
     for path in files(guest):
-        if yaml is None:
-            raise MissingTool(
-                "The guest's network is configured by netplan, and the Python module yaml is missing.", "Install python3-yaml."
-            )
         try:
-            data = yaml.safe_load(text(guest, path) or "")
+            said = text(guest, path) or ""
+            total += len(said) if len(said) <= limits.YAML else 0
+            if total > limits.YAML_FILES:
+                raise ValueError(f"together with the files before it, it has more than {limits.YAML_FILES >> 10} KiB")
+            data = yamlfile.load(said, "The guest's network is configured by netplan")
             network = (data or {}).get("network") or {}
             for section in _KINDS:
                 for name, values in (network.get(section) or {}).items():
                     known = merged.setdefault(section, {}).get(str(name), ("", {}))[1]
                     merged[section][str(name)] = (path, {**known, **(values or {})})
-        except (yaml.YAMLError, AttributeError, TypeError, ValueError, RecursionError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             problems.append(f"{path}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
     for section, kind in _KINDS.items():
         for name, (path, values) in merged.get(section, {}).items():

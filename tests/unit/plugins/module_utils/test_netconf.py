@@ -12,8 +12,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card, mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import CardFacts, Findings, GuestFacts
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names, netplan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network, yamlfile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
 
 OTHER = "00:50:56:3a:bb:cd"
@@ -262,7 +262,7 @@ def test_broken_yaml_is_said_and_left_alone():
 
 
 def test_a_missing_yaml_library_is_named(monkeypatch):
-    monkeypatch.setattr(netplan, "yaml", None)
+    monkeypatch.setattr(yamlfile, "yaml", None)
     with pytest.raises(MissingTool, match="python3-yaml"):
         names.profiles(MemoryGuest({"/etc/netplan/1.yaml": "{}"}))
 
