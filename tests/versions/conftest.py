@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import pytest
 
@@ -26,7 +26,6 @@ def run(request) -> Run:
     """What runs a program of this ansible-core, as a user of the checkout would; its errors are part of its output."""
     programs = cores.environment(request.param)
     base = {
-        **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_COLLECTIONS_PATH": str(harness.ROOT / ".venv" / "collections"),
@@ -37,15 +36,16 @@ def run(request) -> Run:
     def started(program: str, *arguments: object, apart: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [programs / program, *map(str, arguments)], cwd=harness.ROOT, text=True, check=False, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE if apart else subprocess.STDOUT, env={**base, **env},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE if apart else subprocess.STDOUT, env={**os.environ, **base, **env},
         )  # fmt: skip
 
     return started
 
 
 @pytest.fixture
-def marked(tmp_path) -> Marked:
+def marked(tmp_path, monkeypatch) -> Iterator[Marked]:
     """Expressions for the fields of this test; none may have been carried out at its end."""
     made = Marked(tmp_path / "carried-out")
+    monkeypatch.setenv("MARKS", str(tmp_path / "carried-out"))
     yield made
     assert made.carried_out() == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Texts that do something where they are taken for templates, by name: {mark} is a command that leaves a file for its field, {file} that file's path."""
+"""Texts that do something where they are taken for templates, by name; {mark} is a command that leaves a file for its field, without a slash."""
 
 from __future__ import annotations
 
@@ -51,15 +51,14 @@ EXPRESSIONS = {
 
 
 class Marked:
-    """Makes the text of an expression for a field; what is carried out leaves a file with the names of both."""
+    """Makes the text of an expression for a field; what is carried out leaves a file with the names of both in `folder`, which MARKS must name."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
 
     def text(self, name: str, field: str) -> str:
-        file = self._folder / f"{name}.{field}"
-        return EXPRESSIONS[name].format(mark=f"touch {file}", file=file)
+        return EXPRESSIONS[name].format(mark=f"cd $MARKS && touch {name}.{field}")
 
     def carried_out(self) -> list[str]:
         return sorted(path.name for path in self._folder.iterdir())
