@@ -133,7 +133,7 @@ def work(module: AnsibleModule) -> Result:
 
 def _put_away(module: AnsibleModule) -> Result:
     params = module.params
-    item = drop.Item(**{**params["item"], "entries": tuple(map(names.of_file, params["item"]["entries"]))})
+    item = drop.Item(**{**params["item"], "entries": tuple(params["item"]["entries"])})
     there = any(os.path.lexists(os.path.join(params["path"], entry)) for entry in item.entries)
     if module.check_mode or not there:
         return {"changed": there, "directory": os.path.join(params["path"], params["state"], names.safe(item.name))}

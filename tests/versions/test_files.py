@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 
 import harness
-import pytest
 from expressions import EXPRESSIONS, SECRET
 
 FILE_NAMES = (
@@ -83,7 +82,7 @@ def test_the_playbooks_that_read_reports_refuse_what_is_no_choice(run, marked, t
     hosts = {}
     for field, name in fields.items():
         report(marked, tmp_path / field, **{"firmware": "bios", field: marked.text(name, field)})
-        hosts[field] = {"migrate_output_dir": str(tmp_path)}
+        hosts[field] = {"migrate_source": str(tmp_path / "web01.vmx"), "migrate_output_dir": str(tmp_path)}
     for playbook, met in (("rehearse", fields), ("windows_finish", {"firmware": "lookup"})):
         inventory = harness.inventory(tmp_path / "vms.json", **{field: hosts[field] for field in met})
         done = run("ansible-playbook", harness.ROOT / "playbooks" / f"{playbook}.yml", "-i", inventory)
@@ -128,26 +127,31 @@ def ovf(folder, marked, name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["names", "descriptions"])
-def test_what_is_dropped_under_any_name_is_put_away_with_the_reason(run, marked, tmp_path, kind):
+def test_what_is_dropped_under_any_name_is_put_away_with_the_reason(run, marked, tmp_path):
+    """Files that are no disks, descriptions of VMs whose disks are missing, and a directory of two VMs; each reason names what was dropped."""
     drop = tmp_path / "drop"
     drop.mkdir()
-    if kind == "names":
-        for number, name in enumerate(FILE_NAMES):
-            (drop / f"{number}{marked.text(name, 'dropped')}.vmdk").write_bytes(b"no disk " + bytes([number]))
-    else:
-        for number, name in enumerate(("lookup", "default", "set")):
-            for write in (vmx, ovf):
-                home = drop / f"{number}{write.__name__} {marked.text(name, 'directory')}"
-                home.mkdir()
-                write(home, marked, name)
-    dropped = {entry.name for entry in drop.iterdir()}
+    named = {}
+    for number, name in enumerate(FILE_NAMES):
+        entry = f"{number}{marked.text(name, 'dropped')}.vmdk"
+        (drop / entry).write_bytes(b"no disk " + bytes([number]))
+        named[entry] = entry.replace("\n", "\\n")
+    for write, name in ((vmx, "lookup"), (vmx, "default"), (ovf, "set"), (ovf, "lookup")):
+        entry = f"{write.__name__} {marked.text(name, 'directory')}"
+        (drop / entry).mkdir()
+        write(drop / entry, marked, name)
+        named[entry] = entry
+    entry = f"two {marked.text('query', 'directory')}"
+    (drop / entry).mkdir()
+    (drop / entry / f"{marked.text('lookup', 'first')}.vmx").write_text("")
+    (drop / entry / f"{marked.text('default', 'second')}.ova").write_bytes(b"")
+    named[entry] = marked.text("lookup", "first")
     variables = {"drop_folder_path": str(drop), "drop_folder_settle": 0, "migrate_output_dir": str(tmp_path / "out"), "kept_secret": SECRET}
     done = run("ansible-playbook", harness.ROOT / "playbooks" / "drop_folder.yml", "-e", json.dumps(variables))
     assert done.returncode == 0 and "Traceback" not in done.stdout and SECRET not in done.stdout, done.stdout[-6000:]
-    results = list((drop / "failed").glob("*/result.txt"))
-    assert len(results) == len(dropped), done.stdout[-6000:]
-    put_away = {entry.name: path.read_text() for path in results for entry in path.parent.iterdir() if entry.name in dropped}
-    assert put_away.keys() == dropped and not [entry for entry in drop.iterdir() if entry.name in dropped]
-    for name, reason in put_away.items():
-        assert name in reason, (name, reason)
+    put_away = {}
+    for result in (drop / "failed").glob("*/result.txt"):
+        put_away.update({entry.name: result.read_text() for entry in result.parent.iterdir() if entry.name in named})
+    assert put_away.keys() == named.keys() and not named.keys() & {entry.name for entry in drop.iterdir()}, done.stdout[-6000:]
+    for entry, words in named.items():
+        assert words in put_away[entry], (entry, put_away[entry])
