@@ -31,7 +31,7 @@ options:
     type: float
     default: 3600
   item:
-    description: A VM as RV(items) has it.
+    description: A VM as RV(vms) has it.
     type: dict
   state:
     description: Where O(item) goes.
@@ -61,13 +61,13 @@ EXAMPLES = r"""
 - name: Put one away
   hyper2kvm.migration.drop_folder:
     path: /srv/drop
-    item: "{{ dropped['items'][0] }}"
+    item: "{{ dropped.vms[0] }}"
     state: processed
     report: /var/lib/libvirt/images/web01
 """
 
 RETURN = r"""
-items:
+vms:
   description: The VMs that have arrived.
   returned: without O(item)
   type: list
@@ -128,7 +128,7 @@ def work(module: AnsibleModule) -> Result:
         duplicates.append(item.name)
         if not module.check_mode:
             drop.put_away(params["path"], item, drop.DUPLICATES, "", f"The same as {seen[item.digest]}, which came before.", mode)
-    return {"changed": bool(duplicates), "items": found, "duplicates": duplicates}
+    return {"changed": bool(duplicates), "vms": found, "duplicates": duplicates}
 
 
 def _put_away(module: AnsibleModule) -> Result:

@@ -89,7 +89,7 @@ def dropped(name: str):
         answer = answered("drop_folder", path=str(place.inputs), settle=0, wait=1)
         if answer.get("failed"):
             return refused(answer["msg"], answer.get("hint", ""))
-        names = [item["name"] for item in answer["items"]]
+        names = [item["name"] for item in answer["vms"]]
         good = names and all(one and not set(one) & set("/\0\n,:*$~{}") and one not in ("all", ".", "..") for one in names)
         return Outcome(USED if good else WRONG, str(names))
 

@@ -87,8 +87,8 @@ def found_good(place: Place, bad: Path) -> Outcome:
     answer = answered("drop_folder", path=str(place.inputs), settle=0, wait=5)
     if answer.get("failed"):
         return Outcome(WRONG, f"one bad entry stops the folder: {answer['msg']}")
-    sources = [item["source"] for item in answer["items"]]
-    return Outcome(USED if str(place.inputs / "good.raw") in sources and str(bad) not in sources else WRONG, str(answer["items"])[:300])
+    sources = [item["source"] for item in answer["vms"]]
+    return Outcome(USED if str(place.inputs / "good.raw") in sources and str(bad) not in sources else WRONG, str(answer["vms"])[:300])
 
 
 def dropped(make: Callable[[Path], None], inside: str):

@@ -137,4 +137,4 @@ def test_the_units_start_the_same(drop):
     assert done.returncode == 0 and (drop / "processed" / "a" / "report.json").exists(), done.stdout
     assert "it must hold one VM" in (drop / "failed" / "b" / "result.txt").read_text()
     planned = harness.module("drop_folder", check=True, path=str(drop), settle=0)
-    assert planned["items"] == [] and planned["changed"] is False
+    assert planned["vms"] == [] and planned["changed"] is False
