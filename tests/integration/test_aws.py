@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -44,7 +45,9 @@ def same(answer: dict, disks: list[Path]) -> bool:
     assert "vm" in answer, answer["msg"]
     found = [disk["path"] for disk in answer["vm"]["disks"]]
     return len(found) == len(disks) and all(
-        subprocess.run(["cmp", one, other], check=False).returncode == 0 for one, other in zip(found, disks)
+        os.path.getsize(one) == other.stat().st_size
+        and subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", "-F", "raw", one, other], check=False).returncode == 0
+        for one, other in zip(found, disks)
     )
 
 

@@ -39,7 +39,12 @@ def filled(snapshot: EBSSnapshot, path: str) -> EBSSnapshot:
     snapshot.block_size, snapshot.status = BLOCK, "completed"
     with open(path, "rb") as file:
         for index in range(-(-os.path.getsize(path) // BLOCK)):
-            data = file.read(BLOCK)
+            try:
+                if os.lseek(file.fileno(), index * BLOCK, os.SEEK_DATA) >= (index + 1) * BLOCK:
+                    continue
+            except OSError:  # only a hole is left
+                break
+            data = os.pread(file.fileno(), BLOCK, index * BLOCK)
             if data.strip(b"\0"):
                 data = data.ljust(BLOCK, b"\0")
                 digest = base64.b64encode(hashlib.sha256(data).digest()).decode()

@@ -17,9 +17,6 @@ import sys
 import tempfile
 from datetime import datetime, timedelta, timezone
 
-from azure.core.exceptions import ResourceNotFoundError
-from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerSasPermissions, generate_blob_sas
-
 MIB = 1 << 20
 
 
@@ -55,8 +52,6 @@ def upload(container, path: str) -> None:
 
 
 def answer(state: dict, words: list[str], given: argparse.Namespace) -> object:
-    service = BlobServiceClient(state["blobs"], credential=state["key"], connection_verify=state["ca"])
-    now = datetime.now(timezone.utc)
     snapshots = state["snapshots"]
     if state.get("logged_out"):
         raise Refused("Please run 'az login' to setup account.")
@@ -76,6 +71,16 @@ def answer(state: dict, words: list[str], given: argparse.Namespace) -> object:
         return vm
     if words == ["snapshot", "list"]:
         return list(snapshots.values())
+    return of_a_snapshot(state, words, given)
+
+
+def of_a_snapshot(state: dict, words: list[str], given: argparse.Namespace) -> object:
+    """What needs the service; the others do not wait for its library."""
+    from azure.core.exceptions import ResourceNotFoundError
+    from azure.storage.blob import AccessPolicy, BlobServiceClient, ContainerSasPermissions, generate_blob_sas
+
+    service = BlobServiceClient(state["blobs"], credential=state["key"], connection_verify=state["ca"])
+    now, snapshots = datetime.now(timezone.utc), state["snapshots"]
     if words == ["snapshot", "create"]:
         if state.get("denied"):
             raise Refused(
