@@ -17,6 +17,7 @@ from .core import atomic, files
 from .core.errors import InvalidInput, NotInPlace, UnsafeInput
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
+from .core.trace import point
 from .disk import encrypted, qemu_img, sizes, staging
 from .guest.apply import BACKUPS
 from .guest.cards import Card, named
@@ -27,11 +28,11 @@ from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
 from .pipeline import fetch
 from .pipeline.engines import OWN, Engine, repair
-from .pipeline.fetch import looked_at, streaming
+from .pipeline.fetch import looked_at, reading
 from .pipeline.guest_work import GuestReport, fix, look, masked, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.remote import is_remote
-from .pipeline.report import FIXED, PLANNED
+from .pipeline.report import PLANNED
 from .pipeline.systems import GuestRequest, fixes
 from .running import Result, libraries_of, module_for, respawn_for, run, working_on
 from .windows import drivers
@@ -200,7 +201,7 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
             yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = staging.require_fetched(params["work_dir"])
-        with streaming(base.result, params["work_dir"], access_of(params), cached=True):
+        with reading(base, params["work_dir"], access_of(params), cached=True):
             yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
     elif params["source"]:
         with contextlib.ExitStack() as stack:
@@ -379,7 +380,7 @@ def composite_fix(module: AnsibleModule) -> Result:
     with working_on(module, directory):
         base = staging.fetched(directory)
         recorded["vm"] = base.result.get("identity", {}).get("digest", "") if base is not None else ""
-        earlier = Manifest.load(os.path.join(directory, FIXED))
+        earlier = Manifest.load(os.path.join(directory, staging.FIXED))
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):
             result = recorded_result(earlier.result, False, os.path.join(directory, PLANNED))
             return {**result, **({"plan": load_plan(result["plan_file"]).shown().as_data()} if params["return_plan"] else {})}
@@ -390,15 +391,20 @@ def composite_fix(module: AnsibleModule) -> Result:
                 raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
             return _rehearsed(module, options, for_windows, saved, engine)
         base = staging.require_fetched(directory)
-        # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
-        staged = staging.flatten(base.result, directory, base.inputs)
-        with streaming(base.result, directory, access_of(params), cached=True):
+        with reading(base, directory, access_of(params), cached=True):
+            # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
+            staged = staging.flatten(base.result, directory, base.inputs)
+            Manifest(staging.REPAIRING, base.inputs, recorded).save(os.path.join(directory, staging.FIXED))
+            point("fix.begun")
             request = grown_request(params, base.result, staged, options, for_windows)
             report = repair(engine, request, sink(params["progress_file"]), saved)
+            point("fix.done")
+        point("fix.compared")
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
         kept = os.path.join(directory, PLANNED)
         atomic.write_text(kept, report.plan.text())
-        Manifest("fix", base.inputs, recorded, outputs, report.as_result()).save(os.path.join(directory, FIXED))
+        Manifest("fix", base.inputs, recorded, outputs, report.as_result()).save(os.path.join(directory, staging.FIXED))
+        point("fix.recorded")
         return report_result(module, report, True, kept)
 
 

@@ -119,7 +119,8 @@ def work(module: AnsibleModule) -> Result:
             return copy(module, base)
         changed = not staging.flattened(directory)
         if changed and not module.check_mode:
-            staging.flatten(base.result, directory, base.inputs)
+            with staging.holding(base, directory):
+                staging.flatten(base.result, directory, base.inputs)
         disks = staging.staged_disks(base.result, directory)
         return {
             "changed": changed,
@@ -140,7 +141,8 @@ def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
         done = earlier.done_before(request, base.inputs)
         if done is None:
             changed = True
-            done = convert.plan(request) if module.check_mode else convert.convert(request, base.inputs, Silent())
+            with staging.holding(base, module.params["work_dir"]) as unchanged:
+                done = convert.plan(request) if module.check_mode else convert.convert(request, base.inputs, Silent(), unchanged)
         disks.append(done)
     return {"changed": changed, "disks": disks}
 

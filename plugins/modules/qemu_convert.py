@@ -158,7 +158,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, streaming
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, reading
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
     libraries_of,
@@ -237,12 +237,16 @@ def work(module: AnsibleModule) -> Result:
             return {"changed": False, "disks": done}
         if params["probe"]:
             return {"changed": False, "pending": True}
+        staging.require_whole(directory)
         if module.check_mode:
-            planned = [before or convert.plan(wish, made_from) for wish, made_from, before in zip(wanted, inputs, done)]
+            with reading(base, directory, access_of(params), cached=False):
+                planned = [before or convert.plan(wish, made_from) for wish, made_from, before in zip(wanted, inputs, done)]
             return _ahead(params, [wish for wish, before in zip(wanted, done) if not before], planned)
         progress = sink(params["progress_file"])
-        with streaming(base.result, directory, access_of(params), cached=False):
-            results = [before or convert.convert(wish, made_from, progress) for wish, made_from, before in zip(wanted, inputs, done)]
+        with reading(base, directory, access_of(params), cached=False) as unchanged:
+            results = [
+                before or convert.convert(wish, made_from, progress, unchanged) for wish, made_from, before in zip(wanted, inputs, done)
+            ]
         return {"changed": True, "disks": results}
 
 

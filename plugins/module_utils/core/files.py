@@ -11,6 +11,7 @@ import os
 import stat
 from typing import BinaryIO
 
+from . import held
 from .errors import InvalidInput, UnsafeInput
 
 _KINDS = {
@@ -33,7 +34,18 @@ def opened(path: str, what: str = "The file", *, links: bool = True, devices: bo
 
 
 def descriptor(path: str, what: str = "The file", *, links: bool = True, devices: bool = False) -> int:
-    """As `opened`, as a descriptor that the caller closes."""
+    """As `opened`, as a descriptor that the caller closes. Within `held.sources` it is of the file that the path has meant first."""
+    kept = held.current()
+    again = kept.again(path) if kept is not None else None
+    if again is not None:
+        return again
+    found = _descriptor(path, what, links, devices)
+    if kept is not None:
+        kept.keep(path, found)
+    return found
+
+
+def _descriptor(path: str, what: str, links: bool, devices: bool) -> int:
     try:
         hold = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

@@ -15,7 +15,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Sequence
 
-from . import atomic, device, files, rbd
+from . import atomic, device, files, held, rbd
 from .errors import MigrationError
 
 FORMAT = 1
@@ -37,7 +37,7 @@ class Identity:
     def of(cls, path: str) -> Identity:
         if rbd.is_image(path):
             return cls(path, *rbd.identity(path))
-        found = os.stat(path)
+        found = held.status(path)
         if stat.S_ISBLK(found.st_mode):
             return cls(os.path.abspath(path), device.size(path), device.written(found.st_rdev), found.st_rdev)
         return cls(os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ino)

@@ -17,10 +17,11 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, Generator, Iterator, Optional, Sequence, cast
 
-from ..core import atomic, direct, files, limits, modes
+from ..core import atomic, direct, files, held, limits, modes
 from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Progress
+from ..core.trace import point
 from . import image, packed_stream, tape, vmdk
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -157,7 +158,9 @@ def _unpack(path: str, directory: str, progress: Progress, depth: int, total: _T
                     )
                 else:
                     yield from _unpack(target, f"{target}.d", progress, depth - 1, total)
+                    held.forget(target)
                     os.unlink(target)
+                    point("unpack.inner")
     except _BROKEN as error:
         full = NotEnoughSpace.met(error)
         if full is not None:

@@ -13,7 +13,7 @@ import stat as st
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from ..core import atomic, files
+from ..core import atomic, files, held
 from ..core.errors import Busy, InvalidInput, UnsafeInput
 from ..core.manifest import Identity
 from . import vmdk
@@ -66,7 +66,7 @@ class Chain:
         """An upper bound of the data in the source, in bytes: what its files occupy."""
         if self.length is not None:
             return self.length
-        return sum(os.stat(path).st_blocks * 512 for path in self.files())
+        return sum(held.status(path).st_blocks * 512 for path in self.files())
 
     def check_idle(self) -> None:
         """Refuse a source that somebody has open for writing (a running VM), as far as this host can see it."""
@@ -80,7 +80,7 @@ class Chain:
         """Write canonical descriptors and links into `directory`; returns what qemu opens (a path, or json: for archives), and its format."""
         if self.offset is not None and self.length is not None:
             link = os.path.join(directory, f"{prefix}.archive")
-            symlink(self.links[0].path, link)
+            held.link(self.links[0].path, link)
             window = {"driver": "raw", "offset": self.offset, "size": self.length, "file": {"driver": "file", "filename": link}}
             return "json:" + json.dumps({"driver": "vmdk", "backing": None, "file": window}), "vmdk"
         parent: Optional[str] = None
@@ -90,7 +90,7 @@ class Chain:
             extents = []
             for index, (extent, target) in enumerate(zip(link_.descriptor.extents, link_.extents)):
                 alias = f"{prefix}-link{depth}-extent{index}"
-                symlink(target, os.path.join(directory, alias))
+                held.link(target, os.path.join(directory, alias))
                 extents.append(replace(extent, name=alias))
             kind = next((_CREATE_TYPES[extent.kind] for extent in extents if extent.kind in _CREATE_TYPES), "twoGbMaxExtentFlat")
             text = vmdk.canonical(kind, link_.descriptor.cid, link_.descriptor.parent_cid, parent, tuple(extents))
@@ -124,7 +124,7 @@ def resolve(path: str) -> Chain:
     for child, parent in zip(links, links[1:]):
         _check_pair(child, parent)
     if links[0].streamed and len(links) == 1:
-        return Chain(tuple(links), 0, os.path.getsize(path))
+        return Chain(tuple(links), 0, held.status(path).st_size)
     for link in links:
         if link.streamed:
             raise InvalidInput(
@@ -155,7 +155,7 @@ def check_lease(path: str) -> None:
 
     Source: fcntl(2), F_SETLEASE: a read lease is granted only when no writer has the file open.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = files.descriptor(path, "The disk")
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -165,13 +165,6 @@ def check_lease(path: str) -> None:
         pass  # file systems without leases, or files of another owner: nothing can be said
     finally:
         os.close(fd)
-
-
-def symlink(target: str, path: str) -> None:
-    """Make `path` a link to `target`, in place of one that is there."""
-    if os.path.lexists(path):
-        os.unlink(path)
-    os.symlink(target, path)
 
 
 def _link(path: str) -> Link:
@@ -254,6 +247,11 @@ def regular(path: str, what: str) -> tuple[int, int]:
             "Symbolic links, devices and pipes are never followed; put the file itself there.",
             path=path,
         )
+    fd = files.descriptor(path, what, links=False)
+    try:
+        info = os.fstat(fd)
+    finally:
+        os.close(fd)
     return info.st_dev, info.st_ino
 
 

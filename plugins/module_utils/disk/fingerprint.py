@@ -9,7 +9,8 @@ import os
 from dataclasses import asdict
 from typing import Any, Iterable, Optional, Sequence
 
-from ..core import device
+from ..core import device, files
+from ..core.errors import InvalidInput
 from ..core.vm import MIB, Mark, VmId, digest_of
 from .machine import SourceDisk, SourceVm
 
@@ -55,7 +56,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def _part(path: str, which: int) -> bytes:
     """The first MiB (0) or the last one (-1) of a file or device; empty for what is shorter than a byte or is gone."""
-    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+    with contextlib.suppress(OSError, InvalidInput), files.opened(path, devices=True) as file:
         size = file.seek(0, os.SEEK_END)
         at = max(0, size - MIB) if which else 0
         return os.pread(file.fileno(), MIB, at)

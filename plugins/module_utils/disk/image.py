@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, Optional
 
-from ..core import device, files
+from ..core import device, files, held
 from ..core.errors import Busy, InvalidInput, UnsafeInput
 from ..core.manifest import Identity
 from . import chain, qcow2, qcow2_map, qemu_img, vdi, vhd, vhdx
@@ -84,7 +84,7 @@ class ImageChain:
 
     def allocated(self) -> int:
         """An upper bound of the data in the source, in bytes."""
-        return sum(link.header.size if device.is_device(link.path) else os.stat(link.path).st_blocks * 512 for link in self.links)
+        return sum(link.header.size if device.is_device(link.path) else held.status(link.path).st_blocks * 512 for link in self.links)
 
     def check_idle(self) -> None:
         """Refuse a source that somebody has open for writing, as far as this host can see it; of a device, one that is mounted."""
@@ -102,7 +102,7 @@ class ImageChain:
         below: Optional[str] = None
         for depth, link in enumerate(reversed(self.links)):
             alias = os.path.join(directory, f"{prefix}-link{depth}")
-            chain.symlink(link.path, alias)
+            held.link(link.path, alias)
             node = _node(link, alias, below)
             top = "json:" + json.dumps(node)
             if depth + 1 < len(self.links):
@@ -117,8 +117,9 @@ def resolve(path: str) -> ImageChain:
     Raises InvalidInput or UnsafeInput, naming the file, for anything missing, damaged, linked, cyclic, or outside its directory.
     """
     if device.is_device(path):
-        with files.opened(path, "The disk", devices=True) as file:
-            return ImageChain((Image(os.path.realpath(path), _raw(file, path)),))
+        place = os.path.realpath(path)
+        with files.opened(place, "The disk", devices=True) as file:
+            return ImageChain((Image(place, _raw(file, path)),))
     links: list[Image] = []
     seen: set[tuple[int, int]] = set()
     current, reader = os.path.abspath(path), READERS[os.path.splitext(path)[1].lower()]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Optional
 from xml.etree import ElementTree as ET
 
-from ..core import files
+from ..core import files, held
 from ..core.errors import InvalidInput, UnsafeInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
@@ -81,7 +81,7 @@ def _index_tar(path: str) -> dict[str, Member]:
                         path=path,
                     )
                 name = vmdk.plain_name(info.name[2:] if info.name.startswith("./") else info.name, "the member")
-                if info.offset_data + info.size > os.path.getsize(path):
+                if info.offset_data + info.size > held.status(path).st_size:
                     raise InvalidInput(f"{path} ends inside {name}.", "The copy is incomplete; copy the file again.", path=path)
                 if name in members:
                     raise UnsafeInput(f"{path} holds {name} twice.", "Export the VM again.", path=path)

@@ -4,22 +4,29 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from ..core import modes
-from ..core.errors import InvalidInput
+from ..core import atomic, files, held, limits, modes
+from ..core.errors import Busy, InvalidInput
+from ..core.locks import exclusive
 from ..core.manifest import Identity, Manifest
+from ..core.trace import point
 from . import qemu_img
 from .machine import SourceVm
 from .source import open_source
 
 FETCHED = "fetch.json"
 FLATTENED = "flatten.json"
+LINKS = "links.json"
+FIXED = "fix.json"
+REPAIRING = "repairing"  # a stage, in FIXED as long as the overlays are neither as they were nor repaired
+_HELD = "held"
 _LONGEST_SOCKET = 107  # bytes
 
 
@@ -61,8 +68,47 @@ def fetch(
     for index, (disk, entry) in enumerate(zip(vm.disks, result["disks"])):
         entry["staged"], entry["staged_format"] = disk.chain.stage(os.path.abspath(work_dir), f"disk{index}")
     result["seconds"] = round(time.monotonic() - begin, 2)
-    Manifest("fetch", source_identities(vm, paths), options, (), result).save(os.path.join(work_dir, FETCHED))
+    atomic.write_json(os.path.join(work_dir, LINKS), held.links_in(work_dir))
+    point("fetch.staged")
+    inputs = source_identities(vm, paths)
+    held.compare()
+    Manifest("fetch", inputs, options, (), result).save(os.path.join(work_dir, FETCHED))
+    point("fetch.recorded")
     return result
+
+
+@contextlib.contextmanager
+def holding(base: Manifest, work_dir: str) -> Iterator[Callable[[], None]]:
+    """For the time of a block the staged disks lead to the very files that FETCH has checked, whatever their names lead to.
+
+    Yields what raises SourceChanged when they have changed since; it is asked at the end of the block too. Raises it for other files at once.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(os.path.join(work_dir, _HELD), f"the staged disks in {work_dir}"))
+            links = _links(work_dir)
+        except Busy:  # whoever looks meanwhile is led by the links of who works, which lead to the same files
+            links = {}
+        kept = stack.enter_context(held.sources())
+        for known in base.inputs:
+            os.close(files.descriptor(known.path, "The source", devices=True))
+            if Identity.of(known.path) != known:
+                raise held.changed(known.path, "is no longer what it was")
+        for alias, path in links.items():
+            held.link(path, os.path.join(work_dir, alias))
+        yield kept.compare
+        kept.compare()
+
+
+def _links(work_dir: str) -> dict[str, str]:
+    """The symbolic links of a staging, each with what it stands for."""
+    try:
+        known = files.read(os.path.join(work_dir, LINKS), limits.MANIFEST, "The record", links=False)
+        return dict(json.loads(known))
+    except (InvalidInput, ValueError):  # of an earlier version, which has not written it
+        return {
+            entry.name: os.readlink(entry.path) for entry in os.scandir(work_dir) if entry.is_symlink() and entry.name.startswith("disk")
+        }
 
 
 def stream(description: dict[str, Any], work_dir: str, options: dict[str, Any], begin: float) -> dict[str, Any]:
@@ -100,24 +146,38 @@ def staged_disks(description: dict[str, Any], work_dir: str) -> tuple[StagedDisk
 
 
 def flattened(work_dir: str) -> bool:
-    """Whether overlays over the present staging exist."""
+    """Whether overlays over the present staging exist, and no repair has left them half done."""
     manifest, base = Manifest.load(os.path.join(work_dir, FLATTENED)), fetched(work_dir)
+    fixed = Manifest.load(os.path.join(work_dir, FIXED))
     return (
         manifest is not None
         and base is not None
+        and (fixed is None or fixed.stage != REPAIRING)
         and manifest.inputs == base.inputs
         and manifest.options == _of_vm(base.result)
         and all(os.path.exists(disk.overlay) for disk in staged_disks(base.result, work_dir))
     )
 
 
+def require_whole(work_dir: str) -> None:
+    """Raise InvalidInput where the overlays are not whole: none, older than the source, or left by a repair that did not come to its end."""
+    if not flattened(work_dir):
+        raise InvalidInput(
+            f"The overlays in {work_dir} are not whole: they were not made, or their repair did not come to its end.",
+            "Run guest_fix again (or disk_flatten, for disks that are not repaired).",
+            work_dir=work_dir,
+        )
+
+
 def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, ...]) -> tuple[StagedDisk, ...]:
     """Make fresh overlays; whatever was in older ones is dropped."""
     disks = staged_disks(description, work_dir)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(work_dir, FLATTENED))
+    for record in (FLATTENED, FIXED):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(work_dir, record))
     for disk in disks:
         qemu_img.create_overlay(disk.overlay, disk.top, disk.format, disk.virtual_size)
+        point("flatten.overlay")
     Manifest("flatten", inputs, _of_vm(description), (), {"overlays": [disk.overlay for disk in disks]}).save(
         os.path.join(work_dir, FLATTENED)
     )
@@ -132,13 +192,15 @@ def _of_vm(description: Mapping[str, Any]) -> dict[str, Any]:
 @contextlib.contextmanager
 def temporary(paths: Sequence[str]) -> Iterator[tuple[dict[str, Any], tuple[StagedDisk, ...]]]:
     """A throw-away staging for looking without leaving anything behind (check mode, inspection)."""
-    vm = open_source(paths, verify=False)
-    work_dir = tempfile.mkdtemp(prefix="hyper2kvm-")
-    try:
-        description = fetch(vm, paths, work_dir, {}, time.monotonic())
-        yield description, flatten(description, work_dir, ())
-    finally:
-        shutil.rmtree(work_dir)
+    with held.sources() as kept:
+        vm = open_source(paths, verify=False)
+        work_dir = tempfile.mkdtemp(prefix="hyper2kvm-")
+        try:
+            description = fetch(vm, paths, work_dir, {}, time.monotonic())
+            yield description, flatten(description, work_dir, ())
+            kept.compare()
+        finally:
+            shutil.rmtree(work_dir)
 
 
 def require_fetched(work_dir: str) -> Manifest:

@@ -9,12 +9,14 @@ import os
 import tempfile
 import time
 from dataclasses import replace
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from ..core import ahead
+from ..core import ahead, held
 from ..core import vm as vms
 from ..core.errors import NotInPlace, SourceChanged
+from ..core.manifest import Manifest
 from ..core.progress import Progress
+from ..core.trace import point
 from ..core.vm import VmId
 from ..disk import archive, fingerprint, qemu_img, staging
 from ..disk.machine import SourceVm
@@ -26,7 +28,7 @@ from ..guest.resolver import Disk
 from ..linux.plan import Options
 from ..windows.plan import Options as WindowsOptions
 from . import power
-from .origin import Access, Remote
+from .origin import Access, InPlace, Remote
 from .remote import identified, is_remote, opened
 from .systems import GuestRequest
 
@@ -51,15 +53,17 @@ def from_here(
     packed = archive.packed(paths)
     if packed and check:
         return {**SourceVm(os.path.basename(paths[0]), "archive", ()).as_result(), _IDENTITY: expected.as_data()}
-    found = archive.unpacked(paths, os.path.join(work_dir, COPY), progress) if packed else paths
-    progress.phase("check the source")
-    vm = open_source(found, bool(options["verify"]))
-    for disk in vm.disks if "source.busy" not in accept else ():
-        disk.chain.check_idle()
-    identity = fingerprint.identity(vm, paths)
-    _require(identity, expected)
-    more = {_IDENTITY: identity.as_data()}
-    return {**vm.as_result(), **more} if check else staging.fetch(vm, paths, work_dir, options, begin, more)
+    with held.sources():
+        found = archive.unpacked(paths, os.path.join(work_dir, COPY), progress) if packed else paths
+        progress.phase("check the source")
+        vm = open_source(found, bool(options["verify"]))
+        for disk in vm.disks if "source.busy" not in accept else ():
+            disk.chain.check_idle()
+        point("fetch.checked")
+        identity = fingerprint.identity(vm, paths)
+        _require(identity, expected)
+        more = {_IDENTITY: identity.as_data()}
+        return {**vm.as_result(), **more} if check else staging.fetch(vm, paths, work_dir, options, begin, more)
 
 
 def from_afar(
@@ -89,9 +93,11 @@ def from_afar(
             return staging.stream({**remote.as_result(), "origin": streamed, **identity}, work_dir, options, begin), told
         directory = os.path.join(work_dir, COPY)
         arrived = remote.bring(directory, progress)
-        vm = remote.local(directory)
-    origin = {"source": url, "transport": remote.transport, "files": [item.as_result() for item in arrived]}
-    return staging.fetch(vm, (), work_dir, options, begin, {"origin": origin, **identity}), told
+        point("fetch.arrived")
+        origin = {"source": url, "transport": remote.transport, "files": [item.as_result() for item in arrived]}
+        with held.sources():
+            vm = remote.local(directory)
+            return staging.fetch(vm, (), work_dir, options, begin, {"origin": origin, **identity}), told
 
 
 def _held(directory: str) -> int:
@@ -185,26 +191,38 @@ def looked_at(source: Sequence[str], access: Access) -> Iterator[tuple[dict[str,
 
 
 @contextlib.contextmanager
-def streaming(description: Mapping[str, Any], work_dir: str, access: Access, cached: bool) -> Iterator[None]:
-    """For the time of a block the disks of a VM that was not staged are there for its overlays; nothing otherwise.
+def reading(base: Manifest, work_dir: str, access: Access, cached: bool) -> Iterator[Callable[[], None]]:
+    """For the time of a block the overlays of a VM read its source: the files that FETCH has checked, or disks that were not staged, where they are.
 
-    Raises SourceChanged when they are no longer what they were when the overlays were made, NotInPlace when the VM runs.
+    Yields what raises SourceChanged when the source is no longer what it was; it is asked at the end of the block too. Raises it at once when it
+    has changed since the overlays were made, and NotInPlace when the VM runs.
     """
+    description = base.result
     origin = description.get("origin") or {}
     if "stream" not in origin:
-        yield
+        with staging.holding(base, work_dir) as unchanged:
+            yield unchanged
         return
-    with opened(origin["source"], access, check=True) as remote:
+
+    def same(remote: Remote) -> InPlace:
         if remote.in_place is None:
             raise NotInPlace(_NOT_IN_PLACE, "Shut the VM down, then run again.", source=origin["source"])
         if _stamps(remote) != origin["stream"]:
+            changed = [now[0] for now, then in zip(_stamps(remote), origin["stream"]) if now != then]
             raise SourceChanged(
-                f"The disks of {description['name']} have changed since its migration began.",
-                f"Remove {work_dir} and run again; keep the VM off meanwhile.",
+                f"The disks of {description['name']} have changed since its migration began: {', '.join(map(str, changed)) or 'their number'}.",
+                f"Nothing was published. Remove {work_dir} and run again; keep the VM off meanwhile.",
                 source=origin["source"],
             )
-        with remote.in_place(staging.sockets(description, work_dir), cached):
-            yield
+        return remote.in_place
+
+    def as_before() -> None:
+        with opened(origin["source"], access, check=True) as again:
+            same(again)
+
+    with opened(origin["source"], access, check=True) as remote, same(remote)(staging.sockets(description, work_dir), cached):
+        yield as_before
+        as_before()
 
 
 def _stamps(remote: Remote) -> list[list[Any]]:

@@ -13,10 +13,10 @@ from ..core import atomic
 from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
 from ..disk import qemu_img
-from ..disk.staging import FETCHED
+from ..disk.staging import FETCHED, FIXED
 
 FORMAT = 1
-FIXED, PLANNED = "fix.json", "plan.json"  # of the repair, in a work directory
+PLANNED = "plan.json"  # of the repair, in a work directory
 _PATHS = 400  # that are named for one reason
 
 
