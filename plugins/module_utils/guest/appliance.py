@@ -209,13 +209,13 @@ class _Monitor:
 
     def events(self, seconds: float) -> Iterator[Mapping[str, Any]]:
         """What it says within about so many seconds: at once when it says something."""
-        if self._connection is None and not self._connect():
+        self._connection = connection = self._connection or self._connect()
+        if connection is None:
             time.sleep(min(seconds, 0.2))
             return
-        assert self._connection is not None
-        self._connection.settimeout(seconds)
+        connection.settimeout(seconds)
         try:
-            data = self._connection.recv(65536)
+            data = connection.recv(65536)
         except socket.timeout:  # TimeoutError since Python 3.10
             return
         except OSError:
@@ -235,7 +235,7 @@ class _Monitor:
             self._connection.close()
             self._connection = None
 
-    def _connect(self) -> bool:
+    def _connect(self) -> Optional[socket.socket]:
         made = socket.socket(socket.AF_UNIX)
         try:
             made.settimeout(1.0)
@@ -243,6 +243,5 @@ class _Monitor:
             made.sendall(b'{"execute": "qmp_capabilities"}\n')  # before that it tells no events
         except OSError:
             made.close()
-            return False
-        self._connection = made
-        return True
+            return None
+        return made

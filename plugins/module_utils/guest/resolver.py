@@ -19,7 +19,8 @@ from .model import BlockDevice
 
 _PARTITION = re.compile(r"-part([0-9]{1,9})$")
 _BY_PATH = re.compile(
-    r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-[0-9]{1,9}:[0-9]{1,9}:([0-9]{1,9}):([0-9]{1,9})|ata-([0-9]{1,9})(?:\.[0-9]{1,9})?|sas-(0x[0-9a-f]{1,16})-lun-[0-9]{1,9}"
+    r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-[0-9]{1,9}:[0-9]{1,9}:([0-9]{1,9}):([0-9]{1,9})"
+    r"|ata-([0-9]{1,9})(?:\.[0-9]{1,9})?|sas-(0x[0-9a-f]{1,16})-lun-[0-9]{1,9}"
     r"|sas-phy([0-9]{1,9})-lun-[0-9]{1,9}|nvme-([0-9]{1,9})|ide-([0-9]{1,9}):([0-9]{1,9}))(?:-part([0-9]{1,9}))?$"
 )
 _LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])([0-9]{0,9})$")

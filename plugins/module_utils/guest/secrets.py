@@ -20,7 +20,8 @@ _OPEN = ("/boot", "/boot/efi", "/efi")
 _PATHS = re.compile(
     r"/etc/(g?shadow|(gshadow|shadow|passwd)-|krb5\.keytab|ipsec\.secrets|.*wpa_supplicant.*\.conf|ppp/.*secrets|wireguard/.*|openvpn/.*|cryptsetup-keys\.d/.*"
     r"|ssh/ssh_host_[^/]*key|NetworkManager/system-connections/.*|sysconfig/network-scripts/keys-.*|ssl/private/.*|pki/.*/private/.*)"
-    r"|/var/lib/(cloud/(seed|instances?)/.*|iwd/.*|connman/.*)|.*/\.ssh/id_[^/]*|.*\.(key|psk|p12|pfx|keytab|8021x)|.*/(unattend|autounattend|sysprep)\.(xml|inf)",
+    r"|/var/lib/(cloud/(seed|instances?)/.*|iwd/.*|connman/.*)|.*/\.ssh/id_[^/]*"
+    r"|.*\.(key|psk|p12|pfx|keytab|8021x)|.*/(unattend|autounattend|sysprep)\.(xml|inf)",
     re.IGNORECASE,
 )
 _NETWORK = re.compile(

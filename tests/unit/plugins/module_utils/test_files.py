@@ -18,6 +18,12 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import agent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import drivers, firstboot
 
+
+class _Nothing(dict):
+    def stat(self, path):
+        return None
+
+
 READERS = {
     "vmx": ("vm.vmx", vmx.read),
     "vbox": ("vm.vbox", lambda path: vbox.read(path, image.resolve)),
@@ -37,13 +43,8 @@ READERS = {
     "a driver": ("viostor.inf", lambda path: drivers.HostTree(os.path.dirname(path)).read(os.path.basename(path))),
     "drivers": ("virtio-win.iso", drivers.locate),
     "a package": ("qemu-guest-agent.deb", agent._upload),
-    "a first boot package": ("qga.msi", lambda path: firstboot._upload({}, path, "x")),
+    "a first boot package": ("qga.msi", lambda path: firstboot._upload(_Nothing(), path, "x")),
 }
-
-
-class _Nothing(dict):
-    def stat(self, path):
-        return None
 
 
 def _descriptor(extent: str) -> str:
@@ -67,8 +68,6 @@ def test_what_is_no_file_is_refused_at_once(tmp_path, reader, kind):
     IRREGULAR[kind](tmp_path / name)
     if (reader, kind) == ("drivers", "directory"):
         return  # which is what may be named there
-    if reader == "a first boot package":
-        read = lambda path: firstboot._upload(_Nothing(), path, "x")  # noqa: E731
     with within(10), pytest.raises(MigrationError) as caught:
         read(str(tmp_path / name))
     assert caught.value.hint
