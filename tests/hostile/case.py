@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a case of the campaign is, and what it may ask of the collection.
 
-A file `item<N>_*.py` (hostile inputs for a theme) or `faults_*.py` (a run that is killed or full at some point) has a function `cases()` that yields
-`Case`s. Each runs alone in a process and a folder of its own; nothing in them knows of the others.
+A file `item<N>_*.py` with the hostile inputs for a theme has a function `cases()` that yields `Case`s; runs that end early are in
+faults.py. Each case runs alone in a process and a folder of its own; nothing in them knows of the others.
 """
 
 from __future__ import annotations

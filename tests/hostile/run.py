@@ -24,21 +24,21 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE))
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(os.environ.get("HOSTILE_CASES") or Path(__file__).resolve().parent)
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 from case import Case, Outcome, Place
 
 RESULTS = ROOT / "build" / "hostile" / "results.jsonl"
 PAGE, BEGIN, END = ROOT / "docs" / "security.md", "<!-- written by make hostile -->", "<!-- end -->"
 NAMES = {
     "item1": "text is data", "item2": "names", "item3": "identity", "item4": "playbooks", "item5": "the copy is of the source", "item6": "publish",
-    "item7": "deadlines", "item8": "limits", "item9": "secrets", "faults": "killed or full at a named point", "kills": "killed at a random time",
+    "item7": "deadlines", "item8": "limits", "item9": "secrets",
 }  # fmt: skip
 MEMORY = 512  # MiB that no reader may reach
 
 
-def found(patterns: Iterable[str] = (), files: str = "*_*.py") -> Iterator[tuple[str, Path, Case]]:
+def found(patterns: Iterable[str] = (), files: str = "item*_*.py") -> Iterator[tuple[str, Path, Case]]:
     """Every case with its item and its file; `patterns` are of item/name."""
     for path in sorted(HERE.glob(files)):
         item = path.stem.partition("_")[0]
@@ -173,6 +173,23 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def endings(place: Path) -> str:
+    """The figures of faults.py: how runs were ended, and whether the next one's disks were right."""
+    results = [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+    if not results:
+        return ""
+    lines = [
+        "",
+        "| a run that is | runs | places in the code | the next run's disks are the source's | not |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for what, words in {"kill": "killed at a point", "full": "out of space at a point", "random": "killed at a random time"}.items():
+        ones = [one for one in results if one["what"] == what]
+        places = len({(one["stage"], one["point"]) for one in ones}) if what != "random" else "any"
+        lines.append(f"| {words} | {len(ones)} | {places} | {sum(one['ok'] for one in ones)} | {sum(not one['ok'] for one in ones)} |")
+    return "\n".join(lines)
+
+
 def written(text: str) -> None:
     """The table into the page of security, between its marks."""
     page = PAGE.read_text()
@@ -219,12 +236,16 @@ def main() -> int:
             list(pool.map(one, todo))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    ends = RESULTS.with_name(f"faults-{now}.jsonl")
+    if not (arguments.table or arguments.patterns):
+        subprocess.run([sys.executable, HERE / "faults.py", "--results", ends], check=False)
     results = [one for one in earlier() if one["code"] == now]
-    text = table(results)
+    text = f"{table(results)}\n{endings(ends)}".rstrip()
     print(f"\n{text}")
     if arguments.write:
         written(text)
-    return int(any(one["faults"] for one in {(one["item"], one["name"]): one for one in results}.values()))
+    failed = any(one["faults"] for one in {(one["item"], one["name"]): one for one in results}.values())
+    return int(failed or (ends.exists() and '"ok": false' in ends.read_text()))
 
 
 if __name__ == "__main__":
