@@ -171,12 +171,21 @@ def test_the_files_of_a_vm_come_as_they_are_by_patterns(host, images, tmp_path):
 
 
 def test_a_snapshot_does_not_survive_a_copy_that_fails(host, tmp_path):
-    (tmp_path / "ds" / "web 01" / "web01-flat.vmdk").write_bytes(b"short")
-    failed = bring(host, tmp_path / "w", "/1", running="snapshot")
+    access = {"ssh": host.login, "running": "snapshot"}
+    full = {"HYPER2KVM_POINT": "fetch.arrived=full"}
+    failed = harness.module("vmdk_fetch", env=full, source=[host.url("/1")], work_dir=str(tmp_path / "w"), access=access)
     state = host.state()
     assert (
-        failed["error_code"] == "invalid_input" and state["vms"]["1"]["snapshots"] == {} and "vmsvc/snapshot.create" in str(state["calls"])
+        failed["error_code"] == "not_enough_space"
+        and state["vms"]["1"]["snapshots"] == {}
+        and "vmsvc/snapshot.create" in str(state["calls"])
     )
+
+
+def test_a_disk_that_is_shorter_than_it_says_is_refused_before_a_snapshot(host, tmp_path):
+    (tmp_path / "ds" / "web 01" / "web01-flat.vmdk").write_bytes(b"short")
+    refused = bring(host, tmp_path / "w", "/1", running="snapshot")
+    assert refused["error_code"] == "invalid_input" and "vmsvc/snapshot.create" not in str(host.state()["calls"])
 
 
 @pytest.mark.parametrize(("name", "words"), [("twin", "2 VMs twin"), ("none", "no VMs none"), ("web%2001%24(touch%20owned)", "no VMs")])
