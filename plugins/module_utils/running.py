@@ -102,7 +102,8 @@ def within(result: Result) -> Result:
 def _fail(module: AnsibleModule, error: MigrationError) -> None:
     said = remove_values(error.as_result(), module.no_log_values)
     _shorten_echo(module)
-    module.fail_json(**{**said, "msg": said["msg"][:LONGEST], "details": bounded(said["details"], LONGEST // 2)})
+    texts = {"msg": said["msg"][: LONGEST // 2], "hint": said["hint"][: LONGEST // 4]}
+    module.fail_json(**{**said, **texts, "details": bounded(said["details"], LONGEST // 3)})
 
 
 def _shorten_echo(module: AnsibleModule) -> None:

@@ -69,3 +69,31 @@ def test_libvirts_own_user_runs_what_only_its_owner_reads(place):
     assert not taken.get("failed") and name not in virsh("list", "--all")
     kept = {path: mode for path, mode in modes(place / "images" / "quarantine").items() if path != name}
     assert len(kept) == 3 and set(kept.values()) == {0o600} and stat.S_IMODE(quarantine.stat().st_mode) == 0o711
+
+
+def test_a_group_reads_the_results_where_the_operator_says_so(tmp_path):
+    """And never the plan, nor the work directory; a directory that was there before keeps its mode."""
+    source, out = tmp_path / "exports", tmp_path / "images" / "vm"
+    source.mkdir()
+    work = {"source": [str(harness.sparse(source / "disk.raw", 4 << 20, 0))], "work_dir": str(out / ".work")}
+    for step, more in (
+        ("vmdk_fetch", {"mode": "0640"}),
+        ("disk_flatten", {}),
+        ("qemu_convert", {"name": "vm", "dest": str(out), "mode": "0640"}),
+    ):
+        done = harness.module(step, **work, **more)
+        assert not done.get("failed"), done["msg"]
+    harness.module("domain_describe", dest=str(out), name="vm", vm={"memory": 256}, disks=done["disks"], formats=["qemu"], mode="0640")
+    harness.module("migration_report", dest=str(out), work_dir=work["work_dir"], disks=done["disks"], mode="0640")
+    found = modes(tmp_path / "images")
+    readable = {name: mode for name, mode in found.items() if (mode & 0o040 and not name.endswith(".json")) or name.endswith("report.json")}
+    assert readable == {
+        "vm": 0o751, "vm/vm-disk0.qcow2": 0o640, "vm/vm.xml": 0o640, "vm/vm.sh": 0o750, "vm/report.md": 0o640, "vm/report.json": 0o640
+    }  # fmt: skip
+    assert found["vm/.work"] == 0o700 and found["vm/plan.json"] == 0o600
+    refused = harness.module("migration_report", dest=str(out), vm={"name": "vm"}, mode="0666")
+    assert refused["error_code"] == "invalid_input" and '"0640"' in refused["hint"]
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o755)
+    harness.module("migration_report", dest=str(theirs), vm={"name": "vm"})
+    assert modes(tmp_path)["theirs"] == 0o755 and modes(theirs)["report.md"] == 0o600

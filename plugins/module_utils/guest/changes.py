@@ -48,6 +48,11 @@ class WriteFile:
     def _is(self, data: bytes, text: str) -> bool:
         return data == _bytes(text) or (self.sealed and text.startswith("sha256:") and secrets.digest(data).startswith(text))
 
+    @property
+    def is_long(self) -> bool:
+        """Whether nobody would read what it changes, and looking for secrets in it would take long."""
+        return len(self.before or "") + len(self.after) > diffs.LONGEST_FILE
+
     def seal(self) -> WriteFile:
         """The same without its texts."""
         if self.sealed:
@@ -57,7 +62,7 @@ class WriteFile:
 
     def diff(self) -> str:
         old = self.path if self.before is not None else "/dev/null"
-        if self.secret or self.sealed:
+        if self.secret or self.sealed or self.is_long:
             sealed = self.seal()
             was = "" if sealed.before is None else f"-{sealed.before}\n"
             return f"--- {old}\n+++ {self.path} {secrets.NOT_SHOWN}\n{was}+{sealed.after}\n"
@@ -358,7 +363,7 @@ def _open(change: Change) -> Change:
     if isinstance(change, RunCommand):
         return replace(change, argv=tuple(map(secrets.masked, change.argv)), revert=tuple(map(secrets.masked, change.revert)))
     known = (change.before or "", change.after) if isinstance(change, WriteFile) else ()
-    if isinstance(change, WriteFile) and (change.secret or any(secrets.masked(text) != text for text in known)):
+    if isinstance(change, WriteFile) and (change.secret or change.is_long or any(secrets.masked(text) != text for text in known)):
         return change.seal()
     return change
 

@@ -8,6 +8,7 @@ import json
 from typing import Sequence
 
 LONGEST, LONGEST_TOGETHER = 16 << 10, 128 << 10  # characters of the diff of one change, and of those of a plan
+LONGEST_FILE = 16 << 20  # of a file before and after
 _REG_TEXTS, _REG_NUMBERS = (1, 2, 7), (4, 11)
 
 

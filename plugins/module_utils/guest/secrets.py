@@ -28,14 +28,16 @@ _NETWORK = re.compile(
     r"/etc/(netplan|network|wicked|systemd/network|sysconfig/network(-scripts)?)(/.*)?|/(usr/)?lib/(netplan|systemd/network)/.*"
 )
 # Every repetition has an end, and words are looked for in few places, since what is searched may be written to make it take long.
-_NAME = r"(?:pass(?:word|wd|phrase|code)?|pwd|psk|secret|token|credential|(?:api|private|wep|preshared|pre-shared|access|auth|wireless)[_.-]?key)"
+_LONG = r"(?:pass(?:word|wd|phrase|code)|pwd|psk|secret|token|credential|(?:api|private|wep|preshared|pre-shared|access|auth|wireless)[_.-]?key)"
+_NAME = rf"(?:{_LONG}|pass)(?!(?-i:[a-z]))"  # not the beginning of another word, as in "tokens"
 _WORD = re.compile(_NAME, re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"""(?i){_NAME}[\w.-]{{0,40}}["']?[ \t]{{0,4}}(?:=[ \t]{{0,4}}("[^"\n]*"?|'[^'\n]*'?|[^\s,;"']+)|:[ \t]{{1,4}}(\S[^\n]*))"""
+    rf"""(?i)(?:{_NAME}[\w.-]{{0,40}}["']?[ \t]{{0,4}}=[ \t]{{0,4}}("[^"\n]*"?|'[^'\n]*'?|[^\s,;"']+)"""
+    rf"""|{_LONG}(?!(?-i:[a-z]))[\w.-]{{0,40}}["']?:[ \t]{{1,4}}(\S[^\n]*))"""
 )
 # A setting that begins a line takes all of it, blanks too.
 _LINE = re.compile(
-    rf"(?im)^[ \t]{{0,40}}(?:[\w.-]{{0,40}}{_NAME}[\w.-]{{0,40}}[ \t]{{0,4}}=[ \t]{{0,4}}(\S[^\n]*)"
+    rf"(?im)^[ \t-]{{0,40}}(?:[\w.-]{{0,40}}{_NAME}[\w.-]{{0,40}}(?:[ \t]{{0,4}}=[ \t]{{0,4}}|[ \t]{{0,4}}:[ \t]{{1,4}})(\S[^\n]*)"
     r"|(?:wpa-psk|wireless-key\d?|password|password_pbkdf2)[ \t]{1,4}(\S[^\n]*))"
 )
 _URL = re.compile(r"(?i)(?:://|iscsi:)[^\s/:@]{0,64}:([^\s/@]{1,256})@")

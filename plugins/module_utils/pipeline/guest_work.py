@@ -147,7 +147,7 @@ def refuse_blockers(plan: Plan, accept: Sequence[str]) -> None:
     blockers = [concern for concern in plan.concerns if concern.severity == BLOCKER and concern.code not in accept]
     if blockers:
         raise Blocked(
-            "The VM would not work after the migration: " + " ".join(concern.cause for concern in blockers),
+            masked("The VM would not work after the migration: " + " ".join(concern.cause for concern in blockers)),
             " ".join(concern.remedy for concern in blockers)
             + f" (migrate_accept: {', '.join(sorted({concern.code for concern in blockers}))})",
             codes=sorted({concern.code for concern in blockers}),
@@ -223,7 +223,7 @@ def require_proof(proof: Proof, accept: Sequence[str]) -> None:
     if not proof.holds and "proof.failed" not in accept:
         failures = proof.failures()
         raise ProofFailed(
-            "The guest does not prove to boot: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + ".",
+            masked("The guest does not prove to boot: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + "."),
             "Look at these places in the guest, or accept proof.failed and rely on the boot test.",
             failures=[check.name for check in failures],
         )

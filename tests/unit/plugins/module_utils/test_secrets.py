@@ -68,6 +68,7 @@ PARTS = {
     "GRUB's password": ("/boot/grub/grub.cfg", f"set timeout=5\npassword_pbkdf2 root grub.{MARK}\n", "timeout=5"),
     "GRUB legacy's": ("/boot/grub/menu.lst", f"timeout 5\npassword --md5 $1${MARK}\n", "timeout 5"),
     "a unit's environment": ("/etc/systemd/system/x.service", f"ExecStart=/x\nEnvironment=DB_PASSWORD={MARK}\n", "ExecStart"),
+    "a short word of YAML": ("/etc/app.yml", f"user: a\ndb:\n  - pass: {MARK} {MARK}\n", "user: a"),
     "a setting of YAML": ("/etc/app.yml", f"user: a\ntoken: {MARK} {MARK}\n", "user: a"),
 }  # fmt: skip
 
@@ -117,6 +118,22 @@ def test_what_all_may_read_is_shown_without_its_secrets(name):
 def test_what_has_no_secret_is_shown_as_it_is():
     dummy, plan = planned("/etc/netplan/50.yaml", "network:\n  ethernets:\n    ens192: {dhcp4: true}\n")
     assert "+# more" in plan.diff()[0]["prepared"] and plan.shown() == plan
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'for /f "tokens=1 delims=," %%a in (x) do echo',
+        "Give the passphrase, or accept luks.locked.",
+        "A transfer broke off in a way that may pass: a cut connection",
+        "rd.luks.key=/etc/keys/a",
+        "secrets are kept elsewhere",
+        "ssh-ed25519 AAAA key=1",
+        "PasswordAuthentication no",
+    ],
+)
+def test_words_that_only_look_like_secrets_are_shown(line):
+    assert secrets.masked(line) == line
 
 
 def test_a_closed_directory_makes_a_secret_and_a_link_is_looked_behind():
@@ -242,6 +259,13 @@ def test_diffs_are_cut_each_and_together_at_the_end_of_a_line():
     kept = diffs.cut(["+line\n" * 10_000] * 20 + ["+short\n"])
     assert all(len(diff) <= diffs.LONGEST + 100 for diff in kept) and sum(map(len, kept)) <= diffs.LONGEST_TOGETHER + diffs.LONGEST
     assert kept[0].endswith("+line\n(10000 lines in all; the rest is in the plan)\n") and diffs.cut(["a", "b"]) == ["a", "b"]
+
+
+def test_a_file_that_is_too_long_to_be_read_is_shown_as_a_secret_is():
+    change = WriteFile("/etc/fstab", "password = x\n" * 2_000_000, "y\n", "why")
+    begin = time.monotonic()
+    assert "bytes)" in change.diff() and len(change.diff()) < 400 and Plan((change,)).shown().changes[0].sealed
+    assert time.monotonic() - begin < 5
 
 
 def test_a_saved_plan_is_the_one_that_was_reviewed(tmp_path):
