@@ -45,8 +45,15 @@ options:
     type: bool
     default: false
   watch_pid:
-    description: End when this process ends. Set by the action plugin, so that a killed run leaves nothing running on the controller.
+    description: End when this process ends. Of earlier action plugins; see O(watched).
     type: int
+  watched:
+    description:
+      - End when one of these processes ends, each with its number and its start. Set by the action plugin, so that a killed run leaves nothing running on
+        the controller.
+    type: list
+    elements: str
+    version_added: 0.2.0
 attributes:
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.

@@ -139,7 +139,12 @@ def fixes_spec() -> dict[str, Any]:
 
 
 def progress_spec() -> dict[str, Any]:
-    return {"progress_file": {"type": "path"}, "probe": {"type": "bool", "default": False}, "watch_pid": {"type": "int"}}
+    return {
+        "progress_file": {"type": "path"},
+        "probe": {"type": "bool", "default": False},
+        "watch_pid": {"type": "int"},
+        "watched": {"type": "list", "elements": "str"},
+    }
 
 
 def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:

@@ -20,6 +20,7 @@ from .core import ahead, modes
 from .core.bounded import bounded
 from .core.errors import MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
+from .core.watch import lives
 from .guest import diffs
 from .guest.offline import GUESTFS_ERROR
 from .transport.aws_api import BOTO3_ERROR
@@ -47,7 +48,7 @@ class _Path(str):
 
 
 def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
-    """An AnsibleModule with check mode. `progress_file`, `probe` and `watch_pid` are for the action plugin of the same name.
+    """An AnsibleModule with check mode. `progress_file`, `probe`, `watched` and `watch_pid` are for the action plugin of the same name.
 
     In paths `~` is expanded, and nothing else.
     """
@@ -70,8 +71,9 @@ def _without_variables(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
     """Run the work of a module; errors of the collection become its failure, anything else is a defect and stays a traceback."""
-    if module.params.get("watch_pid"):
-        threading.Thread(target=_end_with, args=(module.params["watch_pid"],), daemon=True).start()
+    watched = module.params.get("watched") or [str(pid) for pid in (module.params.get("watch_pid"),) if pid]
+    if watched:
+        threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
     try:
         result = work(module)
     except MigrationError as error:
@@ -111,13 +113,10 @@ def _shorten_echo(module: AnsibleModule) -> None:
     module.params = bounded(remove_values(module.params, module.no_log_values), LONGEST // 4)
 
 
-def _end_with(pid: int) -> None:
-    """End this process as soon as `pid` is gone, as if it had been killed too: its children die with it, its results are not published."""
-    with contextlib.suppress(ProcessLookupError):
-        while True:
-            with contextlib.suppress(PermissionError):  # another user's, so it is there
-                os.kill(pid, 0)
-            time.sleep(0.2)
+def _end_with(watched: Sequence[str]) -> None:
+    """End this process as soon as one of `watched` is gone, as if it had been killed too: its children die with it, its results are not published."""
+    while all(map(lives, watched)):
+        time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGTERM)  # whoever has something to give back elsewhere catches it
     time.sleep(_GIVE_BACK)
     os._exit(1)

@@ -8,6 +8,7 @@ survives a lost connection, and its progress file is fetched now and then.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import tempfile
 import threading
@@ -17,6 +18,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.watch import lives, mark
 
 display = Display()
 
@@ -41,8 +44,10 @@ class ProgressAction(ActionBase):
         return {**result, **(self._detached(arguments, task_vars) if done.get("pending") else done)}
 
     def _beside(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        # A worker is in a session of its own, so what kills the run does not reach it; the module watches the run instead.
-        arguments = {**arguments, "watch_pid": os.getppid()}
+        # A worker is in a session of its own, so what kills the run does not reach it; worker and module watch the run instead, and the module the worker.
+        parent = multiprocessing.parent_process()  # that of the fork, also when it is gone by now
+        run = mark(parent.pid if parent is not None and parent.pid else os.getppid())
+        arguments = {**arguments, "watched": [run, mark(os.getpid())]}
         with tempfile.TemporaryDirectory(prefix="hyper2kvm-progress-") as scratch:
             path = os.path.join(scratch, "progress.json")
             answer: list[Any] = []
@@ -57,6 +62,8 @@ class ProgressAction(ActionBase):
             thread.start()
             lines = Lines(self._name(task_vars))
             while thread.is_alive():
+                if not lives(run):
+                    raise AnsibleError("The run has ended.")
                 thread.join(0.3)
                 try:
                     with open(path, encoding="utf-8") as file:

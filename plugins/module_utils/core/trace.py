@@ -2,7 +2,7 @@
 """Named points between the steps of the work, at which a test can end, stop or starve a process. They do nothing otherwise.
 
 HYPER2KVM_POINT=NAME=WHAT[:COUNT] names one, which acts when it is met for the COUNTth time. WHAT is `kill` (as kill -9 does), `stop` (until
-SIGCONT comes), or `full` (there is no space left). HYPER2KVM_POINTS names a file that gets the name of every point that is met.
+SIGCONT comes), `wait` (for a minute), or `full` (there is no space left). HYPER2KVM_POINTS names a file that gets the name of every point that is met.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 
 _ONE, _ALL = "HYPER2KVM_POINT", "HYPER2KVM_POINTS"
 _met: dict[str, int] = {}
@@ -29,4 +30,7 @@ def point(name: str) -> None:
         return
     if what == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+    if what == "wait":
+        time.sleep(60)
+        return
     os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[what])

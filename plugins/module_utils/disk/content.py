@@ -3,7 +3,7 @@
 
 The disk is cut into blocks of 64 KiB, of which the last may be shorter. The digest is the SHA-256 of the SHA-256 of every block, in order, and
 of the disk's size in bytes as eight bytes, the highest first. Blocks of zeros have one known digest, so that holes cost next to nothing.
-`python -m ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.content FILE FORMAT` prints it.
+`python3 -m ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.tap FILE FORMAT` prints it.
 """
 
 from __future__ import annotations

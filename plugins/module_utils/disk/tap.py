@@ -11,6 +11,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -178,3 +179,7 @@ def _read(end: socket.socket, count: int) -> bytearray:
             raise EOFError
         view = view[got:]
     return data
+
+
+if __name__ == "__main__":
+    print(digest(sys.argv[1], sys.argv[2], qemu_img.info(sys.argv[1], sys.argv[2]).virtual_size))
