@@ -119,7 +119,7 @@ DESCRIPTIONS = {
     "vmx of 100000 disks": text("vm.vmx", lambda: b"".join(b'scsi%d:0.fileName = "disk.vmdk"\n' % n for n in range(30_000))),
     "vmx of 100000 cards": text("vm.vmx", lambda: b"".join(b'ethernet%d.present = "TRUE"\n' % n for n in range(35_000))),
     "vmx with a number of 100000 digits": text("vm.vmx", lambda: b'scsi0:0.fileName = "disk.vmdk"\nmemSize = "' + b"9" * 100_000 + b'"\n'),
-    "vmx with a superscript number": text("vm.vmx", lambda: 'scsi0:0.fileName = "disk.vmdk"\nnumvcpus = "\u00b2"\n'.encode()),
+    "vmx with a superscript number": text("vm.vmx", lambda: b'scsi0:0.fileName = "disk.vmdk"\nnumvcpus = "\xc2\xb2"\n'),
     "vmx of escapes": text("vm.vmx", lambda: b'displayName = "' + b"|22" * 300_000 + b'"\n'),
     "vbox of entities": text("vm.vbox", lambda: LAUGHS),
     "ovf of entities": text("vm.ovf", lambda: LAUGHS),

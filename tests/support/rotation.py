@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, BEGIN, END = ROOT / "docs" / "testing.md", "<!-- written by tests/support/rotation.py -->", "<!-- end -->"
@@ -35,17 +36,19 @@ class Member:
     seconds: float
 
 
-GROUPS: Mapping[str, Group] = {
-    "boots": Group(
-        3,
-        "a guest of the lab is migrated and booted",
-        "BIOS with initramfs-tools, UEFI with LVM, dracut; the unrepaired boot; the live repair; under libvirt",
-    ),
-    "doors": Group(2, "a VM of vSphere by each transport, with a real guest", "by datastore, booted; the dry run"),
-    "windows": Group(3, "a Windows-shaped disk through the whole playbook", "Windows XP (BIOS, 32 bits) and Windows 10 (UEFI)"),
-    "virt-v2v": Group(3, "virt-v2v beside the own repair", "one of its three orders, each time another"),
-    "kills": Group(2, "a run is killed in a stage, and the next one finishes", "while the result is written"),
-}
+GROUPS: Mapping[str, Group] = MappingProxyType(
+    {
+        "boots": Group(
+            3,
+            "a guest of the lab is migrated and booted",
+            "BIOS with initramfs-tools, UEFI with LVM, dracut; the unrepaired boot; the live repair; under libvirt",
+        ),
+        "doors": Group(2, "a VM of vSphere by each transport, with a real guest", "by datastore, booted; the dry run"),
+        "windows": Group(3, "a Windows-shaped disk through the whole playbook", "Windows XP (BIOS, 32 bits) and Windows 10 (UEFI)"),
+        "virt-v2v": Group(3, "virt-v2v beside the own repair", "one of its three orders, each time another"),
+        "kills": Group(2, "a run is killed in a stage, and the next one finishes", "while the result is written"),
+    }
+)
 
 
 def commit_of(folder: Path = ROOT) -> str:

@@ -155,7 +155,7 @@ def _written(request: Request, place: str, planned: Mapping[str, Any], larger: b
     limit = size + size // 50 + (64 << 20)
     progress.phase(f"convert {name}", planned["data"])
     content = Content(size, earlier.HEAD)
-    with _grown(request, size if larger else 0) as (source, source_format), tap.tapped(source, source_format, content) as tapped:
+    with _grown(request, size if larger else 0) as grown, tap.tapped(*grown, content) as tapped:
         qemu_img.convert(tapped, "raw", place, request.format, options, compress, progress, planned["data"], limit, key)
     point("convert.copied")
     _compare_heads(request, bytes(content.head), place, key)
