@@ -54,6 +54,10 @@ options:
     type: list
     elements: str
     version_added: 0.2.0
+  run:
+    description: Which process runs the migration, for which host of its inventory. Set by the action plugin, so that two runs do not work on one VM.
+    type: dict
+    version_added: 0.2.0
 attributes:
   action:
     description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
@@ -70,4 +74,16 @@ options:
       - Work directories, plans and manifests are always their owner's alone.
     type: raw
     version_added: 0.2.0
+"""
+
+    RUN = r"""
+options:
+  run:
+    description: Which process runs the migration, for which host of its inventory. Set by the action plugin, so that two runs do not work on one VM.
+    type: dict
+    version_added: 0.2.0
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
 """

@@ -144,7 +144,12 @@ def progress_spec() -> dict[str, Any]:
         "probe": {"type": "bool", "default": False},
         "watch_pid": {"type": "int"},
         "watched": {"type": "list", "elements": "str"},
+        **run_spec(),
     }
+
+
+def run_spec() -> dict[str, Any]:
+    return {"run": {"type": "dict"}}
 
 
 def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
@@ -205,7 +210,7 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
             attached = tuple(Attached(path, fmt) for path, fmt in opened)
             yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
-        base = staging.require_fetched(params["work_dir"])
+        base = require_fetched(params)
         with reading(base, params["work_dir"], access_of(params), cached=True):
             yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
     elif params["source"]:
@@ -237,6 +242,11 @@ def sources_of(params: Mapping[str, Any]) -> list[str]:
     earlier = staging.fetched(params["work_dir"]) if params.get("work_dir") else None
     noted = earlier.options.get("source") if earlier is not None else None
     return [*(params.get("source") or ()), *(noted if isinstance(noted, list) else ())]
+
+
+def require_fetched(params: Mapping[str, Any]) -> Manifest:
+    """What FETCH has staged, which must be what the user names, if that is named."""
+    return staging.require_fetched(params["work_dir"], source_of(params) if params.get("source") else ())
 
 
 def staged_request(
@@ -305,7 +315,9 @@ def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
 
 def single_fix(fixes: Sequence[str]) -> None:
     """The body of a module that carries out one kind of fix on overlays."""
-    module = module_for(fix_spec(), required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
+    module = module_for(
+        {**fix_spec(), **run_spec()}, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")]
+    )
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, lambda module: _single_fix(module, fixes))
 
@@ -395,7 +407,7 @@ def composite_fix(module: AnsibleModule) -> Result:
             if not params["source"]:
                 raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
             return _rehearsed(module, options, for_windows, saved, engine)
-        base = staging.require_fetched(directory)
+        base = require_fetched(params)
         with reading(base, directory, access_of(params), cached=True):
             # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
             staged = staging.flatten(base.result, directory, base.inputs)

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
@@ -16,13 +16,17 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ansible.module_utils.common.validation import check_type_str
 
 from .boot.libvirtd import LIBVIRT_ERROR
-from .core import ahead, modes
+from .core import ahead, memory, modes
 from .core.bounded import bounded
-from .core.errors import MigrationError, OutOfResources, of_system
+from .core.errors import Busy, MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
+from .core.memory import Run
+from .core.progress import sink
+from .core.vm import VmId
 from .core.watch import lives
 from .guest import diffs
 from .guest.offline import GUESTFS_ERROR
+from .pipeline import places
 from .transport.aws_api import BOTO3_ERROR
 from .vsphere.connection import PYVMOMI_ERROR
 
@@ -76,6 +80,8 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
         threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
     try:
         result = work(module)
+    except _Ending:
+        result = {"changed": False, "pending": True}
     except MigrationError as error:
         _fail(module, error)
     except OSError as error:
@@ -146,16 +152,75 @@ def libraries_of(sources: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(library for source in sources for scheme, library in _ASKED_BY.items() if source.startswith(f"{scheme}://")))
 
 
+class _Ending(Busy):
+    """A stage of a run that has ended is still at work, which is not waited for while only asking."""
+
+
 @contextlib.contextmanager
 def working_on(module: AnsibleModule, directory: str, mode: int = modes.FILE) -> Iterator[None]:
-    """Hold the VM's lock. Check mode writes nothing there, and only finds out whether a run could.
+    """Hold the VM's work directory for a stage, and keep others from it until the migration ends. Check mode only finds out whether a run could.
 
     What is made above the work directory is for files of `mode`.
+    Raises Busy when another run works on the VM. What a run that has ended left at work is waited for.
     """
     if module.check_mode:
         ahead.writable(directory)
         yield
-    else:
-        modes.make_directory(directory, above=modes.with_disks(mode))
-        with exclusive(os.path.join(directory, "lock"), f"the VM in {directory}"):
-            yield
+        return
+    modes.make_directory(directory, above=modes.with_disks(mode))
+    what, place = f"the VM in {directory}", places.work_dir(directory)
+    run_of, known_dead = _run_of(module.params)
+
+    def wait_for() -> str:
+        known = memory.recall(place.path)
+        if known.run is None:
+            return ""
+        if not (known.run == run_of or known.run.gone() or memory.same_run(known.run, known_dead)):
+            raise memory.busy(what, known)
+        if module.params.get("probe"):
+            raise _Ending(f"A stage of {known.run} still works on {what}.")
+        return f"wait for the last stage of {'this run' if known.run == run_of else f'a run that has ended, {known.run}'}"
+
+    with (
+        exclusive(os.path.join(directory, "lock"), what, wait_for, sink(module.params.get("progress_file")).phase),
+        belonging(module, place),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def belonging(module: AnsibleModule, place: places.Place, vm: Optional[VmId] = None, mode: int = modes.FILE) -> Iterator[None]:
+    """For the time of a block a place belongs to a VM and to this run, which keeps it afterwards; a run that fails gives it back.
+
+    Its directory is made for files of `mode`.
+
+    Raises InvalidInput where the place belongs to another VM, also in check mode; Busy when another run works on it.
+    """
+    moved = bool(module.params.get("moved"))
+    if vm is not None:
+        place.require(vm, moved)
+    if module.check_mode:
+        yield
+        return
+    modes.make_directory(os.path.dirname(place.path), modes.with_disks(mode), modes.with_disks(mode))
+    run_of, known_dead = _run_of(module.params)
+    made = memory.claim(place.path, place.what, vm, run_of, moved=moved, known_dead=known_dead)
+    try:
+        yield
+    except BaseException:
+        memory.release(place.path, run_of, forget=made and vm is not None)
+        raise
+
+
+def done_with(module: AnsibleModule, *ended: places.Place) -> None:
+    """The migration has ended: whoever comes next need not wait."""
+    run_of = _run_of(module.params)[0]
+    if run_of is not None and not module.check_mode:
+        for place in ended:
+            memory.release(place.path, run_of)
+
+
+def _run_of(params: Mapping[str, Any]) -> tuple[Optional[Run], str]:
+    """Who runs the migration, as the action plugin says, and which run it has found dead."""
+    data = params.get("run") or {}
+    return (Run.from_data(data) if data else None), str(data.get("known_dead") or "")

@@ -33,6 +33,7 @@ options:
   accept:
     version_added: 0.2.0
 extends_documentation_fragment:
+  - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.disk_set
@@ -70,7 +71,13 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of, sources_of, work_dir_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    require_fetched,
+    run_spec,
+    source_of,
+    sources_of,
+    work_dir_spec,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
@@ -78,9 +85,11 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
+    belonging,
     libraries_of,
     module_for,
     respawn_for,
@@ -92,6 +101,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import
 def argument_spec() -> dict:
     spec = {
         **work_dir_spec(),
+        **run_spec(),
         "mode": {"type": "str", "default": "overlay", "choices": ["overlay", "copy"]},
         "dest": {"type": "path"},
         "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
@@ -114,9 +124,11 @@ def work(module: AnsibleModule) -> Result:
                     for number, size in enumerate(sizes)
                 ],
             }
-        base = staging.require_fetched(directory)
+        base = require_fetched(params)
         if params["mode"] == "copy":
-            return copy(module, base)
+            dest = places.results(params["dest"], base.result["name"], directory)
+            with belonging(module, dest, places.recorded(base.result)):
+                return copy(module, base)
         changed = not staging.flattened(directory)
         if changed and not module.check_mode:
             with staging.holding(base, directory):

@@ -63,6 +63,7 @@ options:
     default: []
     choices: [qemu, kubevirt, openstack, proxmox]
 extends_documentation_fragment:
+  - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.attributes.mode
@@ -106,12 +107,14 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, module_for, run
 
 SIDE_DISK_SIZE = 64 << 20  # bytes
 
@@ -127,11 +130,18 @@ def argument_spec() -> dict:
         "network": {"type": "str", "default": "default"},
         "networks": {"type": "dict", "default": {}},
         "mode": {"type": "raw"},
+        **run_spec(),
         "formats": {"type": "list", "elements": "str", "default": [], "choices": list(FORMATS)},
     }
 
 
 def work(module: AnsibleModule) -> Result:
+    params = module.params
+    with belonging(module, places.results(params["dest"], params["name"]), places.recorded(params["vm"]), modes.parse(params["mode"])):
+        return written(module)
+
+
+def written(module: AnsibleModule) -> Result:
     params = module.params
     dest, name, phase = params["dest"], names.safe(params["name"]), params["phase"]
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""

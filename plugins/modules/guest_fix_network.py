@@ -18,6 +18,7 @@ author: The hyper2kvm.migration contributors (@hyper2kvm)
 seealso:
   - module: hyper2kvm.migration.guest_fix
 extends_documentation_fragment:
+  - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.disk_set
   - hyper2kvm.migration.vsphere.source

@@ -25,6 +25,22 @@ options:
   description:
     description: The description. Needed unless O(state=absent).
     type: path
+  source:
+    description:
+      - What the VM was migrated from. A description, or a domain, of another VM is refused.
+      - A domain remembers its VM (C(docs/security.md)), and a description of another VM never replaces it, whatever their name is.
+    type: list
+    elements: str
+    version_added: 0.2.0
+  work_dir:
+    description: The work directory of the migration that is taken back, for O(state=absent) with O(source). One of another VM is refused.
+    type: path
+    version_added: 0.2.0
+  moved:
+    description: Whether the VM of the description may be the domain's although it comes from another place.
+    type: bool
+    default: false
+    version_added: 0.2.0
   name:
     description: The name of the domain, for O(state=absent).
     type: str
@@ -77,6 +93,7 @@ requirements:
   - libvirt
   - python3-libvirt
 extends_documentation_fragment:
+  - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.mode
 """
@@ -112,18 +129,33 @@ disks:
   sample: [/var/lib/libvirt/images/web01-disk0.qcow2]
 """
 
+import contextlib
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
+    Result,
+    module_for,
+    respawn_for,
+    run,
+    working_on,
+)
 
 
 def argument_spec() -> dict:
     return {
         "state": {"type": "str", "default": "defined", "choices": ["defined", "running", "absent"]},
         "description": {"type": "path"},
+        "source": {"type": "list", "elements": "str"},
+        "work_dir": {"type": "path"},
+        "moved": {"type": "bool", "default": False},
+        **run_spec(),
         "name": {"type": "str"},
         "placement": {"type": "str", "default": placement.IN_PLACE, "choices": list(placement.KINDS)},
         "pool": {"type": "str"},
@@ -144,15 +176,7 @@ def work(module: AnsibleModule) -> Result:
     params = module.params
     with libvirtd.connection(params["libvirt_uri"]) as host:
         if params["state"] == "absent":
-            done = importing.take_back(
-                host,
-                params["name"],
-                params["quarantine"] or "",
-                params["timeout"],
-                params["power_off"],
-                module.check_mode,
-                modes.parse(params["mode"]),
-            )
+            done = taken_back(module, host)
         else:
             done = importing.bring(host, _wanted(params, host), module.check_mode)
             if params["pool"] and done.actions and not module.check_mode:
@@ -161,6 +185,26 @@ def work(module: AnsibleModule) -> Result:
     if module._diff and (done.before or done.after):
         result["diff"] = {"before": done.before, "after": done.after}
     return result
+
+
+def taken_back(module: AnsibleModule, host: object) -> importing.Done:
+    """The domain away, if it is that of the source that is named; nobody works on the VM meanwhile."""
+    params, source = module.params, source_of(module.params) if module.params["source"] else []
+    directory = params["work_dir"] or ""
+    if directory and source:
+        places.require_source(directory, source)
+    with working_on(module, directory) if os.path.isdir(directory) else contextlib.nullcontext():
+        return importing.take_back(
+            host,
+            params["name"],
+            params["quarantine"] or "",
+            params["timeout"],
+            params["power_off"],
+            module.check_mode,
+            modes.parse(params["mode"]),
+            source=source,
+            description=(atomic.read_text(params["description"]) or "") if params["description"] else "",
+        )
 
 
 def _wanted(params: dict, host: object) -> importing.Wanted:
@@ -175,6 +219,8 @@ def _wanted(params: dict, host: object) -> importing.Wanted:
         params["state"] == "running",
         params["autostart"],
         params["passphrase"],
+        tuple(source_of(params)) if params["source"] else (),
+        params["moved"],
     )
 
 

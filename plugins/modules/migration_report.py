@@ -20,6 +20,7 @@ options:
     required: true
   work_dir:
     description: The VM's work directory, whose records say what was fetched and repaired, in full. They come before O(vm) and O(guest).
+      Once the report is written other runs may work on the VM.
     type: path
     version_added: 0.2.0
   name:
@@ -43,7 +44,22 @@ options:
     description: What M(hyper2kvm.migration.boot_test) returned as RV(hyper2kvm.migration.boot_test#module:boot).
     type: dict
     default: {}
+  source:
+    description: The source of the VM. A work directory of another VM is refused.
+    type: list
+    elements: str
+    version_added: 0.2.0
+  results:
+    description: The directory of the results, if that is not O(dest).
+    type: path
+    version_added: 0.2.0
+  moved:
+    description: Whether a report of the VM from another place may be replaced.
+    type: bool
+    default: false
+    version_added: 0.2.0
 extends_documentation_fragment:
+  - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
   - hyper2kvm.migration.attributes.mode
@@ -76,9 +92,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, done_with, module_for, run
 
 
 def argument_spec() -> dict:
@@ -90,14 +108,23 @@ def argument_spec() -> dict:
         "guest": {"type": "dict", "default": {}},
         "disks": {"type": "list", "elements": "dict", "default": []},
         "mode": {"type": "raw"},
+        "source": {"type": "list", "elements": "str"},
+        "results": {"type": "path"},
+        "moved": {"type": "bool", "default": False},
+        **run_spec(),
         "boot": {"type": "dict", "default": {}},
     }
 
 
 def work(module: AnsibleModule) -> Result:
     params, dest, mode = module.params, module.params["dest"], modes.parse(module.params["mode"])
+    if params["source"] and params["work_dir"]:
+        places.require_source(params["work_dir"], source_of(params))
     noted = recorded(params["work_dir"] or "")
     vm = {**(noted.vm or params["vm"]), **({"name": params["name"]} if params["name"] else {})}
+    whose = places.recorded(vm)
+    if whose is not None:
+        places.require_report(dest, whose, params["moved"])
     data = as_data(vm, noted.guest or params["guest"], params["disks"], params["boot"])
     plan = noted.plan or as_json(params["guest"].get("plan") or {})
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": plan}
@@ -109,6 +136,10 @@ def work(module: AnsibleModule) -> Result:
         modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
         for name, after in changes.items():
             atomic.write_text(os.path.join(dest, name), after, modes.FILE if name == "plan.json" else mode)
+    ended = [places.work_dir(params["work_dir"])] if params["work_dir"] else []
+    if vm.get("name"):
+        ended += [places.results(directory, str(vm["name"])) for directory in {dest, params["results"] or dest}]
+    done_with(module, *ended)
     return {"changed": bool(changes), "report": os.path.join(dest, "report.md"), "verdict": verdict(data)}
 
 

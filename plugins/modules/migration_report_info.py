@@ -19,6 +19,10 @@ options:
     description: The V(report.json).
     type: path
     required: true
+  source:
+    description: The source of the VM, as it was migrated. A report of another VM is refused.
+    type: list
+    elements: str
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -59,16 +63,21 @@ report:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import recorded
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, recorded
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 
 def argument_spec() -> dict:
-    return {"path": {"type": "path", "required": True}}
+    return {"path": {"type": "path", "required": True}, "source": {"type": "list", "elements": "str"}}
 
 
 def work(module: AnsibleModule) -> Result:
-    return {"changed": False, "report": recorded.read(module.params["path"]).as_result()}
+    params = module.params
+    found = recorded.read(params["path"])
+    if params["source"]:
+        places.require_reported(found.source, source_of(params), params["path"])
+    return {"changed": False, "report": found.as_result()}
 
 
 def main() -> None:

@@ -143,13 +143,20 @@ disks:
   sample: [{"path": "/var/lib/images/web01/web01-disk0.qcow2", "format": "qcow2", "virtual_size": 10737418240, "device": false, "encrypted": false}]
 """
 
+import contextlib
 import os
 from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of, sources_of, work_dir_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    progress_spec,
+    require_fetched,
+    source_of,
+    sources_of,
+    work_dir_spec,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
@@ -158,9 +165,11 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, reading
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
+    belonging,
     libraries_of,
     module_for,
     respawn_for,
@@ -223,14 +232,19 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
-    with working_on(module, directory):
+    with working_on(module, directory), contextlib.ExitStack() as stack:
         if module.check_mode and not staging.flattened(directory) and params["source"]:
             disks = look_at(source_of(params), access_of(params))
             wanted = requests(params, [staging.StagedDisk("", "", disk["virtual_size"]) for disk in disks])
             planned = [convert.looked_at(wish, disk["virtual_size"], disk["data"]) for wish, disk in zip(wanted, disks)]
             return _ahead(params, wanted, planned)
-        base = staging.require_fetched(directory)
+        base = require_fetched(params)
         wanted = requests(params, staging.staged_disks(base.result, directory))
+        stack.enter_context(
+            belonging(
+                module, places.results(params["dest"], params["name"], directory), places.recorded(base.result), modes.parse(params["mode"])
+            )
+        )
         inputs = [(*base.inputs, Identity.of(wish.source)) for wish in wanted]
         done = [earlier.done_before(wish, made_from, params["probe"]) for wish, made_from in zip(wanted, inputs)]
         if all(done):

@@ -11,7 +11,7 @@ module: source_restore
 short_description: Start a source again that was shut down for its migration
 description:
   - A migration changes nothing at its source but its power, and that only where it was told to (C(running=shutdown)). The work directory says whether it
-    did. This module starts such a VM again; a VM that was off before stays off.
+    did. This module starts such a VM again, and only the very VM that was shut down; a VM that was off before stays off.
   - Shut the migrated VM down first. Two VMs with the same addresses disturb each other.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
@@ -20,7 +20,13 @@ options:
     description: The work directory of the migration.
     type: path
     required: true
+  source:
+    description: The source of the VM, as it was migrated. A work directory of another VM is refused.
+    type: list
+    elements: str
+    version_added: 0.2.0
 extends_documentation_fragment:
+  - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.vsphere.source
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.attributes.no_diff
@@ -41,21 +47,47 @@ actions:
   sample: [start vsphere://vcenter.example.com/DC1/vm/production/web01]
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, power
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
+    Result,
+    libraries_of,
+    module_for,
+    respawn_for,
+    run,
+    working_on,
+)
+
+
+def argument_spec() -> dict:
+    return {
+        "work_dir": {"type": "path", "required": True},
+        "source": {"type": "list", "elements": "str"},
+        **access_spec(),
+        **run_spec(),
+    }
 
 
 def work(module: AnsibleModule) -> Result:
-    respawn_for(*libraries_of([power.noted(module.params["work_dir"])]))
-    actions = power.give_back(module.params["work_dir"], access_of(module.params), module.check_mode)
+    directory = module.params["work_dir"]
+    if module.params["source"]:
+        places.require_source(directory, source_of(module.params))
+    respawn_for(*libraries_of([power.noted(directory)]))
+    if not os.path.isdir(directory):
+        return {"changed": False, "actions": []}
+    with working_on(module, directory):
+        actions = power.give_back(directory, access_of(module.params), module.check_mode)
     return {"changed": bool(actions), "actions": actions}
 
 
 def main() -> None:
-    module = module_for({"work_dir": {"type": "path", "required": True}, **access_spec()})
+    module = module_for(argument_spec())
+    respawn_for(*libraries_of(module.params["source"] or ()))
     run(module, work)
 
 

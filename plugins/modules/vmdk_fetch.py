@@ -46,6 +46,29 @@ options:
     default: stage
     choices: [stage, stream]
     version_added: 0.2.0
+  name:
+    description: The name that the results will have, for O(dest) and O(report_dir).
+    type: str
+    default: ""
+    version_added: 0.2.0
+  dest:
+    description:
+      - The directory that the results will be written into (O(hyper2kvm.migration.qemu_convert#module:dest)).
+      - It remembers its VM, as the work directory and the report do, and a source that is another VM is refused before anything is written.
+        Two VMs of one name never get each other's disks.
+    type: path
+    version_added: 0.2.0
+  report_dir:
+    description: The directory of the report, if that is another one.
+    type: path
+    version_added: 0.2.0
+  moved:
+    description:
+      - Whether the source may be the VM that O(work_dir), O(dest) and O(report_dir) belong to although it comes from another place.
+      - A copied folder has the UUIDs of its original, so that this is nothing to be assumed.
+    type: bool
+    default: false
+    version_added: 0.2.0
   accept:
     description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing.
     type: list
@@ -130,11 +153,13 @@ vm:
   sample: {"name": "web01", "kind": "vmx", "firmware": "bios", "memory": 2048, "disks": [{"path": "/exports/web01/web01.vmdk", "virtual_size": 10737418240}]}
 """
 
+import contextlib
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
     AccessDenied,
     MissingTool,
@@ -144,9 +169,10 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, remote
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, places, remote
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
+    belonging,
     give_back_when_ended,
     libraries_of,
     module_for,
@@ -162,6 +188,10 @@ def argument_spec() -> dict:
         "work_dir": {"type": "path", "required": True},
         "verify": {"type": "bool", "default": True},
         "fetch": {"type": "str", "default": "stage", "choices": ["stage", "stream"]},
+        "name": {"type": "str", "default": ""},
+        "dest": {"type": "path"},
+        "report_dir": {"type": "path"},
+        "moved": {"type": "bool", "default": False},
         "mode": {"type": "raw"},
         "accept": {"type": "list", "elements": "str", "default": []},
         **access_spec(),
@@ -175,7 +205,14 @@ def work(module: AnsibleModule) -> Result:
     stay = far and params["fetch"] == "stream"
     options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
     vm_id = which(module, source, options)
-    with working_on(module, directory, modes.parse(params["mode"])):
+    mode = modes.parse(params["mode"])
+    owned = [places.work_dir(directory)]
+    for dest in dict.fromkeys(filter(None, (params["dest"], params["report_dir"]))):
+        owned.append(places.results(dest, params["name"], directory))
+    admit(module, owned, vm_id)
+    with working_on(module, directory, mode), contextlib.ExitStack() as stack:
+        for place in owned:
+            stack.enter_context(belonging(module, place, vm_id, mode))
         earlier = staging.fetched(directory)
         if earlier is not None and earlier.options == options and fetch.unchanged(earlier.result, vm_id):
             return {"changed": False, "vm": earlier.result}
@@ -183,12 +220,37 @@ def work(module: AnsibleModule) -> Result:
             return {"changed": False, "pending": True}
         progress = sink(params["progress_file"])
         if far:
-            vm, concerns = fetch.from_afar(source[0], access_of(params), directory, options, progress, module.check_mode, stay, vm_id)
+            vm, concerns = fetch.from_afar(
+                source[0], access_of(params), directory, options, progress, check=module.check_mode, stay=stay, expected=vm_id
+            )
         else:
-            vm, concerns = fetch.from_here(source, directory, options, progress, params["accept"], module.check_mode, vm_id), ()
+            vm, concerns = (
+                fetch.from_here(
+                    source,
+                    directory,
+                    options,
+                    progress,
+                    accept=params["accept"],
+                    check=module.check_mode,
+                    expected=vm_id,
+                    admit=lambda found: admit(module, owned, found, note=not module.check_mode),
+                ),
+                (),
+            )
         for concern in concerns:
             module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
         return {"changed": True, "vm": vm}
+
+
+def admit(module: AnsibleModule, owned: list, vm_id: VmId, note: bool = False) -> None:
+    """Refuse a VM where anything that it is to have belongs to another one; `note` that it does not."""
+    params = module.params
+    for place in owned:
+        place.require(vm_id, params["moved"])
+    if params["report_dir"]:
+        places.require_report(params["report_dir"], vm_id, params["moved"])
+    for place in owned if note else ():
+        memory.claim(place.path, place.what, vm_id, None, moved=params["moved"])
 
 
 def which(module: AnsibleModule, source: list, options: dict) -> VmId:
@@ -197,7 +259,7 @@ def which(module: AnsibleModule, source: list, options: dict) -> VmId:
         return fetch.which(source, access_of(module.params))
     except (Unreachable, AccessDenied, MissingTool, TransferFailed) as error:
         earlier = staging.fetched(module.params["work_dir"])
-        known = fetch.recorded(earlier.result) if earlier is not None and earlier.options == options else None
+        known = places.recorded(earlier.result) if earlier is not None and earlier.options == options else None
         if known is None or not remote.is_remote(source):
             raise
         module.warn(f"The source was not asked whether it still is what was fetched of it: {error}")
@@ -208,6 +270,8 @@ def main() -> None:
     module = module_for(argument_spec())
     respawn_for(*libraries_of(module.params["source"]))
     give_back_when_ended()
+    if (module.params["dest"] or module.params["report_dir"]) and not module.params["name"]:
+        module.fail_json(msg="dest and report_dir need name, the name of the VM there.")
     run(module, work)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action behind every long module: start it, show its progress as lines, return its result.
+"""The action behind every module that works on a VM: say which run it belongs to; of a long one also show its progress as lines, and return its result.
 
 On the controller itself the module runs beside the display; on another conversion host it is started detached (like async), so that it
 survives a lost connection, and its progress file is fetched now and then.
@@ -19,6 +19,8 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.memory import Run, name_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.watch import lives, mark
 
 display = Display()
@@ -29,24 +31,55 @@ _EVERY = 30.0  # seconds after which a line comes anyway
 _FORGIVEN = 30  # lost connections in a row while polling
 
 
-class ProgressAction(ActionBase):
-    """Shared by one stub per module."""
+def _controller() -> int:
+    """The process that runs the playbook: that of the fork, also when it is gone by now."""
+    parent = multiprocessing.parent_process()
+    return parent.pid if parent is not None and parent.pid else os.getppid()
+
+
+class RunAction(ActionBase):
+    """Shared by one stub per short module: the module is told which run it belongs to."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         del tmp
+        variables = task_vars or {}
+        job = variables.get("awx_job_id") or variables.get("tower_job_id") or ""
+        run = Run.of(_controller(), str(variables.get("inventory_hostname", "")), str(job)).as_data()
         arguments = dict(self._task.args)
+        done = self._carry_out({**arguments, "run": run}, task_vars)
+        dead = self._known_dead(done)
+        if dead:
+            done = self._carry_out({**arguments, "run": {**run, "known_dead": dead}}, task_vars)
+        return {**result, **done}
+
+    def _carry_out(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        return self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))
+
+    @staticmethod
+    def _known_dead(done: dict[str, Any]) -> str:
+        """The run that a conversion host waits for in vain: of a process of this controller only this controller knows that it has ended."""
+        holder = (done.get("details") or {}).get("holder") if done.get("error_code") == Busy.code else None
+        if not isinstance(holder, dict):
+            return ""
+        first = Run.from_data(holder)
+        return name_of(first) if first.gone() else ""
+
+
+class ProgressAction(RunAction):
+    """Shared by one stub per long module."""
+
+    def _carry_out(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         if self._task.check_mode or self._task.async_val:
-            return {**result, **self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))}
+            return super()._carry_out(arguments, task_vars)
         if self._connection.transport == "local":
-            return {**result, **self._beside(arguments, task_vars)}
+            return self._beside(arguments, task_vars)
         done = self._execute_module(module_args={**arguments, "probe": True}, task_vars=task_vars)
-        return {**result, **(self._detached(arguments, task_vars) if done.get("pending") else done)}
+        return self._detached(arguments, task_vars) if done.get("pending") else done
 
     def _beside(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         # A worker is in a session of its own, so what kills the run does not reach it; worker and module watch the run instead, and the module the worker.
-        parent = multiprocessing.parent_process()  # that of the fork, also when it is gone by now
-        run = mark(parent.pid if parent is not None and parent.pid else os.getppid())
+        run = mark(_controller())
         arguments = {**arguments, "watched": [run, mark(os.getpid())]}
         with tempfile.TemporaryDirectory(prefix="hyper2kvm-progress-") as scratch:
             path = os.path.join(scratch, "progress.json")

@@ -15,13 +15,16 @@ from xml.etree import ElementTree
 
 from ..core import rbd
 from ..core.errors import InvalidInput
+from ..core.vm import VmId
 
 MARK = "https://github.com/hyper2kvm/hyper2kvm.migration"
+OF_VM = f"{MARK}/vm"
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _FILE_OF = {"file": "file", "block": "dev"}
 
 ElementTree.register_namespace("qemu", _QEMU)
 ElementTree.register_namespace("hyper2kvm", MARK)
+ElementTree.register_namespace("migrated", OF_VM)
 
 
 def element(text: str) -> ElementTree.Element:
@@ -98,13 +101,45 @@ def defined(text: str, places: Mapping[str, str], accelerator: str, images: Mapp
     _on(root, accelerator)
     for disk, path in disks(root):
         _put(disk, places.get(path, path))
-    digest = hashlib.sha256(ElementTree.tostring(root)).hexdigest()
+    digest = hashlib.sha256(ElementTree.tostring(_without_vm(root))).hexdigest()
     metadata = root.find("metadata")
     if metadata is None:
         metadata = ElementTree.SubElement(root, "metadata")
     ElementTree.SubElement(metadata, f"{{{MARK}}}migration", digest=digest, images=json.dumps(images, sort_keys=True))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _without_vm(root: ElementTree.Element) -> ElementTree.Element:
+    """A description without what says whose it is, which is told apart by itself."""
+    plain = copy.deepcopy(root)
+    for metadata in plain.findall("metadata"):
+        for found in metadata.findall(f"{{{OF_VM}}}identity"):
+            metadata.remove(found)
+        if not len(metadata):
+            plain.remove(metadata)
+    return plain
+
+
+def identity(vm: VmId) -> ElementTree.Element:
+    """The element by which a domain remembers its VM."""
+    found = ElementTree.Element(f"{{{OF_VM}}}identity")
+    found.text = json.dumps(vm.as_data(), sort_keys=True)
+    return found
+
+
+def vm_of(text: Optional[str]) -> Optional[VmId]:
+    """The VM that such an element names; None without one, or for one that nobody of us has written."""
+    try:
+        return VmId.from_data(json.loads(element(text).text or "")) if text else None
+    except (InvalidInput, RecursionError, ValueError):
+        return None
+
+
+def vm_in(root: ElementTree.Element) -> Optional[VmId]:
+    """The VM whose description this is; None where it does not say."""
+    found = root.find(f"metadata/{{{OF_VM}}}identity")
+    return None if found is None else vm_of(ElementTree.tostring(found, encoding="unicode"))
 
 
 def with_uuid(text: str, uuid: str) -> str:

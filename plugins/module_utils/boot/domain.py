@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from typing import Optional
 from xml.etree import ElementTree
 
 from ..core import rbd
 from ..core.errors import InvalidInput
+from ..core.vm import VmId
+from . import definition
 
 _TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
 _LIMITS = {"virtio": 24, "sata": 24, "ide": 4}
@@ -41,6 +44,7 @@ class Domain:
     `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere. `uuid` is what the guest reads
     as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0. `devices`: which of the paths are block devices,
     `encrypted`: which are images that only a passphrase opens, which libvirt has as its `secret` of this UUID.
+    `vm` is the VM that it was at its source.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Domain:
     devices: frozenset[str] = frozenset()
     encrypted: frozenset[str] = frozenset()
     secret: str = ""
+    vm: Optional[VmId] = None
 
     @property
     def topology(self) -> tuple[int, int]:
@@ -86,6 +91,8 @@ def xml(domain: Domain) -> str:
     _add(root, "name", domain.name)
     if domain.uuid:
         _add(root, "uuid", domain.uuid)
+    if domain.vm is not None:
+        _add(root, "metadata").append(definition.identity(domain.vm))
     _add(root, "memory", str(domain.memory), unit="MiB")
     _add(root, "vcpu", str(domain.cpus))
     features = _firmware(root, domain)

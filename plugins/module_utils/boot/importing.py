@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from dataclasses import dataclass, field, replace
+from typing import Any, Mapping, Optional, Sequence
 from xml.etree import ElementTree
 
 from ..core import atomic, device, modes, names
 from ..core.errors import Busy, InvalidInput, ToolFailed
+from ..core.vm import VmId, places_of, require_same
 from ..disk import encrypted
 from . import definition, libvirtd, placement
 
@@ -21,7 +22,8 @@ _POOLS = ("dir", "fs", "netfs")  # kinds of pools whose volumes are files
 class Wanted:
     """The VM that `description` describes, its images by `kind` of placement in `directory`; None for what shall stay as it is.
 
-    `passphrase` opens images that are encrypted; libvirt keeps it as a secret.
+    `passphrase` opens images that are encrypted; libvirt keeps it as a secret. `source` is what the VM was migrated from, if that is to be made sure;
+    `moved`: it may have come from another place before.
     """
 
     description: str
@@ -32,6 +34,8 @@ class Wanted:
     running: bool = False
     autostart: Optional[bool] = None
     passphrase: str = field(default="", repr=False)
+    source: tuple[str, ...] = ()
+    moved: bool = False
 
 
 @dataclass
@@ -66,6 +70,10 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
     places = {path: _place(path, wanted) for dummy, path in definition.disks(root)}
     domain = libvirtd.find(host, name)
     known = _known(domain, name)
+    described = definition.vm_in(root)
+    if described is not None and wanted.source:
+        _require_source(f"The description of {name}", described, wanted.source)
+    anew = domain is not None and _whose(domain, name, described, places, wanted.moved)
     for network in definition.networks(root) if wanted.running and not (domain is not None and domain.isActive()) else ():
         if not host.networkLookupByName(network).isActive():
             raise InvalidInput(
@@ -95,7 +103,7 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
     _keep_secret(host, wanted, root, domain is None or bool(later), done, check)
     images = {**stamps, **known, **{path: stamps[path] for path in later}}
     text = definition.defined(wanted.description, places, wanted.accelerator, images)
-    if domain is None or definition.mark_of(libvirtd.mark(domain, definition.MARK) or "") != definition.mark_of(text):
+    if domain is None or anew or definition.mark_of(libvirtd.mark(domain, definition.MARK) or "") != definition.mark_of(text):
         done.actions.append(f"define {name}")
         done.before, done.after = (libvirtd.text_of(domain) if domain is not None else ""), text
         if not check:
@@ -135,16 +143,34 @@ def _forget_secret(host: Any, root: ElementTree.Element, wanted: str, done: Done
             kept.undefine()
 
 
-def take_back(host: Any, name: str, quarantine: str, timeout: float, power_off: bool, check: bool, mode: int = modes.FILE) -> Done:
+def take_back(
+    host: Any,
+    name: str,
+    quarantine: str,
+    timeout: float,
+    power_off: bool,
+    check: bool,
+    mode: int = modes.FILE,
+    *,
+    source: Sequence[str] = (),
+    description: str = "",
+) -> Done:
     """Shut the domain down and undefine it. Its images, variables and description go to `quarantine`, if one is named, with `mode`; else they stay.
 
-    Raises InvalidInput for a domain that is not ours, ToolFailed when it does not shut down in `timeout` seconds and must not be switched off.
+    `source`: what its VM was migrated from, and `description`: how it was described, if that is to be made sure.
+    Raises InvalidInput for a domain that is not ours or is another VM's, ToolFailed when it does not shut down in `timeout` seconds and must not be
+    switched off.
     """
     domain, done = libvirtd.find(host, name), Done()
     if domain is None:
         return done
-    _known(domain, name)
-    text = libvirtd.text_of(domain)
+    known, text = _known(domain, name), libvirtd.text_of(domain)
+    vm = definition.vm_of(libvirtd.mark(domain, definition.OF_VM))
+    if source and vm is not None:
+        _require_source(f"The domain {name}", vm, source)
+    elif source:
+        described = {path: path for dummy, path in definition.disks(definition.parse(description))} if description else {}
+        _require_images(domain, name, known, described)
     done.before, done.disks = text, tuple(path for dummy, path in definition.disks(definition.parse(text)))
     variables = libvirtd.variables(domain, name)
     if domain.isActive():
@@ -181,6 +207,37 @@ def _known(domain: Optional[Any], name: str) -> Mapping[str, str]:
             f"There is a domain {name} that was not made from a migration.", "Give the migrated VM another name (migrate_name).", name=name
         )
     return definition.images_of(mark)
+
+
+def _require_source(what: str, vm: VmId, source: Sequence[str]) -> None:
+    """Raise InvalidInput for what belongs to a VM that was named otherwise."""
+    if places_of(vm.source) != places_of(source):
+        raise InvalidInput(
+            f"{what} belongs to {vm}, and not to the VM from {', '.join(source)}.",
+            "Name the source as it was when it was migrated, or set migrate_name and migrate_output_dir to those of this VM.",
+            belongs_to=vm.as_data(),
+        )
+
+
+def _whose(domain: Any, name: str, described: Optional[VmId], places: Mapping[str, str], moved: bool) -> bool:
+    """Whether our domain, which must be of the VM that is described, says so otherwise. Raises InvalidInput for another VM's."""
+    vm = definition.vm_of(libvirtd.mark(domain, definition.OF_VM))
+    if vm is None or described is None:
+        _require_images(domain, name, _known(domain, name), places)
+    else:
+        require_same(vm, described, f"The domain {name}", moved)
+    return described is not None and (vm is None or replace(vm, digest="", disks=()) != replace(described, digest="", disks=()))
+
+
+def _require_images(domain: Any, name: str, known: Mapping[str, str], places: Mapping[str, str]) -> None:
+    """Raise InvalidInput for a domain of an earlier version, which does not say whose it is, unless it runs on what is described."""
+    images = {path for dummy, path in definition.disks(definition.parse(libvirtd.text_of(domain)))}
+    if not (images | known.keys()) & (places.keys() | set(places.values())):
+        raise InvalidInput(
+            f"The domain {name} does not say which VM it is, and runs on other images ({', '.join(sorted(images)) or 'none'}).",
+            "Give the migrated VM another name (migrate_name), or look at the domain and remove it by hand.",
+            name=name,
+        )
 
 
 def _shut_down(domain: Any, name: str, timeout: float, power_off: bool) -> None:

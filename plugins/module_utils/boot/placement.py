@@ -34,7 +34,7 @@ def place(path: str, target: str, kind: str, overwrite: bool = False) -> None:
     record = target + _RECORD
     earlier = Manifest.load(record)
     if os.path.exists(target) and not overwrite:
-        if earlier is not None and all(output.holds() for output in earlier.outputs):
+        if earlier is not None and earlier.options.get("source") == path and all(output.holds() for output in earlier.outputs):
             return
         raise InvalidInput(
             f"{target} exists and is not a copy of {path}.",

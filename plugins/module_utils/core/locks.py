@@ -15,30 +15,47 @@ from .errors import Busy
 
 
 @contextlib.contextmanager
-def exclusive(path: str, what: str) -> Iterator[None]:
+def exclusive(
+    path: str,
+    what: str,
+    wait_for: Callable[[], str] = lambda: "",
+    waiting: Callable[[str], None] = lambda why: None,
+    every: float = 0.5,
+) -> Iterator[None]:
     """Hold the lock file `path` while the block runs.
 
-    Raises Busy at once, with the process id of the holder, when somebody else holds it.
+    Raises Busy with the process id of the holder when somebody else holds it: at once, unless `wait_for` gives a reason to wait, which is said by
+    `waiting` with the holder and asked for again every `every` seconds.
     """
     modes.make_directory(os.path.dirname(path))
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, modes.FILE)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        while not _taken(fd):
             holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
-            raise Busy(
-                f"Another run is working on {what} (process {holder}).",
-                "Wait for it to end, or stop it; nothing was changed by this run.",
-                holder=holder,
-                lock=path,
-            ) from None
+            why = wait_for()
+            if not why:
+                raise Busy(
+                    f"Another run is working on {what} (process {holder}).",
+                    "Wait for it to end, or stop it; nothing was changed by this run.",
+                    process=holder,
+                    lock=path,
+                )
+            waiting(f"{why} (process {holder})")
+            time.sleep(every)
         os.fchmod(fd, modes.FILE)
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         yield
     finally:
         os.close(fd)
+
+
+def _taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

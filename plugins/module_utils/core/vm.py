@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import urllib.parse
 from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from .errors import InvalidInput
 
 MIB = 1 << 20
 _LONGEST = 200
+_URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _PORTS = {"vsphere": 443, "ssh": 22}
 
 
@@ -130,6 +132,11 @@ def place_of(url: str) -> str:
     host = f"[{host}]" if ":" in host else host
     where = host if port in (None, _PORTS.get(parts.scheme)) else f"{host}:{port}"
     return urllib.parse.urlunsplit((parts.scheme.lower(), where, parts.path, parts.query, parts.fragment))
+
+
+def places_of(source: Iterable[str]) -> set[str]:
+    """What an operator has named, in one spelling: URLs, or files of this host. Nobody is asked."""
+    return {place_of(one) if _URL.match(one) else os.path.realpath(one) for one in source}
 
 
 def digest_of(configuration: Any) -> str:

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from dataclasses import asdict
 from typing import Any, Iterable, Optional, Sequence
 
 from ..core import device, files
-from ..core.errors import InvalidInput
 from ..core.vm import MIB, Mark, VmId, digest_of
 from .machine import SourceDisk, SourceVm
 
@@ -42,8 +40,8 @@ def place_of(path: str) -> str:
 
 def mark(disk: SourceDisk) -> Mark:
     """What a disk is known by. Of one in many files the first two and the last are looked at: descriptor, beginning and end."""
-    files = disk.chain.files()
-    chosen = dict.fromkeys((*files[:2], *files[-1:]))
+    read = disk.chain.files()
+    chosen = dict.fromkeys((*read[:2], *read[-1:]))
     return Mark(disk.chain.virtual_size, _digest(_part(path, 0) for path in chosen), _digest(_part(path, -1) for path in chosen))
 
 
@@ -55,9 +53,8 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def _part(path: str, which: int) -> bytes:
-    """The first MiB (0) or the last one (-1) of a file or device; empty for what is shorter than a byte or is gone."""
-    with contextlib.suppress(OSError, InvalidInput), files.opened(path, devices=True) as file:
+    """The first MiB (0) or the last one (-1) of a file or device, or all of a smaller one."""
+    with files.opened(path, "The disk", devices=True) as file:
         size = file.seek(0, os.SEEK_END)
         at = max(0, size - MIB) if which else 0
         return os.pread(file.fileno(), MIB, at)
-    return b""

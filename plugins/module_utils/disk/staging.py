@@ -203,13 +203,20 @@ def temporary(paths: Sequence[str]) -> Iterator[tuple[dict[str, Any], tuple[Stag
             shutil.rmtree(work_dir)
 
 
-def require_fetched(work_dir: str) -> Manifest:
-    """The record of FETCH, which the later stages need."""
+def require_fetched(work_dir: str, source: Sequence[str] = ()) -> Manifest:
+    """The record of FETCH, which the later stages need; of this `source`, if one is named."""
     manifest = fetched(work_dir)
     if manifest is None:
         raise InvalidInput(
             f"{work_dir} holds no staging of the present source.",
             "Run vmdk_fetch first; it is repeated when the source has changed.",
+            work_dir=work_dir,
+        )
+    fetched_of = [str(one) for one in manifest.options.get("source") or ()]
+    if source and fetched_of and list(source) != fetched_of:
+        raise InvalidInput(
+            f"{work_dir} holds the staging of {', '.join(fetched_of)}, and not of {', '.join(source)}.",
+            "Run vmdk_fetch first, which says whether both are one VM; or name the work directory of this VM.",
             work_dir=work_dir,
         )
     return manifest

@@ -8,6 +8,7 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from ..boot.domain import Card, Domain
 from ..disk.machine import BARE
+from .places import recorded
 
 BOOTSTRAP, FINAL = "bootstrap", "final"
 
@@ -50,6 +51,7 @@ def describe(
         frozenset(disk["path"] for disk in disks if disk.get("device")),
         frozenset(disk["path"] for disk in disks if disk.get("encrypted")),
         next((disk["luks"] for disk in disks if disk.get("luks")), ""),
+        recorded(vm),
     )
 
 

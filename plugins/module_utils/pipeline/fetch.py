@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..core import ahead, held
 from ..core import vm as vms
-from ..core.errors import NotInPlace, SourceChanged
+from ..core.errors import MigrationError, NotInPlace, SourceChanged
 from ..core.manifest import Manifest
 from ..core.progress import Progress
 from ..core.trace import point
@@ -27,12 +28,11 @@ from ..guest.offline import Attached
 from ..guest.resolver import Disk
 from ..linux.plan import Options
 from ..windows.plan import Options as WindowsOptions
-from . import power
+from . import places, power
 from .origin import Access, InPlace, Remote
 from .remote import identified, is_remote, opened
 from .systems import GuestRequest
 
-_IDENTITY = "identity"
 COPY = "source"  # in the work directory: what came from elsewhere
 
 
@@ -46,13 +46,24 @@ def which(source: Sequence[str], access: Access) -> VmId:
 
 
 def from_here(
-    paths: Sequence[str], work_dir: str, options: dict[str, Any], progress: Progress, accept: Sequence[str], check: bool, expected: VmId
+    paths: Sequence[str],
+    work_dir: str,
+    options: dict[str, Any],
+    progress: Progress,
+    *,
+    accept: Sequence[str],
+    check: bool,
+    expected: VmId,
+    admit: Callable[[VmId], None],
 ) -> dict[str, Any]:
-    """Stage a local source, unpacked if it is packed. In check mode only look at it. Raises SourceChanged unless it is the VM that was `expected`."""
+    """Stage a local source, unpacked if it is packed. In check mode only look at it. Raises SourceChanged unless it is the VM that was `expected`.
+
+    `admit` may refuse the VM that was in a packed source; what was unpacked is removed then.
+    """
     begin = time.monotonic()
     packed = archive.packed(paths)
     if packed and check:
-        return {**SourceVm(os.path.basename(paths[0]), "archive", ()).as_result(), _IDENTITY: expected.as_data()}
+        return {**SourceVm(os.path.basename(paths[0]), "archive", ()).as_result(), places.IDENTITY: expected.as_data()}
     with held.sources():
         found = archive.unpacked(paths, os.path.join(work_dir, COPY), progress) if packed else paths
         progress.phase("check the source")
@@ -62,12 +73,18 @@ def from_here(
         point("fetch.checked")
         identity = fingerprint.identity(vm, paths)
         _require(identity, expected)
-        more = {_IDENTITY: identity.as_data()}
+        try:
+            admit(identity)
+        except MigrationError:
+            if packed:
+                shutil.rmtree(os.path.join(work_dir, COPY), ignore_errors=True)
+            raise
+        more = {places.IDENTITY: identity.as_data()}
         return {**vm.as_result(), **more} if check else staging.fetch(vm, paths, work_dir, options, begin, more)
 
 
 def from_afar(
-    url: str, access: Access, work_dir: str, options: dict[str, Any], progress: Progress, check: bool, stay: bool, expected: VmId
+    url: str, access: Access, work_dir: str, options: dict[str, Any], progress: Progress, *, check: bool, stay: bool, expected: VmId
 ) -> tuple[dict[str, Any], tuple[Concern, ...]]:
     """Bring a source from elsewhere, then stage it. Gives the VM's description and the concerns that are worth a warning.
 
@@ -76,11 +93,11 @@ def from_afar(
     """
     begin = time.monotonic()
     progress.phase("look at the source")
-    access = replace(access, stopping=functools.partial(power.note, work_dir, url))
+    access = replace(access, stopping=functools.partial(power.note, work_dir, url, expected))
     # A snapshot would end with this block, and what stays must stay as it is.
     with opened(url, access, check or (stay and access.running == "snapshot")) as remote:
         _require(remote.which, expected)
-        identity = {_IDENTITY: remote.which.as_data()}
+        identity = {places.IDENTITY: remote.which.as_data()}
         told = tuple(concern for concern in remote.concerns if concern.severity != INFO)
         if check:
             wanted = sum(job.wanted for disk in remote.disks for job in disk.jobs)
@@ -105,14 +122,9 @@ def _held(directory: str) -> int:
     return sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, dummy, names in os.walk(directory) for name in names)
 
 
-def recorded(description: Mapping[str, Any]) -> Optional[VmId]:
-    """The VM of a description that FETCH has recorded; None where an earlier version has."""
-    return VmId.from_data(description[_IDENTITY]) if _IDENTITY in description else None
-
-
 def unchanged(description: Mapping[str, Any], found: VmId) -> bool:
     """Whether a source is still the VM that was fetched, with the same hardware. Of one that is packed its file tells that."""
-    known = recorded(description)
+    known = places.recorded(description)
     return known is not None and vms.same(known, found) and found.digest in ("", known.digest)
 
 

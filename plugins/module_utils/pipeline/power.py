@@ -7,42 +7,54 @@ import contextlib
 import json
 import os
 import urllib.parse
+from typing import Any, Mapping
 
 from ..core import atomic, modes
 from ..core.errors import InvalidInput
+from ..core.vm import VmId, require_same
 from ..transport import esxi
 from ..vsphere import snapshots
-from . import cloud, host, remote
+from . import cloud, host, places, remote
 from .origin import Access
 
 _NOTE = "source-stopped.json"
 
 
-def note(work_dir: str, url: str) -> None:
+def note(work_dir: str, url: str, vm: VmId) -> None:
     """The VM behind `url` runs, and is about to be shut down."""
     modes.make_directory(work_dir)
-    atomic.write_json(os.path.join(work_dir, _NOTE), {"source": url})
+    atomic.write_json(os.path.join(work_dir, _NOTE), {"source": url, places.IDENTITY: vm.as_data()})
 
 
 def noted(work_dir: str) -> str:
     """The source that a migration with this work directory has shut down; empty where it has not."""
+    return str(_noted(work_dir).get("source", ""))
+
+
+def _noted(work_dir: str) -> Mapping[str, Any]:
     path = os.path.join(work_dir, _NOTE)
     try:
         with open(path, encoding="utf-8") as file:
-            return str(json.load(file)["source"])
+            found = json.load(file)
+        if isinstance(found, dict) and isinstance(found["source"], str):
+            return found
     except FileNotFoundError:
-        return ""
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InvalidInput(
-            f"{path} does not say which source was shut down.", "Start the source by hand, then remove the file.", path=path
-        ) from error
+        return {}
+    except (ValueError, LookupError, RecursionError):
+        pass
+    raise InvalidInput(f"{path} does not say which source was shut down.", "Start the source by hand, then remove the file.", path=path)
 
 
 def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
-    """Start the source again, if a migration with this work directory has shut it down; gives what was done (in check mode: would be)."""
-    url = noted(work_dir)
+    """Start the source again, if a migration with this work directory has shut it down; gives what was done (in check mode: would be).
+
+    Raises InvalidInput where there is another VM by now.
+    """
+    url, vm = noted(work_dir), places.recorded(_noted(work_dir))
     if not url:
         return []
+    if vm is not None:
+        require_same(vm, remote.identified(url, access), f"What is noted in {work_dir}")
     done = _started(url, access, check)
     if not check:
         with contextlib.suppress(FileNotFoundError):

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a migration belongs to which VM: the work directory, the directory of the results, the report. Each remembers its VM and refuses another's.
+
+What an earlier version has left remembers nothing. It is taken over where its own records name the same source.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from dataclasses import dataclass
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+from ..core import atomic
+from ..core.errors import InvalidInput
+from ..core.manifest import Manifest
+from ..core.memory import recall
+from ..core.names import safe
+from ..core.vm import VmId, places_of, require_same
+from ..disk.request import manifest_path
+from ..disk.staging import FETCHED
+
+IDENTITY = "identity"
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Something that belongs to one VM: the file that remembers it, what it is for people, and what an earlier version says that it was made from.
+
+    `made_from` is empty where there is nothing of an earlier version, or it names the same source.
+    """
+
+    path: str
+    what: str
+    made_from: Callable[[VmId], Sequence[str]]
+
+    def require(self, vm: VmId, moved: bool = False) -> None:
+        """Raise InvalidInput where this belongs to another VM. Nothing is written."""
+        known = recall(self.path).vm
+        if known is not None:
+            require_same(known, vm, self.what, moved)
+        elif not moved:
+            _refuse_earlier(self.what, self.made_from(vm), vm)
+
+
+def work_dir(directory: str) -> Place:
+    return Place(os.path.join(directory, "vm.json"), f"The work directory {directory}", lambda vm: _staged_from(directory, vm))
+
+
+def results(directory: str, name: str, work: str = "") -> Place:
+    """Images of this name in a directory, made by way of the work directory `work`."""
+    stem = safe(name)
+    return Place(
+        os.path.join(directory, f".{stem}.vm.json"), f"{stem} in {directory}", lambda vm: _converted_from(directory, stem, work, vm)
+    )
+
+
+def require_report(directory: str, vm: VmId, moved: bool = False) -> None:
+    """Raise InvalidInput where the report in a directory is that of another VM."""
+    what = f"The report in {directory}"
+    source = _report(os.path.join(directory, REPORT))
+    if source.get(IDENTITY):
+        require_same(VmId.from_data(source[IDENTITY]), vm, what, moved)
+    elif source and not moved:
+        origin = source.get("origin") or {}
+        files = [file for disk in source.get("disks") or () for file in disk.get("files") or ()]
+        made_from = [origin["source"]] if origin.get("source") else files
+        beside = {os.path.dirname(place) for place in places_of(made_from)} & {os.path.dirname(place) for place in places_of(vm.source)}
+        _refuse_earlier(what, () if (beside and not origin) or places_of(vm.source) <= places_of(made_from) else made_from, vm)
+
+
+def require_reported(source: Mapping[str, Any], named: Sequence[str], path: str) -> None:
+    """Raise InvalidInput for a report of a VM that was named otherwise; what an earlier version has written does not say."""
+    vm = recorded(source)
+    if vm is not None and places_of(vm.source) != places_of(named):
+        raise InvalidInput(
+            f"The report {path} belongs to {vm}, and not to the VM from {', '.join(named)}.",
+            "Name the source as it was when it was migrated, or set migrate_name and migrate_output_dir to those of this VM.",
+            path=path,
+        )
+
+
+def require_source(directory: str, source: Sequence[str]) -> None:
+    """Raise InvalidInput where a work directory belongs to a VM that was named otherwise. The place of the VM is not asked."""
+    known = recall(work_dir(directory).path).vm
+    manifest = Manifest.load(os.path.join(directory, FETCHED)) if known is None else None
+    named = [str(one) for one in manifest.options.get("source") or ()] if manifest is not None else []
+    named = list(known.source) if known is not None else named
+    if named and places_of(named) != places_of(source):
+        raise InvalidInput(
+            f"The work directory {directory} belongs to {known or 'the VM from ' + ', '.join(named)}, and not to the VM from {', '.join(source)}.",
+            "Name the source as it was when it was migrated, or set migrate_name and migrate_output_dir to those of this VM.",
+            work_dir=directory,
+        )
+
+
+def recorded(description: Mapping[str, Any]) -> Optional[VmId]:
+    """The VM of a description that FETCH has made; None of one that an earlier version has."""
+    return VmId.from_data(description[IDENTITY]) if description.get(IDENTITY) else None
+
+
+def _report(path: str) -> Mapping[str, Any]:
+    try:
+        data = json.loads(atomic.read_text(path) or "{}")
+        source = data.get("source") if isinstance(data, dict) else None
+    except (RecursionError, ValueError):
+        source = None
+    return source if isinstance(source, dict) else {}
+
+
+def _refuse_earlier(what: str, made_from: Sequence[str], vm: VmId) -> None:
+    if made_from:
+        raise InvalidInput(
+            f"{what} was made by an earlier version from {', '.join(made_from[:3])}, and is not known to belong to {vm}.",
+            "Give this VM a name of its own (migrate_name) or another migrate_output_dir, or move away what is there."
+            " If it is the same VM, set migrate_moved: true.",
+            made_from=list(made_from),
+            vm=vm.as_data(),
+        )
+
+
+def _staged_from(directory: str, vm: VmId) -> Sequence[str]:
+    manifest = Manifest.load(os.path.join(directory, FETCHED))
+    if manifest is None:
+        return ()
+    known = recorded(manifest.result)
+    if known is not None:
+        require_same(known, vm, f"The work directory {directory}")
+        return ()
+    source = [str(one) for one in manifest.options.get("source") or ()]
+    return () if places_of(source) == places_of(vm.source) else source or ["an unknown source"]
+
+
+def _converted_from(directory: str, name: str, work: str, vm: VmId) -> Sequence[str]:
+    for path in sorted(glob.glob(manifest_path(os.path.join(glob.escape(directory), f"{glob.escape(name)}-disk*")))):
+        manifest = Manifest.load(path)
+        if manifest is None:
+            continue
+        inputs = places_of(one.path for one in manifest.inputs)
+        staged = work and any(one.startswith(os.path.join(os.path.realpath(work), "")) for one in inputs)
+        if not (places_of(vm.source) <= inputs or (staged and os.path.exists(os.path.join(work, FETCHED)) and not _staged_from(work, vm))):
+            return sorted(one.path for one in manifest.inputs) or ["an unknown source"]
+    return ()
