@@ -81,6 +81,7 @@ def fill(guest, name: str, mounts: list[tuple[str, str]], replaced: dict[str, st
     guest.ln_s("usr/sbin", "/sbin")
 
 
+@pytest.mark.rotates("guests", 80)
 @pytest.mark.parametrize(("name", "build", "firmware"), [("rhel9", rhel, "uefi"), ("ubuntu2204", ubuntu, "bios")])
 def test_a_family_on_a_disk(name, build, firmware, tmp_path):
     image = tmp_path / "raw"
@@ -114,6 +115,7 @@ def test_a_family_on_a_disk(name, build, firmware, tmp_path):
     assert harness.module("guest_fix_bootloader", work_dir=work, accept=["mounts.unresolved"])["changed"] is False
 
 
+@pytest.mark.rotates("guests", 80)
 def test_of_two_systems_the_named_one_is_migrated(tmp_path):
     image = tmp_path / "raw"
     subprocess.run(["truncate", "-s", "600M", image], check=True)

@@ -172,6 +172,7 @@ def places_of(image: Path) -> list:
     return [(part["start"], part["size"]) for part in partition_table(image)["partitions"]]
 
 
+@pytest.mark.rotates("guests", 180)
 def test_every_layout_takes_the_space_and_loses_nothing(sources, tmp_path):
     before = [disk.stat().st_mtime_ns for disk in sources]
     staged = [StagedDisk(str(disk), str(tmp_path / f"{disk.stem}.qcow2"), OLD, "raw") for disk in sources]

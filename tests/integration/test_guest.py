@@ -46,6 +46,7 @@ def test_a_source_is_inspected_without_a_trace(tmp_path):
     assert harness.digests(sources) == before
 
 
+@pytest.mark.rotates("guests", 200)
 def test_the_single_steps_add_up_and_leave_nothing_to_do(work):
     """Each step changes its own files and no others; after all of them the proof holds and nothing is left to plan."""
     for name, expected in STEPS.items():
@@ -70,6 +71,7 @@ def test_a_saved_plan_is_carried_out_later_and_refused_on_another_guest(work, tm
     assert done["changed"] and done["proof"]["verdict"] == "passed" and len(done["changes"]) == len(plan["changes"])
 
 
+@pytest.mark.rotates("guests", 110)
 def test_the_guests_own_tool_can_build_the_initramfs(work):
     done = harness.module("guest_fix", work_dir=work, initramfs="regenerate")
     assert done["proof"]["verdict"] == "passed", done
@@ -95,6 +97,7 @@ def test_a_missing_library_is_named(tmp_path):
     assert harness.module("conversion_host_info")["missing"] == []
 
 
+@pytest.mark.rotates("guests", 90)
 def test_an_encrypted_disk_is_opened_by_its_key_or_reported(tmp_path):
     import guestfs
 

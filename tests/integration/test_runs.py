@@ -67,7 +67,7 @@ def wait_for(child, words: str) -> None:
     "moment",
     [
         "qemu_convert convert",
-        *(pytest.param(moment, marks=pytest.mark.rotates("kills", 100)) for moment in ("FETCH", "guest_fix inspect", "guest_fix apply")),
+        *(pytest.param(moment, marks=pytest.mark.rotates("kills", 85)) for moment in ("FETCH", "guest_fix inspect", "guest_fix apply")),
     ],
 )
 def test_a_killed_run_leaves_no_half_result_and_the_next_one_finishes(hosts, tmp_path, moment):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -56,7 +57,14 @@ LEFT_OUT = (
     "drivers/hwmon",
     "drivers/leds",
 )
+RELEASE = "bookworm"
 SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
+
+
+def of_release(sources: str) -> str:
+    """The machine's package sources, with the guests' release in place of its own."""
+    (own,) = re.findall(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
+    return re.sub(rf"\b{own}\b", RELEASE, sources)
 
 
 def base_tar(cache: Path, extra: tuple[str, ...] = ()) -> Path:
@@ -67,10 +75,15 @@ def base_tar(cache: Path, extra: tuple[str, ...] = ()) -> Path:
     if tar.exists():
         return tar
     cache.mkdir(parents=True, exist_ok=True)
-    sources = next(path for path in SOURCES if os.path.exists(path) and os.path.getsize(path))
+    sources = Path(next(path for path in SOURCES if os.path.exists(path) and os.path.getsize(path)))
     excluded = [f"--dpkgopt=path-exclude=/lib/modules/*/kernel/{tree}/*" for tree in LEFT_OUT]
     excluded += [f"--dpkgopt=path-exclude=/usr/share/{tree}/*" for tree in ("doc", "man", "locale")]
-    with tempfile.NamedTemporaryFile(dir=cache, suffix=".tar") as partial:
+    with (
+        tempfile.NamedTemporaryFile(dir=cache, suffix=".tar") as partial,
+        tempfile.NamedTemporaryFile("w", suffix=sources.suffix) as listed,
+    ):
+        listed.write(of_release(sources.read_text()))
+        listed.flush()
         subprocess.run(
             [
                 "mmdebstrap",
@@ -85,9 +98,9 @@ def base_tar(cache: Path, extra: tuple[str, ...] = ()) -> Path:
                 f"--include={','.join(packages)}",
                 # The machine's own package sources do not belong into a guest. (tar --delete damages archives of this size.)
                 '--customize-hook=rm -rf "$1/etc/apt/sources.list.d" "$1/etc/apt/sources.list"',
-                "bookworm",
+                RELEASE,
                 partial.name,
-                sources,
+                listed.name,
             ],
             check=True,
         )

@@ -46,7 +46,13 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         "doors": Group(2, "a VM of vSphere by each transport, with a real guest", "by datastore, booted; the dry run"),
         "windows": Group(3, "a Windows-shaped disk through the whole playbook", "Windows XP (BIOS, 32 bits) and Windows 10 (UEFI)"),
         "virt-v2v": Group(3, "virt-v2v beside the own repair", "one of its three orders, each time another"),
-        "kills": Group(2, "a run is killed in a stage, and the next one finishes", "while the result is written"),
+        "undo": Group(2, "a repair of Windows is undone to the last byte", "one of the two, each time the other"),
+        "guests": Group(
+            2,
+            "steps and families on real disks",
+            "a source is inspected, a saved plan, what is copied as it is; guests that are booted grow",
+        ),
+        "kills": Group(3, "a run is killed in a stage, and the next one finishes", "while the result is written"),
     }
 )
 
