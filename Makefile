@@ -24,8 +24,8 @@ demo:  ## build a faulty VMware guest, migrate it, boot it
 	@$(VENV)/python tests/lab/demo.py
 
 test: dev  ## everything CI runs, the cheap first
-	$(MAKE) --no-print-directory -j2 --output-sync=target lint sanity versions-ci galaxy
-	$(MAKE) --no-print-directory unit molecule integration e2e
+	$(MAKE) --no-print-directory -j2 --output-sync=target lint sanity molecule versions-ci galaxy
+	$(MAKE) --no-print-directory unit integration e2e
 
 unit: dev  ## the inner loop
 	$(VENV)/python -m pytest -n 2 tests/unit
