@@ -65,7 +65,8 @@ def test_a_vm_arrives_byte_for_byte_and_nothing_stays_in_azure(azure, disks, tmp
     assert sum(moved) < 30 * MIB, moved  # pages that were never written do not cross the wire
     assert azure.state()["snapshots"] == {} and azure.state()["vms"]["web01"]["powerState"] == "VM deallocated"
     calls = len(azure.state()["calls"])
-    assert not fetch(azure, source, tmp_path / "work")["changed"] and len(azure.state()["calls"]) == calls
+    assert not fetch(azure, source, tmp_path / "work")["changed"]
+    assert set(azure.state()["calls"][calls:]) <= {"vm show", "disk show", "vm list-sizes"}  # which VM is there now
     written = "".join(path.read_text(errors="replace") for path in (tmp_path / "work").rglob("*") if path.suffix in (".json", ".journal"))
     assert "sig=" not in written + str(answer) and azure_peer.KEY not in written
 

@@ -65,7 +65,7 @@ def test_an_image_gets_the_whole_disk_once(ceph, disk, staged, tmp_path):
     assert answer["changed"] and expected.items() <= done.items() and ceph.content("whole") == wanted
     (tmp_path / "wanted").write_bytes(wanted)
     assert done["content_digest"] == harness.content_digest(tmp_path / "wanted")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["vm-disk0.raw.manifest.json"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["vm-disk0.raw.manifest.json"]
     assert harness.module("qemu_convert", **convert) == {**answer, "changed": False}
     # As by a VM that runs on it, and then another one of the same name.
     run("qemu-io", "-f", "raw", "-c", "write -P 7 4M 4k", name)

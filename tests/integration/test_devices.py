@@ -67,7 +67,7 @@ def test_a_device_gets_the_whole_disk_once(disk, room, attach, tmp_path):
     (done,) = answer["disks"]
     assert answer["changed"] and expected.items() <= done.items()
     assert Path(device).read_bytes() == wanted and done["content_digest"] == harness.content_digest(Path(device))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["vm-disk0.raw.manifest.json"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["vm-disk0.raw.manifest.json"]
     assert harness.module("qemu_convert", **convert) == {**answer, "changed": False}
     # As after a restart of the host: the kernel has counted nothing of this device.
     run("losetup", "--detach", device)
@@ -178,7 +178,7 @@ def test_a_write_that_fails_is_repeated_and_taken_for_nothing_else(disk, room, a
         device = attach(pool / "room")
         failed = harness.module("qemu_convert", **convert, devices=[device])
         assert failed["error_code"] in ("tool_failed", "not_enough_space"), failed
-        (record,) = (tmp_path / "out").iterdir()
+        (record,) = (tmp_path / "out").glob("[!.]*")
         assert '"writing"' in record.read_text()
         run("mount", "-o", "remount,size=64m", pool)
         # Somebody else takes the device meanwhile.
