@@ -202,13 +202,18 @@ def belonging(module: AnsibleModule, place: places.Place, vm: Optional[VmId] = N
     if module.check_mode:
         yield
         return
-    modes.make_directory(os.path.dirname(place.path), modes.with_disks(mode), modes.with_disks(mode))
+    directory = os.path.dirname(place.path)
+    there = os.path.isdir(directory)
+    modes.make_directory(directory, modes.with_disks(mode), modes.with_disks(mode))
     run_of, known_dead = _run_of(module.params)
     made = memory.claim(place.path, place.what, vm, run_of, moved=moved, known_dead=known_dead)
     try:
         yield
     except BaseException:
         memory.release(place.path, run_of, forget=made and vm is not None)
+        if not there:
+            with contextlib.suppress(OSError):  # something has come of it
+                os.rmdir(directory)
         raise
 
 
