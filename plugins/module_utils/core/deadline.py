@@ -7,10 +7,12 @@ Source: proc(5), /proc/PID/stat and /proc/PID/io.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import threading
 import time
 from dataclasses import dataclass
-from typing import Iterator
+from typing import Callable, Iterator, Optional
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -52,6 +54,79 @@ class Silence:
         if pulse != self._pulse:
             self._pulse, self._since = pulse, time.monotonic()
         return time.monotonic() - self._since
+
+
+class Limit:
+    """A wait that is ended from outside when what is waited for makes no progress for `seconds`. `passed`: it was."""
+
+    def __init__(self, seconds: float, end: Callable[[], None], least: int = 64 << 10) -> None:
+        self.seconds, self.passed = seconds, False
+        self._end, self._least, self._moved = end, least, 0
+        self.at = time.monotonic() + seconds
+
+    def moved(self, count: int) -> None:
+        """So many bytes have come. Drops do not count: only `least` of them together give another `seconds`."""
+        self._moved += count
+        if self._moved >= self._least:
+            self.at, self._moved = time.monotonic() + self.seconds, 0
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """While others work, nothing is waited for; then the time begins anew."""
+        self.at = math.inf
+        yield
+        self.at = time.monotonic() + self.seconds
+
+    def end(self) -> None:
+        self.passed = True
+        with contextlib.suppress(OSError):
+            self._end()
+
+
+class _Limits:
+    """One thread for all waits of this process, while there are any."""
+
+    def __init__(self) -> None:
+        self._waits: set[Limit] = set()
+        self._changed = threading.Condition()
+        self._thread: Optional[threading.Thread] = None
+
+    def add(self, wait: Limit) -> None:
+        with self._changed:
+            self._waits.add(wait)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._watch, daemon=True, name="deadlines")
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, wait: Limit) -> None:
+        with self._changed:
+            self._waits.discard(wait)
+
+    def _watch(self) -> None:
+        with self._changed:
+            while self._waits or self._changed.wait(60.0):
+                now = time.monotonic()
+                for wait in [wait for wait in self._waits if wait.at <= now]:
+                    self._waits.discard(wait)
+                    wait.end()
+                if self._waits:
+                    self._changed.wait(max(0.01, min(1.0, min(wait.at for wait in self._waits) - now)))
+            self._thread = None
+
+
+_limits = _Limits()
+
+
+@contextlib.contextmanager
+def limited(seconds: float, end: Callable[[], None], least: int = 64 << 10) -> Iterator[Limit]:
+    """Call `end`, in another thread, when the block waits for `seconds` without progress: it makes what is waited for fail."""
+    wait = Limit(seconds, end, least)
+    _limits.add(wait)
+    try:
+        yield wait
+    finally:
+        _limits.remove(wait)
 
 
 def marked(mark: bytes) -> Iterator[int]:

@@ -154,11 +154,14 @@ def stop(child: subprocess.Popen[bytes], grace: float = 5.0) -> None:
             child.wait(grace)
         except subprocess.TimeoutExpired:
             pass
-    try:
-        os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    kill(child)
     child.wait()
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """Kill a program started here with all that it has started: what is read from any of them then ends."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _confine(limits: Limits, parent: int, terminal: Optional[int]) -> None:

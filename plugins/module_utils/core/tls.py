@@ -7,12 +7,14 @@ import contextlib
 import hashlib
 import http.client
 import re
+import socket
 import ssl
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Iterator, Optional
 
+from .deadline import Limit, limited
 from .errors import InvalidInput, Unreachable
 
 _PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN, X509_VERIFY_PARAM_set_flags(3): a server's own certificate may be the anchor
@@ -66,13 +68,77 @@ class Trust:
         return context
 
 
+class Connection(http.client.HTTPSConnection):
+    """A connection whose every step ends in time. The timeout of a socket is one for each byte: a server, a proxy or whoever stands between may
+    send one now and then, or headers without an end, and is never late.
+    """
+
+    def __init__(self, host: str, port: int, timeout: float, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._seconds, self._answering = timeout, False
+        self._plain: Optional[socket.socket] = None  # another hold of the connection, below TLS: so a handshake can be ended too
+        self._create_connection = self._create  # what http.client makes its sockets by
+
+    def connect(self) -> None:
+        with self.within("completed the connection"):
+            super().connect()
+
+    def request(self, *given: Any, **more: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        with self.within("taken the request"):
+            super().request(*given, **more)
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        self._answering = True  # http.client closes the connection here when the answer is its last, and the answer is yet to be read
+        try:
+            with self.within("answered"):
+                return super().getresponse()
+        finally:
+            self._answering = False
+
+    def close(self) -> None:
+        super().close()
+        if not self._answering:
+            self._let_go()
+
+    @contextlib.contextmanager
+    def within(self, what: str) -> Iterator[Limit]:
+        """End the connection when the block makes no progress in time. Raises TimeoutError, which says `what` was waited for."""
+        late = f"{self.host} has not {what} within {self._seconds:.0f} seconds"
+        with limited(self._seconds, self._cut) as wait:
+            try:
+                yield wait
+            except Exception as error:
+                if wait.passed:
+                    raise TimeoutError(late) from error
+                raise
+        if wait.passed:
+            raise TimeoutError(late)
+
+    def _create(self, *given: Any, **more: Any) -> socket.socket:
+        made = socket.create_connection(*given, **more)
+        self._let_go()
+        self._plain = made.dup()
+        return made
+
+    def _let_go(self) -> None:
+        held, self._plain = self._plain, None
+        if held is not None:
+            held.close()
+
+    def _cut(self) -> None:
+        if self._plain is not None:
+            self._plain.shutdown(socket.SHUT_RDWR)
+
+
 def https_connection(
     host: str, port: int, context: ssl.SSLContext, proxy: Optional[tuple[str, int]] = None, timeout: float = 60.0
-) -> http.client.HTTPSConnection:
-    """A connection to a server, not yet made, through a proxy where there is one."""
+) -> Connection:
+    """A connection to a server, not yet made, through a proxy where there is one. `timeout`: seconds for each step of it."""
     if proxy is None:
-        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
-    through = http.client.HTTPSConnection(*proxy, timeout=timeout, context=context)
+        return Connection(host, port, timeout, context)
+    through = Connection(*proxy, timeout, context)
     through.set_tunnel(host, port)
     return through
 

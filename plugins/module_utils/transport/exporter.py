@@ -21,6 +21,7 @@ from ..core.errors import AccessDenied, InvalidInput, NotEnoughSpace, TimedOut, 
 from ..core.progress import Progress
 from ..core.tls import Trust
 
+_KEPT = 64 << 10  # characters of what it has said
 _SILENCE = 900.0  # seconds without a word and without a byte
 _LOOK = 1.0  # seconds between two looks at what has arrived
 _DENIED = re.compile(r"incorrect user name or password|cannot complete login|invalid login", re.IGNORECASE)
@@ -115,7 +116,8 @@ def _watched(
         raise
     finally:
         os.close(theirs)
-    said, asked, size, heard, whole = "", 0, 0, time.monotonic(), False
+    said, asked, size, whole = "", 0, 0, False
+    heard = moved = time.monotonic()
     try:
         with selectors.DefaultSelector() as selector:
             selector.register(ours, selectors.EVENT_READ)
@@ -125,6 +127,8 @@ def _watched(
                     if not chunk:
                         break
                     said = _ESCAPES.sub("", said + chunk.decode("utf-8", "replace"))
+                    asked = max(0, asked - max(0, len(said) - _KEPT))
+                    said = said[-_KEPT:]
                     heard = time.monotonic()
                     reply = _reply(said[asked:], answers, wanted)
                     if reply is not None:
@@ -132,10 +136,10 @@ def _watched(
                         asked = len(said)
                 before, size = size, _size(directory)
                 progress.update(size)
-                heard = time.monotonic() if size != before else heard
-                if time.monotonic() > heard + _SILENCE:
+                heard, moved = (time.monotonic(),) * 2 if size != before else (heard, moved)
+                if time.monotonic() > min(heard + _SILENCE, moved + 2 * _SILENCE):  # one that only says how little is done is no better
                     raise TimedOut(
-                        f"{argv[0]} has neither said nor written anything for {_SILENCE:.0f} seconds and was stopped.",
+                        f"{argv[0]} has written nothing for {time.monotonic() - moved:.0f} seconds and was stopped.",
                         "Look at the host's load and at the way to it; then run again.",
                         argv=list(argv),
                     )

@@ -15,9 +15,10 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Callable, Iterator, Mapping, Optional
 
+from ..core.deadline import Limit
 from ..core.errors import AccessDenied, InvalidInput, MigrationError
 from ..core.numbers import decimal
-from ..core.tls import https_connection, unproven
+from ..core.tls import Connection, https_connection, unproven
 from . import nbdkit
 from .files import MIB, Areas, Interrupted, RemoteFile, changed
 
@@ -47,7 +48,7 @@ class HttpsFiles:
     refused: tuple[int, ...] = (401,)
     advice: str = "The account needs Datastore.Browse and Datastore.FileManagement (low level file operations) on this datastore."
     _local: threading.local = field(default_factory=threading.local)
-    _open: list[http.client.HTTPSConnection] = field(default_factory=list)
+    _open: list[Connection] = field(default_factory=list)
 
     def stat(self, path: str) -> RemoteFile:
         """Asked with a range of one byte: only an answer that is one shows that ranges work, whatever Accept-Ranges says."""
@@ -55,10 +56,10 @@ class HttpsFiles:
         with contextlib.closing(response):
             if response.status == 206:
                 size = _range_of(response)[2]
-                response.read()
+                self._end(response)
                 return RemoteFile(size, _stamp(response))
             if response.status == 416 and _range_of(response)[2] == 0:  # an empty file has no first byte
-                response.read()
+                self._end(response)
                 return RemoteFile(0, _stamp(response))
             self._forget()
             length = decimal(response.getheader("Content-Length"))
@@ -80,9 +81,9 @@ class HttpsFiles:
                     raise Interrupted(f"{path}: the server sent another range than was asked for")
             elif offset:
                 raise Interrupted(f"{path}: the server ignored the range")
-            yield from _pieces(response, length, path)
-            if response.read(1):  # more than was asked for: the connection cannot be used again
-                self._forget()
+            with self._connection().within("sent more than drops") as wait:
+                yield from _pieces(response, length, path, wait)
+            self._end(response)
         except (Interrupted, MigrationError, GeneratorExit):
             self._forget()
             raise
@@ -94,7 +95,8 @@ class HttpsFiles:
         """A whole answer. Raises InvalidInput for one of more than `limit` bytes, else what `stream` raises."""
         response = self._get(path, headers)
         try:
-            said = response.read(limit + 1)
+            with self._connection().within("sent more than drops") as wait:
+                said = b"".join(_all(response, limit, wait))
         except _BROKEN as error:
             self._forget()
             raise Interrupted(f"{path}: {error or type(error).__name__}") from error
@@ -127,8 +129,7 @@ class HttpsFiles:
             self._forget()
         if response.status in (200, 206, 416):
             return response
-        said = response.read(300).decode("utf-8", "replace").strip()
-        self._forget()
+        said = self._words(response)
         if response.status in (401, 403):
             raise AccessDenied(
                 f"{self.host} refuses to hand out {path} (status {response.status}).",
@@ -145,6 +146,26 @@ class HttpsFiles:
             status=response.status,
         )
 
+    def _end(self, response: http.client.HTTPResponse) -> None:
+        """What is left of an answer is one byte at most; with more the connection cannot be used again."""
+        try:
+            with self._connection().within("ended its answer"):
+                if len(response.read(2)) < 2 and not response.read(1):
+                    return
+        except _BROKEN:
+            pass
+        self._forget()
+
+    def _words(self, response: http.client.HTTPResponse) -> str:
+        """What a refusal says. The connection is given up: there may be more."""
+        try:
+            with self._connection().within("said why it refuses"):
+                return response.read(300).decode("utf-8", "replace").strip()
+        except _BROKEN:
+            return ""
+        finally:
+            self._forget()
+
     def _request(self, path: str, headers: Headers) -> http.client.HTTPResponse:
         try:
             connection = self._connection()
@@ -156,8 +177,8 @@ class HttpsFiles:
             self._forget()
             raise Interrupted(f"{self.host}: {error or type(error).__name__}") from error
 
-    def _connection(self) -> http.client.HTTPSConnection:
-        held: Optional[http.client.HTTPSConnection] = getattr(self._local, "connection", None)
+    def _connection(self) -> Connection:
+        held: Optional[Connection] = getattr(self._local, "connection", None)
         if held is not None:
             return held
         made = https_connection(self.host, self.port, self.context, self.proxy, self.timeout)
@@ -169,7 +190,7 @@ class HttpsFiles:
 
     def _forget(self) -> None:
         """An answer that was not read to its end makes the connection useless."""
-        held: Optional[http.client.HTTPSConnection] = getattr(self._local, "connection", None)
+        held: Optional[Connection] = getattr(self._local, "connection", None)
         if held is not None:
             held.close()
             self._local.connection = None
@@ -199,7 +220,19 @@ def _range_of(response: http.client.HTTPResponse) -> tuple[int, int, int]:
     return first, last, whole
 
 
-def _pieces(response: http.client.HTTPResponse, length: int, name: str) -> Iterator[memoryview]:
+def _all(response: http.client.HTTPResponse, limit: int, wait: Limit) -> Iterator[bytes]:
+    """The whole of it, or one byte more than `limit`."""
+    left = limit + 1
+    while left:
+        part = response.read(min(left, MIB // 4))
+        if not part:
+            return
+        wait.moved(len(part))
+        left -= len(part)
+        yield part
+
+
+def _pieces(response: http.client.HTTPResponse, length: int, name: str, wait: Limit) -> Iterator[memoryview]:
     buffer = memoryview(bytearray(min(MIB, length)))
     left = length
     while left:
@@ -207,4 +240,5 @@ def _pieces(response: http.client.HTTPResponse, length: int, name: str) -> Itera
         if not count:
             raise Interrupted(f"{name}: the answer ended {left} bytes early")
         left -= count
-        yield buffer[:count]
+        with wait.paused():  # who takes it may be slow
+            yield buffer[:count]

@@ -11,7 +11,7 @@ import ssl
 import time
 from typing import Mapping, Optional
 
-from ..core import atomic, direct, modes
+from ..core import atomic, direct, limits, modes
 from ..core.errors import AccessDenied, NotEnoughSpace, TransferFailed
 from ..core.progress import Progress
 from ..core.tls import https_connection
@@ -86,15 +86,19 @@ def _receive(
                 f"{host} refuses to hand out the disk (status {response.status}).", "The account needs VApp.Export on the VM."
             )
         if response.status != 200:
-            said = response.read(300).decode("utf-8", "replace").strip()
+            with connection.within("said why it refuses"):
+                said = response.read(300).decode("utf-8", "replace").strip()
             raise http.client.HTTPException(f"status {response.status} {said}".strip())
         with contextlib.closing(direct.File(path)) as file:
             os.ftruncate(file.fd, 0)
             buffer, window = memoryview(bytearray(MIB)), direct.Window(file)
             while True:
-                count = response.readinto(buffer)
+                with connection.within("sent more than drops"):
+                    count = response.readinto(buffer)
                 if not count:
                     break
+                if size > limits.UNPACKED:  # zeros are written nowhere, so no disk would ever be full
+                    raise http.client.HTTPException(f"the stream does not end after {size >> 40} TiB")
                 throttle.take(count)
                 window.put(buffer[:count], size)
                 digest.update(buffer[:count])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import io
 import os
 import shlex
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Iterator, Mapping, Optional, cast
 
 from ..core import atomic, process
+from ..core.deadline import limited
 from ..core.errors import AccessDenied, InvalidInput, Unreachable
 from ..core.numbers import decimal
 from . import nbdkit
@@ -29,6 +31,7 @@ from .files import MIB, Areas, Interrupted, RemoteFile, changed
 _CIPHERS = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes256-ctr,chacha20-poly1305@openssh.com"
 _F_SETPIPE_SZ = 1031  # fcntl(2); Python names it since 3.10
 _FAILED = 255  # ssh's own status, as opposed to the remote command's
+_WORDS = 64 << 10  # bytes of complaints
 _ASKPASS = '#!/bin/sh\nexec cat "$HYPER2KVM_SECRET"\n'
 
 
@@ -71,15 +74,19 @@ class SshFiles:
         output, errors = cast("io.BufferedReader", child.stdout), cast("io.BufferedReader", child.stderr)
         left = sum(length for dummy, length in areas)
         try:
-            now = output.readline(200).decode("ascii", "replace").strip()
-            if stamp and now and now != stamp:
-                raise changed(path)
-            for offset, length in areas:
-                for piece in _trimmed(output, offset % MIB, length):
-                    left -= len(piece)
-                    yield piece
-            if left:
-                raise self._failed(child.wait(self.timeout), path, f"{left} bytes are missing", errors.read())
+            with limited(self.timeout, functools.partial(process.kill, child)) as wait:
+                now = output.readline(200).decode("ascii", "replace").strip()
+                if stamp and now and now != stamp:
+                    raise changed(path)
+                for offset, length in areas:
+                    for piece in _trimmed(output, offset % MIB, length):
+                        left -= len(piece)
+                        with wait.paused():
+                            yield piece
+                if left and wait.passed:
+                    raise Interrupted(f"{path}: {self.login.host} has sent nothing, or drops, for {self.timeout:.0f} seconds")
+                if left:
+                    raise self._failed(child.wait(self.timeout), path, f"{left} bytes are missing", errors.read(_WORDS))
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Interrupted(f"{path}: {error}") from error
         finally:
@@ -88,17 +95,29 @@ class SshFiles:
             errors.close()
 
     def command(self, command: str, path: str, limit: int = MIB) -> str:
-        """What a command on the host prints, at most `limit` bytes of it."""
+        """What a command on the host prints. Raises InvalidInput for more than `limit` bytes."""
         child = self._start(command)
+        output, errors = cast("io.BufferedReader", child.stdout), cast("io.BufferedReader", child.stderr)
         try:
-            out, err = child.communicate(timeout=self.timeout)
-        except subprocess.TimeoutExpired as error:
-            raise Interrupted(f"{self.login.host} did not answer within {self.timeout:.0f} seconds") from error
+            with limited(self.timeout, functools.partial(process.kill, child)) as wait:
+                out = output.read(limit + 1)
+                if len(out) > limit:
+                    process.kill(child)
+                child.wait()
+                err = errors.read(_WORDS)
         finally:
             process.stop(child, grace=0.5)
+            output.close()
+            errors.close()
+        if wait.passed:
+            raise Interrupted(f"{self.login.host} did not answer within {self.timeout:.0f} seconds")
+        if len(out) > limit:
+            raise InvalidInput(
+                f"{self.login.host} says more than {limit >> 10} KiB about {path}.", "Look at what its shell prints.", path=path
+            )
         if child.returncode:
             raise self._failed(child.returncode, path, "the command failed", err)
-        return out[:limit].decode("utf-8", "replace")
+        return out.decode("utf-8", "replace")
 
     def export(self, path: str, manner: nbdkit.Manner) -> contextlib.AbstractContextManager[nbdkit.Export]:
         """The file as an NBD export. The host needs an SFTP subsystem for this."""

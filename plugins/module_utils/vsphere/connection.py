@@ -16,18 +16,20 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Optional, TypeVar
 from xml.parsers import expat
 
+from ..core import limits
 from ..core.errors import AccessDenied, MigrationError, MissingTool, ToolFailed, Unreachable
-from ..core.tls import Trust, https_connection, server_certificate, unproven
+from ..core.tls import Connection, Trust, https_connection, server_certificate, unproven
 
 PYVMOMI_ERROR: Optional[str] = None
 try:
-    from pyVim.connect import SmartStubAdapter
     from pyVmomi import SoapStubAdapter, VmomiSupport, vim, vmodl
 except ImportError:
     PYVMOMI_ERROR = traceback.format_exc()
 
 _TRIES = 4
 _ANSWER = 1 << 20  # bytes
+_PATIENCE = 300.0  # seconds for an answer; a busy vCenter computes
+_PART = 1 << 18
 _ALIVE = 300.0  # seconds; vCenter ends a session that was idle for 30 minutes, ESXi likewise
 _TRANSIENT = (http.client.HTTPException, socket.timeout, ConnectionError, TimeoutError)
 # What pyVmomi raises of its own for an answer that is none of vSphere's, besides what sockets do.
@@ -208,24 +210,50 @@ def session(endpoint: Endpoint) -> Iterator[Session]:
 
 
 def _stub(endpoint: Endpoint, context: ssl.SSLContext) -> Any:
-    """What speaks with the server. pyVmomi's own way through a proxy asks for versions without it, and believes every certificate behind it."""
-    if endpoint.proxy is None:
-        return SmartStubAdapter(host=endpoint.host, port=endpoint.port, sslContext=context)
+    """What speaks with the server, over connections of ours. pyVmomi's own wait without a limit and take answers of any size; and its way through
+    a proxy asks for versions without it, and believes every certificate behind it.
+    """
 
-    def connection(*dummy: Any, **more: Any) -> http.client.HTTPSConnection:
-        return https_connection(endpoint.host, endpoint.port, context, endpoint.proxy)
+    def connection(*dummy: Any, **more: Any) -> Connection:
+        return _bounded(https_connection(endpoint.host, endpoint.port, context, endpoint.proxy, _PATIENCE))
 
     with contextlib.closing(connection()) as asked:
-        asked.request("GET", "/sdk/vimServiceVersions.xml")
+        asked.request("GET", "/sdk/vimServiceVersions.xml", headers={"Accept-Encoding": "identity"})
         spoken = re.findall("<version>([^<]+)</version>", asked.getresponse().read(_ANSWER).decode("utf-8", "replace"))
     version = next((one for one in VmomiSupport.GetServiceVersions("vim25") if VmomiSupport.versionIdMap[one] in spoken), None)
     if version is None:
         raise Unreachable(
             f"{endpoint.host} is no vSphere that is known here.", "Check the name and the port of the server.", host=endpoint.host
         )
-    made = SoapStubAdapter(host=endpoint.host, port=endpoint.port, version=version, sslContext=context)
+    made = SoapStubAdapter(host=endpoint.host, port=endpoint.port, version=version, sslContext=context, acceptCompressedResponses=False)
     made.scheme = connection
     return made
+
+
+def _bounded(connection: Connection) -> Connection:
+    """A connection whose answers have an end, in time and in size. Packed ones, which we do not ask for, are refused."""
+
+    class Answer(http.client.HTTPResponse):
+        _given = 0
+
+        def read(self, amt: Optional[int] = None) -> bytes:
+            if self.getheader("Content-Encoding", "identity").lower() != "identity":
+                raise http.client.HTTPException("an answer is packed, which was not asked for")
+            parts: list[bytes] = []
+            with connection.within("sent more than drops") as wait:
+                while amt is None or sum(map(len, parts)) < amt:
+                    part = super().read(_PART if amt is None else amt - sum(map(len, parts)))
+                    wait.moved(len(part))
+                    parts.append(part)
+                    self._given += len(part)
+                    if self._given > limits.ANSWER:
+                        raise http.client.HTTPException(f"an answer has more than {limits.ANSWER >> 20} MiB")
+                    if not part:
+                        break
+            return b"".join(parts)
+
+    connection.response_class = Answer
+    return connection
 
 
 def _colons(certificate: bytes) -> str:
