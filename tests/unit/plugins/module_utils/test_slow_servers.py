@@ -314,7 +314,7 @@ def test_a_host_that_hangs_after_the_login_is_given_up(host, name):
     with contextlib.closing(host(HOSTS[name])) as opened, within(20):
         with pytest.raises((Interrupted, InvalidInput)):
             opened.command("true", "x")
-        if name != "zeros without an end":
+        if name not in ("zeros without an end", "a line without an end"):  # which are bytes as good as any
             with pytest.raises((Interrupted, InvalidInput)):
                 for dummy in opened.stream("/vmfs/x", [(0, MIB)]):
                     pass
