@@ -133,7 +133,7 @@ def release(path: str, run: Optional[Run], forget: bool = False) -> None:
     """Note that the run, if one is known, has ended its work. `forget`: and that nothing has come of it."""
     with contextlib.suppress(FileNotFoundError), _held(path, create=False) as fd:
         known = _parsed(os.pread(fd, _LIMIT, 0), path)
-        if known.run == run and forget:
+        if known.run == run and (forget or known.vm is None):
             os.unlink(path)
         elif run is not None and known.run == run:
             _write(fd, replace(known, run=None))
