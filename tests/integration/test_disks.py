@@ -242,13 +242,18 @@ def test_space_is_there_before_it_is_needed(fmt, preallocation, raw, tmp_path):
         ({"cluster_size": 100000}, "cannot have clusters"),
         ({"resize": ["big"]}, "is not a size"),
         ({"resize": ["1M"]}, "never shrunk"),
-        ({"name": "../x"}, "cannot be part of a file name"),
+        ({"name": " \t"}, "is no name"),
     ],
 )
 def test_wrong_wishes_are_refused_before_anything_is_written(arguments, words, raw, tmp_path):
     work = staged(raw, tmp_path)
     answer = harness.module("qemu_convert", **{"work_dir": work, "name": "vm", "dest": str(tmp_path / "out"), **arguments})
     assert answer["failed"] and words in answer["msg"] and answer["hint"] and not list((tmp_path / "out").glob("vm*"))
+
+
+def test_a_name_that_reaches_elsewhere_stays_in_its_directory(raw, tmp_path):
+    answer = harness.module("qemu_convert", work_dir=staged(raw, tmp_path), name="../x", dest=str(tmp_path / "out"))
+    assert os.path.dirname(answer["disks"][0]["path"]) == str(tmp_path / "out") and not list(tmp_path.glob("*x*"))
 
 
 def test_what_a_repair_has_grown_is_not_cut_off(raw, tmp_path):
