@@ -16,11 +16,15 @@ description:
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
+  work_dir:
+    description: The VM's work directory, which says what its results are and what hardware its guest was repaired for, where O(disks) are not given.
+      A guest that is not Linux is skipped then.
+    type: path
+    version_added: 0.2.0
   disks:
     description: The disks in their order.
     type: list
     elements: dict
-    required: true
     suboptions:
       path:
         description: The image.
@@ -252,6 +256,7 @@ boot:
 """
 
 import os
+from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -267,6 +272,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
 
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
@@ -275,10 +281,10 @@ _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 def argument_spec() -> dict:
     return {
         **progress_spec(),
+        "work_dir": {"type": "path"},
         "disks": {
             "type": "list",
             "elements": "dict",
-            "required": True,
             "options": {
                 "path": {"type": "path", "required": True},
                 "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vdi"]},
@@ -343,8 +349,27 @@ def _check(entry: dict) -> Check:
     return Check(**{**entry, "command": tuple(entry["command"])})
 
 
+def of_records(params: dict) -> Optional[dict]:
+    """The parameters with the results of the work directory and the hardware that was found; None for a guest whose start nothing would tell."""
+    before = stages.so_far(params["work_dir"])
+    vm, facts = before.vm, before.facts
+    if facts.get("os", "linux") != "linux":
+        return None
+    unknown = params["firmware"] if params["firmware"] != "bios" else vm.get("firmware") or "bios"
+    cards = facts.get("cards") or [nic for nic in vm.get("nics", ()) if nic.get("mac")]
+    return {
+        **params,
+        **{name: facts[name] for name in ("boot_disk", "disk_bus", "nic_model") if name in facts},
+        "firmware": facts.get("firmware") or unknown,
+        "disks": [{"path": disk["path"], "format": disk["format"]} for disk in before.disks],
+        "cards": [{"mac": card["mac"], "addresses": card.get("addresses") or [], "gateway": card.get("gateway") or ""} for card in cards],
+    }
+
+
 def work(module: AnsibleModule) -> Result:
-    params = module.params
+    params = module.params if module.params["disks"] is not None else of_records(module.params)
+    if params is None:
+        return {"changed": False, "skipped": True, "skip_reason": "Nothing tells whether a system that is not known has started."}
     checks, mode = tuple(_check(entry) for entry in params["checks"]), modes.parse(params["mode"])
     missing = [disk["path"] for disk in params["disks"] if not exists(disk["path"])]
     if module.check_mode:
@@ -411,7 +436,7 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    module = module_for(argument_spec(), required_if=[("backend", "libvirt", ["description"])])
+    module = module_for(argument_spec(), required_if=[("backend", "libvirt", ["description"])], required_one_of=[("disks", "work_dir")])
     if module.params["backend"] == "libvirt":
         respawn_for("libvirt")
     run(module, work)

@@ -25,6 +25,10 @@ options:
     description: The name of the VM, of which P(hyper2kvm.migration.safe_name#filter) makes that of the domain and of the files.
     type: str
     required: true
+  work_dir:
+    description: The VM's work directory, whose records say what O(vm) does not, and O(facts), with O(phase), and O(disks) where they are not given.
+    type: path
+    version_added: 0.2.0
   vm:
     description: What M(hyper2kvm.migration.vmdk_fetch) returned as RV(hyper2kvm.migration.vmdk_fetch#module:vm).
     type: dict
@@ -37,7 +41,6 @@ options:
     description: What M(hyper2kvm.migration.qemu_convert) returned as RV(hyper2kvm.migration.qemu_convert#module:disks).
     type: list
     elements: dict
-    required: true
   phase:
     description: The set of devices.
     type: str
@@ -112,7 +115,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, module_for, run
 
@@ -125,7 +128,8 @@ def argument_spec() -> dict:
         "name": {"type": "str", "required": True},
         "vm": {"type": "dict", "default": {}},
         "facts": {"type": "dict", "default": {}},
-        "disks": {"type": "list", "elements": "dict", "required": True},
+        "disks": {"type": "list", "elements": "dict"},
+        "work_dir": {"type": "path"},
         "phase": {"type": "str", "default": FINAL, "choices": [BOOTSTRAP, FINAL]},
         "network": {"type": "str", "default": "default"},
         "networks": {"type": "dict", "default": {}},
@@ -137,12 +141,23 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
+    if params["work_dir"]:
+        params = with_records(params)
     with belonging(module, places.results(params["dest"], params["name"]), places.recorded(params["vm"]), modes.parse(params["mode"])):
-        return written(module)
+        return written(module, params)
 
 
-def written(module: AnsibleModule) -> Result:
-    params = module.params
+def with_records(params: dict) -> dict:
+    """The parameters, with what the stages before have recorded where they say nothing."""
+    before = stages.known(params["work_dir"])
+    facts, phase = params["facts"], params["phase"]
+    if not facts:
+        facts, phase = before.facts, next(iter(before.facts.get("phases") or ()), phase)
+    disks = stages.so_far(params["work_dir"]).disks if params["disks"] is None else params["disks"]
+    return {**params, "vm": {**before.vm, **params["vm"]}, "facts": facts, "phase": phase, "disks": disks}
+
+
+def written(module: AnsibleModule, params: dict) -> Result:
     dest, name, phase = params["dest"], names.safe(params["name"]), params["phase"]
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
     domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
@@ -167,7 +182,7 @@ def written(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    run(module_for(argument_spec()), work)
+    run(module_for(argument_spec(), required_one_of=[("disks", "work_dir")]), work)
 
 
 if __name__ == "__main__":

@@ -37,13 +37,13 @@ options:
     default: {}
   disks:
     description: What M(hyper2kvm.migration.qemu_convert) returned as RV(hyper2kvm.migration.qemu_convert#module:disks).
+      Where they are not given, what O(work_dir) says, unless the disks were repaired again since.
     type: list
     elements: dict
-    default: []
   boot:
     description: What M(hyper2kvm.migration.boot_test) returned as RV(hyper2kvm.migration.boot_test#module:boot).
+      Where it is not given and there is a O(work_dir), what the last boot test in O(dest) said, if the disks are still as they were then.
     type: dict
-    default: {}
   source:
     description: The source of the VM. A work directory of another VM is refused.
     type: list
@@ -94,7 +94,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, done_with, module_for, run
 
@@ -106,13 +106,13 @@ def argument_spec() -> dict:
         "name": {"type": "str"},
         "vm": {"type": "dict", "default": {}},
         "guest": {"type": "dict", "default": {}},
-        "disks": {"type": "list", "elements": "dict", "default": []},
+        "disks": {"type": "list", "elements": "dict"},
         "mode": {"type": "raw"},
         "source": {"type": "list", "elements": "str"},
         "results": {"type": "path"},
         "moved": {"type": "bool", "default": False},
         **run_spec(),
-        "boot": {"type": "dict", "default": {}},
+        "boot": {"type": "dict"},
     }
 
 
@@ -125,7 +125,11 @@ def work(module: AnsibleModule) -> Result:
     whose = places.recorded(vm)
     if whose is not None:
         places.require_report(dest, whose, params["moved"])
-    data = as_data(vm, noted.guest or params["guest"], params["disks"], params["boot"])
+    disks, boot = params["disks"], params["boot"]
+    if params["work_dir"]:
+        disks = stages.results(params["work_dir"]) if disks is None else disks
+        boot = stages.booted(dest) if boot is None else boot
+    data = as_data(vm, noted.guest or params["guest"], disks or [], boot or {})
     plan = noted.plan or as_json(params["guest"].get("plan") or {})
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": plan}
     changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}

@@ -165,7 +165,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, reading
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
@@ -248,6 +248,8 @@ def work(module: AnsibleModule) -> Result:
         inputs = [(*base.inputs, Identity.of(wish.source)) for wish in wanted]
         done = [earlier.done_before(wish, made_from, params["probe"]) for wish, made_from in zip(wanted, inputs)]
         if all(done):
+            if not module.check_mode:
+                stages.converted(directory, [made_from[-1] for made_from in inputs], done)
             return {"changed": False, "disks": done}
         if params["probe"]:
             return {"changed": False, "pending": True}
@@ -261,6 +263,7 @@ def work(module: AnsibleModule) -> Result:
             results = [
                 before or convert.convert(wish, made_from, progress, unchanged) for wish, made_from, before in zip(wanted, inputs, done)
             ]
+        stages.converted(directory, [made_from[-1] for made_from in inputs], results)
         return {"changed": True, "disks": results}
 
 

@@ -70,13 +70,14 @@ def wrong_codes(codes: Iterable[str]) -> Iterator[str]:
 
 
 def unsafe_places(name: str, places: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each path that was made of a name which is changed before it is a file's."""
-    if safe(name) != name:
+    """A sentence for each path that was made of a name which leads elsewhere. Raises InvalidInput for what is no name at all."""
+    shown = safe(name)
+    if "/" in name or name in (".", "..") or not name.isprintable():
         for variable, path in places.items():
-            if name in path:
+            if f"/{name}" in path:
                 yield (
                     f"{variable} is made of the name {name!r}, which is no name of files. "
-                    f"Write 'migrate_name | hyper2kvm.migration.safe_name' in it: that is {safe(name)}."
+                    f"Write 'migrate_name | hyper2kvm.migration.safe_name' in it: that is {shown}."
                 )
 
 
