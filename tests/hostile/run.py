@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import secrets
 import shutil
 import signal
@@ -57,8 +58,14 @@ def child(file: str, name: str, folder: Path, canary: Path) -> int:
     (case,) = [case for dummy, dummy_, case in found(files=file) if case.name == name]
     place = Place(folder, canary)
     outcome = case.run(place)
-    print(f"\n{json.dumps({'verdict': outcome.verdict, 'words': outcome.words})}")
+    print(f"\n{json.dumps({'verdict': outcome.verdict, 'words': outcome.words, 'mib': _peak()})}")
     return 0
+
+
+def _peak() -> int:
+    """MiB that this process has held at most since it was started, or one that it has started. wait4(2) would tell those of its parent too."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return max(int(status["VmHWM"].split()[0]), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) // 1024
 
 
 def watched(item: str, path: Path, case: Case, scratch: Path) -> dict[str, object]:
@@ -82,18 +89,16 @@ def watched(item: str, path: Path, case: Case, scratch: Path) -> dict[str, objec
         )  # fmt: skip
         late = threading.Timer(case.seconds, os.killpg, (process.pid, signal.SIGKILL))
         late.start()
-        dummy, status, usage = os.wait4(process.pid, 0)
+        process.wait()
         hung = not late.is_alive()
         late.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
     took = time.monotonic() - begin
     text = log.read_text(errors="replace")
     try:
         said = json.loads(text.rstrip().rpartition("\n")[2])
-        outcome = Outcome(said["verdict"], said["words"])
+        outcome, mib = Outcome(said["verdict"], said["words"]), said["mib"]
     except (ValueError, KeyError, TypeError):
-        outcome = Outcome("none", text[-3000:])
-    mib = usage.ru_maxrss // 1024
+        outcome, mib = Outcome("none", text[-3000:]), 0
     faults = []
     if hung:
         faults.append("hang")

@@ -110,7 +110,8 @@ class Connection(http.client.HTTPSConnection):
             try:
                 yield wait
             except Exception as error:
-                if wait.passed:
+                # The socket's own limit may be first.
+                if wait.passed or (isinstance(error, socket.timeout) and not str(error).startswith(self.host)):
                     raise TimeoutError(late) from error
                 raise
         if wait.passed:
