@@ -8,22 +8,7 @@ import json
 import harness
 from expressions import EXPRESSIONS, SECRET
 
-FILE_NAMES = (
-    "lookup",
-    "tight",
-    "default",
-    "set",
-    "raw-open",
-    "break-out",
-    "header",
-    "sum",
-    "open",
-    "comment-open",
-    "shell",
-    "list",
-    "literal",
-    "vault",
-)
+FILE_NAMES = ("lookup", "default", "set", "raw-open", "break-out", "header", "open", "shell", "list")
 REPORT = """
 - hosts: localhost
   gather_facts: false
