@@ -35,7 +35,8 @@ def main(url: str, directory: str) -> str:
     with remote.opened(url, access, check=True) as planned:
         print("plan:", planned.transport, [[job.name for job in disk.jobs] for disk in planned.disks])
 
-    description, dummy = fetch.from_afar(url, access, work_dir, {"source": [url]}, progress, check=False)
+    which = fetch.which([url], access)
+    description, dummy = fetch.from_afar(url, access, work_dir, {"source": [url]}, progress, check=False, stay=False, expected=which)
     overlays = staging.flatten(description, work_dir, ())
     report = guest_work.fix(fetch.guest_request(description, overlays), progress)
     for change in report.plan.summary():

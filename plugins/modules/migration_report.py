@@ -142,7 +142,7 @@ def work(module: AnsibleModule) -> Result:
             atomic.write_text(os.path.join(dest, name), after, modes.FILE if name == "plan.json" else mode)
     ended = [places.work_dir(params["work_dir"])] if params["work_dir"] else []
     if vm.get("name"):
-        ended += [places.results(directory, str(vm["name"])) for directory in {dest, params["results"] or dest}]
+        ended += [places.results(directory, str(vm["name"])) for directory in sorted({dest, params["results"] or dest})]
     done_with(module, *ended)
     return {"changed": bool(changes), "report": os.path.join(dest, "report.md"), "verdict": verdict(data)}
 

@@ -182,4 +182,4 @@ def _read(end: socket.socket, count: int) -> bytearray:
 
 
 if __name__ == "__main__":
-    print(digest(sys.argv[1], sys.argv[2], qemu_img.info(sys.argv[1], sys.argv[2]).virtual_size))
+    sys.stdout.write(digest(sys.argv[1], sys.argv[2], qemu_img.info(sys.argv[1], sys.argv[2]).virtual_size) + "\n")

@@ -229,10 +229,12 @@ def reading(base: Manifest, work_dir: str, access: Access, cached: bool) -> Iter
         return remote.in_place
 
     def as_before() -> None:
-        with opened(origin["source"], access, check=True) as again:
-            same(again)
+        with contextlib.ExitStack() as again:
+            same(again.enter_context(opened(origin["source"], access, check=True)))
 
-    with opened(origin["source"], access, check=True) as remote, same(remote)(staging.sockets(description, work_dir), cached):
+    with contextlib.ExitStack() as stack:
+        remote = stack.enter_context(opened(origin["source"], access, check=True))
+        stack.enter_context(same(remote)(staging.sockets(description, work_dir), cached))
         yield as_before
         as_before()
 

@@ -171,7 +171,7 @@ def test_a_kill_at_any_byte_leaves_what_was_or_what_is_to_be(tmp_path_factory, s
         try:
             with contextlib.suppress(RuntimeError):
                 monkey = os.ftruncate
-                os.ftruncate = lambda *dummy: (_ for _ in ()).throw(RuntimeError)
+                os.ftruncate = lambda *dummy: (one for one in ()).throw(RuntimeError)
                 try:
                     memory._write(fd, Memory(long))
                 finally:

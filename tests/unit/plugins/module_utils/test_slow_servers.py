@@ -246,7 +246,11 @@ def test_vsphere_that_answers_without_an_end_takes_no_memory(serve, monkeypatch)
         endless(connection, b"HTTP/1.1 200 OK\r\n\r\n<a xmlns='x'>", b"<b>text</b>" * 10_000)
 
     asked = iter([answer, soap])
-    port = serve(lambda connection: next(asked, soap)(connection))
+
+    def ask(connection):
+        next(asked, soap)(connection)
+
+    port = serve(ask)
     endpoint = vsphere.Endpoint("127.0.0.1", "user", "word", port, tls.Trust(verify=False))
     said, memory = alone(lambda: vsphere.Session(endpoint), 60)
     assert said.startswith("Unreachable") and memory < PEAK, said
