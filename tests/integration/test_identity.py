@@ -212,6 +212,8 @@ def test_what_an_earlier_version_has_left_is_taken_over_by_its_own_source_alone(
 
 WAITING = """
 - hosts: all
+  connection: local
+  vars: {ansible_python_interpreter: "{{ ansible_playbook_python }}"}
   gather_facts: false
   tasks:
     - hyper2kvm.migration.vmdk_fetch: {source: "{{ migrate_source }}", work_dir: "{{ migrate_output_dir }}/web01/.work"}
