@@ -23,7 +23,13 @@ options:
     choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
   dest:
     description: A file on the conversion host to save the plan to, as JSON. It holds files of the guest, so that only its owner reads it.
+      Not beside the results or the report of another VM.
     type: path
+  moved:
+    description: Whether what is beside it may be of the VM of O(source) although that comes from another place.
+    type: bool
+    default: false
+    version_added: 0.2.0
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes
   - hyper2kvm.migration.disk_set
@@ -152,22 +158,31 @@ plan:
   sample: {"format": 1, "changes": [], "concerns": []}
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     fix_spec,
     fixes_spec,
     guest_request,
     report_result,
+    source_of,
     sources_of,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import which
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:
     dest = module.params["dest"] or ""
+    if dest and module.params["source"]:
+        vm = which(source_of(module.params), access_of(module.params))
+        places.require_one_of(os.path.dirname(os.path.abspath(dest)), vm, module.params["moved"])
     with guest_request(module, module.params["fixes"]) as request:
         report = look(request, plan_too=True)
     text = report.plan.text()
@@ -181,7 +196,7 @@ def work(module: AnsibleModule) -> Result:
 
 def main() -> None:
     module = module_for(
-        {**fix_spec(), **fixes_spec(), "dest": {"type": "path"}},
+        {**fix_spec(), **fixes_spec(), "dest": {"type": "path"}, "moved": {"type": "bool", "default": False}},
         required_one_of=[("source", "disks", "work_dir")],
         mutually_exclusive=[("source", "disks")],
     )

@@ -21,9 +21,14 @@ options:
     type: str
     required: true
   dest:
-    description: The directory for the files, created if it is missing.
+    description: The directory for the files, created if it is missing. It remembers its VM, and files of another one never come into it.
     type: path
     required: true
+  moved:
+    description: Whether the VM may be that of O(dest) although it comes from another place.
+    type: bool
+    default: false
+    version_added: 0.2.0
   include:
     description: Patterns of names that are wanted.
     type: list
@@ -83,8 +88,15 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder, places, remote
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
+    Result,
+    belonging,
+    libraries_of,
+    module_for,
+    respawn_for,
+    run,
+)
 
 
 def argument_spec() -> dict:
@@ -93,6 +105,7 @@ def argument_spec() -> dict:
         "dest": {"type": "path", "required": True},
         "include": {"type": "list", "elements": "str", "default": ["*"]},
         "exclude": {"type": "list", "elements": "str", "default": []},
+        "moved": {"type": "bool", "default": False},
         "mode": {"type": "raw"},
         "accept": {"type": "list", "elements": "str", "default": []},
         **access_spec(),
@@ -104,10 +117,13 @@ def work(module: AnsibleModule) -> Result:
     params = module.params
     if params["probe"]:
         return {"changed": False, "pending": True}
-    progress, mode = sink(params["progress_file"]), modes.parse(params["mode"])
-    changed, files = folder.download(
-        params["source"], access_of(params), params["dest"], params["include"], params["exclude"], progress, module.check_mode, mode
-    )
+    progress, mode, access = sink(params["progress_file"]), modes.parse(params["mode"]), access_of(params)
+    vm = remote.identified(params["source"], access)
+    places.require_one_of(params["dest"], vm, params["moved"])
+    with belonging(module, places.folder(params["dest"]), vm, mode):
+        changed, files = folder.download(
+            params["source"], access, params["dest"], params["include"], params["exclude"], progress, module.check_mode, mode
+        )
     return {"changed": changed, "files": files}
 
 

@@ -123,6 +123,7 @@ def test_a_stage_alone_is_no_way_around_whose_a_directory_is(tmp_path):
     ):
         for check in (True, False):
             refused(harness.module(name, check, dest=dest, **more), "belongs to", one, other)
+    refused(harness.module("guest_plan", source=[other], dest=f"{dest}/plan.json"), "belongs to", one, other)
     refused(harness.module("migration_report_info", path=f"{dest}/report.json", source=[other]), "belongs to", one, other)
     assert "source" in harness.module("migration_report_info", path=f"{dest}/report.json", source=[one])["report"]
     refused(harness.module("source_restore", work_dir=work, source=[other]), one, other)

@@ -60,6 +60,10 @@ def test_two_vms_of_one_name_their_names_and_their_hardware(vc, two, tmp_path):
         refused = fetch(vc, urls[1], out, check)
         assert refused["failed"] and "belongs to" in refused["msg"] and all(url in refused["msg"] for url in urls), refused
     assert names(out) == before
+    kept = {"dest": str(tmp_path / "kept"), "access": {"vsphere": vc.login}}
+    files = harness.module("source_download", source=urls[0], **kept)["files"]
+    refused = harness.module("source_download", source=urls[1], **kept)
+    assert files and refused["failed"] and "belongs to" in refused["msg"], refused
     other = fetch(vc, urls[1], tmp_path / "elsewhere")
     assert content(other, tmp_path) == [digest(disks[1])]
     assert fetch(vc, urls[0], out)["changed"] is False

@@ -15,6 +15,7 @@ from .errors import InvalidInput
 
 MIB = 1 << 20
 _LONGEST = 200
+_UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
 _PORTS = {"vsphere": 443, "ssh": 22}
 
@@ -71,12 +72,12 @@ def same(known: VmId, found: VmId, moved: bool = False) -> bool:
     """Whether both are one VM. `moved`: the operator says that it may come from another place than before.
 
     A UUID counts only together with its place, since whoever copies a folder copies it. VMs without one are the same where they come from the same
-    place and their first disk has kept its size or its beginning.
+    place and their first disk has kept its size or its beginning; so are those whose id is but a name, as the ids of OVF often are.
     """
-    here = known.place == found.place
+    here, alike = known.place == found.place, _alike(known.disks, found.disks)
     if known.uuid and found.uuid:
-        return known.uuid == found.uuid and (here or moved)
-    alike = _alike(known.disks, found.disks)
+        as_ever = _UUID.match(known.uuid) or alike is not False
+        return known.uuid == found.uuid and bool((here and as_ever) or moved)
     if here:
         return moved or alike is not False
     return moved and alike is not False

@@ -9,7 +9,7 @@ import os
 import shlex
 import urllib.parse
 from dataclasses import replace
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from ..core import atomic
 from ..core.errors import InvalidInput
@@ -34,7 +34,7 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
     with contextlib.ExitStack() as stack:
         files, path, vm = stack.enter_context(reached(url, access))
         if path.lower().endswith(".vmdk"):
-            yield _known(_remote(files, path, None, access), files, path, url)
+            yield replace(_remote(files, path, None, access), which=_which(files, path, None, url))
             return
         state = esxi.power(files, vm) if vm is not None else "off"
         if vm is not None and state != "off":
@@ -49,7 +49,7 @@ def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
             modes = {key: value.lower() for key, value in vmx.parse(text.decode("utf-8", "replace")).items() if key.endswith(".mode")}
             independent([key for key, mode in modes.items() if mode.startswith("independent")], vm.name)
             stack.enter_context(esxi.frozen(files, vm, snapshots.new_name(), access.quiesce))
-        remote = _known(_remote(files, path, text, access), files, path, url)
+        remote = replace(_remote(files, path, text, access), which=_which(files, path, text, url))
         yield replace(remote, in_place=None) if state == "on" else remote
 
 
@@ -57,7 +57,7 @@ def identified(url: str, access: Access) -> VmId:
     """Which VM is behind a URL, also while it runs."""
     with reached(url, access) as (files, path, dummy):
         text = None if path.lower().endswith(".vmdk") else read_small(files, path)
-        return _known(_remote(files, path, text, access), files, path, url).which
+        return _which(files, path, text, url)
 
 
 def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
@@ -97,10 +97,7 @@ def reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[
 
 def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -> Remote:
     """The VM of a .vmx (`text`), or the disk at `path` alone."""
-    file = os.path.basename(path)
-    config = None if text is None else vmx.parse(text.decode("utf-8", "replace"))
-    vm = SourceVm(os.path.splitext(file)[0], BARE, ()) if config is None else vmx.described(config, path)
-    places = ((file, SourceDisk(chain.Chain(()))),) if config is None else vmx.places(config, path)
+    file, (vm, places) = os.path.basename(path), _read(path, text)
     disks = tuple(_disk(walk.chain(files, beside(path, name)), place) for name, place in places)
     jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())
 
@@ -118,14 +115,23 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
     return Remote(vm, disks, "ssh", (), bring, local, ways.in_place(files, disks))
 
 
-def _known(remote: Remote, files: SshFiles, path: str, url: str) -> Remote:
-    """The source with which VM it is. A datastore's name below /vmfs/volumes is a link to its id."""
-    login = files.login
+def _read(path: str, text: Optional[bytes]) -> tuple[SourceVm, Sequence[tuple[str, SourceDisk]]]:
+    """The VM without its disks, and the names and places of these."""
+    file = os.path.basename(path)
+    if text is None:
+        return SourceVm(os.path.splitext(file)[0], BARE, ()), ((file, SourceDisk(chain.Chain(()))),)
+    config = vmx.parse(text.decode("utf-8", "replace"))
+    return vmx.described(config, path), vmx.places(config, path)
+
+
+def _which(files: SshFiles, path: str, text: Optional[bytes], url: str) -> VmId:
+    """Which VM it is. Its disks, which a VM that runs may hold, are looked at only where it has no UUID. A datastore's name is a link to its id."""
+    login, (vm, places) = files.login, _read(path, text)
     host_of = f"[{login.host}]" if ":" in login.host else login.host
     real = patiently(lambda: files.command(f"readlink -f {shlex.quote(path)} || true", path), path).strip() or path
-    sizes = [(disk.size, disk.bus, disk.controller, disk.unit) for disk in remote.disks]
-    marks = () if remote.vm.uuid else tuple(_mark(files, disk) for disk in remote.disks)
-    return replace(remote, which=which(remote.vm, place_of(f"ssh://{host_of}:{login.port}{urllib.parse.quote(real)}"), url, sizes, marks))
+    marks = () if vm.uuid else tuple(_mark(files, _disk(walk.chain(files, beside(path, name)), place)) for name, place in places)
+    attached = [(place.bus, place.controller, place.unit) for dummy, place in places]
+    return which(vm, place_of(f"ssh://{host_of}:{login.port}{urllib.parse.quote(real)}"), url, attached, marks)
 
 
 def _mark(files: SshFiles, disk: RemoteDisk) -> Mark:

@@ -17,7 +17,7 @@ from ..core.errors import InvalidInput
 from ..core.manifest import Manifest
 from ..core.memory import recall
 from ..core.names import safe
-from ..core.vm import VmId, places_of, require_same
+from ..core.vm import VmId, places_of, require_same, same
 from ..disk.request import manifest_path
 from ..disk.staging import FETCHED
 
@@ -55,6 +55,20 @@ def results(directory: str, name: str, work: str = "") -> Place:
     return Place(
         os.path.join(directory, f".{stem}.vm.json"), f"{stem} in {directory}", lambda vm: _converted_from(directory, stem, work, vm)
     )
+
+
+def folder(directory: str) -> Place:
+    """The files of a VM as they are."""
+    return Place(os.path.join(directory, ".vm.json"), f"The directory {directory}", lambda vm: ())
+
+
+def require_one_of(directory: str, vm: VmId, moved: bool = False) -> None:
+    """Raise InvalidInput where a directory has results, and none of them is this VM's, or a report of another VM."""
+    known = {path: recall(path).vm for path in sorted(glob.glob(os.path.join(glob.escape(directory), ".*.vm.json")))}
+    others = [other for other in known.values() if other is not None]
+    if others and not any(same(other, vm, moved) for other in others):
+        require_same(others[0], vm, f"The directory {directory}", moved)
+    require_report(directory, vm, moved)
 
 
 def require_report(directory: str, vm: VmId, moved: bool = False) -> None:

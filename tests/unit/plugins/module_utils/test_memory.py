@@ -246,6 +246,7 @@ def test_a_first_stage_that_fails_takes_no_place_for_its_vm(tmp_path):
     place = places.results(str(tmp_path / "out"), "web01")
     with pytest.raises(ZeroDivisionError), running.belonging(module(mine()), place, ONE):
         raise ZeroDivisionError
+    assert not (tmp_path / "out").exists()
     with running.belonging(module(mine()), place, OTHER):
         pass
     with pytest.raises(ZeroDivisionError), running.belonging(module(mine()), place, OTHER):

@@ -253,6 +253,15 @@ def test_an_ovf_has_the_uuid_of_its_maker_or_its_id(tmp_path, name):
     assert known(tmp_path / "web01.ovf").uuid == expected
 
 
+def test_an_id_that_is_but_a_name_needs_a_disk_that_was_there_before():
+    """Many packages call their VM "vm"; one under the path of another is no later state of it."""
+    first = VmId("vm", "/drop/web01.ova", disks=(Mark(1, "aa"),))
+    assert same(first, replace(first, disks=(Mark(1, "bb"),))) and same(first, replace(first, disks=(Mark(2, "aa"),)))
+    other = replace(first, disks=(Mark(2, "bb"),))
+    assert not same(first, other) and same(first, other, moved=True)
+    assert same(replace(first, uuid=UUID), replace(other, uuid=UUID))
+
+
 def test_of_a_packed_source_only_the_place_is_known(tmp_path):
     first = fingerprint.packed([str(tmp_path / "a.zip")])
     assert (first.uuid, first.disks) == ("", ()) and same(first, replace(first, uuid=UUID, disks=(Mark(1),)))
