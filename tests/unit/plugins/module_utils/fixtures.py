@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import struct
 from dataclasses import replace
+from functools import partial
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Kernel, Mount, Stat
@@ -45,8 +46,8 @@ EFI_IMAGE = b"MZ" + bytes(0x3A) + struct.pack("<I", 0x40) + b"PE\0\0" + struct.p
 GRUB_MBR = bytes(0x5C) + struct.pack("<Q", 1) + bytes(200) + b"GRUB " + bytes(440 - 0x5C - 8 - 205)
 
 
-def initramfs(*modules: str, resume: str = "", compress=gzip.compress) -> bytes:
-    """An initramfs-tools image with some modules and their index."""
+def initramfs(*modules: str, resume: str = "", compress=partial(gzip.compress, mtime=0)) -> bytes:
+    """An initramfs-tools image with some modules and their index; the same ones give the same bytes, whenever it is made."""
     base = f"usr/lib/modules/{KVER}"
     members = [
         ("init", b"#!/bin/sh\n"),
