@@ -26,7 +26,7 @@ from .guest.offline import Attached
 from .linux.customize import Customization
 from .linux.plan import FIXES, Options
 from .linux.tools import HYPERVISORS
-from .pipeline import fetch
+from .pipeline import fetch, places
 from .pipeline.engines import OWN, Engine, repair
 from .pipeline.fetch import looked_at, reading
 from .pipeline.guest_work import GuestReport, fix, look, masked, take_back
@@ -244,6 +244,14 @@ def sources_of(params: Mapping[str, Any]) -> list[str]:
     return [*(params.get("source") or ()), *(noted if isinstance(noted, list) else ())]
 
 
+def require_own(module: AnsibleModule) -> None:
+    """Raise InvalidInput where the work directory is another VM's than that of the source; nothing is compared where one of them is not named."""
+    params = module.params
+    noted = not (module.check_mode and params.get("moved"))  # a dry FETCH says whether the VM has moved, and notes nothing
+    if params["work_dir"] and params["source"] and noted:
+        places.require_source(params["work_dir"], source_of(params))
+
+
 def require_fetched(params: Mapping[str, Any]) -> Manifest:
     """What FETCH has staged, which must be what the user names, if that is named."""
     return staging.require_fetched(params["work_dir"], source_of(params) if params.get("source") else ())
@@ -328,6 +336,7 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
         raise InvalidInput(
             "A source is never written.", "Run vmdk_fetch and disk_flatten, then name their work_dir; or use check mode to see the changes."
         )
+    require_own(module)
     with working_on(module, directory) if directory else contextlib.nullcontext(), guest_request(module, fixes, overlays=True) as request:
         if module.check_mode:
             report = look(request, plan_too=True)
@@ -396,6 +405,8 @@ def composite_fix(module: AnsibleModule) -> Result:
     directory = params["work_dir"]
     with working_on(module, directory):
         base = staging.fetched(directory)
+        if base is not None:
+            require_own(module)
         recorded["vm"] = base.result.get("identity", {}).get("digest", "") if base is not None else ""
         earlier = Manifest.load(os.path.join(directory, staging.FIXED))
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):

@@ -21,6 +21,16 @@ options:
       A guest that is not Linux is skipped then.
     type: path
     version_added: 0.2.0
+  source:
+    description: The source of the VM, as for M(hyper2kvm.migration.vmdk_fetch). A O(work_dir) of another VM is refused.
+    type: list
+    elements: str
+    version_added: 0.2.0
+  moved:
+    description: Whether the VM may come from another place than before, which in check mode is noted nowhere.
+    type: bool
+    default: false
+    version_added: 0.2.0
   disks:
     description: The disks in their order.
     type: list
@@ -260,7 +270,7 @@ from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, require_own
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.qemu import firmware_files
@@ -282,6 +292,8 @@ def argument_spec() -> dict:
     return {
         **progress_spec(),
         "work_dir": {"type": "path"},
+        "source": {"type": "list", "elements": "str"},
+        "moved": {"type": "bool", "default": False},
         "disks": {
             "type": "list",
             "elements": "dict",
@@ -367,6 +379,7 @@ def of_records(params: dict) -> Optional[dict]:
 
 
 def work(module: AnsibleModule) -> Result:
+    require_own(module)
     params = module.params if module.params["disks"] is not None else of_records(module.params)
     if params is None:
         return {"changed": False, "skipped": True, "skip_reason": "Nothing tells whether a system that is not known has started."}

@@ -73,6 +73,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     require_fetched,
+    require_own,
     run_spec,
     source_of,
     sources_of,
@@ -112,6 +113,8 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
+    if not module.check_mode:
+        require_own(module)
     with working_on(module, directory):
         if module.check_mode:
             require("qemu-img")

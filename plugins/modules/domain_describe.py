@@ -29,6 +29,16 @@ options:
     description: The VM's work directory, whose records say what O(vm) does not, and O(facts), with O(phase), and O(disks) where they are not given.
     type: path
     version_added: 0.2.0
+  source:
+    description: The source of the VM, as for M(hyper2kvm.migration.vmdk_fetch). A O(work_dir) of another VM is refused.
+    type: list
+    elements: str
+    version_added: 0.2.0
+  moved:
+    description: Whether the VM may come from another place than before, which in check mode is noted nowhere.
+    type: bool
+    default: false
+    version_added: 0.2.0
   vm:
     description: What M(hyper2kvm.migration.vmdk_fetch) returned as RV(hyper2kvm.migration.vmdk_fetch#module:vm).
     type: dict
@@ -110,7 +120,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names
@@ -130,6 +140,8 @@ def argument_spec() -> dict:
         "facts": {"type": "dict", "default": {}},
         "disks": {"type": "list", "elements": "dict"},
         "work_dir": {"type": "path"},
+        "source": {"type": "list", "elements": "str"},
+        "moved": {"type": "bool", "default": False},
         "phase": {"type": "str", "default": FINAL, "choices": [BOOTSTRAP, FINAL]},
         "network": {"type": "str", "default": "default"},
         "networks": {"type": "dict", "default": {}},
@@ -141,6 +153,7 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
+    require_own(module)
     if params["work_dir"]:
         params = with_records(params)
     with belonging(module, places.results(params["dest"], params["name"]), places.recorded(params["vm"]), modes.parse(params["mode"])):

@@ -134,11 +134,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
     module_for,
@@ -191,8 +190,7 @@ def taken_back(module: AnsibleModule, host: object) -> importing.Done:
     """The domain away, if it is that of the source that is named; nobody works on the VM meanwhile."""
     params, source = module.params, source_of(module.params) if module.params["source"] else []
     directory = params["work_dir"] or ""
-    if directory and source:
-        places.require_source(directory, source)
+    require_own(module)
     with working_on(module, directory) if os.path.isdir(directory) else contextlib.nullcontext():
         return importing.take_back(
             host,

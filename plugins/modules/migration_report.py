@@ -92,7 +92,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
@@ -118,8 +118,7 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params, dest, mode = module.params, module.params["dest"], modes.parse(module.params["mode"])
-    if params["source"] and params["work_dir"]:
-        places.require_source(params["work_dir"], source_of(params))
+    require_own(module)
     noted = recorded(params["work_dir"] or "")
     vm = {**(noted.vm or params["vm"]), **({"name": params["name"]} if params["name"] else {})}
     whose = places.recorded(vm)

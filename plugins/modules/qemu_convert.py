@@ -153,6 +153,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     progress_spec,
     require_fetched,
+    require_own,
     source_of,
     sources_of,
     work_dir_spec,
@@ -232,6 +233,8 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
+    if not module.check_mode:
+        require_own(module)
     with working_on(module, directory), contextlib.ExitStack() as stack:
         if module.check_mode and not staging.flattened(directory) and params["source"]:
             disks = look_at(source_of(params), access_of(params))

@@ -52,8 +52,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import run_spec, source_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, power
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
     libraries_of,
@@ -75,8 +75,7 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     directory = module.params["work_dir"]
-    if module.params["source"]:
-        places.require_source(directory, source_of(module.params))
+    require_own(module)
     respawn_for(*libraries_of([power.noted(directory)]))
     if not os.path.isdir(directory):
         return {"changed": False, "actions": []}

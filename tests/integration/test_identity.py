@@ -111,8 +111,17 @@ def test_a_stage_alone_is_no_way_around_whose_a_directory_is(tmp_path):
     migrated(one, tmp_path / "out")
     work, dest = str(tmp_path / "out" / "web01" / ".work"), str(tmp_path / "out" / "web01")
     before = tree(tmp_path / "out")
-    for name, more in (("disk_flatten", {}), ("qemu_convert", {"name": "web01", "dest": dest}), ("guest_fix", {})):
-        refused(harness.module(name, source=[other], work_dir=work, **more), one, other)
+    for name, more in (
+        ("disk_flatten", {}),
+        ("guest_fix", {}),
+        ("qemu_convert", {"name": "web01", "dest": dest}),
+        ("domain_describe", {"name": "web01", "dest": dest}),
+        ("boot_test", {"dest": dest}),
+        ("migration_report", {"dest": dest}),
+        ("libvirt_domain", {"name": "web01", "state": "absent", "libvirt_uri": "test:///default"}),
+    ):
+        for check in (False, True):
+            refused(harness.module(name, check, source=[other], work_dir=work, **more), one, other)
     fetched = harness.module("vmdk_fetch", source=[other], work_dir=str(tmp_path / "w"))["vm"]
     harness.module("disk_flatten", work_dir=str(tmp_path / "w"))
     for name, more in (
@@ -292,3 +301,22 @@ def test_a_packed_vm_is_known_before_and_after_it_is_unpacked(tmp_path, packed):
     assert begins(image, b"a") and not (out / "web01" / ".work" / "source").exists()
     pack("a")
     assert "changed" in stages(str(archive), out) and begins(image, b"a")
+
+
+def test_a_stage_of_the_playbook_alone_takes_no_results_of_another_vm(tmp_path):
+    one, other = (vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS))
+    migrated(one, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    for stage in ("convert", "validate"):
+        refused(harness.playbook("migrate", hosts_of(tmp_path, b=other), "--tags", stage, "-e", "migrate_boot_test=true"), one, other)
+    assert tree(tmp_path / "out") == before
+
+
+def test_the_dry_run_of_a_vm_that_moved_says_what_the_run_would(tmp_path):
+    migrated(vmx(tmp_path / "a", UUIDS[0], b"a"), tmp_path / "out")
+    before = tree(tmp_path / "out")
+    (tmp_path / "a").rename(tmp_path / "b")
+    hosts = hosts_of(tmp_path, b=str(tmp_path / "b" / "web01.vmx"))
+    refused(migrate(hosts, "--check"), "it may be a copy", "migrate_moved")
+    done = migrate(hosts, "--check", "-e", "migrate_moved=true")
+    assert done.returncode == 0 and tree(tmp_path / "out") == before, done.stdout
