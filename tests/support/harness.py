@@ -85,12 +85,12 @@ def guest(name: str) -> list[str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         record = folder / "sources.json"
         if record.exists() and (known := json.loads(record.read_text()))["recipe"] == recipe:
-            return known["sources"]
+            return [str(folder / name) for name in known["sources"]]
         for stale in folder.iterdir():
             stale.unlink()
-        sources = [str(path) for path in lab.build(lab.GUESTS[name], folder)]
-        record.write_text(json.dumps({"recipe": recipe, "sources": sources}))
-        return sources
+        sources = lab.build(lab.GUESTS[name], folder)
+        record.write_text(json.dumps({"recipe": recipe, "sources": [path.name for path in sources]}))
+        return [str(path) for path in sources]
 
 
 def variables(name: str) -> dict[str, object]:

@@ -34,7 +34,7 @@ def accelerator() -> str:
             known = json.load(file)
         if known["boot"] == key:
             return str(known["accelerator"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     answer = "kvm" if _runs_a_kernel() else "tcg"
     try:

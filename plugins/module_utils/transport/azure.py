@@ -255,7 +255,7 @@ def _az(*argv: str, limits: Limits = _SHORT) -> Any:
     if done.rc == 0:
         try:
             return json.loads(done.stdout or "null")
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise ToolFailed(f"az {' '.join(argv[:2])} gave no JSON.", "Update the Azure CLI, then run again.") from error
     said, what = done.stderr.strip()[-600:], f"az {' '.join(argv[:2])}"
     if _LOGIN.search(said):

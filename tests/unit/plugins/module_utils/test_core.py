@@ -179,6 +179,14 @@ def test_without_kvm_nothing_is_started(kvm, tmp_path, monkeypatch):
     assert accel.accelerator() == "tcg" and not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("text", ["[" * 200_000, "7", '"boot"', "[]", "{", '{"boot": 3}', "\0"])
+def test_a_record_that_says_nothing_is_no_answer(kvm, tmp_path, text):
+    kvm("echo 'Kernel panic - not syncing: VFS: Unable to mount root'")
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "accelerator.json").write_text(text)
+    assert accel.accelerator() == "kvm"
+
+
 def test_so_many_at_once_and_the_next_waits_for_the_first_to_end():
     name = f"test-{os.getpid()}/../x"
     most, now, told = [0], [0], []
