@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from .access import access_of, access_spec
-from .core import atomic, files
+from .core import atomic, files, urls
 from .core.errors import InvalidInput, NotInPlace, UnsafeInput
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
@@ -229,11 +229,15 @@ def _named_disks(params: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def source_of(params: Mapping[str, Any]) -> list[str]:
-    """What the user named: a URL as it is, paths made absolute. Variables are not expanded: a path may have been found, and is then a name from outside."""
+    """What the user named: a URL as it is, paths made absolute. Variables are not expanded: a path may have been found, and is then a name from outside.
+
+    Raises InvalidInput for a URL with a login.
+    """
     source: list[str] = params["source"]
     for path in source:
         if any(ord(letter) < 32 for letter in path):
             raise UnsafeInput(f"The source {path!r} holds control characters.", "Rename it; check migrate_source.")
+        urls.require_plain(path)
     return source if is_remote(source) else [os.path.abspath(os.path.expanduser(path)) for path in source]
 
 

@@ -16,7 +16,7 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 from ansible.module_utils.common.validation import check_type_str
 
 from .boot.libvirtd import LIBVIRT_ERROR
-from .core import ahead, memory, modes
+from .core import ahead, memory, modes, urls
 from .core.bounded import bounded
 from .core.errors import Busy, MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
@@ -45,6 +45,8 @@ class _Path(str):
     __name__ = "path"
 
     def __call__(self, value: Any) -> str:
+        if isinstance(value, (bool, list, dict)):
+            raise TypeError(f"a path is one text, and not {value!r}")
         text = str(check_type_str(value))
         if any(ord(letter) < 32 for letter in text):
             raise TypeError(f"{text!r} holds control characters, which no path of ours has")
@@ -54,9 +56,12 @@ class _Path(str):
 def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
     """An AnsibleModule with check mode. `progress_file`, `probe`, `watched` and `watch_pid` are for the action plugin of the same name.
 
-    In paths `~` is expanded, and nothing else.
+    In paths `~` is expanded, and nothing else. Logins in sources, which are refused, are not echoed either.
     """
-    return AnsibleModule(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
+    module = AnsibleModule(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
+    named = module.params.get("source") or ()
+    module.no_log_values.update(secret for source in ([named] if isinstance(named, str) else named) for secret in urls.secrets(str(source)))
+    return module
 
 
 def _without_variables(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -275,7 +275,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.qemu import firmware_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, files, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
@@ -395,10 +395,7 @@ def work(module: AnsibleModule) -> Result:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet"}}
     if missing:
         raise InvalidInput(f"{missing[0]} does not exist.", "Convert the VM first.", path=missing[0])
-    description = ""
-    if params["backend"] == "libvirt":
-        with open(params["description"], encoding="utf-8") as file:
-            description = file.read()
+    description = files.description(params["description"]) if params["backend"] == "libvirt" else ""
     inputs = tuple(Identity.of(disk["path"]) for disk in params["disks"])
     options = {key: params[key] for key in (*_HARDWARE, "memory", "cpus", "timeout", "network", "expect", *(("checks",) if checks else ()))}
     if description:

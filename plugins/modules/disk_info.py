@@ -69,6 +69,7 @@ vm:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import held
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
@@ -78,10 +79,11 @@ def argument_spec() -> dict:
 
 
 def work(module: AnsibleModule) -> Result:
-    vm = open_source(module.params["source"], module.params["verify"])
-    result = vm.as_result()
-    for disk, entry in zip(vm.disks, result["disks"]):
-        entry["allocated"] = disk.chain.allocated()
+    with held.sources():
+        vm = open_source(module.params["source"], module.params["verify"])
+        result = vm.as_result()
+        for disk, entry in zip(vm.disks, result["disks"]):
+            entry["allocated"] = disk.chain.allocated()
     return {"changed": False, "vm": result}
 
 

@@ -136,7 +136,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import files, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
@@ -201,15 +201,13 @@ def taken_back(module: AnsibleModule, host: object) -> importing.Done:
             module.check_mode,
             modes.parse(params["mode"]),
             source=source,
-            description=(atomic.read_text(params["description"]) or "") if params["description"] else "",
+            description=files.description(params["description"]) if os.path.lexists(params["description"] or "") else "",
         )
 
 
 def _wanted(params: dict, host: object) -> importing.Wanted:
-    with open(params["description"], encoding="utf-8") as file:
-        description = file.read()
     return importing.Wanted(
-        description,
+        files.description(params["description"]),
         accelerator() if params["accelerator"] == "auto" else params["accelerator"],
         params["placement"],
         importing.directory_of(host, params["pool"]) if params["pool"] else params["directory"] or "",

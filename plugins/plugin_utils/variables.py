@@ -16,6 +16,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.concerns import CODES
 
 HOME = Path(__file__).resolve().parents[2]
+_ONE = {"str": "a text", "path": "a path", "int": "a whole number", "float": "a number"}
 _MOST = 400  # characters of what is said about one value
 
 
@@ -57,9 +58,32 @@ def wrong_values(role: str, values: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each value that is not as the role's argument specs want it, without the specs, which are long."""
     known = specified(role)
     for name in sorted(values.keys() & known.keys()):
-        for said in ArgumentSpecValidator({name: {**known[name], "required": False}}).validate({name: values[name]}).error_messages:
+        mistaken = list(_mistaken(known[name], values[name], name))
+        spec = {name: {**known[name], "required": False}}
+        for said in mistaken or ArgumentSpecValidator(spec).validate({name: values[name]}).error_messages:
             whole = said if name in said else f"{name}: {said}"
             yield f"{whole if len(whole) <= _MOST else whole[:_MOST] + '...'}."
+
+
+def _mistaken(option: Mapping[str, Any], value: Any, name: str) -> Iterator[str]:
+    """A sentence for each value that Ansible would make something else of: a list, spelt out as a text; true, as the number 1 or a path called True."""
+    kind = option.get("type", "str")
+    if isinstance(value, list):
+        if kind == "list":
+            element = {"type": option.get("elements", "raw"), "options": option.get("options")}
+            for number, one in enumerate(value, 1):
+                yield from _mistaken(element, one, f"{name}, number {number}")
+            return
+        what = "a list"
+    elif isinstance(value, Mapping):
+        leaves: Mapping[str, Any] = option.get("options") or {}
+        for key in value.keys() & leaves.keys() if kind == "dict" else ():
+            yield from _mistaken(leaves[key], value[key], f"{name}.{key}")
+        what = "a dictionary"
+    else:
+        what = str(value).lower() if isinstance(value, bool) else ""
+    if what and kind in _ONE and not (isinstance(value, bool) and kind == "str"):
+        yield f"{name} is {what}, and must be {_ONE[kind]}"
 
 
 def wrong_codes(codes: Iterable[str]) -> Iterator[str]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import importlib
 import json
 import os
 import random
@@ -32,7 +31,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
-from ansible.module_utils.testing import patch_module_args
 
 KINDS = ("kill", "full")
 SIZE = 48 << 20
@@ -147,22 +145,7 @@ def _room() -> Iterator[Path]:
 
 def module(which: str, /, env: dict[str, str] | None = None, **arguments: object) -> dict:
     """As harness.module, in a fork of this process, which has everything imported. Raises AssertionError for one that prints no answer."""
-    main = importlib.import_module(f"{harness.MODULES}.{which}").main
-    with tempfile.TemporaryFile("w+") as out:
-        child = os.fork()
-        if child == 0:
-            os.environ.update(env or {})
-            os.dup2(out.fileno(), 1)
-            with contextlib.suppress(SystemExit), patch_module_args({**arguments, "_ansible_check_mode": False, "_ansible_diff": False}):
-                main()
-            sys.stdout.flush()
-            os._exit(0)
-        os.waitpid(child, 0)
-        out.seek(0)
-        text = out.read()
-    if not text:
-        raise AssertionError(f"{which} printed nothing")
-    return json.loads(text)
+    return harness.module(which, env={"HARNESS_HERE": "1", **(env or {})}, **arguments)
 
 
 def _require(answer: dict) -> dict:
@@ -289,6 +272,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--failed", action="store_true", help="those again that failed")
     parser.add_argument("--list", action="store_true")
     chosen = parser.parse_args()
     cases = [case for scenario in chosen.scenario or SCENARIOS for case in points(scenario)]
@@ -298,7 +282,9 @@ def main() -> int:
     if chosen.list or chosen.results is None:
         print("\n".join(case.name for case in cases))
         return 0
-    known = {json.loads(line)["case"] for line in chosen.results.read_text().splitlines()} if chosen.results.exists() else set()
+    lines = chosen.results.read_text().splitlines() if chosen.results.exists() else []
+    earlier = {one["case"]: one["ok"] for one in map(json.loads, lines)}
+    known = {case for case, ok in earlier.items() if ok or not chosen.failed}
     todo = [case for case in cases if case.name not in known][: chosen.limit or None]
     times = {scenario: lasts(scenario) for scenario in {case.scenario for case in todo if case.what == "random"}}
     bad = 0

@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from case import REFUSED, USED, WRONG, Case, Outcome, Place, answered, module, refused, tiny
+from case import REFUSED, USED, WRONG, Case, Outcome, Place, answered, refused, tiny
 
 SECRET = "pass-Word-4711-hostile"
 
@@ -66,8 +66,10 @@ def kept_secret(arguments: dict, name: str = "qemu_convert"):
 
 def in_a_url(url: str):
     def run(place: Place) -> Outcome:
-        found = module("vmdk_fetch", source=[url], work_dir=str(place.work / "state"))
-        return Outcome(WRONG, f"the message has it: {found.words}") if SECRET in found.words else found
+        answer = answered("vmdk_fetch", source=[url], work_dir=str(place.work / "state"))
+        if SECRET in json.dumps(answer):
+            return Outcome(WRONG, f"the answer has it: {answer}")
+        return refused(answer["msg"], answer.get("hint", "")) if answer.get("failed") else Outcome(USED)
 
     return run
 

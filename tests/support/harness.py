@@ -28,9 +28,12 @@ def module(module_name: str, check: bool = False, env: dict[str, str] | None = N
     """Run one module the way Ansible does and return its answer."""
     arguments = {**arguments, "_ansible_check_mode": check, "_ansible_diff": check}
     whole = {**os.environ, "PYTHONPATH": str(ROOT / ".venv" / "collections"), **(env or {})}
-    # What changes the interpreter itself needs one of its own; and only a child of ours is accounted for (tests/hostile).
-    alone = "HARNESS_ALONE" in whole or any(name.startswith("PYTHON") for name in env or ())
-    out, error = (_alone if alone else _forked)(module_name, arguments, whole)
+    if any(name.startswith("PYTHON") for name in env or ()):  # what changes the interpreter itself needs one of its own
+        out, error = _alone(module_name, arguments, whole)
+    elif "HARNESS_HERE" in whole:  # tests/hostile: only a child of ours is accounted for
+        out, error = forked.here(module_name, arguments, whole)
+    else:
+        out, error = _forked(module_name, arguments, whole)
     try:
         return json.loads(out)
     except ValueError:

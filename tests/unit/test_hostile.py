@@ -45,9 +45,8 @@ def test_the_watcher_notices(fault, tmp_path, monkeypatch):
         "def cases():\n    yield Case('made', 'made', run, seconds=5, expect=('refused',))\n"
     )
     monkeypatch.setattr(run, "HERE", tmp_path)
-    monkeypatch.setenv("HOSTILE_CASES", str(tmp_path))
-    ((item, file, case),) = run.found()
-    result = run.watched(item, file, case, tmp_path)
+    ((item, dummy, case),) = run.found()
+    result = run.watched(item, case, tmp_path)
     assert result["faults"] == ([fault] if fault else []) and not [left for left in tmp_path.iterdir() if left.is_dir()]
 
 
@@ -56,12 +55,12 @@ def test_the_figures_go_into_the_page(tmp_path, monkeypatch):
     results = [
         {**row, "item": "item2"},
         {**row, "item": "item2", "faults": ["read"], "mib": 90},
-        {**row, "item": "item8", "verdict": "used"},
+        {**row, "item": "item8", "verdict": "used", "faults": ["escaped"]},
     ]
     text = run.table(results)
     assert (
-        "| 2: names | 1 | 1 | 0 | 1 | 0 | 0 | 1 | 0 | 0 | 0 | 90 |" in text
-        and "| all | 2 | 1 | 0 | 1 | 1 | 0 | 1 | 0 | 0 | 0 | 90 |" in text
+        "| 2: names | 1 | 1 | 0 | 1 | 0 | 0 | 1 | 0 | 0 | 0 | 0 | 90 |" in text
+        and "| all | 2 | 1 | 0 | 1 | 1 | 0 | 1 | 0 | 0 | 0 | 1 | 90 |" in text
     )
     page = tmp_path / "security.md"
     page.write_text("# Security\n\n## What was tried\n\nWords.\n")
@@ -69,3 +68,33 @@ def test_the_figures_go_into_the_page(tmp_path, monkeypatch):
     for dummy in range(2):
         run.written(text)
     assert page.read_text().count("2: names") == 1 and page.read_text().endswith("Words.\n")
+
+
+def test_a_result_is_of_the_code_and_of_its_own_cases(tmp_path, monkeypatch):
+    for name in ("item1_a.py", "item2_b.py", "case.py"):
+        (tmp_path / name).write_text("")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    one, two = (tmp_path / name for name in ("item1_a.py", "item2_b.py"))
+    before = run.code(one), run.code(two)
+    one.write_text("x = 1\n")
+    assert run.code(one) != before[0] and run.code(two) == before[1] != before[0]
+    monkeypatch.setattr(run, "_collection", lambda: "another one")
+    assert run.code(two) != before[1]
+
+
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        ("print(1)", 0),
+        ("raise RuntimeError", 1),
+        ("import os; os.kill(os.getpid(), 9)", 1),
+        ('import sys; open(sys.argv[2], \'a\').write(\'{"case": "a", "ok": false, "what": "kill", "stage": "s", "point": "p"}\\n\')', 1),
+    ],
+)
+def test_a_campaign_whose_ends_crash_or_go_wrong_has_failed(words, code, tmp_path, monkeypatch):
+    (tmp_path / "faults.py").write_text(words)
+    (tmp_path / "case.py").write_text("")
+    for name, value in {"HERE": tmp_path, "RESULTS": tmp_path / "made" / "results.jsonl", "MODULES": ()}.items():
+        monkeypatch.setattr(run, name, value)
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    assert run.main() == code

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any, Optional
 
-from . import modes
-from .errors import NotEnoughSpace
+from . import files, modes
+from .errors import InvalidInput, NotEnoughSpace
 from .trace import point
 
 PARTIAL = ".partial"
@@ -17,11 +18,9 @@ PARTIAL = ".partial"
 def write_bytes(path: str, data: bytes, mode: int = modes.FILE) -> None:
     """Replace `path` by `data` atomically and durably; `mode` is the new file's, whatever the umask."""
     partial = f"{path}{PARTIAL}"
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with os.fdopen(fd, "wb") as file:
+    with modes.create(partial, mode) as file:
         file.write(data)
         file.flush()
-        os.fchmod(file.fileno(), mode)
     publish(partial, path)
 
 
@@ -34,12 +33,11 @@ def write_json(path: str, value: Any, mode: int = modes.FILE) -> None:
 
 
 def read_text(path: str) -> Optional[str]:
-    """What such a file holds; None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return None
+    """What such a file holds; None where there is none, or something that was not written so: a link, a pipe, more than a record has."""
+    with contextlib.suppress(InvalidInput, OSError):
+        data = files.record(path)
+        return None if data is None else data.decode("utf-8", "surrogateescape")
+    return None
 
 
 def publish(partial: str, final: str) -> None:

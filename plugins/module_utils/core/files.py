@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import BinaryIO
+from typing import BinaryIO, Optional
 
-from . import held
+from . import held, limits
 from .errors import InvalidInput, UnsafeInput
 
 _KINDS = {
@@ -67,6 +67,14 @@ def read(path: str, limit: int, what: str = "The file", *, links: bool = True) -
         return whole(file, limit, path, what)
 
 
+def description(path: str) -> str:
+    """The text of a libvirt domain that was described earlier. Raises what `opened` raises, and InvalidInput for what is no UTF-8."""
+    try:
+        return read(path, limits.DESCRIPTION, "The description", links=False).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"The description {path} is no text in UTF-8.", "Describe the VM again (domain_describe).", path=path) from error
+
+
 def whole(file: BinaryIO, limit: int, path: str, what: str = "The file") -> bytes:
     """What is left of an open file, if it is at most `limit` bytes."""
     data = file.read(limit + 1)
@@ -77,6 +85,44 @@ def whole(file: BinaryIO, limit: int, path: str, what: str = "The file") -> byte
             path=path,
         )
     return data
+
+
+def own(path: str) -> Optional[BinaryIO]:
+    """A record of ours, opened for reading; None where there is none. Others may have put something in its place.
+
+    Raises UnsafeInput for a link, a file that has other names too, and whatever else is no regular file. A record is no part of the source, within
+    `held.sources` too.
+    """
+    try:
+        file = os.fdopen(_descriptor(path, "The record", False, False), "rb")
+    except InvalidInput as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    try:
+        require_own(file.fileno(), path)
+    except UnsafeInput:
+        file.close()
+        raise
+    return file
+
+
+def require_own(fd: int, path: str) -> None:
+    """Raise UnsafeInput unless what is open as `path` is a regular file that has no other name: one that we have made."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise irregular(path, "The record", found.st_mode)
+    if found.st_nlink > 1:
+        raise UnsafeInput(f"The record {path} is a file that has other names too.", "Remove it; what it said is found out anew.", path=path)
+
+
+def record(path: str, limit: int = limits.MANIFEST) -> Optional[bytes]:
+    """All of a record of ours; None where there is none. Raises what `own` raises, and InvalidInput for one of more than `limit` bytes."""
+    file = own(path)
+    if file is None:
+        return None
+    with file:
+        return whole(file, limit, path, "The record")
 
 
 def irregular(path: str, what: str, mode: int) -> UnsafeInput:

@@ -10,7 +10,7 @@ import re
 import time
 from typing import Callable, Iterator
 
-from . import modes
+from . import files, modes
 from .errors import Busy
 
 
@@ -28,8 +28,9 @@ def exclusive(
     `waiting` with the holder and asked for again every `every` seconds.
     """
     modes.make_directory(os.path.dirname(path))
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, modes.FILE)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, modes.FILE)
     try:
+        files.require_own(fd, path)
         while not _taken(fd):
             holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
             why = wait_for()

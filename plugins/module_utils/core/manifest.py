@@ -23,29 +23,31 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Identity:
-    """A file as it was: sizes in bytes, time in nanoseconds since the epoch; of a block device `device.written` and its number.
+    """A file as it was: sizes in bytes, times in nanoseconds since the epoch; of a block device `device.written` and its number.
 
-    Of an image of Ceph what `rbd.identity` says.
+    Of an image of Ceph what `rbd.identity` says. Whoever writes to a file can set the time of its data back, but not that of its status, which is
+    therefore part of what a file of a source is; 0 for our own files, whose owner and mode may change (libvirt).
     """
 
     path: str
     size: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
 
     @classmethod
-    def of(cls, path: str) -> Identity:
+    def of(cls, path: str, *, source: bool = False) -> Identity:
         if rbd.is_image(path):
             return cls(path, *rbd.identity(path))
         found = held.status(path)
         if stat.S_ISBLK(found.st_mode):
             return cls(os.path.abspath(path), device.size(path), device.written(found.st_rdev), found.st_rdev)
-        return cls(os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
+        return cls(os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns if source else 0)
 
     def holds(self) -> bool:
         """Whether the file is still there, unchanged."""
         try:
-            return Identity.of(self.path) == self
+            return Identity.of(self.path, source=self.ctime_ns != 0) == self
         except (OSError, MigrationError):
             return False
 
@@ -71,13 +73,12 @@ class Manifest:
     def load(cls, path: str) -> Optional[Manifest]:
         """The manifest at `path`; None when there is none, or one that this version cannot use."""
         try:
-            with open(path, encoding="utf-8") as file:
-                data = json.load(file)
+            data = json.loads(files.record(path) or b"")
             if data["format"] != FORMAT:
                 return None
             inputs, outputs, replaces = (_identities(data.get(name, ())) for name in ("inputs", "outputs", "replaces"))
             return cls(data["stage"], inputs, data["options"], outputs, data["result"], replaces)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (MigrationError, OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def current(self, stage: str, inputs: Sequence[Identity], options: dict[str, Any]) -> bool:

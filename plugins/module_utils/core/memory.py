@@ -16,6 +16,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterator, Mapping, Optional
 
+from . import files
 from .errors import Busy, InvalidInput
 from .vm import VmId, require_same
 from .watch import lives, mark
@@ -103,11 +104,14 @@ def same_run(run: Run, name: str) -> bool:
 def recall(path: str) -> Memory:
     """What a file remembers; nothing where there is none. Raises InvalidInput for one that cannot be read."""
     try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            return _parsed(file.read(_LIMIT), path)
-    except FileNotFoundError:
+        file = files.own(path)
+    except InvalidInput as error:
+        raise _says_nothing(path) from error
+    if file is None:
         return Memory()
+    with file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        return _parsed(file.read(_LIMIT), path)
 
 
 def claim(path: str, what: str, vm: Optional[VmId], run: Optional[Run], *, moved: bool = False, known_dead: str = "") -> bool:
@@ -156,8 +160,9 @@ def _held(path: str, create: bool = True) -> Iterator[int]:
     """The file, locked. Raises Busy for one that somebody else does not let go."""
     deadline = time.monotonic() + _WAIT
     while True:
-        fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         try:
+            files.require_own(fd, path)
             if not _locked(fd, deadline):
                 raise Busy(f"Another process holds {path}.", "End it (it may be stopped), then run again.", path=path)
             if _is(fd, path):
@@ -207,11 +212,13 @@ def _parsed(text: bytes, path: str) -> Memory:
         vm, run = data["vm"], data["run"]
         return Memory(VmId.from_data(vm) if vm else None, Run.from_data(run) if run else None, float(data["seen"]))
     except (InvalidInput, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"{path} does not say which VM its directory belongs to.",
-            "Look whose it is; then remove this file, or the directory.",
-            path=path,
-        ) from error
+        raise _says_nothing(path) from error
+
+
+def _says_nothing(path: str) -> InvalidInput:
+    return InvalidInput(
+        f"{path} does not say which VM its directory belongs to.", "Look whose it is; then remove this file, or the directory.", path=path
+    )
 
 
 def _boot() -> str:

@@ -7,6 +7,7 @@ file itself at the start: "Disk image ownership" in libvirt's documentation of t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import Any, BinaryIO, Optional
@@ -53,8 +54,10 @@ def with_disks(mode: int) -> int:
 
 
 def create(path: str, mode: int = FILE) -> BinaryIO:
-    """A new, empty file with `mode`, or an old one that is emptied and gets it; never through a link."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    """A new, empty file with `mode` in place of whatever file, link or pipe is there: nothing is written to that, nor to what else it is called."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     os.fchmod(fd, mode)
     return open(fd, "wb")
 

@@ -60,7 +60,7 @@ class Chain:
         return tuple(seen)
 
     def identities(self) -> tuple[Identity, ...]:
-        return tuple(Identity.of(path) for path in self.files())
+        return tuple(Identity.of(path, source=True) for path in self.files())
 
     def allocated(self) -> int:
         """An upper bound of the data in the source, in bytes: what its files occupy."""
@@ -155,7 +155,7 @@ def check_lease(path: str) -> None:
 
     Source: fcntl(2), F_SETLEASE: a read lease is granted only when no writer has the file open.
     """
-    fd = files.descriptor(path, "The disk")
+    fd = files.descriptor(path, "The disk", links=False)
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
@@ -168,7 +168,7 @@ def check_lease(path: str) -> None:
 
 
 def _link(path: str) -> Link:
-    with files.opened(path, "The disk") as file:
+    with files.opened(path, "The disk", links=False) as file:
         descriptor, header = vmdk.read_descriptor(file, path)
     if header is not None:
         if len(descriptor.extents) != 1:
@@ -190,7 +190,7 @@ def _link(path: str) -> Link:
 
 
 def _check_extent(extent: vmdk.Extent, path: str) -> None:
-    with files.opened(path, "The disk") as file:
+    with files.opened(path, "The disk", links=False) as file:
         size = os.fstat(file.fileno()).st_size
         if extent.kind in vmdk.FLAT_KINDS:
             needed = (extent.offset + extent.sectors) * vmdk.SECTOR

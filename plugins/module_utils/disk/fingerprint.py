@@ -54,7 +54,7 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 def _part(path: str, which: int) -> bytes:
     """The first MiB (0) or the last one (-1) of a file or device, or all of a smaller one."""
-    with files.opened(path, "The disk", devices=True) as file:
+    with files.opened(path, "The disk", links=False, devices=True) as file:
         size = file.seek(0, os.SEEK_END)
         at = max(0, size - MIB) if which else 0
         return os.pread(file.fileno(), MIB, at)

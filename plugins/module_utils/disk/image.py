@@ -80,7 +80,7 @@ class ImageChain:
         return tuple(link.path for link in self.links)
 
     def identities(self) -> tuple[Identity, ...]:
-        return tuple(Identity.of(path) for path in self.files())
+        return tuple(Identity.of(path, source=True) for path in self.files())
 
     def allocated(self) -> int:
         """An upper bound of the data in the source, in bytes."""
@@ -174,7 +174,7 @@ def _node(link: Image, alias: str, below: Optional[str]) -> dict[str, Any]:
 def _laid(link: Image, alias: str, below: str) -> dict[str, Any]:
     """A snapshot that qemu does not know, by tables of ours around it; what they leave out is read from `below`."""
     node: dict[str, Any] = {}
-    with files.opened(link.path, "The disk") as file:
+    with files.opened(link.path, "The disk", links=False) as file:
         for number, (shift, pieces) in enumerate(_LAYERS[link.header.format](file, link.path)):
             made = f"{alias}-map{number}"
             if node:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from ..core import atomic, files, held, limits, modes
+from ..core import atomic, files, held, modes
 from ..core.errors import Busy, InvalidInput
 from ..core.locks import exclusive
 from ..core.manifest import Identity, Manifest
@@ -44,7 +44,7 @@ def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...
     """Every file the migration reads, as it is now."""
     found = {identity.path: identity for disk in vm.disks for identity in disk.chain.identities()}
     for path in paths:
-        found.setdefault(os.path.abspath(path), Identity.of(path))
+        found.setdefault(os.path.abspath(path), Identity.of(path, source=True))
     return tuple(found[path] for path in sorted(found))
 
 
@@ -92,7 +92,7 @@ def holding(base: Manifest, work_dir: str) -> Iterator[Callable[[], None]]:
         kept = stack.enter_context(held.sources())
         for known in base.inputs:
             os.close(files.descriptor(known.path, "The source", devices=True))
-            if Identity.of(known.path) != known:
+            if not known.holds():
                 raise held.changed(known.path, "is no longer what it was")
         for alias, path in links.items():
             held.link(path, os.path.join(work_dir, alias))
@@ -103,9 +103,8 @@ def holding(base: Manifest, work_dir: str) -> Iterator[Callable[[], None]]:
 def _links(work_dir: str) -> dict[str, str]:
     """The symbolic links of a staging, each with what it stands for."""
     try:
-        known = files.read(os.path.join(work_dir, LINKS), limits.MANIFEST, "The record", links=False)
-        return dict(json.loads(known))
-    except (InvalidInput, ValueError):  # of an earlier version, which has not written it
+        return dict(json.loads(files.record(os.path.join(work_dir, LINKS)) or b""))
+    except (InvalidInput, TypeError, ValueError, RecursionError):  # of an earlier version, which has not written it
         return {
             entry.name: os.readlink(entry.path) for entry in os.scandir(work_dir) if entry.is_symlink() and entry.name.startswith("disk")
         }

@@ -80,7 +80,7 @@ def known(folder: str) -> Mapping[str, str]:
     if not os.path.lexists(path):
         return {}
     try:
-        found = json.loads(files.read(path, limits.MANIFEST, "The record", links=False))
+        found = json.loads(files.record(path) or b"")
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):

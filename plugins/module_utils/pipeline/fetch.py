@@ -42,7 +42,8 @@ def which(source: Sequence[str], access: Access) -> VmId:
         return identified(source[0], access)
     if archive.packed(source):
         return fingerprint.packed(source)
-    return fingerprint.identity(open_source(source, verify=False), source)
+    with held.sources():  # what is checked is what is read
+        return fingerprint.identity(open_source(source, verify=False), source)
 
 
 def from_here(
@@ -170,7 +171,10 @@ def look_at(source: Sequence[str], access: Access) -> list[dict[str, Any]]:
             return [{"virtual_size": disk.size, "data": sum(job.wanted for job in disk.jobs) or disk.size} for disk in remote.disks]
     if archive.packed(source):
         return []
-    return [{"virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated()} for disk in open_source(source, verify=False).disks]
+    with held.sources():
+        return [
+            {"virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated()} for disk in open_source(source, verify=False).disks
+        ]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import os
 import urllib.parse
 from typing import Any, Mapping
 
-from ..core import atomic, modes
+from ..core import atomic, files, modes
 from ..core.errors import InvalidInput
 from ..core.vm import VmId, require_same
 from ..transport import esxi
@@ -34,13 +34,11 @@ def noted(work_dir: str) -> str:
 def _noted(work_dir: str) -> Mapping[str, Any]:
     path = os.path.join(work_dir, _NOTE)
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-        if isinstance(found, dict) and isinstance(found["source"], str):
+        text = files.record(path)
+        found = {} if text is None else json.loads(text)
+        if text is None or (isinstance(found, dict) and isinstance(found["source"], str)):
             return found
-    except FileNotFoundError:
-        return {}
-    except (ValueError, LookupError, RecursionError):
+    except (InvalidInput, ValueError, LookupError, RecursionError):
         pass
     raise InvalidInput(f"{path} does not say which source was shut down.", "Start the source by hand, then remove the file.", path=path)
 

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from dataclasses import asdict, dataclass
 from typing import Any, Mapping
 
-from ..core.errors import InvalidInput
+from ..core import files
+from ..core.errors import InvalidInput, UnsafeInput
 from .report import FORMAT
 
-MOST = 64 << 20  # bytes
 _NEEDED: Mapping[str, type] = {"vm": str, "source": dict, "facts": dict, "disks": list}
 _AGAIN = "Run migrate.yml for this VM first; if it has run, let it run again, which writes the report anew."
 
@@ -33,16 +31,13 @@ class Recorded:
 def read(path: str) -> Recorded:
     """The record in a report.json. Raises InvalidInput for a file that is missing, or is no report of this version."""
     try:
-        # A pipe in its place would be waited for.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise _refused(path, "it is no regular file")
-            text = file.read(MOST + 1)
-    except OSError as error:
-        raise _refused(path, error.strerror or str(error)) from error
-    if len(text) > MOST:
-        raise _refused(path, f"it is larger than {MOST >> 20} MiB")
+        text = files.record(path)
+    except UnsafeInput as error:
+        raise _refused(path, "it is no regular file") from error
+    except InvalidInput as error:
+        raise _refused(path, error.msg) from error
+    if text is None:
+        raise _refused(path, "it is not there")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
