@@ -5,7 +5,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.venv/collections
 export PYTHONPATH := $(CURDIR)/.venv/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Of the long tests that rotate, those of this commit (docs/testing.md); empty runs all.
-ROTATE := --rotate
+ROTATE := --rotate=HEAD
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
 .PHONY: help setup dev demo test unit lint sanity galaxy versions versions-ci molecule integration e2e full hostile matrix bench clean

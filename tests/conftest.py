@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`pytest --rotate`: of the tests that rotate only those whose turn it is for this commit; what was left out is printed at the end."""
+"""`pytest --rotate=HEAD`: of the tests that rotate only those whose turn it is for this commit; what was left out is printed at the end."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ LEFT, SHOWN = pytest.StashKey[list](), pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--rotate", nargs="?", const="HEAD", metavar="COMMIT", help="of the tests that rotate run only those of this commit, or HEAD"
-    )
+    parser.addoption("--rotate", metavar="COMMIT", help="of the tests that rotate run only those of this commit, or HEAD")
     parser.addoption("--rotation-members", action="store_true", help="print the tests that rotate, with group and seconds, and run nothing")
 
 
@@ -26,6 +24,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", rotation.MARKER)
     if config.option.rotate == "HEAD":  # asked once: workers get the answer, and HEAD may move
         config.option.rotate = rotation.commit_of()
+    elif config.option.rotate and not rotation.is_commit(config.option.rotate):
+        raise pytest.UsageError(f"--rotate wants a commit or HEAD, not {config.option.rotate}")
 
 
 def pytest_collection_modifyitems(config, items):

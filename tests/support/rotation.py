@@ -63,6 +63,11 @@ def commit_of(folder: Path = ROOT) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def is_commit(text: str) -> bool:
+    """Whether a text is the whole hash of a commit."""
+    return re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", text) is not None
+
+
 def cut(members: Iterable[Member], parts: int) -> list[list[Member]]:
     """Parts of about equal length: the longest first, each into the part that is shortest so far."""
     found: list[list[Member]] = [[] for dummy in range(parts)]

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import subprocess
+import sys
 
 import pytest
 import rotation
@@ -39,6 +41,29 @@ def test_a_group_runs_about_its_part_whatever_the_commit(members):
             mine = [member for member in members if member.group == group]
             ran = sum(member.seconds for member in mine) - sum(member.seconds for member in left if member.group == group)
             assert ran <= sum(member.seconds for member in mine) / one.parts + max(member.seconds for member in mine)
+
+
+@pytest.mark.parametrize("suite", ["unit", "integration", "e2e"])
+def test_make_runs_the_tests_that_it_says(suite):
+    said = subprocess.run(
+        ["make", "--no-print-directory", "-n", suite], cwd=rotation.ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    (command,) = [line for line in said.splitlines() if "-m pytest" in line]
+    dummy, *argv = shlex.split(command)
+    found = subprocess.run(
+        [sys.executable, *argv, "--collect-only", "-n", "0"], cwd=rotation.ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout
+    tests = [line for line in found.stdout.splitlines() if "::" in line]
+    assert len(tests) > 10 and all(test.startswith(f"tests/{suite}/") for test in tests)
+    assert ("left out this time" in found.stdout) == (suite != "unit")
+
+
+def test_what_is_no_commit_is_refused():
+    """Such as the folder of the tests, which would then be those that run when nothing is said."""
+    command = [sys.executable, "-m", "pytest", "--rotate", "tests/e2e", "--collect-only", "-n", "0"]
+    done = subprocess.run(command, cwd=rotation.ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 4 and "--rotate wants a commit or HEAD, not tests/e2e" in done.stderr
 
 
 def test_the_page_says_what_rotates(members):
