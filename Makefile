@@ -6,9 +6,11 @@ export PYTHONPATH := $(CURDIR)/.venv/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Of the long tests that rotate, those of this commit (docs/testing.md); empty runs all.
 ROTATE := --rotate=HEAD
+VMS := 20
+FORKS := 5
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
-.PHONY: help setup dev demo test unit lint sanity galaxy versions versions-ci molecule integration e2e full hostile matrix bench clean
+.PHONY: help setup dev demo test unit lint sanity galaxy versions versions-ci molecule integration e2e full hostile fleet matrix bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +69,9 @@ full:  ## every integration test and every boot, none left to another commit
 
 hostile: dev  ## hostile inputs and failing machines, one by one; goes on where it stopped; WRITE=--write puts the figures into docs/security.md
 	$(VENV)/python tests/hostile/run.py $(WRITE)
+
+fleet: dev  ## 20 small VMs in one run, compared with their sources: seconds, memory, events; VMS=n FORKS=n; WRITE=--write puts the figures into docs/scale.md
+	$(VENV)/python tests/lab/fleet.py --vms $(VMS) --forks $(FORKS) $(WRITE)
 
 matrix: full  ## also the whole boot matrix with the unrepaired boots and the peer; writes docs/guests.md, docs/windows-peer.md and docs/domains-peer.md
 	$(VENV)/python tests/lab/matrix.py
