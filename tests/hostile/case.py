@@ -54,7 +54,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Case:
-    """One hostile input. `kind` is what it stands for; `varied` when a machine made it by varying another; `expect` are the verdicts that are right."""
+    """One hostile input. `kind` is what it stands for; `varied` when a machine made it by varying another; `expect` are the verdicts that are right.
+
+    One that only `waits` for a deadline is tried beside the others.
+    """
 
     name: str
     kind: str
@@ -62,6 +65,7 @@ class Case:
     varied: bool = False
     seconds: int = 60
     expect: tuple[str, ...] = (REFUSED, USED, CONCERN)
+    waits: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 

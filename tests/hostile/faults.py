@@ -193,6 +193,16 @@ def random_kills(count: int, seed: int) -> list[Case]:
     ]
 
 
+def places_first(cases: list[Case]) -> list[Case]:
+    """So that a part of them is of all places: each once, and the random times, before any for the second time."""
+    met: Counter[tuple[str, str]] = Counter()
+    ranked = []
+    for case in cases:
+        met[case.stage, case.point] += 1
+        ranked.append((met[case.stage, case.point], case))
+    return [case for dummy, case in sorted(ranked, key=lambda one: one[0])]
+
+
 def disturb(case: Case, stages: Stages, seconds: float) -> None:
     """Run up to the stage, and that until it ends early."""
     for name, arguments in stages:
@@ -278,7 +288,8 @@ def main() -> int:
     cases = [case for scenario in chosen.scenario or SCENARIOS for case in points(scenario)]
     cases += random_kills(chosen.kills, chosen.seed) if not chosen.scenario else []
     cases = [case for case in cases if chosen.only in case.name]
-    random.Random(chosen.seed).shuffle(cases)  # so that a part of them is of all kinds
+    random.Random(chosen.seed).shuffle(cases)
+    cases = places_first(cases)
     if chosen.list or chosen.results is None:
         print("\n".join(case.name for case in cases))
         return 0

@@ -158,9 +158,9 @@ def server(scheme: str, answer: Callable[[socket.socket], None]):
         port = Server(answer).port
         access = {
             "ssh": {"known_hosts": str(place.write("hosts", "")), "port": port},
-            "vsphere": {"username": "x", "password": "y", "validate_certs": False, "port": port},
+            "vsphere": {"username": "x", "password": "y", "validate_certs": False},
         }
-        source = "ssh://root@127.0.0.1/vmfs/volumes/ds/a/a.vmx" if scheme == "ssh" else "vsphere://127.0.0.1/DC/vm/a"
+        source = "ssh://root@127.0.0.1/vmfs/volumes/ds/a/a.vmx" if scheme == "ssh" else f"vsphere://127.0.0.1:{port}/DC/vm/a"
         return module("vmdk_fetch", source=[source], work_dir=str(place.work / "state"), access={scheme: access[scheme]})
 
     return run
@@ -203,5 +203,5 @@ def cases() -> Iterator[Case]:
             yield Case(f"dropped {key}", "an entry of a drop folder", dropped(make, "bad.raw"))
             yield Case(f"dropped directory with a {key}", "an entry of a drop folder", dropped(make, "bad/vm.vmx"))
     for key, answer in SERVERS.items():
-        yield Case(f"ssh {key}", "a server that is none", server("ssh", answer), seconds=240, expect=(REFUSED,))
-        yield Case(f"vsphere {key}", "a server that is none", server("vsphere", answer), seconds=240, expect=(REFUSED,))
+        yield Case(f"ssh {key}", "a server that is none", server("ssh", answer), seconds=240, waits=True, expect=(REFUSED,))
+        yield Case(f"vsphere {key}", "a server that is none", server("vsphere", answer), seconds=420, waits=True, expect=(REFUSED,))
