@@ -203,5 +203,5 @@ def cases() -> Iterator[Case]:
             yield Case(f"dropped {key}", "an entry of a drop folder", dropped(make, "bad.raw"))
             yield Case(f"dropped directory with a {key}", "an entry of a drop folder", dropped(make, "bad/vm.vmx"))
     for key, answer in SERVERS.items():
-        yield Case(f"ssh {key}", "a server that is none", server("ssh", answer), seconds=240, waits=True, expect=(REFUSED,))
+        yield Case(f"ssh {key}", "a server that is none", server("ssh", answer), seconds=900, waits=True, expect=(REFUSED,))
         yield Case(f"vsphere {key}", "a server that is none", server("vsphere", answer), seconds=420, waits=True, expect=(REFUSED,))

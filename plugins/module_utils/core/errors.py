@@ -18,11 +18,12 @@ class MigrationError(Exception):
     """
 
     code = "error"
+    usual_hint = ""
 
     def __init__(self, msg: str, hint: str = "", **details: Any) -> None:
         super().__init__(msg)
         self.msg = msg
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         self.details = details
 
     def __str__(self) -> str:
@@ -55,6 +56,7 @@ class ToolFailed(MigrationError):
     """An external program failed; the message carries its own words."""
 
     code = "tool_failed"
+    usual_hint = "Correct what the program names, then run again."
 
 
 class TimedOut(ToolFailed):

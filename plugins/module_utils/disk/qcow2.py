@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from ..core import limits
 from ..core.errors import InvalidInput
 from .header import Header, beside, fields, impossible, missing, read_at
 
 MAGIC = b"QFI\xfb"
 _LAYOUT = ">4sIQIIQIIQQ"
-_LENGTH_V2 = 72
+_LENGTH_V2, _LENGTH_V3 = 72, 104
 _CORRUPT, _DATA_FILE, _KNOWN = 1 << 1, 1 << 2, 0x1F
 _BACKING_FORMAT = 0xE2792ACA
 _FORMATS = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vpc": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
@@ -31,6 +32,7 @@ def read(file: BinaryIO, path: str) -> Header:
         raise InvalidInput(f"{path} is a qcow image of version {version}.", "Convert it: qemu-img convert -f qcow -O qcow2.", path=path)
     if crypt:
         raise InvalidInput(f"{path} is encrypted.", "Decrypt it into a plain copy: qemu-img convert with its secret.", path=path)
+    snapshots, listed = fields(">IQ", head[60:])  # they are not migrated, but qemu reads their list whenever it opens the image
     cluster = 1 << bits if 9 <= bits <= 21 else 0
     bad = (
         (not cluster and "cluster size")
@@ -38,6 +40,9 @@ def read(file: BinaryIO, path: str) -> Header:
         or (entries * (cluster // 8) * cluster < capacity and "table size")
         or ((table % cluster or not table or table + entries * 8 > size) and "table offset")
         or ((refcounts % cluster or not 0 < refcounts < size) and "reference count offset")
+        or (entries * 8 > limits.QCOW2_TABLE and "table size")
+        or (snapshots > limits.QCOW2_SNAPSHOTS and f"number of snapshots ({snapshots})")
+        or (snapshots and not (cluster <= listed < size and listed % 8 == 0) and "list of snapshots")
         or ((name_length > _LONGEST_NAME or name_at + name_length > cluster) and "parent's name")
     )
     if bad:
@@ -45,6 +50,8 @@ def read(file: BinaryIO, path: str) -> Header:
     features, length = (
         (fields(">Q", read_at(file, 72, 8, path))[0], fields(">I", read_at(file, 100, 4, path))[0]) if version == 3 else (0, 72)
     )
+    if version == 3 and not _LENGTH_V3 <= length <= cluster:
+        raise impossible(path, "length")
     if features & ~_KNOWN or features & _CORRUPT:
         why = "is marked as corrupt" if features & _CORRUPT else f"has features that are not known (0x{features:x})"
         raise InvalidInput(f"{path} {why}.", "Repair a copy of it (qemu-img check -r all), or convert it with a newer qemu.", path=path)
