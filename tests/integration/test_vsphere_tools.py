@@ -102,3 +102,18 @@ def test_an_export_that_breaks_off_or_is_damaged_is_not_taken(vc, exporters, ima
 def test_an_exporting_program_that_is_not_there_is_named(vc, tmp_path):
     missing = fetch(vc, tmp_path / "w", transport="ovftool")
     assert missing["error_code"] == "missing_tool" and "OVF Tool" in missing["hint"]
+
+
+def test_a_vm_that_is_called_as_a_directory_is_writes_nothing_beside_its_package(vc, exporters, images, tmp_path):
+    vm, name = vc.vm(VM), VM.rpartition("/")[2]
+    vc.wait(vm.Rename_Task(".."))
+    try:
+        url = vc.url(f"?uuid={vm.config.instanceUuid}")
+        for tool, refused in (("govc", True), ("ovftool", False)):
+            for check in (True, False):
+                access = {"vsphere": vc.login, "transport": tool}
+                done = harness.module("vmdk_fetch", check, source=[url], work_dir=str(tmp_path / tool), access=access)
+                assert done.get("failed", False) == refused and ("migrate_transport: nfc" in done.get("msg", "")) == refused, done
+        assert not list(tmp_path.rglob("govc/*.json")) and {path.parent.name for path in tmp_path.rglob("*.ovf")} == {"package"}
+    finally:
+        vc.wait(vm.Rename_Task(name))

@@ -48,7 +48,7 @@ def unverified() -> ssl.SSLContext:
 def govc(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="govc")
     parser.add_argument("command", choices=["export.ovf"])
-    for name in ("-sha", "-vm", "-snapshot"):
+    for name in ("-sha", "-vm", "-snapshot", "-name"):
         parser.add_argument(name, default="")
     parser.add_argument("directory", type=Path)
     wanted = parser.parse_args(argv)
@@ -69,7 +69,8 @@ def govc(argv: list[str]) -> None:
         source: Any = next(tree.snapshot for tree in vm.snapshot.rootSnapshotList if wanted.snapshot in (tree.name, tree.snapshot._moId))
     else:
         source = vm
-    package(source, vm, wanted.directory / vm.name, vm.name, parts.hostname, context)
+    name = wanted.name or vm.name
+    package(source, vm, wanted.directory / name, name, parts.hostname, context)
 
 
 def ovftool(argv: list[str]) -> None:

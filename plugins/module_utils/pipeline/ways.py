@@ -148,6 +148,8 @@ def from_export(
     wanted = exporter.Export(
         server.host, server.port, server.user, server.password, server.trust, session.thumbprint, vm.id, f"/{vm.path}", snapshot
     )
+    if access.transport == "govc":
+        exporter.require_one(wanted)
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
         progress.phase("export", sum(disk.capacity for disk in disks))

@@ -23,9 +23,11 @@ from ..core.tls import Trust
 
 _KEPT = 64 << 10  # characters of what it has said
 _SILENCE = 900.0  # seconds without a word and without a byte
+_NAME = "vm"  # of the package, whatever the VM is called
 _LOOK = 1.0  # seconds between two looks at what has arrived
 _DENIED = re.compile(r"incorrect user name or password|cannot complete login|invalid login", re.IGNORECASE)
 _CERTIFICATE = re.compile(r"x509:|SSL (?:fingerprint|thumbprint|certificate)", re.IGNORECASE)
+_NO_NAME = re.compile(r"[*?\[\]\\]|(?:^|/)\.{1,2}(?:/|$)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -65,10 +67,21 @@ def govc(wanted: Export, directory: str, progress: Progress) -> str:
         environment["GOVC_TLS_KNOWN_HOSTS"] = known
     elif wanted.trust.ca_file:
         environment["GOVC_TLS_CA_CERTS"] = wanted.trust.ca_file
-    argv = ["govc", "export.ovf", "-sha", "256", "-vm", wanted.path]
+    # Without a name of ours the VM's would be a path below the directory.
+    argv = ["govc", "export.ovf", "-sha", "256", "-name", _NAME, "-vm", wanted.path]
     argv += ["-snapshot", wanted.snapshot] if wanted.snapshot else []
     _watched([*argv, directory], environment, {}, wanted, directory, progress)
     return descriptor(directory)
+
+
+def require_one(wanted: Export) -> None:
+    """Raise InvalidInput for a path that govc takes for a pattern, or for a way through the inventory, and so for that of another VM."""
+    if _NO_NAME.search(wanted.path):
+        raise InvalidInput(
+            f"govc does not take {wanted.path!r} for the name of one VM.",
+            "Use another transport (migrate_transport: nfc exports the same), or rename the VM or its folder.",
+            path=wanted.path,
+        )
 
 
 def ovftool(wanted: Export, directory: str, progress: Progress) -> str:
@@ -79,7 +92,7 @@ def ovftool(wanted: Export, directory: str, progress: Progress) -> str:
     user = re.sub(r"[^A-Za-z0-9._~-]", lambda match: "".join(f"%{byte:02x}" for byte in match[0].encode()), wanted.user)
     source = f"vi://{user}@{wanted.server}:{wanted.port}/?moref=vim.VirtualMachine:{wanted.vm}"
     argv = ["ovftool", "--shaAlgorithm=SHA256", "--noImageFiles", *([] if wanted.trust.verify else ["--noSSLVerify"])]
-    argv += [source, os.path.join(directory, "vm.ovf")]
+    argv += [source, os.path.join(directory, f"{_NAME}.ovf")]
     # It asks for what it lacks: the password, and for a certificate that its own store does not know.
     answers = {r"password:\s*$": wanted.password, r"yes.{0,3} or .{0,3}no\W*$": ""}
     _watched(argv, {**os.environ, "HOME": directory}, answers, wanted, directory, progress)
