@@ -43,7 +43,7 @@ from ansible_collections.hyper2kvm.migration.plugins.filter.conversion_hosts imp
 
 # In the order in which they run: what a task registers, and what it is called for people.
 STAGES = {
-    "migrate_begun": "the variables",
+    "variables_checked": "the variables",
     "migrate_fetched": "FETCH",
     "migrate_flattened": "FLATTEN",
     "migrate_fixed": "FIX",
@@ -67,6 +67,8 @@ def _line(found):
     if failed is not None:
         why = " ".join(str(said[failed].get("msg", "its message is above")).split())
         return f"FAILED in {failed}: {why if len(why) <= _MOST else why[:_MOST] + '...'}"
+    if found.get("migrate_failed"):
+        return f"FAILED in the task {found['migrate_failed']!r}; its message is above"
     report = said.get("the report", {})
     if "verdict" not in report:
         done = ", ".join(said)
