@@ -25,6 +25,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.watch imp
 
 display = Display()
 
+NOT_THERE = "conversion_host_unreachable"
 _LIMIT = 7 * 24 * 3600  # seconds a detached job may run
 _STEP = 10.0  # percent between two lines of a phase
 _EVERY = 30.0  # seconds after which a line comes anyway
@@ -47,11 +48,22 @@ class RunAction(ActionBase):
         job = variables.get("awx_job_id") or variables.get("tower_job_id") or ""
         run = Run.of(_controller(), str(variables.get("inventory_hostname", "")), str(job)).as_data()
         arguments = dict(self._task.args)
-        done = self._carry_out({**arguments, "run": run}, task_vars)
-        dead = self._known_dead(done)
-        if dead:
-            done = self._carry_out({**arguments, "run": {**run, "known_dead": dead}}, task_vars)
+        try:
+            done = self._carry_out({**arguments, "run": run}, task_vars)
+            dead = self._known_dead(done)
+            if dead:
+                done = self._carry_out({**arguments, "run": {**run, "known_dead": dead}}, task_vars)
+        except AnsibleConnectionFailure as error:
+            if self._task.delegate_to is None:
+                raise
+            done = self._not_there(error)
         return {**result, **done}
+
+    def _not_there(self, error: AnsibleConnectionFailure) -> dict[str, Any]:
+        """A failure, which a rescue sees: it is not the VM, whose task this is, that cannot be reached."""
+        hint = f"See whether it runs, and how Ansible reaches it (ansible {self._task.delegate_to} -m ping); then run again."
+        msg = f"The conversion host {self._task.delegate_to} cannot be reached: {str(error).strip().rstrip('.')}. {hint}"
+        return {"failed": True, "changed": False, "msg": msg, "error_code": NOT_THERE, "hint": hint}
 
     def _carry_out(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         return self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))

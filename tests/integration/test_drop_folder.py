@@ -96,6 +96,18 @@ def test_a_rulebook_migrates_what_is_dropped(drop):
         wait_for(drop, "processed/c", "duplicates/again")
 
 
+def test_what_was_dropped_waits_while_its_conversion_host_cannot_be_reached(drop):
+    disk(drop / "a.raw", 1)
+    hosts = json.loads((drop.parent / "drop.json").read_text())
+    hosts["all"]["children"]["dropped"]["vars"]["migrate_conversion_host"] = "conv1"
+    hosts["all"]["children"]["workers"] = {"hosts": {"conv1": {"ansible_host": "127.0.0.1", "ansible_port": 1}}}
+    (drop.parent / "drop.json").write_text(json.dumps(hosts))
+    settings = json.dumps({"drop_folder_path": str(drop), "drop_folder_settle": 0})
+    done = harness.playbook("drop_folder", drop.parent / "drop.json", "-e", settings)
+    assert done.returncode == 2 and "The conversion host conv1 cannot be reached" in done.stdout, done.stdout
+    assert (drop / "a.raw").exists() and not (drop / "failed").exists()
+
+
 def test_the_units_start_the_same(drop):
     units = drop.parent / "units"
     units.mkdir()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def test_a_run_ends_with_a_line_for_each_vm_in_the_inventorys_order_also_where_s
         ("zebra", "no report; done"), ("alpha", "FAILED in FETCH: The source"), ("mid", "FAILED in the variables: value"),
     ], done.stdout  # fmt: skip
     assert done.returncode == 2 and SPECIFICATION not in done.stdout and len(done.stdout) < 6000
+    assert len(re.findall(r"^TASK .*Refuse variables that mean nothing\]", done.stdout, re.MULTILINE)) == 1  # once for each VM
 
 
 def test_a_role_by_itself_begins_with_a_sentence_too(vms, tmp_path):
@@ -39,3 +41,28 @@ def test_a_role_by_itself_begins_with_a_sentence_too(vms, tmp_path):
     done = subprocess.run([BIN / "ansible-playbook", "-i", vms, play], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "value of migrate_compression must be one of: none, zstd, zlib, got: gzip" in done.stdout + done.stderr
     assert SPECIFICATION not in done.stdout and len(done.stdout) < 3000
+
+
+def test_a_fleet_that_failed_as_a_whole_is_summarised_too(vms, tmp_path):
+    gone = {"migrate_output_dir": str(tmp_path / "out"), "migrate_source": "/nonexistent.vmx"}
+    nowhere = {**gone, "migrate_conversion_host": "conv1"}
+    hosts = {
+        "vms": {"hosts": {"zebra": gone, "alpha": {**gone, "migrate_format": "raw"}, "mid": nowhere}},
+        "workers": {"hosts": {"conv1": {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_connection": "ssh"}}},
+    }
+    (tmp_path / "vms.json").write_text(json.dumps(hosts))
+    done = playbook("migrate", tmp_path / "vms.json", "--tags", "fetch")
+    said = done.stdout.partition("Summary over all VMs")[2]
+    for line in (
+        "zebra: FAILED in FETCH: The source /nonexistent.vmx",
+        "alpha: FAILED in the variables: migrate_format is no variable",
+        "mid: FAILED in FETCH: The conversion host",
+    ):
+        assert line in said, done.stdout
+    recap = re.findall(r"^(\w+) .* unreachable=0 +failed=1 ", said, re.MULTILINE)
+    assert sorted(recap) == ["alpha", "mid", "zebra"] and done.returncode == 2, done.stdout
+
+
+def test_the_inventory_of_a_fleet_that_failed_as_a_whole_is_counted_too(vms, tmp_path):
+    done = playbook("inventory", vms, "--limit", "alpha,mid")
+    assert '"inspected": 0' in done.stdout and '"vms": 3' in done.stdout and done.returncode == 2, done.stdout
