@@ -22,8 +22,8 @@ options:
     default: []
     choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
   dest:
-    description: A file on the conversion host to save the plan to, as JSON. It holds files of the guest, so that only its owner reads it.
-      Not beside the results or the report of another VM.
+    description: A file on the conversion host to save the plan to, as JSON, in a directory that is created if it is missing. It holds files of the
+      guest, so that only its owner reads it. Not beside the results or the report of another VM, nor in place of the plan of O(source) of another one.
     type: path
   moved:
     description: Whether what is beside it may be of the VM of O(source) although that comes from another place.
@@ -171,18 +171,36 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
     source_of,
     sources_of,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import which
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
+    Result,
+    belonging,
+    libraries_of,
+    module_for,
+    respawn_for,
+    run,
+)
 
 
 def work(module: AnsibleModule) -> Result:
     dest = module.params["dest"] or ""
-    if dest and module.params["source"]:
+    if not dest:
+        return planned(module, dest)
+    directory = os.path.dirname(os.path.abspath(dest))
+    if module.params["source"]:
         vm = which(source_of(module.params), access_of(module.params))
-        places.require_one_of(os.path.dirname(os.path.abspath(dest)), vm, module.params["moved"])
+        places.require_one_of(directory, vm, module.params["moved"])
+        with belonging(module, places.plan(dest), vm):
+            return planned(module, dest)
+    if not module.check_mode:
+        modes.make_directory(directory, modes.PASSABLE, modes.PASSABLE)
+    return planned(module, dest)
+
+
+def planned(module: AnsibleModule, dest: str) -> Result:
     with guest_request(module, module.params["fixes"]) as request:
         report = look(request, plan_too=True)
     text = report.plan.text()

@@ -320,3 +320,14 @@ def test_the_dry_run_of_a_vm_that_moved_says_what_the_run_would(tmp_path):
     refused(migrate(hosts, "--check"), "it may be a copy", "migrate_moved")
     done = migrate(hosts, "--check", "-e", "migrate_moved=true")
     assert done.returncode == 0 and tree(tmp_path / "out") == before, done.stdout
+
+
+def test_a_plan_is_not_replaced_by_that_of_another_vm(tmp_path):
+    one, other = (vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS))
+    dest = tmp_path / "new" / "web01" / "plan.json"
+    assert harness.module("guest_plan", source=[one], dest=str(dest))["changed"] and dest.stat().st_mode & 0o777 == 0o600
+    before = tree(tmp_path / "new")
+    for check in (True, False):
+        refused(harness.module("guest_plan", check, source=[other], dest=str(dest)), "The plan", "belongs to", one, other)
+    assert tree(tmp_path / "new") == before
+    assert harness.module("guest_plan", source=[other], dest=str(dest.with_name("other.json")))["changed"]

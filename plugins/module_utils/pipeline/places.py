@@ -62,6 +62,12 @@ def folder(directory: str) -> Place:
     return Place(os.path.join(directory, ".vm.json"), f"The directory {directory}", lambda vm: ())
 
 
+def plan(path: str) -> Place:
+    """A plan in a file; others may lie beside it."""
+    directory, name = os.path.split(os.path.abspath(path))
+    return Place(os.path.join(directory, f".{name}.vm"), f"The plan {path}", lambda vm: ())
+
+
 def require_one_of(directory: str, vm: VmId, moved: bool = False) -> None:
     """Raise InvalidInput where a directory has results, and none of them is this VM's, or a report of another VM."""
     known = {path: recall(path).vm for path in sorted(glob.glob(os.path.join(glob.escape(directory), ".*.vm.json")))}
