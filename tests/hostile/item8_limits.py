@@ -302,7 +302,7 @@ def hive(change: Callable[[bytearray], None]):
                 key, depth = left.pop()
                 seen += 1 + len(list(key.values()))
                 if depth < 600 and seen < 200_000:
-                    left += [(one, depth + 1) for one in key.keys()]  # noqa: SIM118
+                    left += [(one, depth + 1) for one in key.children()]
             return f"{seen} keys and values"
 
         return asked(walk)
