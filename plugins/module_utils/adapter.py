@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from .access import access_of, access_spec
-from .core import atomic, files, urls
+from .core import atomic, files, limits, urls
 from .core.errors import InvalidInput, NotInPlace, UnsafeInput
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
@@ -40,7 +40,6 @@ from .windows.plan import DIRECT, TWO_PHASE
 from .windows.plan import Options as WindowsOptions
 
 _LONGEST_WARNING, _LONGEST_WARNINGS = 500, 2500  # characters of a concern, and of all, among the warnings
-_LONGEST_PLAN = 256 << 20  # bytes
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
 
@@ -473,7 +472,7 @@ def saved_plan(module: AnsibleModule) -> Optional[Plan]:
 
 def load_plan(path: str, digest: str = "") -> Plan:
     """The plan in a file, whose SHA-256 digest is `digest` where one is given. Raises InvalidInput."""
-    content = files.read(path, _LONGEST_PLAN, "The plan")
+    content = files.read(path, limits.PLAN, "The plan")
     if digest and hashlib.sha256(content).hexdigest() != digest.lower():
         raise InvalidInput(
             f"{path} is not the plan that was reviewed: its digest is another.", "Make a new plan, and review it.", path=path

@@ -303,9 +303,10 @@ def main() -> int:
     ends = RESULTS.with_name(f"faults-{code(HERE / 'faults.py')}.jsonl")
     crashed = not (arguments.table or arguments.patterns) and ended_early(ends, arguments.failed) != 0
     results = earlier(now)
-    text = f"{table(results)}\n{endings(ends)}".rstrip()
     tried = {(one["item"], one["name"]): one for one in results}
-    print(f"\n{text}\n\n{len(tried)} of {len(whole)} inputs")
+    of = f"{len(tried)} of {len(whole)} inputs; plugins, roles and playbooks have the digest {_collection()[:12]}."
+    text = f"{table(results)}\n{endings(ends)}".rstrip() + f"\n\n{of}"
+    print(f"\n{text}")
     if arguments.write:
         written(text)
     return int(crashed or any(one["faults"] for one in tried.values()) or any(not one["ok"] for one in last(ends)))

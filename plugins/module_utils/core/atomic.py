@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any, Optional
 
-from . import files, modes
+from . import files, limits, modes
 from .errors import InvalidInput, NotEnoughSpace
 from .trace import point
 
@@ -35,7 +35,7 @@ def write_json(path: str, value: Any, mode: int = modes.FILE) -> None:
 def read_text(path: str) -> Optional[str]:
     """What such a file holds; None where there is none, or something that was not written so: a link, a pipe, more than a record has."""
     with contextlib.suppress(InvalidInput, OSError):
-        data = files.record(path)
+        data = files.record(path, limits.PLAN)
         return None if data is None else data.decode("utf-8", "surrogateescape")
     return None
 

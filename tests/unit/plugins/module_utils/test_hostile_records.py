@@ -35,7 +35,7 @@ THERE = {
     "a socket": lambda path, host: _bound(path),
     "a directory": lambda path, host: path.mkdir(),
     "zeros without an end": lambda path, host: path.symlink_to("/dev/zero"),
-    "more than a record has": lambda path, host: path.write_bytes(b"[" * (limits.MANIFEST + 1)),
+    "more than a record has": lambda path, host: (path.touch(), os.truncate(path, limits.PLAN + 1)),
     "levels": lambda path, host: path.write_bytes(b"[" * 200_000),
     "no text": lambda path, host: path.write_bytes(b"\xff\xfe\0"),
 }

@@ -71,5 +71,5 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
 def test_a_report_that_fills_the_memory_is_refused(tmp_path):
     path = written(tmp_path)
     os.truncate(path, limits.MANIFEST + 1)
-    with pytest.raises(InvalidInput, match=r"cannot be used: .* has more than 16 MiB"):
+    with pytest.raises(InvalidInput, match=r"cannot be used: .* has more than 64 MiB"):
         recorded.read(path)
