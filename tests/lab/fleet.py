@@ -21,6 +21,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -176,13 +177,13 @@ class Sample:
 
 def sample(seconds: float, root: int) -> Sample:
     """Of this process's children; processes that end meanwhile are left out."""
-    parents, words = {}, {}
+    parents: dict[int, int] = {}
+    words: dict[int, list[bytes]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        with contextlib.suppress(OSError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             words[int(entry.name)] = (entry / "cmdline").read_bytes().split(b"\0")[:2]
-        except OSError:
-            continue
+            parents[int(entry.name)] = parent
     ours, more = set(), {root}
     while more:
         more = {pid for pid, parent in parents.items() if parent in more}
@@ -237,25 +238,26 @@ def ran(name: str, hosts: Path, forks: int) -> dict[str, Any]:
     private = OUT / name
     shutil.rmtree(private, ignore_errors=True)
     private.mkdir(parents=True)
-    samples: list[Sample] = []
     done = threading.Event()
     begin = time.monotonic()
 
-    def watch() -> None:
+    def watch() -> list[Sample]:
+        samples = []
         while not done.wait(EVERY):
             samples.append(sample(time.monotonic() - begin, os.getpid()))
+        return samples
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        finished = ansible_runner.run(
-            private_data_dir=str(private), project_dir=str(harness.ROOT), playbook=str(harness.ROOT / "playbooks" / "migrate.yml"),
-            inventory=str(hosts), forks=forks, ident="run", quiet=True,
-            envvars={"PATH": f"{harness.BIN}:{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(harness.ROOT / ".venv" / "collections")},
-        )  # fmt: skip
-    finally:
-        done.set()
-        watcher.join()
+    with ThreadPoolExecutor(1) as beside:
+        watching = beside.submit(watch)
+        try:
+            finished = ansible_runner.run(
+                private_data_dir=str(private), project_dir=str(harness.ROOT), playbook=str(harness.ROOT / "playbooks" / "migrate.yml"),
+                inventory=str(hosts), forks=forks, ident="run", quiet=True,
+                envvars={"PATH": f"{harness.BIN}:{os.environ['PATH']}", "ANSIBLE_COLLECTIONS_PATH": str(harness.ROOT / ".venv" / "collections")},
+            )  # fmt: skip
+        finally:
+            done.set()
+        samples = watching.result()
     seconds = time.monotonic() - begin
     kept = private / "artifacts" / "run"
     (private / "memory.json").write_text(json.dumps([asdict(one) for one in samples]))
