@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Deadlines on progress: what a program has done so far, as the kernel counts it, so that one which does nothing any more is told from a slow one.
 
-Source: proc(5), /proc/PID/stat and /proc/PID/io.
+Source: proc(5), /proc/PID/stat and /proc/PID/io; the kernel's Documentation/scheduler/sched-stats.rst, /proc/PID/schedstat.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Iterator, Optional
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -19,15 +19,20 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Pulse:
-    """What a program and those it has started have used: seconds of processors, bytes that were read and written, files or not."""
+    """What a program and those it has started have used: seconds of processors, bytes that were read and written, files or not.
+
+    `waited`: seconds for which threads were ready and other work had the processors; 0 where the kernel does not count it. A program that is idle
+    waits a little too, so this alone is no progress.
+    """
 
     seconds: float = 0.0
     bytes: int = 0
+    waited: float = field(default=0.0, compare=False)
 
     @classmethod
     def of(cls, *pids: int) -> Pulse:
         """Of these processes together; of one that has ended or belongs to another user, nothing."""
-        seconds, moved = 0.0, 0
+        seconds, moved, waited = 0.0, 0, 0.0
         for pid in pids:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 fields = _stat(pid)
@@ -36,7 +41,8 @@ class Pulse:
                     moved += sum(
                         int(line.split()[1]) for line in file if line.startswith(("rchar:", "wchar:", "read_bytes:", "write_bytes:"))
                     )
-        return cls(seconds, moved)
+            waited += _waited(pid)
+        return cls(seconds, moved, waited)
 
 
 class Silence:
@@ -164,3 +170,16 @@ def _stat(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the third, the state, on."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()
+
+
+def _waited(pid: int) -> float:
+    """Seconds for which the threads of a process were ready to run and did not."""
+    waited = 0.0
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with (
+                contextlib.suppress(OSError, ValueError, IndexError),
+                open(f"/proc/{pid}/task/{thread}/schedstat", encoding="ascii") as file,
+            ):
+                waited += int(file.read().split()[1]) / 1e9
+    return waited

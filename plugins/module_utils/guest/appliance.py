@@ -26,16 +26,18 @@ from ..core.errors import MigrationError, NotEnoughSpace, TimedOut, ToolFailed
 from ..core.numbers import decimal
 
 _LITTLE_TIME, _LITTLE_DATA = 0.05, 4096  # processors and bytes a second: an idle appliance has 0.006 and 200
+_SLOWEST = 0.1  # of the time that passes is counted on the busiest machine: every wait has an end
 _UNWATCHED = ("is_ready", "get_pid", "set_backend", "set_backend_settings", "set_smp", "set_autosync", "add_drive_opts", "config")
 
 
 @dataclass(frozen=True)
 class Patience:
     """Seconds. `launch`: for the start. `idle`: for a call in which nothing happens, `stopped` where somebody has stopped qemu, `spin`: in which
-    processors work and no data moves. `look`: between two looks.
+    processors work and no data moves. `look`: between two looks. Those in which other work has the processors do not count: on a busy machine
+    an appliance that is ended would only begin anew, and hold up the others.
     """
 
-    launch: float = 300.0  # emulated and on a busy machine one or two minutes are usual
+    launch: float = 300.0
     idle: float = 300.0
     stopped: float = 60.0
     spin: float = 1800.0
@@ -148,46 +150,49 @@ class Appliance:
 
 
 class _Judge:
-    """Whether a call makes progress."""
+    """Whether a call makes progress. Its clock is slower than the wall's by what other work takes of the processors."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience, self._call, self._pulse, self._at = patience, (0, ""), Pulse(), time.monotonic()
-        self._began = self._worked = self._moved = self._at
+        self._clock = self._began = self._worked = self._moved = 0.0
 
     def look(self, call: tuple[int, str], pids: Sequence[int]) -> Optional[MigrationError]:
         """The reason to end the appliance; None as long as there is none. `call`: its number and name, empty where none is waited for."""
         now = time.monotonic()
         if call != self._call or not call[1]:
-            self._call, self._began, self._worked, self._moved = call, now, now, now
+            self._call, self._began, self._worked, self._moved = call, self._clock, self._clock, self._clock
             self._pulse, self._at = Pulse.of(*pids), now
             return None
         past = now - self._at
         if past < self._patience.look / 2:  # too short to tell an idle one
             return None
         before, self._pulse, self._at = self._pulse, Pulse.of(*pids), now
+        used, waited = abs(self._pulse.seconds - before.seconds), max(0.0, self._pulse.waited - before.waited)
+        busy = (used + waited) / past >= _LITTLE_TIME
+        self._clock += past * (max(used / (used + waited), _SLOWEST) if busy else 1.0)
         if abs(self._pulse.bytes - before.bytes) / past >= _LITTLE_DATA:
-            self._worked = self._moved = now
-        elif abs(self._pulse.seconds - before.seconds) / past >= _LITTLE_TIME:
-            self._worked = now
-        return self._judged(now, pids)
+            self._worked = self._moved = self._clock
+        elif busy:
+            self._worked = self._clock
+        return self._judged(pids)
 
-    def _judged(self, now: float, pids: Sequence[int]) -> Optional[MigrationError]:
-        idle, held = now - self._worked, any(map(stopped, pids))
+    def _judged(self, pids: Sequence[int]) -> Optional[MigrationError]:
+        idle, held = self._clock - self._worked, any(map(stopped, pids))
         if held and idle >= self._patience.stopped:
             return TimedOut(
                 f"The appliance was stopped by a signal, and {self._call[1]} has waited {idle:.0f} seconds for it.",
                 f"Find out who stops processes of qemu on the conversion host ({', '.join(map(str, pids))}), then run again.",
             )
         if self._call[1] == "launch":
-            return _late(self._patience.launch) if now - self._began >= self._patience.launch else None
+            return _late(self._patience.launch) if self._clock - self._began >= self._patience.launch else None
         if idle >= self._patience.idle:
             return TimedOut(
                 f"Nothing has happened in the appliance for {idle:.0f} seconds, while {self._call[1]} was waited for.",
                 "Look at the storage that holds the disks (dmesg, a share that hangs); a damaged file system in the guest can do it too (fsck).",
             )
-        if now - self._moved >= self._patience.spin:
+        if self._clock - self._moved >= self._patience.spin:
             return TimedOut(
-                f"The appliance has computed for {now - self._moved:.0f} seconds without reading or writing anything in {self._call[1]}.",
+                f"The appliance has computed for {self._clock - self._moved:.0f} seconds without reading or writing anything in {self._call[1]}.",
                 "A damaged file system in the guest can do this: check it (fsck) at the source, then run again.",
             )
         return None
@@ -195,8 +200,8 @@ class _Judge:
 
 def _late(seconds: float) -> TimedOut:
     return TimedOut(
-        f"The libguestfs appliance did not come up within {seconds:.0f} seconds.",
-        "Run libguestfs-test-tool on the conversion host; other work on it may leave too little of its processors.",
+        f"The libguestfs appliance did not come up within {seconds:.0f} seconds, not counting those in which other work had the processors.",
+        "Run libguestfs-test-tool on the conversion host.",
     )
 
 

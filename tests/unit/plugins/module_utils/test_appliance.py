@@ -14,10 +14,11 @@ import time
 import pytest
 from promptly import within
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.deadline import Pulse
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import NotEnoughSpace, TimedOut, ToolFailed
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.appliance import Appliance, Patience
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.appliance import Appliance, Patience, _Judge
 
-SHORT = Patience(launch=20.0, idle=1.5, stopped=0.8, spin=3.0, look=0.2)
+SHORT = Patience(launch=20.0, idle=1.0, stopped=0.8, spin=1.6, look=0.2)
 IDLE, BUSY = "sleep 25; :", "while :; do :; done"
 MOVING = "while :; do head -c 100000 /dev/zero; sleep 0.05; done >/dev/null"
 SLOW = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); head -c 60000 /dev/zero >/dev/null; sleep 0.05; done"
@@ -208,3 +209,31 @@ def test_qemu_is_told_to_pause_on_every_disk_and_where_we_listen(appliance):
     settings = appliance(IDLE)._handle.settings
     assert settings[:2] == [("-set", "drive.hd0.werror=stop"), ("-set", "drive.hd1.werror=stop")]
     assert settings[2][0] == "-qmp" and settings[2][1].endswith(",server=on,wait=off")
+
+
+# A second of qemu's: of processors, of waiting for one, bytes; and the seconds after which it is ended in a call.
+SECONDS = {
+    "a start that computes": ("launch", 1.0, 0.0, 0, 300),
+    "a start that hangs": ("launch", 0.006, 0.001, 200, 300),
+    "a start with a quarter of a processor": ("launch", 0.25, 0.75, 0, 1200),
+    "a start that hardly gets one": ("launch", 0.02, 0.98, 0, 3000),
+    "a start on two that it shares": ("launch", 1.0, 1.0, 0, 600),
+    "nothing": ("ls", 0.006, 0.001, 200, 300),
+    "computing": ("ls", 1.0, 0.0, 0, 1800),
+    "computing with half a processor": ("ls", 0.5, 0.5, 0, 3600),
+    "work that hardly gets a processor": ("ls", 0.02, 0.98, 0, 18000),
+    "copying": ("ls", 0.02, 0.98, 100_000, None),
+}
+
+
+@pytest.mark.parametrize("what", SECONDS)
+def test_what_other_work_takes_of_the_processors_does_not_count(monkeypatch, what):
+    call, used, waited, moved, expected = SECONDS[what]
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Pulse, "of", classmethod(lambda cls, *pids: cls(now[0] * used, int(now[0] * moved), now[0] * waited)))
+    judge, ended = _Judge(Patience()), None
+    while ended is None and now[0] < 21000:
+        ended = judge.look((1, call), ())
+        now[0] += 2.0
+    assert (expected is None) == (ended is None) and (ended is None or abs(now[0] - 1000.0 - expected) <= 8), (now, ended)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -98,6 +99,25 @@ def test_children_are_found_by_a_mark_and_no_others_are():
         finally:
             child.kill()
             other.kill()
+
+
+def test_waiting_for_a_processor_is_counted_and_is_no_progress():
+    one = min(os.sched_getaffinity(0))
+    begin = f"import os; os.sched_setaffinity(0, [{one}]); print(flush=True)\nwhile True: pass"
+    programs = [subprocess.Popen([sys.executable, "-c", begin], stdout=subprocess.PIPE) for dummy in range(2)]
+    try:
+        for program in programs:
+            program.stdout.read(1)
+        before = deadline.Pulse.of(*(program.pid for program in programs))
+        time.sleep(1.0)
+        after = deadline.Pulse.of(*(program.pid for program in programs))
+        assert after.waited - before.waited > 0.5  # two that want one processor
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+            program.stdout.close()
+    assert deadline.Pulse(1.0, 2, 3.0) == deadline.Pulse(1.0, 2, 4.0)
 
 
 def test_silence_begins_anew_with_every_pulse():
