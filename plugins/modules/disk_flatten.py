@@ -60,7 +60,7 @@ disks:
   type: list
   elements: dict
   contains:
-    path: {description: The path of the overlay or of the standalone image., type: str}
+    path: {description: "The path of the overlay or of the standalone image; in check mode the one that the run would make.", type: str}
     format: {description: Its format., type: str}
     virtual_size: {description: The size that the guest sees in bytes., type: int}
   sample: [{"path": "/var/lib/migration/web01/disk0-overlay.qcow2", "format": "qcow2", "virtual_size": 10737418240}]

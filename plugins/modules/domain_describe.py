@@ -100,17 +100,17 @@ EXAMPLES = r"""
 RETURN = r"""
 path:
   description: The description.
-  returned: success
+  returned: success, and in check mode only where it is there and would stay as it is
   type: str
   sample: /var/lib/images/web01/web01.xml
 files:
-  description: The descriptions in other formats.
+  description: The descriptions in other formats; in check mode those that are there and would stay as they are.
   returned: success
   type: list
   elements: str
   sample: [/var/lib/images/web01/web01.sh]
 side_disk:
-  description: The small disk on virtio, for O(phase=bootstrap).
+  description: The small disk on virtio, for O(phase=bootstrap); in check mode where it is there.
   returned: success
   type: str
   sample: ""
@@ -191,7 +191,10 @@ def written(module: AnsibleModule, params: dict) -> Result:
             os.chmod(side, mode)
         for file, (text, its) in stale.items():
             atomic.write_text(file, text, its)
-    return {"changed": changed, "path": path, "files": [file for file in texts if file != path], "side_disk": side}
+    named = [file for file in texts if not (module.check_mode and file in stale)]
+    side = "" if module.check_mode and side and not os.path.exists(side) else side
+    answer = {"changed": changed, "files": [file for file in named if file != path], "side_disk": side}
+    return {**answer, "path": path} if path in named else answer
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ duplicates:
   sample: [web01]
 directory:
   description: Where it is now.
-  returned: with O(item)
+  returned: with O(item), but not in check mode where it would only be put there
   type: str
   sample: /srv/drop/processed/web01
 """
@@ -135,8 +135,10 @@ def _put_away(module: AnsibleModule) -> Result:
     params = module.params
     item = drop.Item(**{**params["item"], "entries": tuple(params["item"]["entries"])})
     there = any(os.path.lexists(os.path.join(params["path"], entry)) for entry in item.entries)
-    if module.check_mode or not there:
-        return {"changed": there, "directory": os.path.join(params["path"], params["state"], names.safe(item.name))}
+    if module.check_mode and there:
+        return {"changed": True}
+    if not there:
+        return {"changed": False, "directory": os.path.join(params["path"], params["state"], names.safe(item.name))}
     mode, words = modes.parse(params["mode"]), item.fault or params["reason"] or params["state"]
     return {"changed": True, "directory": drop.put_away(params["path"], item, params["state"], params["report"], words, mode)}
 

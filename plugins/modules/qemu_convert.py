@@ -127,7 +127,7 @@ disks:
   type: list
   elements: dict
   contains:
-    path: {description: The image or the device., type: str}
+    path: {description: "The image or the device; in check mode the one that the run would write, for the stages that come after.", type: str}
     format: {description: Its format., type: str}
     virtual_size: {description: The size that the guest sees in bytes., type: int}
     allocated: {description: The bytes that it takes on disk. Not in check mode., type: int}

@@ -81,3 +81,31 @@ def test_a_report_is_named_only_where_there_is_one(source, tmp_path):
     assert not again["changed"] and Path(again["report"]).exists()
     ready = module("vsphere_readiness_report", check=True, vms=[], dest=str(tmp_path / "ready"))
     assert ready["changed"] and "report" not in ready and not (tmp_path / "ready").exists()
+
+
+def test_a_description_is_named_only_where_there_is_one(source, tmp_path):
+    arguments = {"dest": str(tmp_path / "out"), "name": "web01", "vm": VM, "disks": [{"path": str(source), "format": "raw"}]}
+    for more in ({"formats": ["qemu", "proxmox"]}, {"phase": "bootstrap"}):
+        ahead, really = (module("domain_describe", check=check, **arguments, **more) for check in (True, False))
+        assert ahead["changed"] and (ahead["files"], ahead["side_disk"], "path" in ahead) == ([], "", False)
+        assert all(Path(path).exists() for path in (really["path"], *really["files"], *filter(None, [really["side_disk"]])))
+        again = module("domain_describe", check=True, **arguments, **more)
+        assert not again["changed"] and {name: again[name] for name in ("path", "files", "side_disk")} == {
+            name: really[name] for name in ("path", "files", "side_disk")
+        }
+    Path(really["side_disk"]).unlink()
+    (tmp_path / "out" / "web01.xml").write_text("of another hand")
+    stale = module("domain_describe", check=True, **arguments, formats=["qemu", "proxmox"])
+    assert stale["changed"] and "path" not in stale and len(stale["files"]) == 2
+    assert module("domain_describe", check=True, **arguments, phase="bootstrap")["side_disk"] == ""
+
+
+def test_what_was_dropped_is_not_said_to_be_where_it_would_be_put(source, tmp_path):
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "drop" / "a.raw").write_bytes(source.read_bytes())
+    item = module("drop_folder", path=str(tmp_path / "drop"), settle=0)["vms"][0]
+    ahead, really, again = (
+        module("drop_folder", check=check, path=str(tmp_path / "drop"), item=item, state="processed") for check in (True, False, True)
+    )
+    assert ahead["changed"] and "directory" not in ahead and Path(really["directory"]).is_dir()
+    assert not again["changed"] and again["directory"] == really["directory"]
