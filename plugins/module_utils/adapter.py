@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .access import access_of, access_spec
 from .core import atomic, files, limits, urls
-from .core.errors import InvalidInput, NotInPlace, UnsafeInput
+from .core.errors import InvalidInput, NotInPlace, ProofFailed, UnsafeInput
 from .core.manifest import Identity, Manifest
 from .core.progress import Silent, sink
 from .core.trace import point
@@ -32,7 +32,7 @@ from .pipeline.fetch import looked_at, reading
 from .pipeline.guest_work import GuestReport, fix, look, masked, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.remote import is_remote
-from .pipeline.report import PLANNED
+from .pipeline.report import PLANNED, REFUSED
 from .pipeline.systems import GuestRequest, fixes
 from .running import Result, libraries_of, module_for, respawn_for, run, working_on
 from .windows import drivers
@@ -428,12 +428,18 @@ def composite_fix(module: AnsibleModule) -> Result:
             Manifest(staging.REPAIRING, base.inputs, recorded).save(os.path.join(directory, staging.FIXED))
             point("fix.begun")
             request = grown_request(params, base.result, staged, options, for_windows)
-            report = repair(engine, request, sink(params["progress_file"]), saved)
+            try:
+                report = repair(engine, request, sink(params["progress_file"]), saved)
+            except ProofFailed as error:
+                atomic.write_text(os.path.join(directory, REFUSED), error.plan)
+                raise error.kept(os.path.join(directory, REFUSED)) from None
             point("fix.done")
         point("fix.compared")
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
         kept = os.path.join(directory, PLANNED)
         atomic.write_text(kept, report.plan.text())
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, REFUSED))
         Manifest("fix", base.inputs, recorded, outputs, report.as_result()).save(os.path.join(directory, staging.FIXED))
         point("fix.recorded")
         return report_result(module, report, True, kept)

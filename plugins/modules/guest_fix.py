@@ -181,7 +181,8 @@ plan_digest:
   type: str
   sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 plan_file:
-  description: Where the plan is kept, on the conversion host. Only its owner reads it.
+  description: Where the plan is kept, on the conversion host. Only its owner reads it. Of a repair that its proof refuses it is C(plan-refused.json) there,
+    which C(details) and the hint name.
   returned: with O(work_dir), not in check mode
   type: str
   sample: /var/lib/migration/web01/plan.json

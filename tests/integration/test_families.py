@@ -115,7 +115,7 @@ def test_a_family_on_a_disk(name, build, firmware, tmp_path):
     assert harness.module("guest_fix_bootloader", work_dir=work, accept=["mounts.unresolved"])["changed"] is False
 
 
-@pytest.mark.rotates("guests", 80)
+@pytest.mark.rotates("guests", 95)
 def test_of_two_systems_the_named_one_is_migrated(tmp_path):
     image = tmp_path / "raw"
     subprocess.run(["truncate", "-s", "600M", image], check=True)
@@ -140,6 +140,9 @@ def test_of_two_systems_the_named_one_is_migrated(tmp_path):
     )
     assert harness.module("guest_inspect", source=[str(source)], root=f"UUID={uuid}")["facts"]["product"] == "new"
     assert harness.module("guest_inspect", source=[str(source)], root="/dev/sda1")["facts"]["product"] == "old"
+    hosts = harness.inventory(tmp_path / "vms.json", two={"migrate_source": str(source), "migrate_root": f"UUID={uuid}"})
+    looked = harness.playbook("inventory", hosts)
+    assert looked.returncode == 0 and "two: new, bios, 0 kernel(s)" in looked.stdout and '"inspected": 1' in looked.stdout, looked.stdout
 
 
 def test_a_system_that_is_not_known_is_copied_for_sata(tmp_path):

@@ -147,9 +147,16 @@ class Blocked(MigrationError):
 
 
 class ProofFailed(MigrationError):
-    """The bytes of the result do not show that the guest will boot."""
+    """The bytes of the result do not show that the guest will boot. `plan` is what was carried out, as text, for whoever keeps it."""
 
     code = "proof_failed"
+    plan = ""
+
+    def kept(self, path: str) -> ProofFailed:
+        """The same error, which says where the plan is kept."""
+        found = ProofFailed(self.msg, f"The plan that was carried out is in {path}. {self.hint}", **self.details, plan_file=path)
+        found.plan = self.plan
+        return found
 
 
 class BootFailed(MigrationError):

@@ -60,7 +60,7 @@ def repair(engine: Engine, request: GuestRequest, progress: Progress, saved: Opt
     report = validate(request)
     refuse_blockers(report.plan, request.accept)
     if report.proof is not None:
-        require_proof(report.proof, request.accept)
+        require_proof(report.proof, request.accept, report.plan if earlier is None else earlier.plan)
     if earlier is None:
         return replace(report, output=said)
     return replace(earlier, facts=report.facts, proof=report.proof, output=(*earlier.output, *said))

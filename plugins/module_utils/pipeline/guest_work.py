@@ -211,22 +211,24 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         proof = systems.prove(guest, facts, guest.tables)
         timer.lap("prove")
         if proof is not None:
-            require_proof(proof, request.accept)
+            require_proof(proof, request.accept, plan)
         progress.phase("trim")
         guest.trim()
         timer.lap("trim")
     return GuestReport(facts, plan, proof, outcome.output, timer.phases, grown=guest.grown)
 
 
-def require_proof(proof: Proof, accept: Sequence[str]) -> None:
-    """Raise ProofFailed unless the proof holds or the operator accepts proof.failed."""
+def require_proof(proof: Proof, accept: Sequence[str], plan: Plan) -> None:
+    """Raise ProofFailed, with the plan, unless the proof holds or the operator accepts proof.failed."""
     if not proof.holds and "proof.failed" not in accept:
         failures = proof.failures()
-        raise ProofFailed(
+        error = ProofFailed(
             masked("The guest does not prove to boot: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + "."),
             "Look at these places in the guest, or accept proof.failed and rely on the boot test.",
             failures=[check.name for check in failures],
         )
+        error.plan = plan.text()
+        raise error
 
 
 def look(request: GuestRequest, plan_too: bool) -> GuestReport:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from ..core.errors import InvalidInput
+from ..core.errors import InvalidInput, ProofFailed
 from ..guest.apply import BACKUPS, apply, undo
 from ..guest.changes import Plan
 from ..guest.live import LiveGuest, packages_locked
@@ -53,7 +53,10 @@ def live_fix(options: Options, accept: tuple[str, ...], check: bool) -> GuestRep
         timer.lap("apply")
     proof = prove(guest, facts, guest.tables)
     timer.lap("prove")
-    require_proof(proof, accept)
+    try:
+        require_proof(proof, accept, plan)
+    except ProofFailed as error:
+        raise (error.kept(f"{outcome.backup}/plan.json") if plan.changes else error) from None
     return GuestReport(facts, plan, proof, outcome.output, timer.phases)
 
 

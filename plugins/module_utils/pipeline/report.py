@@ -17,6 +17,7 @@ from ..disk.staging import FETCHED, FIXED
 
 FORMAT = 1
 PLANNED = "plan.json"  # of the repair, in a work directory
+REFUSED = "plan-refused.json"  # of a repair whose proof failed, there
 _PATHS = 400  # that are named for one reason
 
 

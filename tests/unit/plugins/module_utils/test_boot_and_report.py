@@ -151,13 +151,17 @@ def test_a_blocker_stops_unless_its_code_is_accepted():
     guest_work.refuse_blockers(concern(WARNING), ())
 
 
-def test_a_proof_that_fails_stops_unless_accepted():
-    failed = Proof((Check("kernel.image", False, "gone"),))
-    with pytest.raises(ProofFailed, match=r"kernel\.image: gone"):
-        guest_work.require_proof(failed, ())
-    guest_work.require_proof(failed, ("proof.failed",))
+def test_a_proof_that_fails_stops_unless_accepted_and_says_what_was_carried_out():
+    failed, plan = Proof((Check("kernel.image", False, "gone"),)), concern(WARNING)
+    with pytest.raises(ProofFailed, match=r"kernel\.image: gone") as met:
+        guest_work.require_proof(failed, (), plan)
+    assert Plan.from_json(met.value.plan.encode()).concerns == plan.concerns
+    kept = met.value.kept("/w/plan-refused.json")
+    assert "is in /w/plan-refused.json." in kept.hint and met.value.hint in kept.hint and kept.msg == met.value.msg
+    assert kept.details == {"failures": ["kernel.image"], "plan_file": "/w/plan-refused.json"} and "a.b" not in str(kept.as_result())
+    guest_work.require_proof(failed, ("proof.failed",), plan)
     with pytest.raises(ProofFailed):
-        guest_work.require_proof(Proof(()), ())
+        guest_work.require_proof(Proof(()), (), plan)
 
 
 @pytest.mark.parametrize(("free", "inodes"), [(1 << 20, -1), (1 << 30, 50)])
