@@ -243,8 +243,10 @@ def ran(name: str, hosts: Path, forks: int) -> dict[str, Any]:
 
     def watch() -> list[Sample]:
         samples = []
-        while not done.wait(EVERY):
-            samples.append(sample(time.monotonic() - begin, os.getpid()))
+        with open(private / "memory.jsonl", "w", buffering=1, encoding="ascii") as file:
+            while not done.wait(EVERY):
+                samples.append(sample(time.monotonic() - begin, os.getpid()))
+                file.write(f"{json.dumps(asdict(samples[-1]))}\n")
         return samples
 
     with ThreadPoolExecutor(1) as beside:
@@ -260,7 +262,6 @@ def ran(name: str, hosts: Path, forks: int) -> dict[str, Any]:
         samples = watching.result()
     seconds = time.monotonic() - begin
     kept = private / "artifacts" / "run"
-    (private / "memory.json").write_text(json.dumps([asdict(one) for one in samples]))
     if finished.rc:
         sys.exit(f"The run failed; {kept / 'stdout'} ends with:\n{(kept / 'stdout').read_text()[-3000:]}")
     main = [one.whole for one in samples if one.workers]
