@@ -83,7 +83,7 @@ def cases() -> Iterator[Case]:
     refusals = {"a compression": {"compression": "zstd"}, "a format": {"format": "raw"}, "a device": {"devices": ["/dev/null"]}, "a size": {"resize": ["x"]},
                 "a full name": {"name": "x" * 300}, "a result": {}}  # fmt: skip
     for name, more in refusals.items():
-        yield Case(f"a passphrase and {name}", "a passphrase", kept_secret({"passphrase": SECRET, **more}), seconds=120)
+        yield Case(f"a passphrase and {name}", "a passphrase", kept_secret({"passphrase": SECRET, **more}), seconds=900)
     yield Case(
         "a key of a disk",
         "a passphrase",
