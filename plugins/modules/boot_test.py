@@ -266,6 +266,7 @@ boot:
 """
 
 import os
+from dataclasses import asdict
 from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -398,6 +399,8 @@ def work(module: AnsibleModule) -> Result:
     description = files.description(params["description"]) if params["backend"] == "libvirt" else ""
     inputs = tuple(Identity.of(disk["path"]) for disk in params["disks"])
     options = {key: params[key] for key in (*_HARDWARE, "memory", "cpus", "timeout", "network", "expect", *(("checks",) if checks else ()))}
+    nics = tuple(_nic(card) for card in params["cards"])
+    options["cards"] = [asdict(nic) for nic in nics]  # what is booted: the records have less of a card than the facts
     if description:
         options["description"] = description
     record = os.path.join(params["dest"], "boot.manifest.json")
@@ -412,7 +415,7 @@ def work(module: AnsibleModule) -> Result:
     request = BootRequest(
         disks,
         params["firmware"],
-        tuple(_nic(card) for card in params["cards"]),
+        nics,
         params["boot_disk"],
         params["disk_bus"],
         params["nic_model"],

@@ -13,7 +13,7 @@ from ..core import atomic
 from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
 from ..disk import qemu_img
-from ..disk.staging import FETCHED, FIXED
+from ..disk.staging import FETCHED, FIXED, REPAIRING
 
 FORMAT = 1
 PLANNED = "plan.json"  # of the repair, in a work directory
@@ -35,7 +35,7 @@ def recorded(work_dir: str) -> Recorded:
     if not work_dir:
         return Recorded()
     fetched, fixed = (Manifest.load(os.path.join(work_dir, name)) for name in (FETCHED, FIXED))
-    if fixed is None or (fetched is not None and fetched.inputs != fixed.inputs):
+    if fixed is None or fixed.stage == REPAIRING or (fetched is not None and fetched.inputs != fixed.inputs):
         return Recorded(fetched.result if fetched is not None else {})
     plan = atomic.read_text(os.path.join(work_dir, PLANNED))
     return Recorded(fetched.result if fetched is not None else {}, fixed.result, plan or "")

@@ -7,7 +7,8 @@ import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import stages
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import report, stages
 
 DISKS = [{"path": "/srv/web01-disk0.qcow2", "format": "qcow2"}]
 
@@ -85,3 +86,10 @@ def test_what_fetch_and_fix_left_is_known_without_results(work):
 def test_what_was_found_of_other_disks_is_not_taken(work):
     (work / "disk0-overlay.qcow2").write_bytes(b"made anew, and not repaired")
     assert stages.known(str(work)).facts == {}
+
+
+def test_of_a_repair_that_did_not_come_to_its_end_the_report_has_no_older_plan(work):
+    (work / report.PLANNED).write_text("{}")
+    assert report.recorded(str(work)).plan == "{}"
+    Manifest(staging.REPAIRING, (), {}).save(str(work / "fix.json"))
+    assert report.recorded(str(work)) == report.Recorded({"name": "web01", "disks": []})
