@@ -74,9 +74,12 @@ def with_hosts(name: str) -> Callable[[Place, Path], dict]:
     return made
 
 
-def both(place: Place, out: str) -> str:
-    found = [path for path in (place.work / "out").glob("*") if path.is_dir()]
-    return "" if len(found) == 2 else f"of two VMs {[path.name for path in found]} arrived"
+def all_of(count: int) -> Callable[[Place, str], str]:
+    def expect(place: Place, out: str) -> str:
+        found = [path for path in (place.work / "out").glob("*") if path.is_dir()]
+        return "" if len(found) == count else f"of {count} VMs {[path.name for path in found]} arrived"
+
+    return expect
 
 
 def called_here(place: Place, out: str) -> str:
@@ -90,7 +93,13 @@ def cases() -> Iterator[Case]:
         expect = (REFUSED, USED) if "size" in name else (REFUSED,)
         yield Case(f"variable: {name}", "a variable that is none", played(with_variables(more)), seconds=300, expect=expect)
     for name, host in HOSTS.items():
-        yield Case(f"host: {name}", "a host's name", played(with_hosts(host), both), seconds=300, expect=(USED, REFUSED))
+        yield Case(
+            f"host: {name}",
+            "a host's name",
+            played(with_hosts(host), all_of(4 if name == "range" else 2)),
+            seconds=300,
+            expect=(USED, REFUSED),
+        )
     paths = {
         "a relative output directory": played(with_variables({"migrate_output_dir": "out"}), called_here),
         "a relative source": played(with_variables({"migrate_source": "../in/disk.raw"})),
