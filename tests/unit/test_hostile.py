@@ -42,7 +42,7 @@ def test_the_watcher_notices(fault, tmp_path, monkeypatch):
     path = tmp_path / "item1_made.py"
     path.write_text(
         f"from case import Case, Outcome\ndef run(place):\n    {FAULTY[fault]}\n"
-        "def cases():\n    yield Case('made', 'made', run, seconds=5, expect=('refused',))\n"
+        f"def cases():\n    yield Case('made', 'made', run, seconds={5 if fault == 'hang' else 120}, expect=('refused',))\n"
     )
     monkeypatch.setattr(run, "HERE", tmp_path)
     ((item, dummy, case),) = run.found()
