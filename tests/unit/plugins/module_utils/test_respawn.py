@@ -67,6 +67,7 @@ def libraries(name, monkeypatch, spec, params) -> set[str]:
     class Given(Module):
         def __init__(self, argument_spec, **dummy):
             self.params = {**defaults(argument_spec), **params}
+            self.no_log_values = set()
 
         def fail_json(self, **result):
             raise Answered(result)
