@@ -144,8 +144,9 @@ def wrong(vm: Vm, out: Path, found: dict[str, bytes]) -> list[str]:
     return [f"{vm.name} has not {what}" for what, right in held.items() if not right]
 
 
-def results(vms: list[Vm], out: Path) -> Iterator[tuple[Vm, dict[str, bytes]]]:
+def results(vms: list[Vm], out: Path) -> list[tuple[Vm, dict[str, bytes]]]:
     """What the disks of each result hold."""
+    every = []
     images = [out / vm.name / f"{vm.name}-disk{number}.qcow2" for vm in vms for number in (0, 1)]
     with _appliance(images) as (guest, devices):
         for vm, system, second in zip(vms, devices[::2], devices[1::2]):
@@ -156,7 +157,8 @@ def results(vms: list[Vm], out: Path) -> Iterator[tuple[Vm, dict[str, bytes]]]:
             guest.mount_ro(f"{second}1", "/")
             found["/proof"] = guest.read_file("/proof")
             guest.umount("/")
-            yield vm, found
+            every.append((vm, found))
+    return every
 
 
 @dataclass(frozen=True)
