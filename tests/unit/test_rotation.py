@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import subprocess
 import sys
@@ -45,14 +46,16 @@ def test_a_group_runs_about_its_part_whatever_the_commit(members):
 
 @pytest.mark.parametrize("suite", ["unit", "integration", "e2e"])
 def test_make_runs_the_tests_that_it_says(suite):
-    said = subprocess.run(
-        ["make", "--no-print-directory", "-n", suite], cwd=rotation.ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    (command,) = [line for line in said.splitlines() if "-m pytest" in line]
+    plain = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "PYTEST_ADDOPTS")
+    }  # they change what is printed
+
+    def printed(*argv):
+        return subprocess.run(argv, cwd=rotation.ROOT, env=plain, capture_output=True, text=True, check=False)
+
+    (command,) = [line for line in printed("make", "--no-print-directory", "-n", suite).stdout.splitlines() if "-m pytest" in line]
     dummy, *argv = shlex.split(command)
-    found = subprocess.run(
-        [sys.executable, *argv, "--collect-only", "-n", "0"], cwd=rotation.ROOT, capture_output=True, text=True, check=False
-    )
+    found = printed(sys.executable, *argv, "--collect-only", "-n", "0")
     assert found.returncode == 0, found.stdout
     tests = [line for line in found.stdout.splitlines() if "::" in line]
     assert len(tests) > 10 and all(test.startswith(f"tests/{suite}/") for test in tests)
