@@ -212,14 +212,9 @@ proof:
   sample: {"verdict": "passed", "checks": [{"name": "boot loader", "passed": true, "detail": "grub on disk 0"}]}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    composite_fix,
-    fix_spec,
-    fixes_spec,
-    progress_spec,
-    sources_of,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import fix_spec, fixes_spec, progress_spec, sources_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import composite_fix
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import libraries_of, module_for, respawn_for, run
 
 

@@ -105,8 +105,8 @@ timings:
 """
 
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import report_on_guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 
 def main() -> None:

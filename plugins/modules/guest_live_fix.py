@@ -193,7 +193,7 @@ timings:
   sample: {"launch": 7.9, "inspect": 3.1, "plan": 0.4}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_fix_work, live_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import live_fix_work, live_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, run
 
 

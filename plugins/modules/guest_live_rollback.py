@@ -47,7 +47,7 @@ left:
   sample: [77c1a90be2d4]
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import live_rollback_work
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import live_rollback_work
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, run
 
 

@@ -163,18 +163,12 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    fix_spec,
-    fixes_spec,
-    guest_request,
-    report_result,
-    source_of,
-    sources_of,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import fix_spec, fixes_spec, guest_request, source_of, sources_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import which
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
     belonging,

@@ -114,8 +114,8 @@ proof:
 """
 
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import report_on_guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import validate
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 
 def main() -> None:

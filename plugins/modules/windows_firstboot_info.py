@@ -116,8 +116,8 @@ proof:
 """
 
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import report_on_guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import first_start
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 
 def main() -> None:

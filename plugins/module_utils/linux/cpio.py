@@ -31,6 +31,7 @@ def _optional(name: str) -> Any:
 zstandard = _optional("zstandard")
 lz4_block = _optional("lz4.block")
 
+_BROKEN = (zlib.error, lzma.LZMAError, OSError, EOFError, *([zstandard.ZstdError] if zstandard is not None else []))
 LIMIT = 2 << 30  # bytes an image may unpack to
 _MAX_ENTRIES = 200000
 _MAX_INDEX = 32 << 20
@@ -211,12 +212,8 @@ class _Stream(_Packed):
     def chunks(self) -> Iterator[bytes]:
         try:
             yield from self._decoded()
-        except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
+        except _BROKEN as error:
             raise InvalidInput(f"An initramfs is damaged: {error}.", _REBUILD) from error
-        except Exception as error:
-            if zstandard is not None and isinstance(error, zstandard.ZstdError):
-                raise InvalidInput(f"An initramfs is damaged: {error}.", _REBUILD) from error
-            raise
         if not self._decoder.eof:
             raise InvalidInput("An initramfs is damaged: its compressed part has no end.", _REBUILD)
 

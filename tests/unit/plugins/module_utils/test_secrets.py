@@ -12,7 +12,6 @@ import pytest
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import load_plan, recorded_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import Card, Domain, xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import markdown
@@ -26,6 +25,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import guest_work, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import load_plan, recorded_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
 MARK = "mArKeR-7f3a"

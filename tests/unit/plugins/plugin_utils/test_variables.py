@@ -66,12 +66,12 @@ def test_a_wrong_code_is_refused(given, meant):
 
 
 def test_a_path_of_a_name_that_is_no_file_s_is_refused():
-    places = {"migrate_work_dir": "/work/../x/.work", "migrate_report_dir": "/srv/_.._x-d6b96a97"}
+    places = {"migrate_work_dir": "/srv/../x/.work", "migrate_report_dir": "/srv/_.._x-d6b96a97"}
     (said,) = variables.unsafe_places("../x", places)
     assert said.startswith("migrate_work_dir ") and "safe_name" in said
-    assert list(variables.unsafe_places("..", {"migrate_work_dir": "/work/../.work"}))
+    assert list(variables.unsafe_places("..", {"migrate_work_dir": "/srv/../.work"}))
     for name in ("web01", "all", "a,b", "localhost"):  # none of them leads elsewhere
-        assert not list(variables.unsafe_places(name, {"migrate_work_dir": f"/work/{name}", "migrate_report_dir": "/srv/all-vms"}))
+        assert not list(variables.unsafe_places(name, {"migrate_work_dir": f"/srv/{name}", "migrate_report_dir": "/srv/all-vms"}))
 
 
 def literals() -> tuple[set[str], set[str]]:
