@@ -137,7 +137,10 @@ def start(
 
 
 def appears(path: str, child: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait for a file, such as a socket, that a program started here makes. False when the program ends before, or the time does."""
+    """Wait for a file by which a program started here says that it is ready. False when the program ends before, or the time does.
+
+    A socket is no such file: its name is there before anybody listens (bind(2), listen(2)). nbdkit and qemu-nbd write their number when they do.
+    """
     deadline = time.monotonic() + seconds
     while not os.path.exists(path):
         if child.poll() is not None or time.monotonic() > deadline:

@@ -57,12 +57,14 @@ def opened(disks: Sequence[tuple[str, str]], passphrase: str) -> Iterator[list[t
         key = stack.enter_context(secret.readable(passphrase))
         found = []
         for number, (path, fmt) in enumerate(disks):
-            overlay, socket = (os.path.join(scratch, f"{number}.{end}") for end in ("qcow2", "socket"))
+            overlay, socket, ready = (os.path.join(scratch, f"{number}.{end}") for end in ("qcow2", "socket", "pid"))
             if path in closed:
                 how, name = qemu_img.named(path, fmt, key)
-                child = process.start(["qemu-nbd", "--read-only", "--persistent", "--shared=8", f"--socket={socket}", *how, name])
+                child = process.start(
+                    ["qemu-nbd", "--read-only", "--persistent", "--shared=8", f"--socket={socket}", f"--pid-file={ready}", *how, name]
+                )
                 stack.callback(process.stop, child)
-                if not process.appears(socket, child, _READY):
+                if not process.appears(ready, child, _READY):
                     raise ToolFailed(f"qemu-nbd does not open {path}.", "Look for what else uses it.")
                 qemu_img.create_overlay(overlay, f"nbd+unix:///?socket={socket}", "raw", qemu_img.info(path, fmt).virtual_size)
             found.append((overlay, "qcow2") if path in closed else (path, fmt))

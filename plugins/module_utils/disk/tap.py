@@ -40,14 +40,16 @@ def tapped(path: str, fmt: str, content: Content, key: str = "") -> Iterator[str
     """
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="hyper2kvm-tap-"))
-        server, words, ours = (os.path.join(scratch, name) for name in ("s", "words", "t"))
+        server, ready, words, ours = (os.path.join(scratch, name) for name in ("s", "pid", "words", "t"))
         how, name = qemu_img.named(path, fmt, key)
         with open(words, "wb") as said:
             child = process.start(
-                ["qemu-nbd", "--read-only", "--persistent", "--shared=4", f"--socket={server}", *how, name], stdout=said, stderr=said
+                ["qemu-nbd", "--read-only", "--persistent", "--shared=4", f"--socket={server}", f"--pid-file={ready}", *how, name],
+                stdout=said,
+                stderr=said,
             )
         stack.callback(process.stop, child)
-        if not process.appears(server, child, _READY):
+        if not process.appears(ready, child, _READY):
             raise ToolFailed(f"qemu-nbd does not open {path}: {_said(words)}", "Check the files of the source.", path=path)
         pool = stack.enter_context(ThreadPoolExecutor(_WORKERS))
         try:

@@ -63,7 +63,11 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
     Raises ToolFailed with nbdkit's own words when it does not come up.
     """
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-nbd-") as directory:
-        socket, stats = manner.socket or os.path.join(directory, "sock"), os.path.join(directory, "stats")
+        socket, stats, ready = (
+            manner.socket or os.path.join(directory, "sock"),
+            os.path.join(directory, "stats"),
+            os.path.join(directory, "pid"),
+        )
         # The map of a remote disk comes slowly, and qemu asks for the same part again and again.
         filters, settings = ["--filter=stats", "--filter=cacheextents"], [f"statsfile={stats}"]
         if manner.cached:
@@ -74,7 +78,7 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
             filters, settings = ["--filter=extentlist", *filters], [*settings, f"extentlist={extents}"]
         with contextlib.suppress(FileNotFoundError):  # of a run that was killed
             os.unlink(socket)
-        argv = ["nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--unix", socket, *filters, plugin]
+        argv = ["nbdkit", "--foreground", "--readonly", "--exit-with-parent", "--unix", socket, "--pidfile", ready, *filters, plugin]
         argv += [f"{name}={value}" for name, value in arguments.items()]
         for name, value in secrets.items():
             path = os.path.join(directory, f"secret-{name}")
@@ -85,7 +89,7 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
             child = process.start(argv, env={**os.environ, "TMPDIR": directory}, stdout=said, stderr=said)
         running = Export(f"nbd+unix:///?socket={socket}", child, directory)
         try:
-            if not process.appears(socket, child, _READY):
+            if not process.appears(ready, child, _READY):
                 raise ToolFailed("nbdkit did not start.", "Look at what it says; is its plugin installed?")
             yield running
         except ToolFailed as error:
