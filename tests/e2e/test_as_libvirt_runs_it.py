@@ -33,6 +33,7 @@ def place():
             subprocess.run(["virsh", "-c", libvirtd.URI, *argv], check=False, capture_output=True)
 
 
+@pytest.mark.rotates("hosts", 270)
 def test_a_guest_is_rehearsed_runs_and_is_taken_back(place):
     variables = {
         **harness.variables(NAME),

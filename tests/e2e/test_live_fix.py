@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 from harness import lab
@@ -27,6 +29,7 @@ def state(machine) -> list[str]:
     return machine.ssh(STATE, 300).splitlines()
 
 
+@pytest.mark.rotates("hosts", 360)
 def test_a_running_guest_is_repaired_moved_and_taken_back(tmp_path):
     sources, work = harness.guest("bios"), str(tmp_path / "work")
     key = tmp_path / "key"

@@ -64,6 +64,7 @@ def wait_for(drop: Path, *names: str) -> None:
         time.sleep(1)
 
 
+@pytest.mark.rotates("runs", 90)
 def test_a_rulebook_migrates_what_is_dropped(drop):
     """One is there whole, one grows while it is watched, one is a duplicate, one is broken; and one comes while nobody watches."""
     whole = disk(drop / "a.raw", 1)
@@ -108,6 +109,7 @@ def test_what_was_dropped_waits_while_its_conversion_host_cannot_be_reached(drop
     assert (drop / "a.raw").exists() and not (drop / "failed").exists()
 
 
+@pytest.mark.rotates("runs", 40)
 def test_the_units_start_the_same(drop):
     units = drop.parent / "units"
     units.mkdir()

@@ -96,6 +96,7 @@ def test_what_cannot_be_encrypted_is_refused(staged, more, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.rotates("encrypted", 50)
 def test_a_disk_that_does_not_open_is_no_vm_that_does_not_boot(staged, tmp_path):
     (done,) = harness.module("qemu_convert", **staged, passphrase=PASSPHRASE)["disks"]
     image = [{"path": done["path"], "format": "qcow2"}]
@@ -109,6 +110,7 @@ def test_a_disk_that_does_not_open_is_no_vm_that_does_not_boot(staged, tmp_path)
     assert "is not written to" in harness.module("guest_fix_rollback", disks=image)["msg"]
 
 
+@pytest.mark.rotates("encrypted", 40)
 def test_the_script_for_qemu_asks_for_the_file_with_the_passphrase(staged, tmp_path):
     (done,) = harness.module("qemu_convert", **staged, passphrase=PASSPHRASE)["disks"]
     (script,) = harness.module("domain_describe", dest=str(tmp_path), name="vm", vm={"memory": 64}, disks=[done], formats=["qemu"])["files"]
@@ -121,6 +123,7 @@ def test_the_script_for_qemu_asks_for_the_file_with_the_passphrase(staged, tmp_p
     assert opened.returncode == 0 and ", encrypted)" in opened.stdout, opened.stderr
 
 
+@pytest.mark.rotates("encrypted", 140)
 def test_libvirt_opens_it_as_long_as_it_has_the_vm(staged, tmp_path):
     name = f"hyper2kvm-lab-{os.getpid()}"
     with libvirtd.running(), libvirtd.place() as place:

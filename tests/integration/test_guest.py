@@ -60,6 +60,7 @@ def test_the_single_steps_add_up_and_leave_nothing_to_do(work):
     assert harness.module("guest_plan", work_dir=work)["changes"] == []
 
 
+@pytest.mark.rotates("guests", 90)
 def test_a_saved_plan_is_carried_out_later_and_refused_on_another_guest(work, tmp_path):
     sources = harness.guest("bios")
     saved = harness.module("guest_plan", source=sources, dest=str(tmp_path / "plan.json"))

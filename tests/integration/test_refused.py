@@ -7,10 +7,13 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 
 
+@pytest.mark.rotates("guests", 130)
 def test_what_was_carried_out_is_kept_where_the_proof_refuses(tmp_path):
     work = {"source": harness.guest("bios"), "work_dir": str(tmp_path / "work")}
     for step in ("vmdk_fetch", "disk_flatten"):

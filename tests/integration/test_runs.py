@@ -98,6 +98,7 @@ def processes() -> list[str]:
     return [line for line in lines if "qemu" in line or "ansible-playbook" in line]
 
 
+@pytest.mark.rotates("runs", 55)
 def test_the_second_of_two_runs_says_so_and_stops(hosts):
     with started(hosts) as child:
         wait_for(child, "guest_fix inspect")
@@ -151,6 +152,7 @@ def test_a_hostile_source_is_refused_within_seconds_and_nothing_is_published(tmp
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "lock"]
 
 
+@pytest.mark.rotates("runs", 50)
 def test_progress_lines_reach_ansible_runner(hosts, tmp_path):
     private = tmp_path / "runner"
     (private / "env").mkdir(parents=True)
@@ -168,6 +170,7 @@ def test_progress_lines_reach_ansible_runner(hosts, tmp_path):
     assert any("[web01] guest_fix inspect" in line for line in shown) and any("[web01] qemu_convert convert" in line for line in shown)
 
 
+@pytest.mark.rotates("runs", 50)
 def test_the_other_playbooks(hosts, tmp_path):
     found = harness.playbook("inventory", hosts)
     assert found.returncode == 0 and "web01: Debian GNU/Linux 12 (bookworm), bios, 1 kernel(s), ifupdown" in found.stdout, found.stdout

@@ -66,7 +66,7 @@ def hosts(lab: Path, out: Path, name: str, **more: object) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["xp", "w10", *(pytest.param(name, marks=pytest.mark.rotates("windows", 150)) for name in ("w7", "w11", "2k22"))]
+    "name", ["w10", *(pytest.param(name, marks=pytest.mark.rotates("windows", 110)) for name in ("xp", "w7", "w11", "2k22"))]
 )
 def test_the_whole_playbook(name, lab, tmp_path):
     release = winlab.RELEASES[name]
@@ -108,7 +108,7 @@ def digests(guest, facts) -> dict[str, str]:
     return found
 
 
-@pytest.mark.rotates("undo", 110)
+@pytest.mark.rotates("phases", 110)
 @pytest.mark.parametrize("name", ["xp", "w10"])
 def test_undo_restores_every_byte_and_new_files_are_not_for_everyone(name, lab, tmp_path):
     work = str(tmp_path / "work")
@@ -138,6 +138,7 @@ def test_undo_restores_every_byte_and_new_files_are_not_for_everyone(name, lab, 
         assert digests(guest, facts) == before and guest.read_device(facts.root, 0, 512) == boot
 
 
+@pytest.mark.rotates("phases", 105)
 def test_two_phases_go_on_only_after_the_first_has_worked(lab, tmp_path):
     inventory = hosts(lab, tmp_path, "2k22", migrate_windows_boot="two_phase")
     done = harness.playbook("migrate", inventory)

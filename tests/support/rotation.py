@@ -39,20 +39,23 @@ class Member:
 GROUPS: Mapping[str, Group] = MappingProxyType(
     {
         "boots": Group(
-            3,
+            4,
             "a guest of the lab is migrated and booted",
-            "BIOS with initramfs-tools, UEFI with LVM, dracut; the unrepaired boot; the live repair; under libvirt",
+            "BIOS with initramfs-tools, UEFI with LVM; the unrepaired boot",
         ),
         "doors": Group(2, "a VM of vSphere by each transport, with a real guest", "by datastore, booted; the dry run"),
-        "windows": Group(3, "a Windows-shaped disk through the whole playbook", "Windows XP (BIOS, 32 bits) and Windows 10 (UEFI)"),
+        "hosts": Group(2, "a guest that runs elsewhere than in the boot test", "one of the two, each time the other"),
+        "windows": Group(4, "a Windows-shaped disk through the whole playbook", "Windows 10 (UEFI)"),
         "virt-v2v": Group(3, "virt-v2v beside the own repair", "one of its three orders, each time another"),
-        "undo": Group(2, "a repair of Windows is undone to the last byte", "one of the two, each time the other"),
+        "phases": Group(3, "a repair of Windows in two phases, or undone to the last byte", "one of the three, each time another"),
         "guests": Group(
-            2,
+            3,
             "steps and families on real disks",
-            "a source is inspected, a saved plan, what is copied as it is; guests that are booted grow",
+            "a source is inspected, what is copied as it is; guests that are booted grow",
         ),
         "kills": Group(3, "a run is killed in a stage, and the next one finishes", "while the result is written"),
+        "encrypted": Group(2, "an encrypted result in use", "it opens with its passphrase only; what cannot be encrypted is refused"),
+        "runs": Group(2, "whole runs: how they are started and followed", "the dry run, wrong variables, hostile names and sources"),
     }
 )
 
@@ -141,7 +144,7 @@ def collected() -> list[Member]:
     command = [sys.executable, "-m", "pytest", "--rotation-members", "tests/integration", "tests/e2e"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    if not lines:
+    if done.returncode not in (0, 5) or not lines:  # 5: nothing ran
         raise RuntimeError(f"{done.stdout}\n{done.stderr}")
     return [Member(*line) for line in lines]
 
