@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import replace
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -241,6 +241,13 @@ def require_own(module: AnsibleModule) -> None:
     noted = not (module.check_mode and params.get("moved"))  # a dry FETCH says whether the VM has moved, and notes nothing
     if params["work_dir"] and params["source"] and noted:
         places.require_source(params["work_dir"], source_of(params))
+
+
+def fetched_of(params: Mapping[str, Any]) -> Optional[Manifest]:
+    """What FETCH has staged, if that is of what the user names; None where a run would fetch first."""
+    earlier = staging.fetched(params["work_dir"])
+    noted = earlier.options.get("source") if earlier is not None else None
+    return earlier if not (params.get("source") and noted) or noted == source_of(params) else None
 
 
 def require_fetched(params: Mapping[str, Any]) -> Manifest:

@@ -15,6 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 from .access import access_of
 from .adapter import (
     disk_set_spec,
+    fetched_of,
     fix_spec,
     fixes_spec,
     grown_request,
@@ -172,9 +173,8 @@ def composite_fix(module: AnsibleModule) -> Result:
     }
     directory = params["work_dir"]
     with working_on(module, directory):
-        base = staging.fetched(directory)
-        if base is not None:
-            require_own(module)
+        require_own(module)
+        base = fetched_of(params) if module.check_mode else staging.fetched(directory)
         recorded["vm"] = base.result.get("identity", {}).get("digest", "") if base is not None else ""
         earlier = Manifest.load(os.path.join(directory, staging.FIXED))
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):

@@ -28,6 +28,11 @@ options:
     type: str
     default: qcow2
     choices: [qcow2, raw, vdi]
+  moved:
+    description: Whether the VM may come from another place than before, which in check mode is noted nowhere.
+    type: bool
+    default: false
+    version_added: 0.2.0
   work_dir:
     required: true
   accept:
@@ -72,6 +77,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    fetched_of,
     require_fetched,
     require_own,
     run_spec,
@@ -103,6 +109,7 @@ def argument_spec() -> dict:
     spec = {
         **work_dir_spec(),
         **run_spec(),
+        "moved": {"type": "bool", "default": False},
         "mode": {"type": "str", "default": "overlay", "choices": ["overlay", "copy"]},
         "dest": {"type": "path"},
         "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
@@ -113,12 +120,11 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
-    if not module.check_mode:
-        require_own(module)
+    require_own(module)
     with working_on(module, directory):
         if module.check_mode:
             require("qemu-img")
-        if module.check_mode and staging.fetched(directory) is None and params["source"]:
+        if module.check_mode and fetched_of(params) is None and params["source"]:
             sizes = [disk["virtual_size"] for disk in look_at(source_of(params), access_of(params))]
             return {
                 "changed": True,

@@ -49,6 +49,11 @@ options:
     elements: str
     default: []
     version_added: 0.2.0
+  moved:
+    description: Whether the VM may come from another place than before, which in check mode is noted nowhere.
+    type: bool
+    default: false
+    version_added: 0.2.0
   engine:
     description:
       - Who repairs the guest. V(own) is this collection, V(v2v) is C(virt-v2v-in-place); the others are both, one after the other.
@@ -223,6 +228,7 @@ def argument_spec() -> dict:
         **fix_spec(),
         **progress_spec(),
         **fixes_spec(),
+        "moved": {"type": "bool", "default": False},
         "plan": {"type": "dict"},
         "plan_file": {"type": "path"},
         "plan_digest": {"type": "str", "default": ""},

@@ -83,6 +83,11 @@ options:
     type: bool
     default: false
     version_added: 0.2.0
+  moved:
+    description: Whether the VM may come from another place than before, which in check mode is noted nowhere.
+    type: bool
+    default: false
+    version_added: 0.2.0
   file_digest:
     description: Whether the SHA-256 of each image's file, or of the whole device, is wanted too. It costs another pass over the result.
     type: bool
@@ -151,6 +156,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    fetched_of,
     progress_spec,
     require_fetched,
     require_own,
@@ -195,6 +201,7 @@ def argument_spec() -> dict:
         "passphrase": {"type": "str", "default": "", "no_log": True},
         "mode": {"type": "raw"},
         "overwrite": {"type": "bool", "default": False},
+        "moved": {"type": "bool", "default": False},
         "file_digest": {"type": "bool", "default": False},
     }
 
@@ -233,10 +240,9 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
-    if not module.check_mode:
-        require_own(module)
+    require_own(module)
     with working_on(module, directory), contextlib.ExitStack() as stack:
-        if module.check_mode and not staging.flattened(directory) and params["source"]:
+        if module.check_mode and params["source"] and not (fetched_of(params) and staging.flattened(directory)):
             disks = look_at(source_of(params), access_of(params))
             wanted = requests(params, [staging.StagedDisk("", "", disk["virtual_size"]) for disk in disks])
             planned = [convert.looked_at(wish, disk["virtual_size"], disk["data"]) for wish, disk in zip(wanted, disks)]

@@ -322,6 +322,32 @@ def test_the_dry_run_of_a_vm_that_moved_says_what_the_run_would(tmp_path):
     assert done.returncode == 0 and tree(tmp_path / "out") == before, done.stdout
 
 
+def test_a_dry_run_beside_the_old_place_says_what_the_run_would(tmp_path):
+    """The same VM by another path, while what was fetched from the old one still holds."""
+    one = vmx(tmp_path / "a", UUIDS[0], b"a")
+    migrated(one, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    other = vmx(tmp_path / "b", UUIDS[0], b"a")
+    hosts = hosts_of(tmp_path, b=other)
+    refused(migrate(hosts, "--check"), "it may be a copy", "migrate_moved")
+    done = migrate(hosts, "--check", "-e", "migrate_moved=true")
+    assert done.returncode == 0 and tree(tmp_path / "out") == before, done.stdout
+    done = migrate(hosts, "-e", "migrate_moved=true")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("stage", ["flatten", "convert"])
+def test_a_dry_stage_alone_takes_no_work_directory_of_another_vm(tmp_path, stage):
+    """Also where the source of the other one has changed, so that what was fetched of it holds no more."""
+    one, other = (vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS))
+    migrated(one, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    for dummy in range(2):
+        refused(harness.playbook("migrate", hosts_of(tmp_path, b=other), "--check", "--tags", stage), one, other)
+        (tmp_path / "a" / "disk-flat.vmdk").write_bytes(bytes(4 * MIB))
+    assert tree(tmp_path / "out") == before
+
+
 def test_a_plan_is_not_replaced_by_that_of_another_vm(tmp_path):
     one, other = (vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS))
     dest = tmp_path / "new" / "web01" / "plan.json"
