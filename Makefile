@@ -37,6 +37,7 @@ lint: dev  ## format, types, layers, documentation
 	$(VENV)/ruff check -q plugins tests extensions
 	$(VENV)/mypy -p $(MODULE_UTILS)
 	$(VENV)/lint-imports --cache-dir build/imports
+	$(VENV)/yamllint --strict .
 	ANSIBLE_HOME=$(CURDIR)/build/ansible $(VENV)/ansible-lint -q  # else it keeps a copy of the collection in the home directory, and looks there first
 	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(VENV)/antsibull-changelog lint
