@@ -11,7 +11,7 @@ short_description: The hosts that do the work for others
 version_added: 0.2.0
 description:
   - Hosts of the inventory that are the C(migrate_conversion_host) of another host. They are no VMs.
-  - A warning names one that has a C(migrate_source) all the same.
+  - A warning names one that has a C(migrate_source) all the same, as it does for members of the group C(conversion_hosts).
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
   _input:
@@ -38,6 +38,7 @@ from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
 display = Display()
+GROUP = "conversion_hosts"  # the plays leave its members out themselves
 _known = {}  # by the names of all hosts; a play asks once for each of them, which would be a square of their number
 
 
@@ -48,11 +49,10 @@ def conversion_hosts(hostvars):
         _known.clear()
         named = {host: _of(hostvars[host], "migrate_conversion_host") for host in hosts}
         _known[hosts] = sorted({at for host, at in named.items() if at in named and at != host})
-        for host in _known[hosts]:
-            if _of(hostvars[host], "migrate_source"):
-                display.warning(
-                    f"{host} does the work for other hosts (migrate_conversion_host), so it is no VM, although it has a migrate_source."
-                )
+        for host in hosts:
+            why = "migrate_conversion_host" if host in _known[hosts] else "the group conversion_hosts"
+            if (host in _known[hosts] or GROUP in (_of(hostvars[host], "group_names") or ())) and _of(hostvars[host], "migrate_source"):
+                display.warning(f"{host} does the work for other hosts ({why}), so it is no VM, although it has a migrate_source.")
     return _known[hosts]
 
 

@@ -82,6 +82,11 @@ def all_of(count: int) -> Callable[[Place, str], str]:
     return expect
 
 
+def a_worker(place: Place, out: str) -> str:
+    """One that works for others is no VM, which is said where it has a source."""
+    return all_of(1)(place, out) or ("" if "conv01 does the work for other hosts" in " ".join(out.split()) else "it was left out in silence")
+
+
 def called_here(place: Place, out: str) -> str:
     """A relative path means the directory where the user called."""
     return "" if (place.work / "out" / "web01").is_dir() else "it went elsewhere"
@@ -96,7 +101,7 @@ def cases() -> Iterator[Case]:
         yield Case(
             f"host: {name}",
             "a host's name",
-            played(with_hosts(host), all_of(4 if name == "range" else 2)),
+            played(with_hosts(host), a_worker if name == "a conversion host" else all_of(4 if name == "range" else 2)),
             seconds=300,
             expect=(USED, REFUSED),
         )
