@@ -19,12 +19,13 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, guest_work, origin, remote
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, guest_work, sources
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import connection, inventory, readiness
 
 
 def main(url: str, directory: str) -> str:
-    access = origin.Access(os.environ["VMWARE_USER"], os.environ["VMWARE_PASSWORD"], Trust(ca_file=os.environ.get("VMWARE_CA_FILE", "")))
+    access = Access(os.environ["VMWARE_USER"], os.environ["VMWARE_PASSWORD"], Trust(ca_file=os.environ.get("VMWARE_CA_FILE", "")))
     work_dir, progress = os.path.join(directory, ".work"), Silent()
 
     host, port, dummy, dummy_query = inventory.parse_url(url)
@@ -32,7 +33,7 @@ def main(url: str, directory: str) -> str:
         for vm in inventory.vms(session):
             print(f"{vm.path}: {vm.power}, {vm.size >> 20} MiB, {[concern.code for concern in readiness.concerns(vm)]}")
 
-    with remote.opened(url, access, check=True) as planned:
+    with sources.opened(url, access, check=True) as planned:
         print("plan:", planned.transport, [[job.name for job in disk.jobs] for disk in planned.disks])
 
     which = fetch.which([url], access)

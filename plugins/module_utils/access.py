@@ -9,7 +9,8 @@ from ansible.module_utils.basic import env_fallback
 
 from .core.errors import InvalidInput
 from .core.tls import Trust
-from .pipeline.origin import RUNNING, TRANSPORTS, Access
+from .sources.source import RUNNING, Access
+from .sources.vsphere_transports import AUTO, TRANSPORTS
 from .transport.ssh import Login
 from .transport.vddk import Vddk
 from .vsphere.connection import Endpoint
@@ -60,7 +61,7 @@ def access_spec() -> dict[str, Any]:
                 "compression": {"type": "str", "default": "", "choices": ["", "none", "zlib", "fastlz", "skipz"]},
             },
         },
-        "transport": {"type": "str", "default": "auto", "choices": list(TRANSPORTS)},
+        "transport": {"type": "str", "default": AUTO, "choices": [AUTO, *TRANSPORTS]},
         "running": {"type": "str", "default": "refuse", "choices": list(RUNNING)},
         "quiesce": {"type": "bool", "default": False},
         "shutdown_timeout": {"type": "int", "default": 600},

@@ -22,13 +22,19 @@ from .linux.plan import Options
 from .linux.tools import HYPERVISORS
 from .pipeline import fetch, places
 from .pipeline.fetch import looked_at, reading
-from .pipeline.remote import is_remote
+from .pipeline.sources import FORMS, is_remote
 from .pipeline.systems import GuestRequest, fixes
+from .running import module_for
 from .windows import drivers
 from .windows.plan import DIRECT, TWO_PHASE
 from .windows.plan import Options as WindowsOptions
 
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
+
+
+def module_with_source(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
+    """A module, see running.module_for, whose source may be a URL."""
+    return module_for(spec, FORMS, **constraints)
 
 
 def work_dir_spec() -> dict[str, Any]:
@@ -224,7 +230,7 @@ def source_of(params: Mapping[str, Any]) -> list[str]:
     for path in source:
         if any(ord(letter) < 32 for letter in path):
             raise UnsafeInput(f"The source {path!r} holds control characters.", "Rename it; check migrate_source.")
-        urls.require_plain(path)
+        urls.require_plain(path, FORMS)
     return source if is_remote(source) else [os.path.abspath(os.path.expanduser(path)) for path in source]
 
 

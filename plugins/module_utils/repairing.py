@@ -20,6 +20,7 @@ from .adapter import (
     fixes_spec,
     grown_request,
     guest_request,
+    module_with_source,
     named_disks,
     options_of,
     require_fetched,
@@ -44,8 +45,9 @@ from .pipeline.fetch import looked_at, reading
 from .pipeline.guest_work import GuestReport, fix, look, masked, take_back
 from .pipeline.live_work import live_fix, rollback
 from .pipeline.report import PLANNED, REFUSED
+from .pipeline.sources import libraries_of
 from .pipeline.systems import GuestRequest
-from .running import Result, libraries_of, module_for, respawn_for, run, working_on
+from .running import Result, respawn_for, run, working_on
 from .windows import drivers
 from .windows.plan import Options as WindowsOptions
 
@@ -80,7 +82,7 @@ def recorded_result(record: Mapping[str, Any], changed: bool, plan_file: str) ->
 def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
     """The body of a module that only looks."""
     spec = {**disk_set_spec(), "passphrase": {"type": "str", "default": "", "no_log": True}}
-    module = module_for(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
+    module = module_with_source(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
 
     def work(module: AnsibleModule) -> Result:
@@ -92,7 +94,7 @@ def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
 
 def single_fix(fixes: Sequence[str]) -> None:
     """The body of a module that carries out one kind of fix on overlays."""
-    module = module_for(
+    module = module_with_source(
         {**fix_spec(), **run_spec()}, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")]
     )
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from types import MappingProxyType
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
@@ -33,7 +34,6 @@ from .vsphere.connection import PYVMOMI_ERROR
 Result = dict[str, Any]
 INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 _MISSING = {"guestfs": GUESTFS_ERROR, "pyVmomi": PYVMOMI_ERROR, "boto3": BOTO3_ERROR, "libvirt": LIBVIRT_ERROR}  # why, or None
-_ASKED_BY = {"vsphere": "pyVmomi", "aws": "boto3"}
 _GIVE_BACK = 600.0  # seconds
 LONGEST = 14000  # bytes of a result for one VM; with its warnings and what the module was asked it stays below 20 kB
 _OF_VMS = frozenset(("vms", "items"))
@@ -53,14 +53,16 @@ class _Path(str):
         return os.path.expanduser(text)
 
 
-def module_for(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
+def module_for(spec: Mapping[str, Any], forms: urls.Forms = MappingProxyType({}), **constraints: Any) -> AnsibleModule:
     """An AnsibleModule with check mode. `progress_file`, `probe`, `watched` and `watch_pid` are for the action plugin of the same name.
 
-    In paths `~` is expanded, and nothing else. Logins in sources, which are refused, are not echoed either.
+    In paths `~` is expanded, and nothing else. Logins in sources, which are refused, are not echoed either; `forms`: what is none.
     """
     module = AnsibleModule(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
     named = module.params.get("source") or ()
-    module.no_log_values.update(secret for source in ([named] if isinstance(named, str) else named) for secret in urls.secrets(str(source)))
+    module.no_log_values.update(
+        secret for source in ([named] if isinstance(named, str) else named) for secret in urls.secrets(str(source), forms)
+    )
     return module
 
 
@@ -150,11 +152,6 @@ def respawn_for(*libraries: str) -> None:
         interpreter = interpreter or probe_interpreters_for_module(INTERPRETERS, missing[0])
         if interpreter is not None:
             respawn_module(interpreter)
-
-
-def libraries_of(sources: Sequence[str]) -> tuple[str, ...]:
-    """What asks the places that sources are on."""
-    return tuple(dict.fromkeys(library for source in sources for scheme, library in _ASKED_BY.items() if source.startswith(f"{scheme}://")))
 
 
 class _Ending(Busy):

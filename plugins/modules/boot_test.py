@@ -271,7 +271,7 @@ from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, require_own
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec, require_own
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.qemu import firmware_files
@@ -284,7 +284,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run
 
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 
@@ -449,7 +449,9 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    module = module_for(argument_spec(), required_if=[("backend", "libvirt", ["description"])], required_one_of=[("disks", "work_dir")])
+    module = module_with_source(
+        argument_spec(), required_if=[("backend", "libvirt", ["description"])], required_one_of=[("disks", "work_dir")]
+    )
     if module.params["backend"] == "libvirt":
         respawn_for("libvirt")
     run(module, work)

@@ -78,6 +78,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     fetched_of,
+    module_with_source,
     require_fetched,
     require_own,
     run_spec,
@@ -94,15 +95,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import co
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
-    Result,
-    belonging,
-    libraries_of,
-    module_for,
-    respawn_for,
-    run,
-    working_on,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run, working_on
 
 
 def argument_spec() -> dict:
@@ -169,7 +163,7 @@ def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
 
 
 def main() -> None:
-    module = module_for(argument_spec(), required_if=[("mode", "copy", ["dest"])])
+    module = module_with_source(argument_spec(), required_if=[("mode", "copy", ["dest"])])
     respawn_for(*libraries_of(sources_of(module.params)))
     run(module, work)
 

@@ -120,14 +120,14 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, run
 
 SIDE_DISK_SIZE = 64 << 20  # bytes
 
@@ -198,7 +198,7 @@ def written(module: AnsibleModule, params: dict) -> Result:
 
 
 def main() -> None:
-    run(module_for(argument_spec(), required_one_of=[("disks", "work_dir")]), work)
+    run(module_with_source(argument_spec(), required_one_of=[("disks", "work_dir")]), work)
 
 
 if __name__ == "__main__":

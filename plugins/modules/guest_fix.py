@@ -217,10 +217,17 @@ proof:
   sample: {"verdict": "passed", "checks": [{"name": "boot loader", "passed": true, "detail": "grub on disk 0"}]}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import fix_spec, fixes_spec, progress_spec, sources_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    fix_spec,
+    fixes_spec,
+    module_with_source,
+    progress_spec,
+    sources_of,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import composite_fix
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import libraries_of, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import respawn_for, run
 
 
 def argument_spec() -> dict:
@@ -242,7 +249,7 @@ def argument_spec() -> dict:
 
 
 def main() -> None:
-    module = module_for(argument_spec(), mutually_exclusive=[("plan", "plan_file")])
+    module = module_with_source(argument_spec(), mutually_exclusive=[("plan", "plan_file")])
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, composite_fix)
 

@@ -163,20 +163,21 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import fix_spec, fixes_spec, guest_request, source_of, sources_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+    fix_spec,
+    fixes_spec,
+    guest_request,
+    module_with_source,
+    source_of,
+    sources_of,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import which
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_result
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
-    Result,
-    belonging,
-    libraries_of,
-    module_for,
-    respawn_for,
-    run,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:
@@ -207,7 +208,7 @@ def planned(module: AnsibleModule, dest: str) -> Result:
 
 
 def main() -> None:
-    module = module_for(
+    module = module_with_source(
         {**fix_spec(), **fixes_spec(), "dest": {"type": "path"}, "moved": {"type": "bool", "default": False}},
         required_one_of=[("source", "disks", "work_dir")],
         mutually_exclusive=[("source", "disks")],

@@ -134,17 +134,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import files, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
-    Result,
-    module_for,
-    respawn_for,
-    run,
-    working_on,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run, working_on
 
 
 def argument_spec() -> dict:
@@ -222,7 +216,7 @@ def _wanted(params: dict, host: object) -> importing.Wanted:
 
 def main() -> None:
     there = [("placement", kind, ("pool", "directory"), True) for kind in placement.KINDS if kind != placement.IN_PLACE]
-    module = module_for(
+    module = module_with_source(
         argument_spec(),
         mutually_exclusive=[("pool", "directory")],
         required_if=[("state", "absent", ["name"]), ("state", "defined", ["description"]), ("state", "running", ["description"]), *there],

@@ -92,11 +92,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, done_with, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, done_with, run
 
 
 def argument_spec() -> dict:
@@ -147,7 +147,7 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    run(module_for(argument_spec()), work)
+    run(module_with_source(argument_spec()), work)
 
 
 if __name__ == "__main__":

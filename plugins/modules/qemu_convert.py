@@ -157,6 +157,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
     fetched_of,
+    module_with_source,
     progress_spec,
     require_fetched,
     require_own,
@@ -174,15 +175,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import co
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, reading
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
-    Result,
-    belonging,
-    libraries_of,
-    module_for,
-    respawn_for,
-    run,
-    working_on,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run, working_on
 
 
 def argument_spec() -> dict:
@@ -286,7 +280,7 @@ def _ahead(params: dict, wanted: Sequence[Request], planned: list) -> Result:
 
 
 def main() -> None:
-    module = module_for(argument_spec())
+    module = module_with_source(argument_spec())
     respawn_for(*libraries_of(sources_of(module.params)))
     run(module, work)
 

@@ -47,18 +47,19 @@ snapshots:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import remote
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, libraries_of, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:
-    left = remote.clean(module.params["source"], access_of(module.params), module.check_mode)
+    left = sources.of(module.params["source"]).clean(module.params["source"], access_of(module.params), module.check_mode)
     return {"changed": bool(left), "snapshots": list(left)}
 
 
 def main() -> None:
-    module = module_for({"source": {"type": "str", "required": True}, **access_spec()})
-    respawn_for(*libraries_of([module.params["source"]]))
+    module = module_with_source({"source": {"type": "str", "required": True}, **access_spec()})
+    respawn_for(*sources.libraries_of([module.params["source"]]))
     run(module, work)
 
 

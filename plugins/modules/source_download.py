@@ -85,18 +85,11 @@ files:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import folder, places, remote
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
-    Result,
-    belonging,
-    libraries_of,
-    module_for,
-    respawn_for,
-    run,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import download, places, sources
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run
 
 
 def argument_spec() -> dict:
@@ -118,18 +111,18 @@ def work(module: AnsibleModule) -> Result:
     if params["probe"]:
         return {"changed": False, "pending": True}
     progress, mode, access = sink(params["progress_file"]), modes.parse(params["mode"]), access_of(params)
-    vm = remote.identified(params["source"], access)
+    vm = sources.identified(params["source"], access)
     places.require_one_of(params["dest"], vm, params["moved"])
     with belonging(module, places.folder(params["dest"]), vm, mode):
-        changed, files = folder.download(
+        changed, files = download.download(
             params["source"], access, params["dest"], params["include"], params["exclude"], progress, module.check_mode, mode
         )
     return {"changed": changed, "files": files}
 
 
 def main() -> None:
-    module = module_for(argument_spec())
-    respawn_for(*libraries_of([module.params["source"]]))
+    module = module_with_source(argument_spec())
+    respawn_for(*sources.libraries_of([module.params["source"]]))
     run(module, work)
 
 

@@ -52,16 +52,10 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
-    Result,
-    libraries_of,
-    module_for,
-    respawn_for,
-    run,
-    working_on,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run, working_on
 
 
 def argument_spec() -> dict:
@@ -85,7 +79,7 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    module = module_for(argument_spec())
+    module = module_with_source(argument_spec())
     respawn_for(*libraries_of(module.params["source"] or ()))
     run(module, work)
 

@@ -158,7 +158,7 @@ import contextlib
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import progress_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
     AccessDenied,
@@ -169,13 +169,12 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, places, remote
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import is_remote, libraries_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
     Result,
     belonging,
     give_back_when_ended,
-    libraries_of,
-    module_for,
     respawn_for,
     run,
     working_on,
@@ -201,7 +200,7 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
-    source, far = source_of(params), remote.is_remote(params["source"])
+    source, far = source_of(params), is_remote(params["source"])
     stay = far and params["fetch"] == "stream"
     options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
     vm_id = which(module, source, options)
@@ -260,14 +259,14 @@ def which(module: AnsibleModule, source: list, options: dict) -> VmId:
     except (Unreachable, AccessDenied, MissingTool, TransferFailed) as error:
         earlier = staging.fetched(module.params["work_dir"])
         known = places.recorded(earlier.result) if earlier is not None and earlier.options == options else None
-        if known is None or not remote.is_remote(source):
+        if known is None or not is_remote(source):
             raise
         module.warn(f"The source was not asked whether it still is what was fetched of it: {error}")
         return known
 
 
 def main() -> None:
-    module = module_for(argument_spec())
+    module = module_with_source(argument_spec())
     respawn_for(*libraries_of(module.params["source"]))
     give_back_when_ended()
     if (module.params["dest"] or module.params["report_dir"]) and not module.params["name"]:

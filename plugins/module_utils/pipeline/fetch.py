@@ -27,10 +27,10 @@ from ..guest.model import INFO, Concern
 from ..guest.offline import Attached
 from ..guest.resolver import Disk
 from ..linux.plan import Options
+from ..sources.source import Access, InPlace, Remote
 from ..windows.plan import Options as WindowsOptions
 from . import places, power
-from .origin import Access, InPlace, Remote
-from .remote import identified, is_remote, opened
+from .sources import identified, is_remote, opened
 from .systems import GuestRequest
 
 COPY = "source"  # in the work directory: what came from elsewhere

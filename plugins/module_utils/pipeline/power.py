@@ -6,16 +6,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import urllib.parse
 from typing import Any, Mapping
 
 from ..core import atomic, files, modes
 from ..core.errors import InvalidInput
 from ..core.vm import VmId, require_same
-from ..transport import esxi
-from ..vsphere import snapshots
-from . import cloud, host, places, remote
-from .origin import Access
+from ..sources.source import Access
+from . import places, sources
 
 _NOTE = "source-stopped.json"
 
@@ -52,28 +49,9 @@ def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
     if not url:
         return []
     if vm is not None:
-        require_same(vm, remote.identified(url, access), f"What is noted in {work_dir}")
-    done = _started(url, access, check)
+        require_same(vm, sources.identified(url, access), f"What is noted in {work_dir}")
+    done = sources.of(url).started(url, access, check)
     if not check:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(work_dir, _NOTE))
     return [f"start {url}"] if done else []
-
-
-def _started(url: str, access: Access, check: bool) -> bool:
-    scheme = urllib.parse.urlsplit(url).scheme
-    if scheme in cloud.SCHEMES:
-        return cloud.started(url, check)
-    if scheme == "ssh":
-        with host.reached(url, access) as (files, dummy, registered):
-            if registered is None or esxi.power(files, registered) == "on":
-                return False
-            if not check:
-                esxi.start(files, registered)
-            return True
-    with remote.reached(url, access) as (session, vm):
-        if vm.power == "on":
-            return False
-        if not check:
-            snapshots.power_on(session, vm)
-        return True

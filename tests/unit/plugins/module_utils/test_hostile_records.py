@@ -15,7 +15,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import at
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError, UnsafeInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import fingerprint, image, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, places, power, recorded
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.origin import Access
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 
 SECRET = '{"format": 1, "source": "ssh://root@esx1/a", "vm": null, "run": null, "seen": 0}'
 

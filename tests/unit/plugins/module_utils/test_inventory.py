@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BLOCKER
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import origin, remote, ways
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source, vsphere_transports
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet, inventory, readiness, snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described, family
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.hardware import record, with_disks_of
@@ -209,8 +210,8 @@ def test_each_thing_that_speaks_against_a_vm_is_said_and_nothing_else(vm, code, 
     assert (found[0].severity == BLOCKER) is blocks
     if blocks:
         with pytest.raises(Blocked, match=code):
-            origin.refuse(found, (), vm.path)
-    origin.refuse(found, (code,), vm.path)
+            source.refuse(found, (), vm.path)
+    source.refuse(found, (code,), vm.path)
 
 
 def test_nothing_speaks_against_a_quiet_vm():
@@ -305,13 +306,13 @@ def test_the_path_of_a_vm_and_its_datacenter():
     [("[ds 1] web01/web01.vmdk", "/vmfs/volumes/ds 1/web01/web01.vmdk"), ("[x] web01.vmdk", "/vmfs/volumes/x/web01.vmdk")],
 )
 def test_a_datastore_path_on_a_host(name, path):
-    assert ways.volume_path(name) == path
+    assert vsphere_transports.volume_path(name) == path
 
 
 @pytest.mark.parametrize("name", ["", "web01.vmdk", "[a/../b] x", "vsan://1234"])
 def test_what_is_no_datastore_path_is_refused(name):
     with pytest.raises(InvalidInput):
-        ways.volume_path(name)
+        vsphere_transports.volume_path(name)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +342,7 @@ def test_certificates_are_verified_unless_somebody_says_otherwise(tmp_path):
     [(["vsphere://vc/x"], True), (["ssh://h/x.vmx"], True), (["/a/b.vmdk"], False), (["a.ova"], False), (["x", "ssh://y/z"], False)],
 )
 def test_what_is_elsewhere(source, far):
-    assert remote.is_remote(source) is far
+    assert sources.is_remote(source) is far
 
 
 def test_the_fleet_report_says_who_is_ready_and_names_break_nothing():

@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import adapter
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import urls
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import FORMS
 
 SECRET = "pass-Word-4711"
 WITH_LOGIN = {
@@ -41,8 +42,8 @@ def test_a_login_is_refused_and_not_shown(url):
     with pytest.raises(InvalidInput) as refused:
         adapter.source_of({"source": [url]})
     assert refused.value.hint and not any(word in str(refused.value.as_result()) for word in (SECRET, "pass%2DWord"))
-    assert any(SECRET in one for one in urls.secrets(url))
-    assert not any(word in one for one in urls.secrets(url) for word in ("esx1", "/DC/vm", "eu-central-1"))
+    assert any(SECRET in one for one in urls.secrets(url, FORMS))
+    assert not any(word in one for one in urls.secrets(url, FORMS) for word in ("esx1", "/DC/vm", "eu-central-1"))
 
 
 def test_one_of_several_is_found():
@@ -52,5 +53,5 @@ def test_one_of_several_is_found():
 
 @pytest.mark.parametrize("url", PLAIN)
 def test_what_belongs_there_is_taken(url):
-    urls.require_plain(url)
-    assert urls.secrets(url) == ()
+    urls.require_plain(url, FORMS)
+    assert urls.secrets(url, FORMS) == ()

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VMs of a host that is reached by SSH alone: by name where it is an ESXi host, else by the path of their configuration or of a disk."""
+"""VMs of a host that is reached by SSH alone: ssh://root@host/name where it is an ESXi host, else the path of their configuration or of a disk."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
+import posixpath
 import shlex
 import urllib.parse
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Iterator, Optional, Sequence
 from ..core import atomic
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
+from ..core.urls import Form
 from ..core.vm import MIB, Mark, VmId, place_of
 from ..disk import chain, vmx
 from ..disk.machine import BARE, SourceDisk, SourceVm
@@ -22,57 +24,81 @@ from ..transport.download import Arrived
 from ..transport.files import beside, patiently, read_piece, read_small
 from ..transport.ssh import SshFiles
 from ..vsphere import readiness, snapshots
-from . import ways
-from .origin import Access, Remote, RemoteDisk, independent, refuse, unless_treated, which
+from .files import bring_files, in_place
+from .source import Access, Folder, Remote, RemoteDisk, Source, independent, refuse, unless_treated, which
 
 _PLACE = "vm"
 
 
+class Esxi:
+    """See Source."""
+
+    scheme = "ssh"
+    words = "ssh://root@host/path/to/vm.vmx"
+    form = Form(user=True)
+    libraries = ()
+
+    def identified(self, url: str, access: Access) -> VmId:
+        with _reached(url, access) as (files, path, dummy):
+            text = None if path.lower().endswith(".vmdk") else read_small(files, path)
+            return _which(files, path, text, url)
+
+    @contextlib.contextmanager
+    def opened(self, url: str, access: Access, check: bool) -> Iterator[Remote]:
+        """A running VM is treated as `access` says, where the host knows of it."""
+        with contextlib.ExitStack() as stack:
+            files, path, vm = stack.enter_context(_reached(url, access))
+            if path.lower().endswith(".vmdk"):
+                yield replace(_remote(files, path, None, access), which=_which(files, path, None, url))
+                return
+            state = esxi.power(files, vm) if vm is not None else "off"
+            if vm is not None and state != "off":
+                refuse(unless_treated(readiness.of_power(vm.name, state), access), access.accept, url)
+                if access.running == "shutdown" and not check:
+                    access.stopping()
+                    esxi.shut_down(files, vm, access.shutdown_timeout, access.power_off)
+                    state = "off"
+            # Read before a snapshot makes it name the disks that the VM writes to from then on.
+            text = read_small(files, path)
+            if vm is not None and state == "on" and access.running == "snapshot" and not check:
+                modes = {key: value.lower() for key, value in vmx.parse(text.decode("utf-8", "replace")).items() if key.endswith(".mode")}
+                independent([key for key, mode in modes.items() if mode.startswith("independent")], vm.name)
+                stack.enter_context(esxi.frozen(files, vm, snapshots.new_name(), access.quiesce))
+            remote = replace(_remote(files, path, text, access), which=_which(files, path, text, url))
+            yield replace(remote, in_place=None) if state == "on" else remote
+
+    @contextlib.contextmanager
+    def folder(self, url: str, access: Access) -> Iterator[Folder]:
+        with _reached(url, access) as (files, path, vm):
+            if vm is not None:
+                refuse(tuple(readiness.of_power(vm.name, esxi.power(files, vm))), access.accept, url)
+            directory = posixpath.dirname(path)
+            listed = files.command(f"cd {shlex.quote(directory)} && find . -type f", directory).splitlines()
+            yield Folder(files, directory, tuple(sorted(name[2:] for name in listed if name.count("/") == 1)))
+
+    def clean(self, url: str, access: Access, check: bool) -> tuple[str, ...]:
+        with _reached(url, access) as (files, dummy, vm):
+            if vm is None:
+                return ()
+            left = {name: number for name, number in esxi.snapshots(files, vm).items() if name.startswith(snapshots.PREFIX)}
+            for number in () if check else left.values():
+                esxi.remove(files, vm, number)
+            return tuple(left)
+
+    def started(self, url: str, access: Access, check: bool) -> bool:
+        with _reached(url, access) as (files, dummy, vm):
+            if vm is None or esxi.power(files, vm) == "on":
+                return False
+            if not check:
+                esxi.start(files, vm)
+            return True
+
+
+SOURCE: Source = Esxi()
+
+
 @contextlib.contextmanager
-def opened(url: str, access: Access, check: bool) -> Iterator[Remote]:
-    """The source behind an ssh:// URL, for the time of a block. A running VM is treated as `access` says, where the host knows of it."""
-    with contextlib.ExitStack() as stack:
-        files, path, vm = stack.enter_context(reached(url, access))
-        if path.lower().endswith(".vmdk"):
-            yield replace(_remote(files, path, None, access), which=_which(files, path, None, url))
-            return
-        state = esxi.power(files, vm) if vm is not None else "off"
-        if vm is not None and state != "off":
-            refuse(unless_treated(readiness.of_power(vm.name, state), access), access.accept, url)
-            if access.running == "shutdown" and not check:
-                access.stopping()
-                esxi.shut_down(files, vm, access.shutdown_timeout, access.power_off)
-                state = "off"
-        # Read before a snapshot makes it name the disks that the VM writes to from then on.
-        text = read_small(files, path)
-        if vm is not None and state == "on" and access.running == "snapshot" and not check:
-            modes = {key: value.lower() for key, value in vmx.parse(text.decode("utf-8", "replace")).items() if key.endswith(".mode")}
-            independent([key for key, mode in modes.items() if mode.startswith("independent")], vm.name)
-            stack.enter_context(esxi.frozen(files, vm, snapshots.new_name(), access.quiesce))
-        remote = replace(_remote(files, path, text, access), which=_which(files, path, text, url))
-        yield replace(remote, in_place=None) if state == "on" else remote
-
-
-def identified(url: str, access: Access) -> VmId:
-    """Which VM is behind a URL, also while it runs."""
-    with reached(url, access) as (files, path, dummy):
-        text = None if path.lower().endswith(".vmdk") else read_small(files, path)
-        return _which(files, path, text, url)
-
-
-def clean(url: str, access: Access, check: bool) -> tuple[str, ...]:
-    """Remove the snapshots that a migration which died has left on the host, and no others; gives their names."""
-    with reached(url, access) as (files, dummy, vm):
-        if vm is None:
-            return ()
-        left = {name: number for name, number in esxi.snapshots(files, vm).items() if name.startswith(snapshots.PREFIX)}
-        for number in () if check else left.values():
-            esxi.remove(files, vm, number)
-        return tuple(left)
-
-
-@contextlib.contextmanager
-def reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[esxi.Registered]]]:
+def _reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[esxi.Registered]]]:
     """The host's files, the path of what is named, and the VM if the host has registered it."""
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.unquote(parts.path)
@@ -102,7 +128,7 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
     jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
-        arrived = ways.bring_files(files, jobs, os.path.join(directory, _PLACE), progress, access)
+        arrived = bring_files(files, jobs, os.path.join(directory, _PLACE), progress, access)
         if text is None:
             return arrived
         atomic.write_bytes(os.path.join(directory, _PLACE, file), text)
@@ -112,7 +138,7 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
         staged = os.path.join(directory, _PLACE, file)
         return vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),))
 
-    return Remote(vm, disks, "ssh", (), bring, local, ways.in_place(files, disks))
+    return Remote(vm, disks, "ssh", (), bring, local, in_place(files, disks))
 
 
 def _read(path: str, text: Optional[bytes]) -> tuple[SourceVm, Sequence[tuple[str, SourceDisk]]]:

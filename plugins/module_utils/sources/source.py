@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A source that is elsewhere: how it may be reached and treated, and what it is once it is open."""
+"""A source: what each kind of place that VMs come from can do, how one may be reached and treated, and what it is once it is open."""
 
 from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Protocol, Sequence
 
 from ..core.errors import Blocked, InvalidInput
 from ..core.progress import Progress
 from ..core.tls import Trust
-from ..core.vm import Mark, VmId, digest_of, place_of, uuid_of
+from ..core.urls import Form
+from ..core.vm import Mark, VmId, digest_of, place_of
 from ..disk.fingerprint import configuration
-from ..disk.machine import Nic, SourceVm
+from ..disk.machine import SourceVm
 from ..guest.model import BLOCKER, Concern
 from ..transport.download import Arrived, Job
+from ..transport.files import Files
 from ..transport.nbdkit import Export
 from ..transport.ssh import Login
 from ..transport.vddk import Vddk
-from ..vsphere.model import Vm
 
-TRANSPORTS = ("auto", "datastore", "nfc", "ssh", "vddk", "govc", "ovftool")
 RUNNING = ("refuse", "snapshot", "shutdown")
 
 
@@ -107,21 +107,50 @@ class Remote:
         return {**data, "transport": self.transport}
 
 
-def described(vm: Vm) -> SourceVm:
-    """A VM of vSphere without its disks."""
-    return SourceVm(
-        name=vm.name,
-        kind="vsphere",
-        disks=(),
-        nics=tuple(Nic(nic.mac or None, nic.network, nic.model, nic.slot) for nic in vm.nics),
-        cpus=vm.cpus,
-        cores_per_socket=vm.cores_per_socket,
-        memory=vm.memory,
-        firmware=vm.firmware,
-        secure_boot=vm.secure_boot,
-        guest_os=vm.guest_id or None,
-        uuid=uuid_of(vm.instance_uuid) or uuid_of(vm.uuid),
-    )
+@dataclass(frozen=True)
+class Folder:
+    """The files of a VM as they lie at its source: what reads them, their directory, and their names."""
+
+    files: Files
+    directory: str
+    names: tuple[str, ...]
+
+
+class Source(Protocol):
+    """A kind of place that VMs come from, found by the scheme of a URL.
+
+    `scheme` begins its URLs, which are written as `words` says and may have what `form` says. `libraries` of Python ask it.
+    """
+
+    @property
+    def scheme(self) -> str: ...
+
+    @property
+    def words(self) -> str: ...
+
+    @property
+    def form(self) -> Form: ...
+
+    @property
+    def libraries(self) -> tuple[str, ...]: ...
+
+    def identified(self, url: str, access: Access) -> VmId:
+        """Which VM is behind a URL. Nothing is changed there, and the VM may run."""
+
+    def opened(self, url: str, access: Access, check: bool) -> contextlib.AbstractContextManager[Remote]:
+        """The VM, for the time of a block. In check mode nothing is changed there: a running VM is neither stopped nor frozen.
+
+        Raises Blocked for concerns that nobody accepted.
+        """
+
+    def folder(self, url: str, access: Access) -> contextlib.AbstractContextManager[Folder]:
+        """The files of the VM as they are, for the time of a block. Raises InvalidInput where a VM has none."""
+
+    def clean(self, url: str, access: Access, check: bool) -> tuple[str, ...]:
+        """Remove the snapshots that a migration which died has left, and no others; gives their names. In check mode nothing is removed."""
+
+    def started(self, url: str, access: Access, check: bool) -> bool:
+        """Start the VM; whether it was off. In check mode it stays off."""
 
 
 def which(vm: SourceVm, place: str, url: str, sizes: Iterable[Sequence[Any]], disks: tuple[Mark, ...] = ()) -> VmId:
