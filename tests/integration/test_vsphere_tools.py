@@ -70,8 +70,11 @@ def test_govc_exports_a_running_vm_by_its_snapshot_and_ovftool_does_not(vc, expo
     try:
         result = fetch(vc, tmp_path / "w", transport="govc", running="snapshot")
         assert content(result, tmp_path) == [digest(image) for image in images]
-        refused = fetch(vc, tmp_path / "o", transport="ovftool", running="snapshot")
-        assert refused["error_code"] == "invalid_input" and "shutdown" in refused["hint"] and vm.snapshot is None
+        calls = exporters.read_text()
+        for check in (True, False):
+            refused = fetch(vc, tmp_path / "o", check=check, transport="ovftool", running="snapshot")
+            assert refused["error_code"] == "invalid_input" and "shutdown" in refused["hint"] and vm.snapshot is None
+        assert exporters.read_text() == calls
     finally:
         vc.wait(vm.PowerOffVM_Task())
 

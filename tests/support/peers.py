@@ -411,9 +411,9 @@ class Esxi:
         self.process.wait()
 
 
-def fetch(vc: VCenter, work_dir: Path, source: str = "", **more: object) -> dict:
+def fetch(vc: VCenter, work_dir: Path, source: str = "", check: bool = False, **more: object) -> dict:
     access = {"vsphere": vc.login, **more}
-    return harness.module("vmdk_fetch", source=[source or vc.url(VM)], work_dir=str(work_dir), access=access)
+    return harness.module("vmdk_fetch", check, source=[source or vc.url(VM)], work_dir=str(work_dir), access=access)
 
 
 def content(result: dict, folder: Path) -> list[str]:

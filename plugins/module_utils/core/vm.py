@@ -132,7 +132,8 @@ def place_of(url: str) -> str:
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     where = host if port in (None, _PORTS.get(parts.scheme)) else f"{host}:{port}"
-    return urllib.parse.urlunsplit((parts.scheme.lower(), where, parts.path, parts.query, parts.fragment))
+    rest = "".join(mark + text for mark, text in (("", parts.path), ("?", parts.query), ("#", parts.fragment)) if text)
+    return f"{parts.scheme.lower()}://{where}{rest}"  # urlunsplit leaves out the slashes where there is no host
 
 
 def places_of(source: Iterable[str]) -> set[str]:

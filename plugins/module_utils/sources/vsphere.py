@@ -37,6 +37,7 @@ class Vsphere:
         with _reached(url, access) as (session, vm), contextlib.ExitStack() as stack:
             found = unless_treated(readiness.concerns(vm), access)
             refuse(found, access.accept, vm.path)
+            vsphere_transports.require_possible(vm, access)
             stack.enter_context(session.kept_alive())
             snapshot = ""
             if vm.power == "on" and not check:

@@ -315,6 +315,17 @@ TRANSPORTS: Mapping[str, Transport] = {
 }
 
 
+def require_possible(vm: Vm, access: Access) -> None:
+    """Raise InvalidInput for a VM that would stay on while its transport wants it off; nothing has been changed there then."""
+    wanted = TRANSPORTS.get(access.transport)
+    if wanted is not None and wanted.needs_off and vm.power == "on" and access.running == "snapshot":
+        raise InvalidInput(
+            f"{vm.name} runs, and {access.transport} exports no VM that does.",
+            "Shut it down (migrate_running: shutdown), or use another transport.",
+            vm=vm.name,
+        )
+
+
 def chosen(
     session: connection.Session, vm: Vm, snapshot: str, access: Access, found: tuple[Concern, ...], stack: contextlib.ExitStack, check: bool
 ) -> Remote:

@@ -87,8 +87,6 @@ def require_one(wanted: Export) -> None:
 def ovftool(wanted: Export, directory: str, progress: Progress) -> str:
     """Write the package into `directory`; gives its descriptor. The VM must be off: OVF Tool exports no snapshot."""
     _empty(directory)
-    if wanted.snapshot:
-        raise InvalidInput("OVF Tool exports no VM that runs.", "Shut it down (migrate_running: shutdown), or use another transport.")
     user = re.sub(r"[^A-Za-z0-9._~-]", lambda match: "".join(f"%{byte:02x}" for byte in match[0].encode()), wanted.user)
     source = f"vi://{user}@{wanted.server}:{wanted.port}/?moref=vim.VirtualMachine:{wanted.vm}"
     argv = ["ovftool", "--shaAlgorithm=SHA256", "--noImageFiles", *([] if wanted.trust.verify else ["--noSSLVerify"])]

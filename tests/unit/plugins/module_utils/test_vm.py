@@ -116,6 +116,7 @@ PLACES = {
     "vsphere://vc:8443/DC/vm/web01?moref=vm-1": "vsphere://vc:8443/DC/vm/web01?moref=vm-1",
     "ssh://root:secret@esx1:22/vmfs/volumes/ds/a.vmx": "ssh://esx1/vmfs/volumes/ds/a.vmx",
     "ssh://root@[FE80::1]:2222/a.vmx": "ssh://[fe80::1]:2222/a.vmx",
+    "Store:///srv/VMs/web01": "store:///srv/VMs/web01",
     "aws://eu-central-1/i-0123456789abcdef0": "aws://eu-central-1/i-0123456789abcdef0",
 }
 
