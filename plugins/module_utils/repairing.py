@@ -43,7 +43,7 @@ from .linux.plan import FIXES, Options
 from .pipeline.engines import OWN, Engine, repair
 from .pipeline.fetch import looked_at, reading
 from .pipeline.guest_work import GuestReport, fix, look, masked, take_back
-from .pipeline.live_work import live_fix, rollback
+from .pipeline.live_work import live_fix
 from .pipeline.report import PLANNED, REFUSED
 from .pipeline.sources import libraries_of
 from .pipeline.systems import GuestRequest
@@ -145,12 +145,6 @@ def live_fix_work(module: AnsibleModule) -> Result:
     report = live_fix(options, tuple(module.params["accept"]), module.check_mode)
     kept = f"{BACKUPS}/{report.plan.id}/plan.json" if report.plan.changes and not module.check_mode else ""
     return report_result(module, report, bool(report.plan.changes), kept)
-
-
-def live_rollback_work(module: AnsibleModule) -> Result:
-    """guest_live_rollback: takes back what guest_live_fix did on the system that the module runs on."""
-    done = rollback(module.params["id"], module.check_mode)
-    return {"changed": bool(done.undone), "undone": list(done.undone), "left": list(done.left)}
 
 
 def composite_fix(module: AnsibleModule) -> Result:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import threading
@@ -16,7 +17,6 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
 from ansible.module_utils.common.validation import check_type_str
 
-from .boot.libvirtd import LIBVIRT_ERROR
 from .core import ahead, memory, modes, urls
 from .core.bounded import bounded
 from .core.errors import Busy, MigrationError, OutOfResources, of_system
@@ -26,14 +26,10 @@ from .core.progress import sink
 from .core.vm import VmId
 from .core.watch import lives
 from .guest import diffs
-from .guest.offline import GUESTFS_ERROR
 from .pipeline import places
-from .transport.aws_api import BOTO3_ERROR
-from .vsphere.connection import PYVMOMI_ERROR
 
 Result = dict[str, Any]
 INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
-_MISSING = {"guestfs": GUESTFS_ERROR, "pyVmomi": PYVMOMI_ERROR, "boto3": BOTO3_ERROR, "libvirt": LIBVIRT_ERROR}  # why, or None
 _GIVE_BACK = 600.0  # seconds
 LONGEST = 14000  # bytes of a result for one VM; with its warnings and what the module was asked it stays below 20 kB
 _OF_VMS = frozenset(("vms", "items"))
@@ -146,12 +142,20 @@ def give_back_when_ended() -> None:
 
 def respawn_for(*libraries: str) -> None:
     """Go on under an interpreter that has all of these libraries, if this one has not; what needs one reports it when none has."""
-    missing = [library for library in libraries if _MISSING[library] is not None]
+    missing = [library for library in libraries if not _importable(library)]
     if missing and not has_respawned():
         interpreter = probe_interpreters_for_module(INTERPRETERS, ", ".join(libraries))
         interpreter = interpreter or probe_interpreters_for_module(INTERPRETERS, missing[0])
         if interpreter is not None:
             respawn_module(interpreter)
+
+
+def _importable(library: str) -> bool:
+    try:
+        importlib.import_module(library)
+    except ImportError:
+        return False
+    return True
 
 
 class _Ending(Busy):

@@ -47,12 +47,19 @@ left:
   sample: [77c1a90be2d4]
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import live_rollback_work
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, run
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.live_rollback import rollback
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
+
+
+def work(module: AnsibleModule) -> Result:
+    done = rollback(module.params["id"], module.check_mode)
+    return {"changed": bool(done.undone), "undone": list(done.undone), "left": list(done.left)}
 
 
 def main() -> None:
-    run(module_for({"id": {"type": "str", "default": ""}}), live_rollback_work)
+    run(module_for({"id": {"type": "str", "default": ""}}), work)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same repairs on the running system: inspect, plan, apply and prove where this code executes, and take it all back."""
+"""The same repairs on the running system: inspect, plan, apply and prove where this code executes."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..core.errors import InvalidInput, ProofFailed
-from ..guest.apply import BACKUPS, apply, undo
+from ..core.errors import ProofFailed
+from ..guest.apply import apply
 from ..guest.changes import Plan
 from ..guest.live import LiveGuest, packages_locked
 from ..guest.model import GuestFacts
@@ -16,14 +15,6 @@ from ..linux.plan import Options, complete, make_plan
 from ..linux.proof import prove
 from . import systems
 from .guest_work import GuestReport, Timer, boot_disk, check_space, refuse_blockers, require_proof
-
-
-@dataclass(frozen=True)
-class RolledBack:
-    """The plans that were taken back, newest first, and what is left of earlier ones."""
-
-    undone: tuple[str, ...]
-    left: tuple[str, ...]
 
 
 def _facts(guest: LiveGuest, options: Options) -> tuple[GuestFacts, Plan]:
@@ -58,23 +49,3 @@ def live_fix(options: Options, accept: tuple[str, ...], check: bool) -> GuestRep
     except ProofFailed as error:
         raise (error.kept(f"{outcome.backup}/plan.json") if plan.changes else error) from None
     return GuestReport(facts, plan, proof, outcome.output, timer.phases)
-
-
-def rollback(wanted: str, check: bool) -> RolledBack:
-    """Take back the plan with the id `wanted`, or every applied one, newest first; with `check` only name them.
-
-    Raises InvalidInput for an id that was never applied, StalePlan when somebody else changed a file since.
-    """
-    guest = LiveGuest()
-    applied = sorted((name for name in guest.listdir(BACKUPS) if guest.stat(f"{BACKUPS}/{name}/plan.json")), key=_written, reverse=True)
-    chosen = [name for name in applied if not wanted or name == wanted]
-    if wanted and not chosen:
-        raise InvalidInput(f"No repair with the id {wanted} was made here.", f"Known ones: {', '.join(applied) or 'none'}.")
-    with packages_locked():
-        for name in chosen if not check else ():
-            undo(guest, Plan.from_json(guest.read(f"{BACKUPS}/{name}/plan.json")))
-    return RolledBack(tuple(chosen), tuple(name for name in applied if name not in chosen))
-
-
-def _written(name: str) -> float:
-    return os.stat(f"{BACKUPS}/{name}/plan.json").st_mtime

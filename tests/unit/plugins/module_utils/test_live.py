@@ -18,7 +18,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import a
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import live
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import MakeLink, Plan, RemoveFile, RunCommand, WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import initramfs
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import live_work
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import live_rollback
 
 _NONE = dict.fromkeys(["fstype", "uuid", "label", "partuuid", "partlabel", "parttype"])
 
@@ -43,7 +43,7 @@ TREE = [
 def system(monkeypatch, tmp_path):
     monkeypatch.setattr(live, "run", lambda argv, *rest, **more: Completed(tuple(argv), 0, json.dumps({"blockdevices": TREE}), ""))
     monkeypatch.setattr(applying, "BACKUPS", str(tmp_path / "backups"))
-    monkeypatch.setattr(live_work, "BACKUPS", str(tmp_path / "backups"))
+    monkeypatch.setattr(live_rollback, "BACKUPS", str(tmp_path / "backups"))
     monkeypatch.setattr(live, "_LOCK", str(tmp_path / "no-lock"))
     return live.LiveGuest()
 
@@ -113,7 +113,7 @@ def tree(folder):
 def test_a_plan_is_applied_and_rolled_back_by_its_id(system, tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(live, "_block_devices", lambda: ((), []))
-    for module in (applying, live_work):
+    for module in (applying, live_rollback):
         monkeypatch.setattr(module, "BACKUPS", str(tmp_path / "backups"))
     monkeypatch.setattr(live, "_LOCK", str(tmp_path / "no-lock"))
     folder = tmp_path / "root"
@@ -123,14 +123,14 @@ def test_a_plan_is_applied_and_rolled_back_by_its_id(system, tmp_path, monkeypat
     outcome = applying.apply(live.LiveGuest(), plan, initramfs.build)
     assert outcome.output == ("said\n",) and (folder / "image").read_text() == "rebuilt\n" and not (folder / "d").exists()
     with pytest.raises(InvalidInput, match=plan.id):
-        live_work.rollback("nothing", False)
-    assert live_work.rollback("", True).undone == (plan.id,) and tree(folder) != before
-    assert live_work.rollback(plan.id, False) == live_work.RolledBack((plan.id,), ())
-    assert tree(folder) == before and live_work.rollback("", False).undone == ()
+        live_rollback.rollback("nothing", False)
+    assert live_rollback.rollback("", True).undone == (plan.id,) and tree(folder) != before
+    assert live_rollback.rollback(plan.id, False) == live_rollback.RolledBack((plan.id,), ())
+    assert tree(folder) == before and live_rollback.rollback("", False).undone == ()
     applying.apply(live.LiveGuest(), plan, initramfs.build)
     (folder / "a").write_text("mine")
     with pytest.raises(StalePlan, match="changed after"):
-        live_work.rollback("", False)
+        live_rollback.rollback("", False)
     assert (folder / "a").read_text() == "mine"
 
 
