@@ -39,6 +39,7 @@ class ActionModule(ActionBase):
         try:
             wrong = [
                 *variables.unknown(task_vars, given["roles"]),
+                *variables.given_anyway(self._given(task_vars), given["roles"]),
                 *(said for role in given["roles"] for said in variables.wrong_values(role, self._values(role, task_vars))),
                 *variables.wrong_codes(given["accept"]),
                 *(variables.unsafe_places(given["name"], dict(self._places(task_vars))) if given["name"] else ()),
@@ -46,6 +47,11 @@ class ActionModule(ActionBase):
         except InvalidInput as error:
             wrong = [str(error)]
         return {**result, "changed": False, **({"failed": True, "msg": " ".join(wrong)} if wrong else {})}
+
+    def _given(self, task_vars):
+        """The names of what was there before any role began; later there are results of the roles, too."""
+        known = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
+        return () if "variables_checked" in known else known
 
     def _places(self, task_vars):
         return ((variable, str(value)) for variable, value in self._known(_PLACES, task_vars))

@@ -44,6 +44,36 @@ def own(role: str) -> frozenset[str]:
     return frozenset(re.findall(rf"\b{role}_\w+", text))
 
 
+@functools.cache
+def worked_out(role: str) -> frozenset[str]:
+    """What of that nobody may give: the variables that the role makes of its options, and those in which results are kept."""
+    known = HOME / "roles" / role / "vars" / "main.yml"
+    made = set(yaml_load(known.read_text(encoding="utf-8")) or ()) if known.exists() else set()
+    for path in (*(HOME / "roles" / role / "tasks").glob("*.yml"), *(HOME / "playbooks").glob("**/*.yml")):
+        made.update(_kept(yaml_load(path.read_text(encoding="utf-8"))))
+    return frozenset(name for name in made if name.startswith(f"{role}_"))
+
+
+def _kept(tasks: Any) -> Iterator[str]:
+    if isinstance(tasks, list):
+        for task in tasks:
+            yield from _kept(task)
+    elif isinstance(tasks, dict):
+        yield from filter(None, [tasks.get("register")])
+        yield from tasks.get("ansible.builtin.set_fact") or ()
+        for value in tasks.values():
+            yield from _kept(value)
+
+
+def given_anyway(given: Iterable[str], roles: Iterable[str]) -> Iterator[str]:
+    """A sentence for each variable that the inventory or the command line gives although one of the roles works it out."""
+    given = sorted(given)
+    for role in roles:
+        for name in given:
+            if name in worked_out(role):
+                yield f"{name} is worked out by the role {role} and cannot be given{_instead(name, options(role), f'{role}_')}."
+
+
 def unknown(given: Iterable[str], roles: Iterable[str]) -> Iterator[str]:
     """A sentence for each variable with the prefix of one of the roles that means nothing to it."""
     given = sorted(given)

@@ -19,6 +19,8 @@ MISSPELT = {
     "a dictionary for a list": {"migrate_nics": {"mac": "00:50:56:00:00:01"}}, "a leaf of a list": {"migrate_nics": [{"mak": "00:50:56:00:00:01"}]},
     "a leaf's type": {"migrate_nics": [7]}, "a choice": {"migrate_output_format": "qcow3"}, "a superscript": {"migrate_boot_timeout": "\u00b2"},
     "a size that is none": {"migrate_resize": "+1X"}, "a negative size": {"migrate_resize": "-1G"}, "a stage that is none": {"migrate_fetch": "copy"},
+    "a result": {"migrate_converted": {"disks": []}}, "what the role works out": {"migrate_customize": {"hostname": "x"}},
+    "who it is": {"migrate_known": True}, "that it failed": {"migrate_failed": "x"}, "its sizes": {"migrate_sizes": ["+1G"]},
     "a mode that is none": {"migrate_mode": "0999"}, "a mode for all": {"migrate_mode": "0777"},
 }  # fmt: skip
 HOSTS = {

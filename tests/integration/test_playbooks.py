@@ -115,6 +115,16 @@ def test_every_playbook_refuses_a_variable_that_means_nothing(where, playbook):
     assert everything(where) == {"disk.raw", "hosts.json"}
 
 
+def test_what_the_role_works_out_itself_is_not_given(where):
+    """From the inventory it would be of no effect, from the command line it would replace what the role finds out."""
+    hosts = vms("web01", migrate_customize={"hostname": "x"}, migrate_failed="x")
+    done = called(where, "hyper2kvm.migration.migrate", hosts, "-e", "migrate_known=true")
+    assert done.returncode != 0 and all(
+        f"{name} is worked out by the role migrate" in done.stdout for name in ("migrate_customize", "migrate_failed", "migrate_known")
+    ), done.stdout
+    assert everything(where) == {"disk.raw", "hosts.json"}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [

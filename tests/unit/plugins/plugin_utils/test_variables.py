@@ -55,6 +55,17 @@ def test_what_the_role_knows_and_registers_is_taken(role):
     assert all(name.startswith(f"{role}_") for name in variables.options(role))
 
 
+def test_what_a_role_works_out_is_not_given():
+    given = {
+        "migrate_customize": {"hostname": "x"}, "migrate_sizes": ["+1G"], "migrate_access": {}, "migrate_known": True, "migrate_vm": 1, "migrate_failed": "x",
+        "migrate_fetched": {}, "migrate_source": "/x", "migrate_resize": "+1G", "migrate_customize_hostname": "x", "drop_folder_item": {},
+    }  # fmt: skip
+    said = list(variables.given_anyway(given, ROLES))
+    assert [one.partition(" ")[0] for one in said] == sorted(set(given) - {*variables.options("migrate"), "drop_folder_item"})
+    for role in ROLES:
+        assert variables.worked_out(role) <= variables.own(role) and not variables.worked_out(role) & variables.options(role)
+
+
 def test_other_roles_prefixes_are_their_own_affair():
     assert not list(variables.unknown(["drop_folder_x", "conversion_hosts", "live_fixes", "migrates"], ["migrate"]))
 
