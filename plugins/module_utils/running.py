@@ -19,7 +19,7 @@ from ansible.module_utils.common.validation import check_type_str
 
 from .core import ahead, memory, modes, urls
 from .core.bounded import bounded
-from .core.errors import Busy, MigrationError, OutOfResources, of_system
+from .core.errors import Busy, InvalidInput, MigrationError, OutOfResources, of_system
 from .core.locks import exclusive
 from .core.memory import Run
 from .core.progress import sink
@@ -30,6 +30,8 @@ from .pipeline import places
 
 Result = dict[str, Any]
 INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+_PLACES = ("name", "work_dir", "dest", "report_dir", "results", "source", "disks", "devices", "description")
+_READ = ("disks", "vm", "facts", "path", "plan_file", "report")  # what later stages have of a result
 _GIVE_BACK = 600.0  # seconds
 LONGEST = 14000  # bytes of a result for one VM; with its warnings and what the module was asked it stays below 20 kB
 _OF_VMS = frozenset(("vms", "items"))
@@ -55,6 +57,7 @@ def module_for(spec: Mapping[str, Any], forms: urls.Forms = MappingProxyType({})
     In paths `~` is expanded, and nothing else. Logins in sources, which are refused, are not echoed either; `forms`: what is none.
     """
     module = AnsibleModule(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
+    _require_legible(module, {name: module.params[name] for name in _PLACES if name in module.params})
     named = module.params.get("source") or ()
     module.no_log_values.update(
         secret for source in ([named] if isinstance(named, str) else named) for secret in urls.secrets(str(source), forms)
@@ -95,9 +98,34 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
                 "There is not enough memory.", "Free memory of the host, or run fewer VMs at once; then run again."
             ).as_result()
         )
+    _require_legible(module, {name: result[name] for name in _READ if name in result})
     answer = within(remove_values(result, module.no_log_values))
     _shorten_echo(module)
     module.exit_json(**answer)
+
+
+def _require_legible(module: AnsibleModule, values: Mapping[str, Any]) -> None:
+    """Fail where a secret is part of what later stages read, since Ansible puts asterisks in its place there."""
+    for name, value in values.items():
+        if any(secret in text for text in _texts(value) for secret in module.no_log_values if secret):
+            _fail(
+                module,
+                InvalidInput(
+                    f"A password or passphrase that was given is part of {name}, where Ansible hides it from the stages that follow.",
+                    "Give a longer one that occurs in no name or path, or other names and paths.",
+                ),
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts(one)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 def within(result: Result) -> Result:
@@ -205,10 +233,11 @@ def belonging(module: AnsibleModule, place: places.Place, vm: Optional[VmId] = N
     moved = bool(module.params.get("moved"))
     if vm is not None:
         place.require(vm, moved)
+    directory = os.path.dirname(place.path)
     if module.check_mode:
+        ahead.writable(directory)
         yield
         return
-    directory = os.path.dirname(place.path)
     there = os.path.isdir(directory)
     modes.make_directory(directory, modes.with_disks(mode), modes.with_disks(mode))
     run_of, known_dead = _run_of(module.params)

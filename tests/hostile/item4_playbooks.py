@@ -86,7 +86,9 @@ def all_of(count: int) -> Callable[[Place, str], str]:
 
 def a_worker(place: Place, out: str) -> str:
     """One that works for others is no VM, which is said where it has a source."""
-    return all_of(1)(place, out) or ("" if "conv01 does the work for other hosts" in " ".join(out.split()) else "it was left out in silence")
+    return all_of(1)(place, out) or (
+        "" if "conv01 does the work for other hosts" in " ".join(out.split()) else "it was left out in silence"
+    )
 
 
 def called_here(place: Place, out: str) -> str:

@@ -96,7 +96,7 @@ def own(path: str) -> Optional[BinaryIO]:
     try:
         file = os.fdopen(_descriptor(path, "The record", False, False), "rb")
     except InvalidInput as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+        if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):  # who makes its directory says what is in the way
             return None
         raise
     try:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterator, Mapping, Optional
 
 from . import files
-from .errors import Busy, InvalidInput
+from .errors import Busy, InvalidInput, of_system
 from .vm import VmId, require_same
 from .watch import lives, mark
 
@@ -106,6 +106,8 @@ def recall(path: str) -> Memory:
     try:
         file = files.own(path)
     except InvalidInput as error:
+        if isinstance(error.__cause__, OSError) and not os.path.islink(path):  # its directory cannot be reached
+            raise of_system(error.__cause__) from error
         raise _says_nothing(path) from error
     if file is None:
         return Memory()

@@ -50,7 +50,11 @@ def test_a_member_of_the_group_with_a_source_is_named(monkeypatch):
     monkeypatch.setattr(plugin, "_known", {})
     monkeypatch.setattr(plugin.display, "warning", said.append)
     member = {"group_names": ["conversion_hosts"]}
-    hostvars = {"web01": {"migrate_source": "/x.raw", "group_names": ["vms"]}, "conv1": {**member, "migrate_source": "/y.raw"}, "conv2": member}
+    hostvars = {
+        "web01": {"migrate_source": "/x.raw", "group_names": ["vms"]},
+        "conv1": {**member, "migrate_source": "/y.raw"},
+        "conv2": member,
+    }
     assert plugin.conversion_hosts(hostvars) == []
     assert len(said) == 1 and said[0].startswith("conv1 ") and "the group conversion_hosts" in said[0]
 
