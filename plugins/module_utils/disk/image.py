@@ -25,7 +25,13 @@ def _raw(file: BinaryIO, path: str) -> Header:
     size = file.seek(0, 2)
     if size < _SECTOR:
         raise InvalidInput(f"{path} is empty.", "Name the file that holds the disk.", path=path)
-    return Header("raw", size - size % _SECTOR)
+    if size % _SECTOR:
+        raise InvalidInput(
+            f"{path} ends within a sector: it has {size} bytes, which is no multiple of {_SECTOR}.",
+            "The copy is incomplete; copy it again. If it is whole, fill up its last sector: truncate -s %512 FILE.",
+            path=path,
+        )
+    return Header("raw", size)
 
 
 def _img(file: BinaryIO, path: str) -> Header:

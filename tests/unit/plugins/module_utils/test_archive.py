@@ -29,7 +29,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import archive
 
 MIB = 1 << 20
-DISK = random.Random(1).randbytes(70_000).ljust(3 * MIB, b"\0") + b"end"
+DISK = random.Random(1).randbytes(70_000).ljust(3 * MIB, b"\0") + b"end".rjust(512, b"\0")
 
 
 def tarred(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:

@@ -30,7 +30,7 @@ def test_what_is_a_vm_and_what_belongs_to_it(tmp_path):
         "half.ova.part",
         "note.ova.done",
     ):
-        (tmp_path / name).write_bytes(name.encode() * 100)
+        (tmp_path / name).write_bytes((name.encode() * 100).ljust(1536))
     (tmp_path / "erp").mkdir()
     for name in ("erp.vmx", "erp.vmdk", "erp-000001-delta.vmdk"):
         (tmp_path / "erp" / name).write_bytes(b"x")

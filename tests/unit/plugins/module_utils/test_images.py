@@ -87,11 +87,23 @@ def test_a_parent_that_reaches_elsewhere_is_refused(tmp_path, name):
 def test_a_raw_disk_on_which_a_guest_wrote_a_header_stays_a_raw_disk(tmp_path):
     (tmp_path / "secret").write_bytes(b"secret" * 1000)
     header = qcow2_with(tmp_path, "secret").read_bytes()
+    header += bytes(-len(header) % 512)
     (tmp_path / "disk.raw").write_bytes(header)
     assert image.resolve(str(tmp_path / "disk.raw")).links[0].header.format == "raw"
     (tmp_path / "disk.img").write_bytes(header)
     with pytest.raises(UnsafeInput, match="a guest may have written"):
         image.resolve(str(tmp_path / "disk.img"))
+
+
+@pytest.mark.parametrize("name", ["disk.raw", "disk.img", "disk.dd", "disk.bin"])
+def test_a_raw_disk_that_ends_within_a_sector_is_no_whole_copy(tmp_path, name):
+    """qemu would fill up the last sector, and what was cut off the copy would be missed by the guest alone."""
+    (tmp_path / name).write_bytes(bytes(MIB + 300))
+    with pytest.raises(InvalidInput, match="no multiple of 512") as caught:
+        open_source([str(tmp_path / name)])
+    assert "truncate" in caught.value.hint
+    os.truncate(tmp_path / name, MIB + 512)
+    assert open_source([str(tmp_path / name)]).disks[0].chain.virtual_size == MIB + 512
 
 
 def test_links_and_cycles_are_refused(images, tmp_path):
