@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Sequence
+import stat
+from typing import Optional, Sequence
 
+from ..core import device, files, held, rbd
 from ..core.errors import InvalidInput
 from . import chain, image, ovf, vbox, vmdk, vmx
 from .machine import BARE, Chain, SourceDisk, SourceVm
@@ -19,6 +21,12 @@ def open_source(paths: Sequence[str], verify: bool = True) -> SourceVm:
     """
     if not paths:
         raise InvalidInput("No source was given.", "Set migrate_source to a .vmx, .vbox, .ova, .ovf, or to one or more disks.")
+    vm = _described(paths, verify)
+    _require_distinct(vm)
+    return vm
+
+
+def _described(paths: Sequence[str], verify: bool) -> SourceVm:
     for path in paths:
         if not os.path.exists(path) or os.path.isdir(path):
             raise InvalidInput(
@@ -35,6 +43,36 @@ def open_source(paths: Sequence[str], verify: bool = True) -> SourceVm:
     return SourceVm(name, BARE, tuple(SourceDisk(_disk(path, paths)) for path in paths))
 
 
+def _require_distinct(vm: SourceVm) -> None:
+    """Raise InvalidInput where a disk is there twice, by whatever names, or together with a state of it from before a snapshot.
+
+    A parent that several disks share is none of them.
+    """
+    seen: list[tuple[str, set[object], set[object]]] = []
+    for disk in vm.disks:
+        found = disk.chain
+        top = found.links[0]
+        inside = getattr(found, "offset", None)
+        own = {_known_as(path, inside) for path in (top.extents or (top.path,) if isinstance(top, chain.Link) else (top.path,))}
+        every = own | {_known_as(path, inside) for path in found.files()}
+        for other, others_own, others in seen:
+            if own & others or others_own & every:
+                raise InvalidInput(
+                    f"{vm.name} has one disk twice: {other} and {top.path}.",
+                    "Name each disk once, and of a disk with snapshots the newest; or export the VM again.",
+                    path=top.path,
+                )
+        seen.append((top.path, own, every))
+
+
+def _known_as(path: str, offset: Optional[int]) -> object:
+    """What is the same for all names of a file or a device."""
+    if rbd.is_image(path):
+        return path
+    info = held.status(path)
+    return ("device", info.st_rdev) if stat.S_ISBLK(info.st_mode) else (info.st_dev, info.st_ino, offset)
+
+
 def _disk(path: str, paths: Sequence[str]) -> Chain:
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".vmdk":
@@ -43,8 +81,10 @@ def _disk(path: str, paths: Sequence[str]) -> Chain:
                 f"{path} is a part of a disk, not its descriptor.", "Name the small .vmdk text file that lists it.", path=path
             )
         return chain.resolve(path)
-    if suffix in image.READERS or not os.path.isfile(path):
+    if suffix in image.READERS or device.is_device(path):
         return image.resolve(path)
+    if not os.path.isfile(path):
+        raise files.irregular(path, "The source", os.stat(path).st_mode)
     raise _unknown(paths)
 
 
