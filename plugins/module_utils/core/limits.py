@@ -12,6 +12,7 @@ KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 DESCRIPTION = 4 * MIB  # .ovf, .mf, .vbox
 VMX = 1 * MIB
 XML_ELEMENTS, XML_DEPTH = 100_000, 100
+VM_CPUS, VM_MEMORY = 8192, 64 * TIB  # vSphere allows 960 and 24 TiB
 MANIFEST = 64 * MIB  # our own records, which may lie where others write
 PLAN = 256 * MIB  # it has files of a guest in it
 

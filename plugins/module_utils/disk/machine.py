@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Optional, Protocol, Sequence
 
+from ..core import limits
+from ..core.errors import InvalidInput
 from ..core.manifest import Identity
 
 BARE = "disks"  # the kind of a source that says nothing of the hardware
@@ -91,6 +93,20 @@ class SourceVm:
     secure_boot: bool = False
     guest_os: Optional[str] = None
     uuid: str = ""
+
+    def __post_init__(self) -> None:
+        """What no VM has would become a domain that no host starts, or a number that its XML cannot hold."""
+        for what, value, least, most in (
+            ("CPUs", self.cpus, 1, limits.VM_CPUS),
+            ("cores per socket", self.cores_per_socket, 0, limits.VM_CPUS),
+            ("MiB of memory", self.memory, 1, limits.VM_MEMORY // limits.MIB),
+        ):
+            if value is not None and not least <= value <= most:
+                raise InvalidInput(
+                    f"The description of the VM {self.name} gives it {value} {what}; from {least} to {most} can be.",
+                    "Correct it in the description, or export the VM again.",
+                    name=self.name,
+                )
 
     def as_result(self) -> dict[str, Any]:
         """The metadata for people and manifests; disks as their files, sizes and places."""
