@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """OVF packages: an .ovf with its files in a folder, or all of it in an uncompressed tar (.ova), whose disks are read in place.
 
-Source: DMTF DSP0243 (OVF 1.1, 2.0) and DSP0004 resource types; VMware's vmw: extensions.
+Source: DMTF DSP0243 (OVF 1.1, 2.0) and DSP0004 resource types; VMware's vmw: extensions. What a consumer may choose by DSP0243 (one of several
+hardware sections, one of several VMs) is not chosen here; only of deployment options it says which one is meant.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import os
 import re
 import tarfile
 from dataclasses import dataclass
-from typing import Optional
+from typing import Iterable, Optional
 from xml.etree import ElementTree as ET
 
-from ..core import files, held
+from ..core import files, held, limits
 from ..core.errors import InvalidInput, UnsafeInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
@@ -24,7 +25,20 @@ from .machine import Nic, SourceDisk, SourceVm, bus_key
 _MAX_MEMBERS = 1000
 _MANIFEST_LINE = re.compile(r"^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$")
 _CONTROLLERS = {"5": "ide", "6": "scsi", "20": "sata"}
-_MIB = {"": 1, "megabytes": 1, "mb": 1, "kilobytes": 1 / 1024, "gigabytes": 1024, "byte": 1 / (1 << 20)}
+_UNITS = {
+    "byte": 1,
+    "bytes": 1,
+    "kilobytes": 1 << 10,
+    "kb": 1 << 10,
+    "megabytes": 1 << 20,
+    "mb": 1 << 20,
+    "gigabytes": 1 << 30,
+    "gb": 1 << 30,
+}
+_UNIT = re.compile(r"bytes?\*(?:(2|10)\^([0-9]{1,2})|([0-9]{1,18}))")
+_RANGES = ("min", "max")  # bounds of what is normal, not the hardware
+_PLACE = re.compile(r"^(?:(?:ovf:)?/*disk/)?([^/]+)$")
+_ALONE = "Export the VM alone and anew, or leave one in the .ovf; its manifest (.mf) does not fit then, so remove it."
 
 
 @dataclass(frozen=True)
@@ -138,29 +152,24 @@ def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
 
 
 def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) -> SourceVm:
-    system = root.find(".//VirtualSystem")
-    if system is None:
-        raise InvalidInput(f"{path} describes no virtual system.", "vApps with several VMs are not read; export the VM alone.", path=path)
-    files = {file.get("id"): file for file in root.findall(".//References/File")}
-    disks = {disk.get("diskId"): disk for disk in root.findall(".//DiskSection/Disk")}
-    items = [
-        {child.tag: (child.text or "").strip() for child in item}
-        for tag in ("Item", "StorageItem", "EthernetPortItem")
-        for item in system.iter(tag)
-    ]
+    system = _system(root, path)
+    files = _by_id(root.findall(".//References/File"), "id", "files", path)
+    disks = _by_id(root.findall(".//DiskSection/Disk"), "diskId", "disks", path)
+    items = _items(system, root, path)
     buses = {item["InstanceID"]: (_bus(item), decimal(item.get("Address"))) for item in items if _bus(item) and item.get("InstanceID")}
     found = []
     for item in items:
         if item.get("ResourceType") != "17" or "HostResource" not in item:
             continue
-        disk = disks.get(item["HostResource"].rsplit("/", 1)[-1])
-        file = files.get(disk.get("fileRef")) if disk is not None else None
-        if file is None:
+        place = _PLACE.match(item["HostResource"])
+        disk = disks.get(place[1]) if place else None
+        file = files.get(disk.get("fileRef", "")) if disk is not None else None
+        if disk is None or file is None:
             raise InvalidInput(
                 f"{path} has a disk without a file ({item['HostResource']}).", "The package is incomplete; export the VM again.", path=path
             )
         bus, number = buses.get(item.get("Parent", ""), (None, None))
-        found.append(SourceDisk(_chain(file, members, archive, path), bus, number, decimal(item.get("AddressOnParent"))))
+        found.append(SourceDisk(_chain(file, disk, members, archive, path), bus, number, decimal(item.get("AddressOnParent"))))
     if not found:
         raise InvalidInput(f"{path} has no disks.", "Export the VM again, with its disks.", path=path)
     config = {entry.get("key"): entry.get("value", "") for entry in system.iter("Config")}
@@ -181,6 +190,60 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
     )
 
 
+def _system(root: ET.Element, path: str) -> ET.Element:
+    """The one VM, with its one description of the hardware."""
+    systems = list(root.iter("VirtualSystem"))
+    if not systems:
+        raise InvalidInput(f"{path} describes no virtual system.", "Export the VM again.", path=path)
+    if len(systems) > 1:
+        names = ", ".join((system.findtext("Name") or system.get("id") or "one without a name").strip()[:80] for system in systems)
+        raise InvalidInput(f"{path} is a vApp of {len(systems)} VMs: {names}.", _ALONE, path=path)
+    sections = list(systems[0].iter("VirtualHardwareSection"))
+    if len(sections) > 1:
+        types = ", ".join((section.findtext("System/VirtualSystemType") or "of no type").strip()[:80] for section in sections)
+        raise InvalidInput(
+            f"{path} describes the hardware of its VM {len(sections)} times ({types}), and does not say which one it is.", _ALONE, path=path
+        )
+    return systems[0]
+
+
+def _by_id(elements: Iterable[ET.Element], key: str, what: str, path: str) -> dict[str, ET.Element]:
+    found: dict[str, ET.Element] = {}
+    for element in elements:
+        name = element.get(key, "")
+        if name in found:
+            raise InvalidInput(
+                f"{path} has two {what} with the {key} {name[:80]!r}.", "The package is damaged; export the VM again.", path=path
+            )
+        found[name] = element
+    return found
+
+
+def _items(system: ET.Element, root: ET.Element, path: str) -> list[dict[str, str]]:
+    """The hardware under the deployment option that is meant where nobody chooses: the default, else the first.
+
+    An item of an option stands in place of the one with its InstanceID that belongs to none.
+    """
+    options = list(root.iterfind(".//DeploymentOptionSection/Configuration"))
+    option = next((one for one in options if one.get("default", "").lower() in ("true", "1")), options[0] if options else None)
+    meant = option.get("id", "") if option is not None else ""
+    found: dict[tuple[str, bool], dict[str, str]] = {}
+    for element in (element for tag in ("Item", "StorageItem", "EthernetPortItem") for element in system.iter(tag)):
+        only = element.get("configuration", "").split()
+        if element.get("bound") in _RANGES or (only and meant not in only):
+            continue
+        item = {child.tag: (child.text or "").strip() for child in element}
+        key = item.get("InstanceID", "") or f"without {len(found)}", bool(only)
+        if key in found or len(element.findall("HostResource")) > 1:
+            raise InvalidInput(
+                f"{path} has two devices with the InstanceID {key[0][:80]!r}, or one with two disks.",
+                "The package is damaged; export the VM again.",
+                path=path,
+            )
+        found[key] = item
+    return [item for (name, special), item in found.items() if special or (name, True) not in found]
+
+
 def _uuid(system: ET.Element) -> str:
     """What VMware and VirtualBox write beside the id, which is often but a name."""
     extra = {str(entry.get("key")).lower(): entry.get("value", "") for tag in ("Config", "ExtraConfig") for entry in system.iter(tag)}
@@ -189,8 +252,14 @@ def _uuid(system: ET.Element) -> str:
     return next((uuid for uuid in map(uuid_of, found) if uuid), "")
 
 
-def _chain(file: ET.Element, members: dict[str, Member], archive: bool, path: str) -> chain.Chain:
+def _chain(file: ET.Element, disk: ET.Element, members: dict[str, Member], archive: bool, path: str) -> chain.Chain:
     name = vmdk.plain_name(file.get("href", ""), "the disk file")
+    if disk.get("parentRef"):
+        raise InvalidInput(
+            f"The disk {name} of {path} holds only what differs from another disk ({disk.get('parentRef', '')[:80]}).",
+            "Delete the VM's snapshots at the source, and export it again.",
+            path=path,
+        )
     if file.get("compression", "identity") not in ("", "identity"):
         raise InvalidInput(
             f"The disk {name} of {path} is compressed ({file.get('compression')}).",
@@ -200,7 +269,33 @@ def _chain(file: ET.Element, members: dict[str, Member], archive: bool, path: st
     member = members.get(name)
     if member is None:
         raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole package.", path=path)
-    return chain.embedded(member.path, member.offset, member.size, name) if archive else chain.resolve(member.path)
+    if member.size < (decimal(file.get("size")) or 0):
+        raise InvalidInput(
+            f"The disk {name} of {path} has {member.size} bytes of {file.get('size')}.", "The copy is incomplete; copy it again.", path=path
+        )
+    found = chain.embedded(member.path, member.offset, member.size, name) if archive else chain.resolve(member.path)
+    _check_capacity(disk, found.virtual_size, name, path)
+    return found
+
+
+def _check_capacity(disk: ET.Element, size: int, name: str, path: str) -> None:
+    """Raise InvalidInput for a disk that is smaller than it is said to be, by more than a tool that rounds up would say.
+
+    Nothing is compared where a property that is asked for at deployment says it.
+    """
+    said_size = disk.get("capacity", "").strip()
+    if not said_size or said_size.startswith("${"):
+        return
+    unit = _unit(disk.get("capacityAllocationUnits", ""), 1, "capacityAllocationUnits", path)
+    capacity = (said(said_size, f"the capacity of {name}", path) or 0) * unit
+    if capacity >= size + min(max(unit, limits.MIB), limits.GIB):
+        raise InvalidInput(
+            f"{path} says that the disk {name} has {capacity} bytes, and it has {size}.",
+            "The package is incomplete, or its disk is to grow when it is deployed. If it is whole, correct the capacity in the .ovf, remove the manifest "
+            "(.mf), and let the disk grow by migrate_resize.",
+            path=path,
+            disk=name,
+        )
 
 
 def _bus(item: dict[str, str]) -> Optional[str]:
@@ -216,12 +311,20 @@ def _nic(item: dict[str, str]) -> Nic:
 
 
 def _memory(item: dict[str, str], path: str) -> Optional[int]:
-    quantity, units = said(item.get("VirtualQuantity"), "the memory", path), item.get("AllocationUnits", "").lower().replace(" ", "")
+    """In MiB, at least one where there is any."""
+    quantity = said(item.get("VirtualQuantity"), "the memory", path)
     if quantity is None:
         return None
-    power = re.fullmatch(r"byte\*2\^([0-9]{1,2})", units)
-    if power is None and units not in _MIB:
-        raise InvalidInput(
-            f"{path} gives the memory in {units[:40]!r}, which is no known unit.", f"Correct AllocationUnits in {path}.", path=path
-        )
-    return int(quantity * (2 ** int(power[1]) / (1 << 20) if power else _MIB[units]))
+    size = quantity * _unit(item.get("AllocationUnits", ""), limits.MIB, "AllocationUnits", path)
+    return max(size >> 20, min(size, 1))
+
+
+def _unit(text: str, usual: int, what: str, path: str) -> int:
+    """Bytes of a unit as DSP0004 writes it, or by a word; the `usual` where none is given."""
+    plain = text.lower().replace(" ", "")
+    programmatic = _UNIT.fullmatch(plain)
+    if programmatic is not None:
+        return int(int(programmatic[1]) ** int(programmatic[2]) if programmatic[1] else int(programmatic[3]))
+    if plain and plain not in _UNITS:
+        raise InvalidInput(f"{path} gives {what} as {text[:40]!r}, which is no known unit.", f"Correct {what} in {path}.", path=path)
+    return _UNITS.get(plain, usual)
