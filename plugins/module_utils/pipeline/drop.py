@@ -17,18 +17,51 @@ import re
 import shutil
 import stat
 import time
-from dataclasses import asdict, dataclass
-from typing import Any, Iterator, Mapping, Optional
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core import atomic, files, limits, modes, names
 from ..core.errors import InvalidInput, MigrationError, UnsafeInput
-from ..disk import archive, vmdk
+from ..disk import archive, image, vmdk
+from ..disk.source import open_source
 
 PROCESSED, FAILED, DUPLICATES = "processed", "failed", "duplicates"
 _PLACES = (PROCESSED, FAILED, DUPLICATES)
 _DONE = ".done"
 _KNOWN = ".digests.json"  # of what was processed, by digest
 _POLL = 0.5  # seconds
+_OF_VMS = (".vmdk", *image.READERS, ".vmx", ".vbox", ".ovf", ".ova")
+_SUMS = (".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig")
+# What lies beside a VM and is none of its disks: manifests and sums, settings, states of its memory, CDs, logs, notes.
+_BESIDE = (
+    *(
+        ".mf",
+        ".cert",
+        *_SUMS,
+        ".nvram",
+        ".vmsd",
+        ".vmxf",
+        ".vmx~",
+        ".vmsn",
+        ".vmss",
+        ".vmem",
+        ".vswp",
+        ".hlog",
+        ".lck",
+        ".vbox-prev",
+        ".sav",
+    ),
+    *(".vmcx", ".vmrs", ".vmgs", ".iso", ".log", ".txt", ".md", ".json", ".xml", ".png"),
+)
+_ENDING = re.compile(
+    r"({})?(\.tar)?(\.(gz|xz|bz2|tgz|txz|tbz2|zip))*({})?$".format(
+        *("|".join(map(re.escape, known)) for known in ((*_OF_VMS, *_BESIDE), _SUMS))
+    ),
+    re.IGNORECASE,
+)
+_TRACKED = re.compile(r"-ctk\.vmdk$", re.IGNORECASE)  # which blocks have changed, not what they hold
+
+_TOGETHER = "Put the files of each VM into a directory of its own."
 
 Signature = tuple[tuple[str, int, int], ...]
 
@@ -57,6 +90,7 @@ def arrived(folder: str, settle: float, wait: float) -> list[Item]:
         raise InvalidInput(f"The drop folder {folder} does not exist.", "Create it, or name another (drop_folder_path).", path=folder)
     begin = time.monotonic()
     found: dict[str, Item] = {}
+    reads: dict[str, set[str]] = {}
     since: dict[str, tuple[float, Optional[Signature]]] = {}
     while True:
         now, groups = time.monotonic(), _groups(folder)
@@ -68,10 +102,18 @@ def arrived(folder: str, settle: float, wait: float) -> list[Item]:
             whole = os.path.exists(os.path.join(folder, entries[0] + _DONE)) or now - since[name][0] >= settle
             if whole and name not in found:
                 with contextlib.suppress(FileNotFoundError):  # it is being taken away again
-                    found[name] = _item(folder, name, entries)
+                    found[name], reads[name] = _item(folder, name, entries)
         if groups.keys() <= found.keys() or now - begin >= wait:
-            return [item for name, item in found.items() if name in groups]
+            return [
+                _alone(item, {other: reads[other] for other in found if other in groups}) for name, item in found.items() if name in groups
+            ]
         time.sleep(_POLL)
+
+
+def _alone(item: Item, reads: Mapping[str, set[str]]) -> Item:
+    """A disk of another VM is no VM."""
+    owner = next((name for name, entries in reads.items() if name != item.name and entries & set(item.entries)), "")
+    return replace(item, source="", fault=f"The VM {owner} reads it. {_TOGETHER}") if owner and not item.fault else item
 
 
 def known(folder: str) -> Mapping[str, str]:
@@ -128,20 +170,21 @@ def _groups(folder: str) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     parts = []
     for entry in entries:
-        if os.path.islink(os.path.join(folder, entry)) or entry in _PLACES:
+        path = os.path.join(folder, entry)
+        if os.path.islink(path) or entry in _PLACES:
             continue
         if vmdk.PART.search(entry):
             parts.append(entry)
         else:
-            groups.setdefault(_name(entry), []).append(entry)
+            groups.setdefault(_name(entry, os.path.isdir(path)), []).append(entry)
     for part in parts:
         groups.setdefault(_name(vmdk.PART.sub(".vmdk", part)), []).append(part)
     return groups
 
 
-def _name(entry: str) -> str:
-    """A name that an inventory and a file system take."""
-    stem = re.sub(r"(\.(tar|gz|tgz|xz|txz|bz2|tbz2|zip|[a-z]{2,6}\d?))+$", "", entry, flags=re.IGNORECASE) or entry
+def _name(entry: str, directory: bool = False) -> str:
+    """A name that an inventory and a file system take: that of a directory, or of a file without what is known to end one."""
+    stem = entry if directory else _ENDING.sub("", entry) or entry
     try:
         return names.safe(stem)
     except InvalidInput:  # nothing but spaces; its suffix is something to name it by
@@ -177,22 +220,78 @@ def _signature(folder: str, entries: list[str]) -> Optional[Signature]:
         return ((str(error), 0, 0),)
 
 
-def _item(folder: str, name: str, entries: list[str]) -> Item:
-    """Raises FileNotFoundError for one that is being taken away."""
+def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
+    """The VM, and the entries of others that it reads. Raises FileNotFoundError for one that is being taken away."""
     digest, found = hashlib.sha256("\0".join(entries).encode("utf-8", "surrogateescape")).hexdigest(), []
+    reads: set[str] = set()
     try:
         for path, info in _files(folder, entries):
             if not stat.S_ISREG(info.st_mode):
                 raise files.irregular(path, "The entry", info.st_mode)
             found.append(path)
         digest = hashlib.sha256("".join(sorted(map(_digest, found))).encode("ascii")).hexdigest()
-        source = archive.choose([path for path in found if not archive.packed([path])], folder) if not _packed(found) else found[0]
+        source = _chosen(folder, found)
+        used = _used(source, found)
+        reads = {os.path.relpath(path, folder).split(os.sep)[0] for path in used - set(map(os.path.abspath, found))} - set(entries)
+        _require_whole(folder, found, used, reads)
     except FileNotFoundError:
         raise
     except (MigrationError, OSError, ValueError) as error:
         why = str(error) if isinstance(error, MigrationError) else f"It cannot be looked at: {error}. Check its permissions and its names."
-        return Item(name, "", tuple(entries), digest, why)
-    return Item(name, source, tuple(entries), digest)
+        return Item(name, "", tuple(entries), digest, why), reads
+    return Item(name, source, tuple(entries), digest), reads
+
+
+def _chosen(folder: str, found: Sequence[str]) -> str:
+    """What to migrate among the files of an entry: its description, its disk, or the one archive that there is."""
+    packed = [path for path in found if archive.packed([path])]
+    plain = [path for path in found if path not in packed]
+    if packed and not any(path.lower().endswith(_OF_VMS) for path in plain):
+        if len(packed) > 1:
+            raise InvalidInput(f"{folder} holds {_listed(packed)}, it must hold one VM.", _TOGETHER, path=folder)
+        return packed[0]
+    return archive.choose(plain, folder)
+
+
+def _used(source: str, found: Sequence[str]) -> set[str]:
+    """The files that a VM is read from, with its snapshots. Empty where it cannot be read: its migration says why."""
+    if archive.packed([source]):
+        return {os.path.abspath(source)}
+    try:
+        used = {os.path.abspath(path) for disk in open_source([source], verify=False).disks for path in disk.chain.files()}
+    except MigrationError:
+        return set()
+    for path in found:
+        if path.lower().endswith((".vmdk", *image.READERS)) and not vmdk.PART.search(path) and os.path.abspath(path) not in used:
+            with contextlib.suppress(MigrationError):
+                files_of = {os.path.abspath(file) for file in open_source([path]).disks[0].chain.files()}
+                used |= files_of if files_of & used else set()
+    return used | {os.path.abspath(source)}
+
+
+def _require_whole(folder: str, found: Sequence[str], used: set[str], reads: set[str]) -> None:
+    """Raise InvalidInput for a VM with files of another VM: whatever is not read would be put away as if it had been migrated."""
+    spare = [path for path in found if used and os.path.abspath(path) not in used and _may_be_a_disk(path)]
+    if spare:
+        raise InvalidInput(
+            f"{_listed(spare)} in {folder} belong to no disk of the VM that they lie with.",
+            f"Remove what is not needed. {_TOGETHER}",
+            path=folder,
+        )
+    if reads:
+        raise InvalidInput(f"The VM reads {', '.join(sorted(reads))}, which are other entries of {folder}.", _TOGETHER, path=folder)
+
+
+def _may_be_a_disk(path: str) -> bool:
+    """Whether a file may hold data of a VM: by its suffix, or one that is not known by its size."""
+    lower = path.lower()
+    if lower.endswith(_BESIDE) or _TRACKED.search(path):
+        return False
+    return lower.endswith(_OF_VMS) or archive.packed([path]) or os.path.getsize(path) > limits.DESCRIPTION
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return ", ".join(sorted(map(os.path.basename, paths)))
 
 
 def _digest(path: str) -> str:
@@ -224,7 +323,3 @@ def _seek(fd: int, at: int, what: int, end: int) -> int:
         if error.errno == errno.EINVAL:  # a file system that cannot tell
             return at if what == os.SEEK_DATA else end
         raise
-
-
-def _packed(paths: list[str]) -> bool:
-    return len(paths) == 1 and archive.packed(paths)

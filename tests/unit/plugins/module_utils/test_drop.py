@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from test_vmdk_chain import flat
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
@@ -57,6 +58,81 @@ def test_what_is_no_vm_or_several_is_said(tmp_path, files):
         (tmp_path / name).write_bytes(bytes(512))
     item = found(tmp_path)["a"]
     assert item.source == "" and "it must hold one VM" in item.fault
+
+
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        (["web.vmdk", "web.other.raw"], ["web", "web.other"]),
+        (["web.prod/", "web.test/"], ["web.prod", "web.test"]),
+        (["web.vmdk/", "web.raw"], ["web", "web.vmdk"]),
+        (["app.raw", "app.qcow2.raw"], ["app", "app.qcow2"]),
+        (["db.a.org.ova", "db.b.org.ova"], ["db.a.org", "db.b.org"]),
+        (["db.a.raw.gz", "db.b.tar.xz", "db.c.zip", "db.d.VHDX", "db.e.ova.gz"], ["db.a", "db.b", "db.c", "db.d", "db.e"]),
+        (["web.ova", "web.ova.sha256", "web.mf", "web.nvram", "web.log"], ["web"]),
+        (["web.unknown", "web.raw"], ["web", "web.unknown"]),
+    ],
+)
+def test_only_known_endings_are_taken_off_a_name(tmp_path, entries, names):
+    for entry in entries:
+        (tmp_path / entry).mkdir() if entry.endswith("/") else (tmp_path / entry).write_bytes(bytes(512))
+    assert sorted(found(tmp_path)) == names
+
+
+def machine(folder, *disks, name="web"):
+    for disk in disks:
+        flat(folder, disk)
+    lines = [f'scsi0:{number}.fileName = "{disk}.vmdk"' for number, disk in enumerate(disks)]
+    (folder / f"{name}.vmx").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["other.raw", "web.raw", "web.raw.gz", "web.qcow2", "web.zip", "more/old.vmdk", "other-flat.vmdk", "WEB.VHD", "web.dat"],
+)
+@pytest.mark.parametrize("top", [True, False], ids=["at the top", "in a directory"])
+def test_a_disk_that_the_vm_does_not_read_is_never_put_away_with_it(tmp_path, more, top):
+    folder = tmp_path if top else tmp_path / "web"
+    folder.mkdir(exist_ok=True)
+    machine(folder, "web")
+    (folder / more).parent.mkdir(exist_ok=True)
+    (folder / more).write_bytes(bytes(5 << 20))
+    items = found(tmp_path)
+    if "web" in items and len(items) == 1:
+        assert more.rsplit("/")[-1] in items["web"].fault and items["web"].source == ""
+    else:  # it is an entry of its own
+        assert top and items["web"].entries == ("web.vmdk", "web.vmx", "web-flat.vmdk") and not items["web"].fault
+
+
+def test_what_lies_beside_a_vm_belongs_to_it(tmp_path):
+    (tmp_path / "web").mkdir()
+    machine(tmp_path / "web", "web", "data")
+    flat(tmp_path / "web", "web-000001", parent="00000001", extra='parentFileNameHint="web.vmdk"')  # of a snapshot, not what runs now
+    for name in ("web.nvram", "web.vmsd", "web.vmxf", "vmware.log", "web.vmem", "cd.iso", "web-ctk.vmdk", "web.ova.sha256", "README"):
+        (tmp_path / "web" / name).write_bytes(bytes(4096))
+    (tmp_path / "web" / "web.vswp").write_bytes(bytes(5 << 20))
+    (tmp_path / "db.raw.gz").write_bytes(b"x" * 100)
+    (tmp_path / "db.raw.gz.sha256").write_bytes(b"x" * 100)
+    items = found(tmp_path)
+    assert items["web"].fault == items["db"].fault == "" and items["web"].source.endswith("web.vmx")
+    assert items["db"].source.endswith("db.raw.gz") and len(items["db"].entries) == 2
+
+
+@pytest.mark.parametrize("more", ["web.raw.xz", "web.raw"])
+def test_a_disk_beside_its_archive_is_one_too_many(tmp_path, more):
+    for name in ("web.raw.gz", more):
+        (tmp_path / name).write_bytes(bytes(512))
+    assert "web.raw.gz" in found(tmp_path)["web"].fault
+
+
+def test_a_disk_of_another_entry_is_no_vm_and_its_vm_is_not_whole(tmp_path):
+    machine(tmp_path, "web", "web_1")
+    flat(tmp_path, "db")
+    flat(tmp_path, "db-000001", parent="00000001", extra='parentFileNameHint="db.vmdk"')
+    items = found(tmp_path)
+    assert "web_1-flat.vmdk, web_1.vmdk" in items["web"].fault and "db-flat.vmdk, db.vmdk" in items["db-000001"].fault
+    assert "web reads it" in items["web_1"].fault and "db-000001 reads it" in items["db"].fault
+    assert not any(item.source for item in items.values())
 
 
 def test_one_that_grows_is_waited_for(tmp_path):
