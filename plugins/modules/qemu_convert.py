@@ -61,8 +61,9 @@ options:
     version_added: 0.2.0
   devices:
     description:
-      - Block devices that get the disks, by disk, such as LVM volumes and disks of a SAN; an empty string makes an image. They exist, and are at least as large
-        as their disks; what is left of them reads as zeros. O(compression), O(preallocation) and O(cluster_size) are for images.
+      - Block devices that get the disks, by disk, such as LVM volumes and disks of a SAN; an empty string makes an image, and at least one device is named.
+        They exist, and are at least as large as their disks; what is left of them reads as zeros. O(compression), O(preallocation) and O(cluster_size) are
+        for images.
       - V(rbd:POOL/IMAGE) is an image of Ceph, which qemu writes by itself; V(rbd:POOL/IMAGE:id=USER:conf=FILE) where these are not Ceph's defaults.
       - A device that is in use, or that holds anything but an earlier result which nobody has written to since, is refused.
     type: list
@@ -203,6 +204,10 @@ def argument_spec() -> dict:
 def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
     """One request per disk."""
     named = [os.path.realpath(absolute(device)) for device in params["devices"] if device]
+    if params["devices"] and not named:
+        raise InvalidInput("The list of devices names none: its texts are empty.", "Name a device, or leave the list out to make images.")
+    if disks:  # of an archive nothing is known before it is unpacked
+        sizes.require_at_most_one_each(params["resize"], len(disks))
     if len(params["devices"]) > len(disks) > 0 or len(set(named)) < len(named):
         raise InvalidInput(
             f"{', '.join(params['devices'])} are not one device for each of {len(disks)} disks.",

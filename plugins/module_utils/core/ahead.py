@@ -50,6 +50,27 @@ def room(directory: str, size: int, what: str) -> None:
     atomic.need_space(writable(directory), size, what)
 
 
+def length(directory: str, size: int, path: str) -> None:
+    """Raise what `writable` raises, and InvalidInput where the file system has no files of `size` bytes, for the file `path` that is to be one."""
+    there = writable(directory)
+    try:
+        fd = os.open(there, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return  # no files without a name: nothing can be said
+    try:
+        os.ftruncate(fd, size)
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.EFBIG, errno.EINVAL):
+            raise of_system(error) from error
+        raise InvalidInput(
+            f"{path} would have {size} bytes, more than a file of the file system of {there} can have.",
+            "Choose a smaller size, a qcow2, or another file system (XFS).",
+            path=path,
+        ) from error
+    finally:
+        os.close(fd)
+
+
 def file(path: str) -> None:
     """The same for one file that a run would write in place of what is there. Raises InvalidInput for a directory of its name."""
     writable(os.path.dirname(os.path.abspath(path)))

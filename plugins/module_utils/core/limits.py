@@ -31,6 +31,7 @@ UNPACKED_FREE, UNPACKED_RATIO = 64 * GIB, 8192  # unpacked to more than the one 
 VHD_TABLE = 16 * MIB  # held in memory; 2 TiB in blocks of 2 MiB have one of 4 MiB
 QCOW2_TABLE = 32 * MIB  # the first level; qemu's own limit
 QCOW2_SNAPSHOTS = 1024  # inside the image; qemu reads all of them at each start
+VDI_SIZE = 64 * TIB
 VMDK_SECTORS = 1 << 37  # 64 TiB; vSphere allows 62
 
 # Guests.

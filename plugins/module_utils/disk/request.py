@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
-from ..core import modes
+from ..core import ahead, limits, modes
 from ..core.errors import InvalidInput
 
 FORMATS = ("qcow2", "raw", "vdi")
 COMPRESSIONS = ("none", "zstd", "zlib")
 # What each format can do beside leaving out what is not used.
 PREALLOCATIONS = {"qcow2": ("off", "metadata", "falloc", "full"), "raw": ("off", "falloc", "full"), "vdi": ("off",)}
+_USUAL_CLUSTER = 64 << 10  # of qemu
 _CLUSTERS = tuple(1 << bits for bits in range(9, 22))
 # What does not make another result.
 _SAME_RESULT = ("source", "dest", "overwrite", "passphrase", "mode", "file_digest")
@@ -78,7 +80,10 @@ class Request:
         return self.device or self.dest
 
     def virtual_size(self, had: int, room: int) -> int:
-        """The size of the result of a disk that has `had` bytes, on a device of `room`. Raises InvalidInput for less than it has."""
+        """The size of the result of a disk that has `had` bytes, on a device of `room`.
+
+        Raises InvalidInput for less than it has, and for more than the format, the device or the file system of the result can have.
+        """
         size = self.size or had
         if size < had:
             raise InvalidInput(
@@ -90,7 +95,27 @@ class Request:
             raise InvalidInput(
                 f"{self.device} has {room} bytes, and the disk needs {size}.", "Make the device larger (LVM: lvextend).", path=self.device
             )
+        most = largest(self.format, self.cluster_size)
+        if most and size > most:
+            raise InvalidInput(
+                f"{self.dest} would have {size} bytes, and {self.format} has {most} at most{' with clusters of this size' if self.cluster_size else ''}.",
+                "Choose larger clusters (cluster_size), or another format."
+                if self.cluster_size
+                else "Choose a smaller size, or another format.",
+                path=self.dest,
+            )
+        if not self.device and self.format == "raw":
+            ahead.length(os.path.dirname(os.path.abspath(self.dest)), size, self.dest)
         return room if self.device else size
+
+
+def largest(fmt: str, cluster: int) -> int:
+    """The bytes that an image can have; 0 where the format does not limit them. `cluster`: that of a qcow2, 0 for qemu's choice.
+
+    Source: qemu's docs/interop/qcow2.txt. Each entry of the first table is for a table of one cluster, with 8 bytes for each cluster of data.
+    """
+    size = cluster or _USUAL_CLUSTER
+    return {"qcow2": limits.QCOW2_TABLE // 8 * (size // 8) * size, "vdi": limits.VDI_SIZE}.get(fmt, 0)
 
 
 def manifest_path(dest: str) -> str:

@@ -8,6 +8,7 @@ from typing import Optional, Sequence
 
 from ..core.errors import InvalidInput
 from . import qemu_img
+from .request import largest
 from .staging import StagedDisk
 
 _SIZE = re.compile(r"^(\+?)([0-9]{1,15})([KMGT]?)$")
@@ -30,13 +31,25 @@ def new_size(wanted: Optional[str], size: int) -> int:
             "Shrink it at the source first, or choose a larger size.",
             resize=wanted,
         )
-    return size + amount if match[1] else amount
+    grown = size + amount if match[1] else amount
+    if grown > max(size, largest("qcow2", 0)):  # it grows in an overlay, whatever its result is
+        raise InvalidInput(
+            f"A disk of {grown} bytes ({wanted}) is larger than qemu makes one: {largest('qcow2', 0) >> 40} TiB.",
+            "Choose a smaller size.",
+            resize=wanted,
+        )
+    return grown
+
+
+def require_at_most_one_each(wanted: Sequence[str], disks: int) -> None:
+    """Raise InvalidInput for more sizes than there are disks."""
+    if len(wanted) > disks:
+        raise InvalidInput(f"There are sizes for {len(wanted)} disks, but the VM has {disks}.", "Give one for each disk at most.")
 
 
 def enlarge(disks: Sequence[StagedDisk], wanted: Sequence[str]) -> tuple[int, ...]:
     """Give fresh overlays their new sizes, by disk. Returns the numbers of the disks that became larger."""
-    if len(wanted) > len(disks):
-        raise InvalidInput(f"There are sizes for {len(wanted)} disks, but the VM has {len(disks)}.", "Give one for each disk at most.")
+    require_at_most_one_each(wanted, len(disks))
     grown = []
     for number, (disk, wish) in enumerate(zip(disks, wanted)):
         size = new_size(wish, disk.virtual_size)

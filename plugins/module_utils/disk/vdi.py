@@ -7,6 +7,7 @@ import array
 import sys
 from typing import BinaryIO
 
+from ..core import limits
 from ..core.errors import InvalidInput
 from .header import Header, fields, impossible, missing, read_at
 
@@ -15,7 +16,7 @@ _DYNAMIC, _STATIC = 1, 2
 _BLOCK = 1 << 20
 _PART = 4 << 20  # bytes of the table that are looked at together
 _ABSENT = 0xFFFFFFFE  # and the value after it
-_MANY = 1 << 26  # blocks; 64 TiB
+_MANY = limits.VDI_SIZE // _BLOCK
 
 
 def read(file: BinaryIO, path: str) -> Header:
