@@ -228,9 +228,10 @@ def source_of(params: Mapping[str, Any]) -> list[str]:
     """
     source: list[str] = params["source"]
     for path in source:
-        if any(ord(letter) < 32 for letter in path):
-            raise UnsafeInput(f"The source {path!r} holds control characters.", "Rename it; check migrate_source.")
         urls.require_plain(path, FORMS)
+        strange = next((letter for letter in path if ord(letter) < 32), "")
+        if strange:  # the rest may be a login that they hide
+            raise UnsafeInput(f"A source holds control characters: U+{ord(strange):04X}.", "Rename it; check migrate_source.")
     return source if is_remote(source) else [os.path.abspath(os.path.expanduser(path)) for path in source]
 
 

@@ -52,7 +52,7 @@ class Run:
         try:
             words = {name: str(data.get(name) or "") for name in ("host", "boot", "space", "start", "vm", "job")}
             return cls(pid=int(data["pid"]), **words)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InvalidInput("This names no run.", "The action plugin of the module sets it; leave it out.") from error
 
     def as_data(self) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def _parsed(text: bytes, path: str) -> Memory:
         data = json.loads(line)
         vm, run = data["vm"], data["run"]
         return Memory(VmId.from_data(vm) if vm else None, Run.from_data(run) if run else None, float(data["seen"]))
-    except (InvalidInput, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (InvalidInput, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise _says_nothing(path) from error
 
 

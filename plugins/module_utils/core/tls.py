@@ -9,13 +9,13 @@ import http.client
 import re
 import socket
 import ssl
-import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional
 
 from .deadline import Limit, limited
 from .errors import InvalidInput, Unreachable
+from .urls import split
 
 _PARTIAL_CHAIN = 0x80000  # X509_V_FLAG_PARTIAL_CHAIN, X509_VERIFY_PARAM_set_flags(3): a server's own certificate may be the anchor
 _DIGESTS = {40: "sha1", 64: "sha256"}
@@ -149,7 +149,7 @@ def environment_proxy(host: str) -> Optional[tuple[str, int]]:
     url = urllib.request.getproxies().get("https")
     if not url or urllib.request.proxy_bypass(host):
         return None
-    parts = urllib.parse.urlsplit(url if "//" in url else f"//{url}")
+    parts = split(url if "//" in url else f"//{url}", "Correct https_proxy in the environment.")
     return (parts.hostname, parts.port or 3128) if parts.hostname else None
 
 

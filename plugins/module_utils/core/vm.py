@@ -7,16 +7,16 @@ import hashlib
 import json
 import os
 import re
-import urllib.parse
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from .errors import InvalidInput
+from .urls import split
 
 MIB = 1 << 20
 _LONGEST = 200
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
-_URL = re.compile(r"^[a-z][a-z0-9+.-]*://")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PORTS = {"vsphere": 443, "ssh": 22}
 
 
@@ -57,7 +57,7 @@ class VmId:
             disks = tuple(Mark(int(disk["size"]), str(disk["head"]), str(disk["tail"])) for disk in data["disks"])
             source = tuple(str(one) for one in data["source"])
             return cls(str(data["uuid"]), str(data["place"]), source, str(data["name"]), str(data["digest"]), disks)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise InvalidInput("This is no identity of a VM.", "Give what vmdk_fetch returned as vm.identity.") from error
 
     def __str__(self) -> str:
@@ -124,11 +124,8 @@ def uuid_of(text: Optional[str]) -> str:
 
 def place_of(url: str) -> str:
     """A URL without its login, with its host in lower case and its port only where that is not the usual one."""
-    parts = urllib.parse.urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise InvalidInput(f"{url} has no port that can be: {error}.", "Correct migrate_source.", source=url) from error
+    parts = split(url)
+    port = parts.port
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     where = host if port in (None, _PORTS.get(parts.scheme)) else f"{host}:{port}"

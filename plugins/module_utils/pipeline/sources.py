@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import urllib.parse
 from typing import Iterable, Mapping, Sequence
 
 from ..core import registry, urls
@@ -21,12 +20,13 @@ FORMS: urls.Forms = {scheme: source.form for scheme, source in SOURCES.items()}
 
 def is_remote(source: Sequence[str]) -> bool:
     """Whether a source is a URL."""
-    return len(source) == 1 and re.match(r"^[a-z][a-z0-9+.-]*://", source[0]) is not None
+    return len(source) == 1 and re.match(r"[a-z][a-z0-9+.-]*://", source[0], re.IGNORECASE) is not None
 
 
 def of(url: str) -> Source:
-    """The kind of source that a URL is of. Raises InvalidInput for one that is of none."""
-    found = SOURCES.get(urllib.parse.urlsplit(url).scheme)
+    """The kind of source that a URL is of. Raises InvalidInput for one that is of none, or has what belongs into no URL."""
+    urls.require_plain(url, FORMS)
+    found = SOURCES.get(urls.split(url).scheme)
     if found is None:
         raise InvalidInput(f"{url} is of no known kind.", f"Write {'; '.join(source.words for source in SOURCES.values())}.", source=url)
     return found
@@ -49,5 +49,5 @@ def folder(url: str, access: Access) -> contextlib.AbstractContextManager[Folder
 
 def libraries_of(sources: Iterable[str]) -> tuple[str, ...]:
     """The libraries of Python that ask the places which sources are on; of a kind that is not known, none."""
-    known = (SOURCES.get(urllib.parse.urlsplit(source).scheme) for source in sources if is_remote([source]))
+    known = (SOURCES.get(source.partition(":")[0].lower()) for source in sources if is_remote([source]))
     return tuple(dict.fromkeys(library for source in known if source is not None for library in source.libraries))

@@ -11,7 +11,7 @@ from typing import Callable, Iterator, Sequence
 
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
-from ..core.urls import Form
+from ..core.urls import Form, split
 from ..core.vm import VmId, uuid_of
 from ..disk.machine import Nic, SourceDisk, SourceVm
 from ..disk.source import open_source
@@ -76,7 +76,7 @@ class CloudSource:
 
     def named(self, url: str) -> Cloud:
         """The cloud, with the names in the URL. Raises InvalidInput for too few or too many of them."""
-        parts = urllib.parse.urlsplit(url)
+        parts = split(url)
         names = [urllib.parse.unquote(name) for name in (parts.netloc, *parts.path.strip("/").split("/"))]
         if len(names) != self.count or not all(names) or any(name.startswith("-") for name in names):
             raise InvalidInput(f"{url} names no VM.", f"Write {self.words}.", source=url)
@@ -84,7 +84,7 @@ class CloudSource:
 
     def _which(self, url: str, vm: Vm) -> VmId:
         """The place is all of the URL but the VM's own name."""
-        parts = urllib.parse.urlsplit(url)
+        parts = split(url)
         place = f"{parts.scheme}://{'/'.join((parts.netloc, *parts.path.strip('/').split('/')[:-1])).lower()}".rstrip("/")
         return which(_described(self.scheme, vm), place, url, [(disk.size, *_place(disk)) for disk in vm.disks])
 

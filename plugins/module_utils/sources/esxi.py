@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import posixpath
+import re
 import shlex
 import urllib.parse
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import Iterator, Optional, Sequence
 from ..core import atomic
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
-from ..core.urls import Form
+from ..core.urls import Form, split
 from ..core.vm import MIB, Mark, VmId, place_of
 from ..disk import chain, vmx
 from ..disk.machine import BARE, SourceDisk, SourceVm
@@ -28,6 +29,7 @@ from .files import bring_files, in_place
 from .source import Access, Folder, Remote, RemoteDisk, Source, independent, refuse, unless_treated, which
 
 _PLACE = "vm"
+_HOST = re.compile(r"[\w.:%-]+")  # ssh_config(5) may hand it to a shell
 
 
 class Esxi:
@@ -100,11 +102,11 @@ SOURCE: Source = Esxi()
 @contextlib.contextmanager
 def _reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional[esxi.Registered]]]:
     """The host's files, the path of what is named, and the VM if the host has registered it."""
-    parts = urllib.parse.urlsplit(url)
+    parts = split(url)
     path = urllib.parse.unquote(parts.path)
     if parts.password:
         raise InvalidInput(f"A password has no place in the URL of {parts.hostname}.", "Use migrate_ssh_password or a key.")
-    if not parts.hostname or not path.strip("/"):
+    if not parts.hostname or not _HOST.fullmatch(parts.hostname) or not path.strip("/"):
         raise InvalidInput(
             f"{url} names no VM.",
             "Write ssh://root@host/name, or ssh://root@host/vmfs/volumes/datastore/name/name.vmx (or .vmdk).",

@@ -21,6 +21,7 @@ from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
 from ..core.numbers import decimal
 from ..core.process import Limits, run
 from ..core.tls import Trust, environment_proxy
+from ..core.urls import split
 from ..disk import xmlfile
 from ..guest.model import BLOCKER, Concern
 from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
@@ -169,10 +170,10 @@ class Export:
 
 def _reader(export: Export) -> HttpsFiles:
     """The disk as one file; its path is its name. The server is believed whom the system believes."""
-    parts = urllib.parse.urlsplit(export.url)
+    parts = split(export.url, "Look at the snapshot in Azure, then run again.")
 
     def target(path: str) -> str:
-        now = urllib.parse.urlsplit(export.url)
+        now = split(export.url, "Look at the snapshot in Azure, then run again.")
         more = path.partition("?")[2]
         return f"{quote(urllib.parse.unquote(now.path))}?{now.query}" + (f"&{more}" if more else "")
 

@@ -137,7 +137,7 @@ class SshFiles:
 
     def _start(self, command: str) -> subprocess.Popen[bytes]:
         self._connect()
-        return process.start([*self._ssh("no"), self.login.host, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return process.start([*self._ssh("no"), "--", self.login.host, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def _connect(self) -> None:
         """The connection that every command goes through: one login, however many reads there are."""
@@ -148,7 +148,7 @@ class SshFiles:
                 self._directory = tempfile.mkdtemp(prefix="hyper2kvm-ssh-")  # mode 0700
             words = os.path.join(self._directory, "words")
             with open(words, "wb") as said:
-                self._master = process.start([*self._ssh("yes"), "-N", self.login.host], env=self._secrets(), stderr=said)
+                self._master = process.start([*self._ssh("yes"), "-N", "--", self.login.host], env=self._secrets(), stderr=said)
             if not process.appears(os.path.join(self._directory, "mux"), self._master, self.timeout):
                 process.stop(self._master)
                 with open(words, "rb") as said:

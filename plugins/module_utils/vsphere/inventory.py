@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
+from ..core.urls import split
 from .connection import PYVMOMI_ERROR, Session
 from .hardware import PROPERTIES, record
 from .model import Vm
@@ -43,7 +44,7 @@ def parse_url(url: str) -> tuple[str, int, str, Mapping[str, str]]:
 
     A query names the VM otherwise: ?moref=vm-57, ?uuid=4212..., ?name=web01. Raises InvalidInput.
     """
-    parts = urllib.parse.urlsplit(url)
+    parts = split(url)
     path = urllib.parse.unquote(parts.path).strip("/")
     query = dict(urllib.parse.parse_qsl(parts.query))
     if parts.scheme != "vsphere" or not parts.hostname or not (path or query):

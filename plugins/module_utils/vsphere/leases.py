@@ -7,11 +7,11 @@ import contextlib
 import functools
 import threading
 import time
-import urllib.parse
 from dataclasses import dataclass
 from typing import Any, Iterator, Mapping, Optional
 
 from ..core.errors import MigrationError, ToolFailed
+from ..core.urls import split
 from .connection import PYVMOMI_ERROR, Session
 from .inventory import managed
 from .model import Vm
@@ -101,7 +101,7 @@ def _disks(session: Session, info: Any) -> Iterator[LeasedDisk]:
     for item in info.deviceUrl or ():
         if not item.disk:
             continue
-        parts = urllib.parse.urlsplit(str(item.url).replace("//*", "//localhost", 1))
+        parts = split(str(item.url).replace("//*", "//localhost", 1), "Choose another transport (migrate_transport).")
         host = session.endpoint.host if "//*" in str(item.url) else parts.hostname or session.endpoint.host
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         yield LeasedDisk(str(item.key), host, parts.port or 443, target, str(item.sslThumbprint or ""))

@@ -6,9 +6,12 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import adapter
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import urls
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import tls, urls
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import place_of, places_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import FORMS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 
 SECRET = "pass-Word-4711"
 WITH_LOGIN = {
@@ -28,12 +31,25 @@ WITH_LOGIN = {
     "encoded": "ssh://u:pass%2DWord-4711@vc/a",
     "a query": f"vsphere://vc/DC/vm/a?password={SECRET}",
     "a query of ssh": f"ssh://root@esx1/a?key={SECRET}",
+    "all of it encoded": f"vsphere://u%3a{SECRET}%40vc/DC/vm/a",
+    "encoded twice": f"vsphere://u%253A{SECRET}%2540vc/DC/vm/a",
+    "a slash in one that is encoded": f"vsphere://u%3a{SECRET}/x%40vc/DC/vm/a",
+    "an encoded colon where a user belongs": f"ssh://root%3a{SECRET}@esx1",
+    "no scheme": f"//u:{SECRET}@esx1/x.raw",
+    "too many slashes": f"///u:{SECRET}@esx1/x.raw",
+    "no slashes": f"http:u:{SECRET}@esx1",
+    "as scp writes it": f"root:{SECRET}@esx1:/x.raw",
+    "a fragment": f"vsphere://vc/DC/vm/a#token={SECRET}",
+    "a fragment of ssh": f"ssh://root@esx1/a#{SECRET}",
+    "a query that is but a value": f"ssh://root@esx1/a?{SECRET}",
+    "a query and a fragment": f"vsphere://vc?moref=vm-57#{SECRET}",
+    "a line's end in it": f"ssh://u:\n{SECRET}@esx1/a",
     "a space before it": f" sftp://root:{SECRET}@esx1/a.vmx",
 }
 PLAIN = [
     "/exports/web01/web01.vmdk", "web01.ova", "./a:b@c.raw", "ssh://root@esx1/vmfs/volumes/ds/a/a.vmx", "ssh://esx1:2222/web01", "ssh://root@[fd00::1]:22/a",
     "vsphere://vc/DC/vm/a@b", "vsphere://vc:8443/DC/vm/a:b@c", "vsphere://[fd00::1]/DC/vm/a", "vsphere://vc?moref=vm-57", "vsphere://vc?uuid=4212",
-    "aws://eu-central-1/i-0123", "azure://subscription/group/web01",
+    "rbd:pool/image@now", "//srv/a@b/c.raw", "//srv/a:b@c.raw", "VSPHERE://vc/DC/vm/a", "aws://eu-central-1/i-0123", "azure://subscription/group/web01",
 ]  # fmt: skip
 
 
@@ -55,3 +71,50 @@ def test_one_of_several_is_found():
 def test_what_belongs_there_is_taken(url):
     urls.require_plain(url, FORMS)
     assert urls.secrets(url, FORMS) == ()
+
+
+IMPOSSIBLE = {
+    "half a bracket": "[::1", "a bracket within": "a[b]", "a letter that becomes a slash": "a\u2100b", "a port beyond all": "vc:99999",
+    "a port of words": f"u:{SECRET}",
+    "an option of ssh": "-oProxyCommand=id", "a user and an option": "root@-oProxyCommand=id",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("host", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+@pytest.mark.parametrize("scheme", ["ssh", "vsphere", "aws", "azure", "sftp"])
+def test_a_host_that_cannot_be_is_refused_wherever_a_url_is_read(scheme, host):
+    url = f"{scheme}://{host}/a/b"
+    ways = [urls.split, place_of, lambda one: places_of([one]), sources.of, lambda one: sources.identified(one, Access())]
+    ways += [lambda one, kind=kind: kind.identified(one, Access()) for kind in sources.SOURCES.values()]
+    for way in ways:
+        with pytest.raises(InvalidInput) as refused:
+            way(url)
+        assert refused.value.hint and SECRET not in str(refused.value.as_result())
+    sources.libraries_of([url])
+
+
+@pytest.mark.parametrize("host", ["a b", "a;id", "$(id)", "a'b"])
+def test_a_host_that_a_shell_may_run_is_none_of_ssh(host):
+    with pytest.raises(InvalidInput, match="names no VM"):
+        sources.identified(f"ssh://{host}/a.vmx", Access())
+
+
+def test_a_scheme_is_the_same_in_capitals():
+    assert sources.is_remote(["VSPHERE://vc/DC/vm/a"]) and sources.of("VSPHERE://vc/DC/vm/a").scheme == "vsphere"
+    assert places_of(["VSPHERE://vc/DC/vm/a"]) == places_of(["vsphere://vc/DC/vm/a"]) == {"vsphere://vc/DC/vm/a"}
+    assert sources.libraries_of(["AWS://eu-central-1/a"]) == ("boto3",)
+
+
+def test_a_proxy_that_cannot_be_is_refused_without_its_login(monkeypatch):
+    monkeypatch.setenv("https_proxy", f"http://u:{SECRET}@[::1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(InvalidInput) as refused:
+        tls.environment_proxy("vc")
+    assert "https_proxy" in refused.value.hint and SECRET not in str(refused.value.as_result())
+
+
+@pytest.mark.parametrize("url", [one for one in WITH_LOGIN.values() if "://" in one])
+def test_every_way_to_a_source_refuses_a_login(url):
+    with pytest.raises(InvalidInput) as refused:
+        sources.of(url)
+    assert SECRET not in str(refused.value.as_result())
