@@ -42,14 +42,21 @@ import re
 
 from ansible.errors import AnsibleFilterError
 
-_ELSEWHERE = re.compile(r"/|~|rbd:|[a-z][a-z0-9+.-]*://")
+_ELSEWHERE = re.compile(r"/|~|rbd:|(?i:[a-z][a-z0-9+.-]*)://")
+_LOGIN = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:[^/@]*@")
 
 
 def from_here(path, here=True):
     """See DOCUMENTATION."""
+    if path is None or isinstance(path, (bool, dict, list, tuple, set)):
+        raise AnsibleFilterError(f"A path is one text, and not {path!r}. Write it in quotes; a source may be a list of them.")
     path = str(path)
     if not path or _ELSEWHERE.match(path):
         return path
+    if _LOGIN.match(path):  # it is not shown
+        raise AnsibleFilterError(
+            "A path looks like a login (name:password@host), which has no place there. If it is a file, write ./ before it."
+        )
     if not here:
         raise AnsibleFilterError(
             f"{path!r} is a relative path, and the conversion host is another machine, where it means nothing. Write an absolute path."

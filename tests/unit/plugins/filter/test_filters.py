@@ -11,7 +11,16 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.hyper2kvm.migration.plugins.filter.from_here import from_here
 from ansible_collections.hyper2kvm.migration.plugins.filter.safe_name import safe_name
 
-STAY = ["/srv/out", "~/out", "~backup/out", "rbd:vms/web01", "vsphere://vc/DC/vm/web01", "ssh://root@esx1/web01", ""]
+STAY = [
+    "/srv/out",
+    "~/out",
+    "~backup/out",
+    "rbd:vms/web01",
+    "vsphere://vc/DC/vm/web01",
+    "ssh://root@esx1/web01",
+    "VSPHERE://vc/DC/vm/web01",
+    "",
+]
 RELATIVE = {
     "out": "out",
     "./out": "out",
@@ -40,6 +49,21 @@ def test_a_relative_path_is_that_of_the_caller(path, means, tmp_path, monkeypatc
 def test_on_another_machine_a_relative_path_is_refused(path):
     with pytest.raises(AnsibleFilterError, match="Write an absolute path"):
         from_here(path, False)
+
+
+@pytest.mark.parametrize("path", [{"a": 1}, ["/srv/a"], None, True], ids=str)
+def test_what_is_no_text_is_no_path(path):
+    with pytest.raises(AnsibleFilterError, match="A path is one text"):
+        from_here(path)
+
+
+@pytest.mark.parametrize("path", ["http:u:pass-4711@h", "root:pass-4711@h:/x"])
+def test_a_login_is_no_path_and_is_not_shown(path):
+    for here in (True, False):
+        with pytest.raises(AnsibleFilterError, match="login") as refused:
+            from_here(path, here)
+        assert "4711" not in str(refused.value)
+    assert from_here("./a:b@c.raw").endswith("/a:b@c.raw")
 
 
 def test_names():
