@@ -272,7 +272,7 @@ def staged_request(
 ) -> GuestRequest:
     """A request for overlays under the operator's parameters."""
     if params["nics"]:
-        description = {**description, "nics": named(params["nics"], description["nics"])}
+        description = {**description, "nics": named(params["nics"], description.get("nics") or ())}
     return fetch.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
 
 

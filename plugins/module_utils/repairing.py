@@ -74,7 +74,7 @@ def report_result(module: AnsibleModule, report: GuestReport, changed: bool, pla
 
 def recorded_result(record: Mapping[str, Any], changed: bool, plan_file: str) -> Result:
     """A result from what a session found, or an earlier one has recorded."""
-    changes = [{key: change[key] for key in ("kind", "path", "reason")} for change in record["changes"]]
+    changes = [{key: change[key] for key in ("kind", "path", "reason")} for change in record.get("changes") or ()]
     kept = {"plan_file": plan_file} if plan_file else {}
     return {**{key: value for key, value in record.items() if key != "plan"}, "changes": changes, "changed": changed, **kept}
 
@@ -172,7 +172,7 @@ def composite_fix(module: AnsibleModule) -> Result:
         require_own(module)
         base = fetched_of(params) if module.check_mode else staging.fetched(directory)
         recorded["vm"] = base.result.get("identity", {}).get("digest", "") if base is not None else ""
-        earlier = Manifest.load(os.path.join(directory, staging.FIXED))
+        earlier = Manifest.load(os.path.join(directory, staging.FIXED), "fix", staging.REPAIRING)
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):
             result = recorded_result(earlier.result, False, os.path.join(directory, PLANNED))
             return {**result, **({"plan": load_plan(result["plan_file"]).shown().as_data()} if params["return_plan"] else {})}

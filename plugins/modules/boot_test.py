@@ -404,7 +404,7 @@ def work(module: AnsibleModule) -> Result:
     if description:
         options["description"] = description
     record = os.path.join(params["dest"], "boot.manifest.json")
-    earlier = Manifest.load(record)
+    earlier = Manifest.load(record, "boot")
     if earlier is not None and earlier.current("boot", inputs, options) and not params["repeat"]:
         return {"changed": False, "boot": earlier.result}
     if params["probe"]:

@@ -123,7 +123,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import FORMATS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names, shapes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
@@ -156,8 +158,22 @@ def work(module: AnsibleModule) -> Result:
     require_own(module)
     if params["work_dir"]:
         params = with_records(params)
+    _require_right(params)
     with belonging(module, places.results(params["dest"], params["name"]), places.recorded(params["vm"]), modes.parse(params["mode"])):
         return written(module, params)
+
+
+def _require_right(params: dict) -> None:
+    """Raise InvalidInput, which names the option, for what no VM can have."""
+    require("vm", params["vm"], shapes.VM, "Give what vmdk_fetch returned as vm, or leave it out where there is a work_dir.")
+    require("facts", params["facts"], shapes.FACTS, "Give what guest_fix returned as facts, or leave it out where there is a work_dir.")
+    require("disks", params["disks"], [shapes.DISK], "Give what qemu_convert returned as disks.")
+    require(
+        "networks",
+        params["networks"],
+        {"": TEXT},
+        "Write the name of a network, or bridge: and that of a bridge, for each network at the source.",
+    )
 
 
 def with_records(params: dict) -> dict:
@@ -171,6 +187,8 @@ def with_records(params: dict) -> dict:
 
 
 def written(module: AnsibleModule, params: dict) -> Result:
+    if not params["disks"]:
+        raise InvalidInput("disks is empty: a VM needs one to start from.", "Give what qemu_convert returned as disks.", option="disks")
     dest, name, phase = params["dest"], names.safe(params["name"]), params["phase"]
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
     domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])

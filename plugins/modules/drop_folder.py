@@ -97,8 +97,12 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import SECONDS, TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
+
+_ITEM = {"name": TEXT, "source": (TEXT, None), "entries": [TEXT], "digest": TEXT, "fault": (TEXT, None)}
 
 
 def argument_spec() -> dict:
@@ -116,7 +120,9 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
-    if params["item"]:
+    for option in ("settle", "wait"):
+        require(option, params[option], SECONDS, "Write how many seconds, such as 30.")
+    if params["item"] is not None:
         return _put_away(module)
     mode = modes.parse(params["mode"])
     found, seen, duplicates = [], dict(drop.known(params["path"])), []
@@ -133,7 +139,12 @@ def work(module: AnsibleModule) -> Result:
 
 def _put_away(module: AnsibleModule) -> Result:
     params = module.params
-    item = drop.Item(**{**params["item"], "entries": tuple(params["item"]["entries"])})
+    require("item", params["item"], _ITEM, "Give the item as the module has returned it.")
+    given = params["item"]
+    unknown = sorted(given.keys() - _ITEM.keys())
+    if unknown:
+        raise InvalidInput(f"item has {', '.join(unknown)}, which none has.", "Give the item as the module has returned it.", option="item")
+    item = drop.Item(given["name"], given.get("source") or "", tuple(given["entries"]), given["digest"], given.get("fault") or "")
     there = any(os.path.lexists(os.path.join(params["path"], entry)) for entry in item.entries)
     if module.check_mode and there:
         return {"changed": True}

@@ -93,7 +93,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, shapes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, done_with, run
@@ -128,6 +129,10 @@ def work(module: AnsibleModule) -> Result:
     if params["work_dir"]:
         disks = stages.results(params["work_dir"]) if disks is None else disks
         boot = stages.booted(dest) if boot is None else boot
+    require("vm", vm, shapes.SAID, "Give what vmdk_fetch returned as vm, or the work_dir.")
+    require("guest", params["guest"], shapes.GUEST, "Give what guest_fix returned, or the work_dir.")
+    require("disks", disks or [], [shapes.DISK], "Give what qemu_convert returned as disks.")
+    require("boot", boot or {}, shapes.BOOT, "Give what boot_test returned as boot.")
     data = as_data(vm, noted.guest or params["guest"], disks or [], boot or {})
     plan = noted.plan or as_json(params["guest"].get("plan") or {})
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": plan}

@@ -55,6 +55,10 @@ def text(data: bytes) -> Callable[[Place, Path], None]:
     return lambda place, path: path.write_bytes(data) and None
 
 
+def _record(**wrong: object) -> bytes:
+    return json.dumps({"format": 1, "stage": "convert", "inputs": [], "options": {}, "outputs": [], "result": {}, **wrong}).encode()
+
+
 LEFT: dict[str, Callable[[Place, Path], None]] = {
     "a link to a file of the host": link, "a hard link to a file of the host": hard_link, "a pipe": pipe, "a directory": folder,
     "a link to nothing": dangling, "noise": noise, "nothing": empty, "a link to itself": loop, "somebody's file": unwritable,
@@ -63,6 +67,15 @@ RECORDS = {
     "half a record": b'{"stage": "convert", "inputs": [', "no record": b"[1, 2, 3]", "numbers": b"7", "levels": b"[" * 200_000, "NUL": b"\0" * 4096,
     "another stage's": json.dumps({"stage": "fetch", "inputs": [], "options": {}, "outputs": [], "result": {}}).encode(),
     "lists for texts": json.dumps({"stage": ["convert"], "inputs": {}, "options": [], "outputs": 3, "result": "x"}).encode(),
+    "texts for mappings, of this format": _record(options="x", result="x"), "no options, of this format": _record(options=None),
+    "a source of numbers, of this format": _record(options={"source": [7]}), "disks by name, of this format": _record(result={"disks": {"a": 1}}),
+    "numbers without an end, of this format": _record(result={"name": "a", "disks": [float("inf")]}),
+    "half a letter, of this format": _record(inputs=[{"path": "\ud800", "size": 1, "mtime_ns": 1, "inode": 1}]),
+    "of the fetch, texts for mappings": _record(stage="fetch", options="x", result="x"),
+    "of the fetch, a source of numbers": _record(stage="fetch", options={"source": [7]}, result={"name": "a", "disks": []}),
+    "of the fetch, disks by name": _record(stage="fetch", result={"name": "a", "disks": {"a": 1}}),
+    "of the fetch, a disk that is nowhere": _record(stage="fetch", result={"name": "a", "disks": [{"virtual_size": float("inf")}]}),
+    "of the fetch, half a letter": _record(stage="fetch", inputs=[{"path": "\ud800", "size": 1, "mtime_ns": 1, "inode": 1}]),
     "UTF-16": '{"stage": "convert"}'.encode("utf-16"), "gigabytes of digits": b'{"stage": ' + b"9" * 1_000_000 + b"}",
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ def place(path: str, target: str, kind: str, overwrite: bool = False) -> None:
     if os.path.abspath(path) == os.path.abspath(target):
         return
     record = target + _RECORD
-    earlier = Manifest.load(record)
+    earlier = Manifest.load(record, "import")
     if os.path.exists(target) and not overwrite:
         if earlier is not None and earlier.options.get("source") == path and all(output.holds() for output in earlier.outputs):
             return

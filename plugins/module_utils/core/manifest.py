@@ -15,8 +15,9 @@ import stat
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Sequence
 
-from . import atomic, device, files, held, rbd
+from . import atomic, device, files, held, rbd, shapes
 from .errors import MigrationError
+from .shape import misfit, writable
 
 FORMAT = 1
 
@@ -70,14 +71,16 @@ class Manifest:
         atomic.write_json(path, {"format": FORMAT, **asdict(self)})
 
     @classmethod
-    def load(cls, path: str) -> Optional[Manifest]:
-        """The manifest at `path`; None when there is none, or one that this version cannot use."""
+    def load(cls, path: str, *stages: str) -> Optional[Manifest]:
+        """The manifest at `path`, of one of these `stages` if any are named; None when there is none, or one that this version cannot use."""
         try:
             data = json.loads(files.record(path) or b"")
-            if data["format"] != FORMAT:
+            stage = data["stage"]
+            known = data["format"] == FORMAT and (stage in stages or not stages) and writable(data)
+            if not known or misfit(data, shapes.of_record(stage)) is not None:
                 return None
             inputs, outputs, replaces = (_identities(data.get(name, ())) for name in ("inputs", "outputs", "replaces"))
-            return cls(data["stage"], inputs, data["options"], outputs, data["result"], replaces)
+            return cls(stage, inputs, data["options"], outputs, data["result"], replaces)
         except (MigrationError, OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 

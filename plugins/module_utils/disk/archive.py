@@ -84,7 +84,7 @@ def unpack(path: str, directory: str, progress: Progress) -> str:
     files.opened(path, "The archive").close()
     modes.make_directory(directory)
     record, inputs = os.path.join(directory, _RECORD), (Identity.of(path, source=True),)
-    earlier = Manifest.load(record)
+    earlier = Manifest.load(record, "unpack")
     if earlier is not None and earlier.current("unpack", inputs, {}):
         return str(earlier.result["path"])
     progress.phase("unpack")

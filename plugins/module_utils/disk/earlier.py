@@ -130,7 +130,7 @@ def _half_written(request: Request, manifest: Manifest) -> bool:
 
 def _earlier(request: Request) -> Optional[Manifest]:
     """The manifest of this result: of the same device, or of the file."""
-    manifest = Manifest.load(manifest_path(request.dest))
+    manifest = Manifest.load(manifest_path(request.dest), STAGE, WRITING)
     return manifest if manifest is not None and manifest.options.get("device", "") == request.device else None
 
 

@@ -50,7 +50,7 @@ def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...
 
 def fetched(work_dir: str) -> Optional[Manifest]:
     """The record of an earlier FETCH whose source has not changed since."""
-    manifest = Manifest.load(os.path.join(work_dir, FETCHED))
+    manifest = Manifest.load(os.path.join(work_dir, FETCHED), "fetch")
     if manifest is None or not all(identity.holds() for identity in manifest.inputs):
         return None
     return manifest

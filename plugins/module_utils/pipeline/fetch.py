@@ -152,12 +152,12 @@ def guest_request(
     `options` and `windows` are what the operator chose; `firmware` auto takes what the source says.
     """
     places = [
-        Disk(entry["bus"], entry["controller"], entry["unit"], entry["wwn"], tuple(entry.get("names", ())))
+        Disk(entry.get("bus"), entry.get("controller"), entry.get("unit"), entry.get("wwn"), tuple(entry.get("names") or ()))
         for entry in description["disks"]
     ]
     attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
-    cards = tuple(Card(nic["mac"], nic["slot"]) for nic in description["nics"])
-    starts = firmware if firmware != "auto" else description["firmware"] or "auto"
+    cards = tuple(Card(nic.get("mac"), nic.get("slot")) for nic in description.get("nics") or ())
+    starts = firmware if firmware != "auto" else description.get("firmware") or "auto"
     return GuestRequest(attached, cards, starts, luks_keys or {}, root, options, windows, tuple(accept))
 
 

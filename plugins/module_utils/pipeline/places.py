@@ -12,17 +12,23 @@ import os
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from ..core import atomic
+from ..core import atomic, shapes
 from ..core.errors import InvalidInput
 from ..core.manifest import Manifest
 from ..core.memory import recall
 from ..core.names import safe
+from ..core.shape import FILE, TEXT, Shape, fits, writable
 from ..core.vm import VmId, places_of, require_same, same
 from ..disk.request import manifest_path
 from ..disk.staging import FETCHED
 
 IDENTITY = "identity"
 REPORT = "report.json"
+_REPORTED: Shape = {
+    IDENTITY: (shapes.IDENTITY, shapes.NOTHING, None),
+    "origin": ({"source": (TEXT, None)}, None),
+    "disks": ([{"files": ([FILE], None)}], None),
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def require_reported(source: Mapping[str, Any], named: Sequence[str], path: str)
 def require_source(directory: str, source: Sequence[str]) -> None:
     """Raise InvalidInput where a work directory belongs to a VM that was named otherwise. The place of the VM is not asked."""
     known = recall(work_dir(directory).path).vm
-    manifest = Manifest.load(os.path.join(directory, FETCHED)) if known is None else None
+    manifest = Manifest.load(os.path.join(directory, FETCHED), "fetch") if known is None else None
     named = [str(one) for one in manifest.options.get("source") or ()] if manifest is not None else []
     named = list(known.source) if known is not None else named
     if named and places_of(named) != places_of(source):
@@ -122,11 +128,15 @@ def recorded(description: Mapping[str, Any]) -> Optional[VmId]:
 
 
 def _report(path: str) -> Mapping[str, Any]:
+    """What a report says of its source; nothing where there is no report. Raises InvalidInput for one that does not say whose it is."""
     try:
         data = json.loads(atomic.read_text(path) or "{}")
         source = data.get("source") if isinstance(data, dict) else None
+        right = not isinstance(source, dict) or (fits(source, _REPORTED) and writable(source))
     except (RecursionError, ValueError):
-        source = None
+        return {}
+    if not right:
+        raise InvalidInput(f"The report {path} does not say of which VM it is.", "Look whose it is, then move it away.", path=path)
     return source if isinstance(source, dict) else {}
 
 
@@ -142,7 +152,7 @@ def _refuse_earlier(what: str, made_from: Sequence[str], vm: VmId) -> None:
 
 
 def _staged_from(directory: str, vm: VmId) -> Sequence[str]:
-    manifest = Manifest.load(os.path.join(directory, FETCHED))
+    manifest = Manifest.load(os.path.join(directory, FETCHED), "fetch")
     if manifest is None:
         return ()
     known = recorded(manifest.result)
@@ -155,7 +165,7 @@ def _staged_from(directory: str, vm: VmId) -> Sequence[str]:
 
 def _converted_from(directory: str, name: str, work: str, vm: VmId) -> Sequence[str]:
     for path in sorted(glob.glob(manifest_path(os.path.join(glob.escape(directory), f"{glob.escape(name)}-disk*")))):
-        manifest = Manifest.load(path)
+        manifest = Manifest.load(path, "convert", "writing")
         if manifest is None:
             continue
         inputs = places_of(one.path for one in manifest.inputs)

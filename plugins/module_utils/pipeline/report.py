@@ -34,7 +34,9 @@ def recorded(work_dir: str) -> Recorded:
     """From the records that the stages have left, as those of the run that writes the report."""
     if not work_dir:
         return Recorded()
-    fetched, fixed = (Manifest.load(os.path.join(work_dir, name)) for name in (FETCHED, FIXED))
+    fetched, fixed = (
+        Manifest.load(os.path.join(work_dir, name), *stages) for name, stages in ((FETCHED, ("fetch",)), (FIXED, ("fix", REPAIRING)))
+    )
     if fixed is None or fixed.stage == REPAIRING or (fetched is not None and fetched.inputs != fixed.inputs):
         return Recorded(fetched.result if fetched is not None else {})
     plan = atomic.read_text(os.path.join(work_dir, PLANNED))
@@ -60,8 +62,8 @@ def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Map
             "convert": [disk.get("seconds") for disk in disks],
             "boot": boot.get("seconds"),
         },
-        "bytes_read": sum(disk.get("bytes_read", 0) for disk in disks),
-        "bytes_written": sum(disk.get("bytes_written", 0) for disk in disks),
+        "bytes_read": sum(disk.get("bytes_read") or 0 for disk in disks),
+        "bytes_written": sum(disk.get("bytes_written") or 0 for disk in disks),
         "tools": {"qemu-img": qemu_img.version(), "python": platform.python_version()},
     }
 
@@ -80,16 +82,17 @@ def as_markdown(data: Mapping[str, Any]) -> str:
         "",
         "## What was found",
         "",
-        f"- Source: {text(source.get('kind', ''))}, {len(source.get('disks', []))} disk(s),"
+        f"- Source: {text(source.get('kind', ''))}, {len(source.get('disks') or [])} disk(s),"
         f" firmware {text(facts.get('firmware') or source.get('firmware') or 'unknown')}",
         f"- Guest: {text(facts.get('product') or 'not inspected')} ({text(facts.get('architecture', ''))}),"
         f" host name {text(facts.get('hostname') or 'unknown')}",
     ]
-    lines += [f"- Kernel {text(kernel['version'])} ({text(kernel['image'])})" for kernel in facts.get("kernels", [])]
+    lines += [f"- Kernel {text(kernel['version'])} ({text(kernel['image'])})" for kernel in facts.get("kernels") or []]
     lines += [
-        f"- Network card {text(card['name'] or '(no profile)')}: {text(card['mac'])}, {text(', '.join(card['addresses']) or card['method'])}"
-        f"{' on ' + text(card['on']) if card['on'] else ''}{' by ' + text(card['backend']) if card['backend'] else ''}"
-        for card in facts.get("cards", [])
+        f"- Network card {text(card.get('name') or '(no profile)')}: {text(card['mac'])},"
+        f" {text(', '.join(card.get('addresses') or ()) or card.get('method') or '')}"
+        f"{' on ' + text(card['on']) if card.get('on') else ''}{' by ' + text(card['backend']) if card.get('backend') else ''}"
+        for card in facts.get("cards") or []
     ]
     lines += ["", "## What to know", ""] + (
         [f"- **{text(item['severity'])}** {code(item['code'])}: {text(item['cause'])} {text(item['remedy'])}" for item in data["concerns"]]
@@ -101,17 +104,17 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     lines += ["", "## What was copied", "", "| disk | format | size | written | digest of the content |", "| --- | --- | --- | --- | --- |"]
     kinds = [f"{disk.get('format', '')}{', encrypted' if disk.get('encrypted') else ''}" for disk in data["disks"]]
     lines += [
-        f"| {text(disk['path'])} | {text(kind)} | {_mib(disk.get('virtual_size', 0))} | {_mib(disk.get('allocated', 0))} | {code(_digest(disk))} |"
+        f"| {text(disk['path'])} | {text(kind)} | {_mib(disk.get('virtual_size') or 0)} | {_mib(disk.get('allocated') or 0)} | {code(_digest(disk))} |"
         for disk, kind in zip(data["disks"], kinds)
     ]
-    lines += ["", f"## What was proved: {text(proof.get('verdict', 'nothing'))}", ""]
+    lines += ["", f"## What was proved: {text(proof.get('verdict') or 'nothing')}", ""]
     lines += [
-        f"- {'ok' if check['passed'] else 'FAILED'} {text(check['name'])}: {text(check['detail'])}" for check in proof.get("checks", [])
+        f"- {'ok' if check['passed'] else 'FAILED'} {text(check['name'])}: {text(check['detail'])}" for check in proof.get("checks") or []
     ]
-    lines += ["", f"## Boot test: {text(boot.get('verdict', 'not run'))}", ""]
+    lines += ["", f"## Boot test: {text(boot.get('verdict') or 'not run')}", ""]
     lines += [
         f"- {text(name)} after {seconds} s"
-        for name, seconds in sorted(boot.get("signals", {}).items(), key=lambda item: (item[1], item[0]))
+        for name, seconds in sorted((boot.get("signals") or {}).items(), key=lambda item: (item[1], item[0]))
     ] + ([f"- {text(boot['cause'])}"] if boot.get("cause") else [])
     lines += ["", "![console](console.png)"] if boot.get("screenshot") else []
     lines += ["", "## What is left to do", ""] + [f"- {text(step)}" for step in _left(data)]
@@ -144,7 +147,7 @@ def _change(reason: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
     for change in changes:
         # The package database is long and says nothing that the removed files do not say.
         if change["kind"] not in ("remove", "upload", "copy") and not change["path"].endswith("/dpkg/status"):
-            lines += [*block(change["diff"], "diff"), ""]
+            lines += [*block(change.get("diff") or "", "diff"), ""]
     if added:
         lines += [f"Put in: {_paths(added)}", ""]
     if removed:
@@ -158,15 +161,15 @@ def _paths(paths: Sequence[str]) -> str:
 
 
 def _left(data: Mapping[str, Any]) -> list[str]:
-    known = [nic["mac"] for nic in data["source"].get("nics", []) if nic["mac"]] + [
-        mac for dummy, mac in data["facts"].get("interfaces", [])
+    known = [nic["mac"] for nic in data["source"].get("nics") or [] if nic.get("mac")] + [
+        mac for dummy, mac in data["facts"].get("interfaces") or []
     ]
     facts = data["facts"]
-    macs = ", ".join([card["mac"] for card in facts.get("cards", [])] or dict.fromkeys(known))
+    macs = ", ".join([card["mac"] for card in facts.get("cards") or []] or dict.fromkeys(known))
     disks = {"sata": "SATA", "ide": "IDE"}.get(facts.get("disk_bus", ""), "virtio")
     steps = [
-        f"Define the VM on the target with {disks} disks, {facts.get('nic_model', 'virtio')} network cards"
-        f" and {facts.get('firmware', 'the same')} firmware; it starts from disk {facts.get('boot_disk', 0)}."
+        f"Define the VM on the target with {disks} disks, {facts.get('nic_model') or 'virtio'} network cards"
+        f" and {facts.get('firmware') or 'the same'} firmware; it starts from disk {facts.get('boot_disk') or 0}."
         + (" The .xml beside this page says so to libvirt." if data["disks"] else "")
     ]
     steps += _windows(facts, str(data["vm"])) if facts.get("os") == "windows" else []
@@ -176,7 +179,7 @@ def _left(data: Mapping[str, Any]) -> list[str]:
 
 def _windows(facts: Mapping[str, Any], name: str) -> list[str]:
     steps = []
-    if "bootstrap" in facts.get("phases", ()):
+    if "bootstrap" in (facts.get("phases") or ()):
         steps.append(
             f"Start it first as {name}-bootstrap.xml says, let Windows come up, shut it down with shutdown /s /t 0,"
             " and run the playbook windows_finish.yml, which describes the final VM."
