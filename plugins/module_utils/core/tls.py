@@ -13,6 +13,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any, Iterator, Optional
 
+from . import files
 from .deadline import Limit, limited
 from .errors import InvalidInput, Unreachable
 from .urls import split
@@ -38,7 +39,7 @@ class Trust:
         if self.thumbprint:
             return self._pinned(host, port, proxy)
         try:
-            context = ssl.create_default_context(cafile=self.ca_file or None)
+            context = _believing(self.ca_file) if self.ca_file else ssl.create_default_context()
         except (OSError, ssl.SSLError) as error:
             raise InvalidInput(
                 f"The CA file {self.ca_file} cannot be used: {error}.", "Name a file with certificates in PEM form."
@@ -66,6 +67,11 @@ class Trust:
         context.verify_flags |= ssl.VerifyFlags(_PARTIAL_CHAIN)
         context.load_verify_locations(cadata=certificate)
         return context
+
+
+def _believing(ca_file: str) -> ssl.SSLContext:
+    with files.opened(ca_file, "The CA file") as file:  # OpenSSL would wait for a pipe
+        return ssl.create_default_context(cafile=f"/proc/self/fd/{file.fileno()}")
 
 
 class Connection(http.client.HTTPSConnection):

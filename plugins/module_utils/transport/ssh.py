@@ -56,6 +56,7 @@ class SshFiles:
     run: int = 256 * MIB  # each stream is a command of its own on the other side, and several of them keep all workers busy
     gap: int = MIB
     _directory: str = ""
+    _reached: bool = False
     _master: Optional[subprocess.Popen[bytes]] = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -153,6 +154,7 @@ class SshFiles:
                 process.stop(self._master)
                 with open(words, "rb") as said:
                     raise self._failed(_FAILED, self.login.host, "no connection", said.read())
+            self._reached = True
 
     def _secrets(self) -> Optional[Mapping[str, str]]:
         """ssh asks a program for the password, which reads it from a file that only we can read."""
@@ -204,6 +206,8 @@ class SshFiles:
                 )
             if "resolve" in words.lower():
                 return Unreachable(f"{host} cannot be found: {words}", "Check its name.", host=host)
+            if "connection refused" in words.lower() and not self._reached:  # one that was there before may be starting again
+                return Unreachable(f"{host} takes no connection: {words}", "Check the port, and whether its SSH service runs.", host=host)
             return Interrupted(f"{host}: {words or why}")
         if "no such file" in words.lower():
             return InvalidInput(f"{host} has no {path}.", "Check the path; datastores are below /vmfs/volumes.", path=path)
