@@ -25,6 +25,13 @@ options:
     type: list
     elements: str
     version_added: 0.2.0
+  forget:
+    description:
+      - Whether what was staged of the source is removed from the work directory, so that a later migration does not begin with what it was.
+      - Of the copy in C(<work_dir>/source) only what a migration has brought there is removed; the rest stays, with a warning.
+    type: bool
+    default: false
+    version_added: 0.2.0
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.vsphere.source
@@ -53,7 +60,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, power
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run, working_on
 
@@ -62,6 +69,7 @@ def argument_spec() -> dict:
     return {
         "work_dir": {"type": "path", "required": True},
         "source": {"type": "list", "elements": "str"},
+        "forget": {"type": "bool", "default": False},
         **access_spec(),
         **run_spec(),
     }
@@ -75,7 +83,10 @@ def work(module: AnsibleModule) -> Result:
         return {"changed": False, "actions": []}
     with working_on(module, directory):
         actions = power.give_back(directory, access_of(module.params), module.check_mode)
-    return {"changed": bool(actions), "actions": actions}
+        removed, left = copied.forget(directory, module.check_mode) if module.params["forget"] else (False, [])
+    if left:
+        module.warn(f"{copied.place(directory)} is kept, since it holds what no migration has put there: {', '.join(left[:5])}")
+    return {"changed": bool(actions) or removed, "actions": actions}
 
 
 def main() -> None:

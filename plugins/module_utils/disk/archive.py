@@ -10,14 +10,13 @@ import contextlib
 import lzma
 import os
 import posixpath
-import shutil
 import tarfile
 import zipfile
 import zlib
 from dataclasses import dataclass
 from typing import BinaryIO, Generator, Iterator, Optional, Sequence, cast
 
-from ..core import atomic, direct, files, held, limits, modes
+from ..core import atomic, direct, files, held, limits, made, modes
 from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Progress
@@ -30,7 +29,7 @@ _DESCRIPTIONS = (".vmx", ".vbox", ".ovf", ".ova")
 _ALSO = (".mf", ".nvram", ".vmsd", ".vmdk")
 _MEMBERS = limits.MEMBERS
 _STEP, _LOOK = 1 << 20, 64 << 20
-_RECORD = "unpacked.json"
+RECORD = "unpacked.json"
 _BROKEN = (
     OSError,
     EOFError,
@@ -51,6 +50,7 @@ class _Total:
 
     path: str
     packed: int
+    directory: str
     size: int = 0
 
     def add(self, count: int) -> None:
@@ -79,23 +79,26 @@ def unpacked(paths: Sequence[str], directory: str, progress: Progress) -> list[s
 def unpack(path: str, directory: str, progress: Progress) -> str:
     """Unpack into `directory` what may belong to a VM; gives the path of its description, or of its disk. What an earlier run unpacked is kept.
 
+    Of what is there only what we have made is removed (`made`).
+
     Raises InvalidInput for what is damaged, encrypted, or holds no VM or several, UnsafeInput for names that reach elsewhere, NotEnoughSpace.
     """
     files.opened(path, "The archive").close()
     modes.make_directory(directory)
-    record, inputs = os.path.join(directory, _RECORD), (Identity.of(path, source=True),)
+    record, inputs = os.path.join(directory, RECORD), (Identity.of(path, source=True),)
     earlier = Manifest.load(record, "unpack")
     if earlier is not None and earlier.current("unpack", inputs, {}):
         return str(earlier.result["path"])
     progress.phase("unpack")
     try:
-        _clear(directory)  # parts of a run that was killed
-        names = list(_unpack(path, directory, progress, limits.NESTED, _Total(path, inputs[0].size)))
+        made.clear(directory)  # parts of a run that was killed
+        made.note(directory, record, f"{record}{atomic.PARTIAL}")
+        names = list(_unpack(path, directory, progress, limits.NESTED, _Total(path, inputs[0].size, directory)))
         found = choose(names, path)
         Manifest("unpack", inputs, {}, tuple(Identity.of(name) for name in names), {"path": found}).save(record)
         return found
     except BaseException:
-        _clear(directory)
+        made.clear(directory)
         raise
 
 
@@ -114,15 +117,6 @@ def choose(files: Sequence[str], path: str) -> str:
     raise InvalidInput(
         f"{path} holds {names}, it must hold one VM.", "Unpack it, and name the VM's description, or its disks in their order.", path=path
     )
-
-
-def _clear(directory: str) -> None:
-    for entry in os.scandir(directory):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                os.unlink(entry.path)
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -216,6 +210,7 @@ def _target(name: str, directory: str, path: str) -> Optional[str]:
 
 def _write(content: BinaryIO, target: str, progress: Progress, total: _Total) -> None:
     """A member, with holes where it has zeros. A disk that is full is noticed before it is."""
+    made.note(total.directory, target)
     modes.make_directory(os.path.dirname(target), above=modes.PRIVATE)
     with contextlib.closing(direct.File(target)) as file, contextlib.ExitStack() as failed:
         failed.callback(os.unlink, target)

@@ -11,6 +11,8 @@ import struct
 from dataclasses import dataclass, replace
 from typing import Iterable, Iterator
 
+from ..core import modes
+
 CLUSTER = 16 << 10  # with 32 parts, so that a part is a sector of 512 bytes
 _BITS = 14
 _PER_TABLE = CLUSTER // 16
@@ -47,7 +49,7 @@ def write(path: str, size: int, pieces: Iterable[Piece], length: int) -> None:
     at_roots = counts + CLUSTER
     used = at_roots + -(-tables * 8 // CLUSTER) * CLUSTER
     roots = [0] * tables
-    with open(path, "wb") as file:
+    with modes.create(path) as file:
 
         def add(cluster: bytes) -> int:
             nonlocal used

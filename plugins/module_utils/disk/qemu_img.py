@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -61,6 +62,7 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int, open
 
     An export need not be there yet; nor is any other `backing` opened if it is said not to be `opened`.
     """
+    _make_way(path)
     # libvirt gives qemu a /dev of its own, which only a name that begins with it leads to.
     name = backing if backing.startswith(_OURS) or device.is_device(backing) else os.path.relpath(backing, os.path.dirname(path))
     run(
@@ -90,11 +92,18 @@ def lay_over(path: str, patch: str, base: str, cluster: int) -> None:
 
     `cluster`: bytes that are the one or the other as a whole.
     """
+    _make_way(path)
     run(
         ["qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", "-o", f"cluster_size={cluster}", _name(patch), _name(path)],
         Limits(timeout=_LONG),
     )
     run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", base, _name(path)], _QUICK)
+
+
+def _make_way(path: str) -> None:
+    """What has the name of a new image is not written over: it may be a link, or have other names."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def create_empty(path: str, size: int) -> None:

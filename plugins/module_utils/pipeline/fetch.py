@@ -6,13 +6,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 import tempfile
 import time
 from dataclasses import replace
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from ..core import ahead, held
+from ..core import ahead, held, made, modes
 from ..core import vm as vms
 from ..core.errors import MigrationError, NotInPlace, SourceChanged
 from ..core.manifest import Manifest
@@ -29,11 +28,9 @@ from ..guest.resolver import Disk
 from ..linux.plan import Options
 from ..sources.source import Access, InPlace, Remote
 from ..windows.plan import Options as WindowsOptions
-from . import places, power
+from . import copied, places, power
 from .sources import identified, is_remote, opened
 from .systems import GuestRequest
-
-COPY = "source"  # in the work directory: what came from elsewhere
 
 
 def which(source: Sequence[str], access: Access) -> VmId:
@@ -57,18 +54,23 @@ def from_here(
     expected: VmId,
     admit: Callable[[VmId], None],
 ) -> dict[str, Any]:
-    """Stage a local source, unpacked if it is packed. In check mode only look at it. Raises SourceChanged unless it is the VM that was `expected`.
+    """Stage a local source, unpacked if it is packed. In check mode only look at it. Raises SourceChanged unless it is the VM that was `expected`,
+    InvalidInput for a source in the work directory and for files of others in the place of its copy.
 
     `admit` may refuse the VM that was in a packed source; what was unpacked is removed then.
     """
     begin = time.monotonic()
     packed = archive.packed(paths)
+    copied.require_apart(work_dir, paths)
+    if packed:
+        copied.require(work_dir) if check else copied.adopt(work_dir)
     if packed and check:
         return {**SourceVm(os.path.basename(paths[0]), "archive", ()).as_result(), places.IDENTITY: expected.as_data()}
     with held.sources():
-        found = archive.unpacked(paths, os.path.join(work_dir, COPY), progress) if packed else paths
+        found = archive.unpacked(paths, copied.place(work_dir), progress) if packed else paths
         progress.phase("check the source")
         vm = open_source(found, bool(options["verify"]))
+        copied.require_apart(work_dir, copied.of_others(work_dir, vm))
         for disk in vm.disks if "source.busy" not in accept else ():
             disk.chain.check_idle()
         point("fetch.checked")
@@ -78,7 +80,7 @@ def from_here(
             admit(identity)
         except MigrationError:
             if packed:
-                shutil.rmtree(os.path.join(work_dir, COPY), ignore_errors=True)
+                copied.remove(work_dir)
             raise
         more = {places.IDENTITY: identity.as_data()}
         return {**vm.as_result(), **more} if check else staging.fetch(vm, paths, work_dir, options, begin, more)
@@ -94,6 +96,8 @@ def from_afar(
     """
     begin = time.monotonic()
     progress.phase("look at the source")
+    if not stay:
+        copied.require(work_dir) if check else copied.adopt(work_dir)
     access = replace(access, stopping=functools.partial(power.note, work_dir, url, expected))
     # A snapshot would end with this block, and what stays must stay as it is.
     with opened(url, access, check or (stay and access.running == "snapshot")) as remote:
@@ -102,15 +106,17 @@ def from_afar(
         told = tuple(concern for concern in remote.concerns if concern.severity != INFO)
         if check:
             wanted = sum(job.wanted for disk in remote.disks for job in disk.jobs)
-            ahead.room(work_dir, 0 if stay else max(0, wanted - _held(os.path.join(work_dir, COPY))), "The copy of the source")
+            ahead.room(work_dir, 0 if stay else max(0, wanted - _held(copied.place(work_dir))), "The copy of the source")
             return {**remote.as_result(), **identity}, told
         if stay:
             if remote.in_place is None:
                 raise NotInPlace(_NOT_IN_PLACE, "Stage it (migrate_fetch: stage).", source=url)
             streamed = {"source": url, "transport": remote.transport, "stream": _stamps(remote)}
             return staging.stream({**remote.as_result(), "origin": streamed, **identity}, work_dir, options, begin), told
-        directory = os.path.join(work_dir, COPY)
-        arrived = remote.bring(directory, progress)
+        directory = copied.place(work_dir)
+        modes.make_directory(directory)
+        with made.filling(directory):
+            arrived = remote.bring(directory, progress)
         point("fetch.arrived")
         origin = {"source": url, "transport": remote.transport, "files": [item.as_result() for item in arrived]}
         with held.sources():

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The source is never written, nor is a file of others: wherever it lies, whichever way a result or a copy would come to it, and whatever is allowed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "support"))
+from harness import module
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import device, made
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied
+
+MIB = 1 << 20
+
+
+def disk(path: Path, size: int = MIB) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(os.urandom(4096) + bytes(size - 4096))
+    return path
+
+
+def packed(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image/disk.raw", os.urandom(4096) + bytes(MIB - 4096))
+    return path
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def refused(module_name: str, /, *words: str, **arguments: object) -> None:
+    """Refused with all these words, in check mode too, and nothing that was there is another one."""
+    for check in (True, False):
+        answer = module(module_name, check=check, **arguments)
+        assert answer.get("failed") and answer["error_code"] == "invalid_input" and answer["hint"], answer
+        assert all(word in answer["msg"] for word in words), answer["msg"]
+
+
+def fetched(work: Path, source: Path) -> None:
+    assert module("vmdk_fetch", source=[str(source)], work_dir=str(work))["changed"]
+
+
+# The place of the copy
+
+
+def test_an_archive_in_the_place_of_its_copy_is_refused(tmp_path):
+    place = tmp_path / "w" / "source"
+    source = packed(place / "vm.zip")
+    disk(place / "disk.raw")
+    before = tree(place)
+    refused("vmdk_fetch", str(source), "lies in the work directory", source=[str(source)], work_dir=str(tmp_path / "w"))
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize("name", ["disk.raw", "image/disk.raw", "other/precious", "unpacked.json"])
+def test_files_of_others_in_the_place_of_the_copy_are_named(tmp_path, name):
+    source, mine = packed(tmp_path / "vm.zip"), tmp_path / "w" / "source" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    refused("vmdk_fetch", str(mine), source=[str(source)], work_dir=str(tmp_path / "w"))
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    fetched(tmp_path / "w", source)
+    mine = tmp_path / "w" / "source" / "mine"  # and what comes to it afterwards
+    mine.write_text("mine")
+    packed(source)
+    refused("vmdk_fetch", str(mine), source=[str(source)], work_dir=str(tmp_path / "w"))
+    assert mine.read_text() == "mine"
+
+
+def test_links_to_the_files_of_others_are_files_of_others(tmp_path):
+    source, folder = packed(tmp_path / "vm.zip"), tmp_path / "data"
+    disk(folder / "image" / "disk.raw")
+    (tmp_path / "w" / "source").mkdir(parents=True)
+    (tmp_path / "w" / "source" / "image").symlink_to(folder / "image")
+    before = tree(folder)
+    refused("vmdk_fetch", "image", source=[str(source)], work_dir=str(tmp_path / "w"))
+    shutil.rmtree(tmp_path / "w" / "source")
+    (tmp_path / "w" / "source").symlink_to(folder)
+    refused("vmdk_fetch", "disk.raw", source=[str(source)], work_dir=str(tmp_path / "w"))
+    assert tree(folder) == before
+
+
+def test_a_run_that_was_killed_leaves_nothing_that_the_next_one_refuses(tmp_path):
+    source, place = packed(tmp_path / "vm.zip"), tmp_path / "w" / "source"
+    (place / "image").mkdir(parents=True)
+    made.note(str(place), str(place / "image" / "half.raw"), str(place / "never.raw"))
+    (place / "image" / "half.raw").write_text("half")
+    (place / made.LIST).open("a").write('"cut o')
+    fetched(tmp_path / "w", source)
+    assert not (place / "image" / "half.raw").exists() and (place / "image" / "disk.raw").exists()
+    packed(source)
+    fetched(tmp_path / "w", source)
+
+
+def test_what_an_earlier_version_unpacked_is_known_by_its_records(tmp_path):
+    source, work = packed(tmp_path / "vm.zip"), tmp_path / "w"
+    fetched(work, source)
+    (work / "source" / made.LIST).unlink()
+    packed(source)
+    for check in (True, False):
+        assert module("vmdk_fetch", check=check, source=[str(source)], work_dir=str(work))["changed"]
+    (work / "source" / made.LIST).unlink()
+    assert module("source_restore", check=True, work_dir=str(work), forget=True)["changed"]
+    assert module("source_restore", work_dir=str(work), forget=True)["changed"] and not (work / "source").exists()
+    assert not module("source_restore", work_dir=str(work), forget=True)["changed"] and not (work / "fetch.json").exists()
+
+
+def test_a_download_of_an_earlier_version_goes_on(tmp_path):
+    place = tmp_path / "source" / "disk0"
+    place.mkdir(parents=True)
+    for name, text in {"a.vmdk.partial": "", "a.vmdk.journal": json.dumps({"path": "", "size": 1, "stamp": "", "pieces": ""})}.items():
+        (place / name).write_text(text)
+    copied.require(str(tmp_path))
+    copied.adopt(str(tmp_path))
+    (place / "b.journal").write_text("what I have lived through")
+    with pytest.raises(InvalidInput, match=r"b\.journal"):
+        copied.require(str(tmp_path))
+    assert copied.remove(str(tmp_path)) == ["disk0"] and os.listdir(place) == ["b.journal"]
+
+
+def test_what_comes_while_something_fills_the_place_is_ours_and_no_more(tmp_path):
+    place = tmp_path / "source"
+    place.mkdir()
+    with pytest.raises(ZeroDivisionError), made.filling(str(place)):
+        (place / "disk0").mkdir()
+        (place / "disk0" / "a.vmdk").write_text("half")
+        copied.require(str(tmp_path))
+        raise ZeroDivisionError
+    copied.require(str(tmp_path))
+    (place / "mine").write_text("mine")
+    with pytest.raises(InvalidInput, match="mine"):
+        copied.require(str(tmp_path))
+    assert copied.remove(str(tmp_path)) == ["mine"] == os.listdir(place)
+
+
+def test_a_list_names_nothing_beside_its_directory(tmp_path):
+    (tmp_path / "victim").write_text("")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / made.LIST).write_text(f'"../victim"\n"{tmp_path}/victim"\n[1]\n')
+    made.clear(str(tmp_path / "source"))
+    assert (tmp_path / "victim").exists() and not os.listdir(tmp_path / "source")
+
+
+def test_taking_back_leaves_what_is_not_ours(tmp_path):
+    work, source = tmp_path / "w", packed(tmp_path / "vm.zip")
+    fetched(work, source)
+    (work / "source" / "mine").write_text("mine")
+    answer = module("source_restore", work_dir=str(work), forget=True)
+    assert answer["changed"] and "mine" in str(answer["warnings"]) and os.listdir(work / "source") == ["mine"]
+    other = tmp_path / "other"
+    before = disk(other / "source" / "disk.raw").read_bytes()
+    assert module("source_restore", work_dir=str(other), forget=True)["changed"] is False
+    assert (other / "source" / "disk.raw").read_bytes() == before
+
+
+# The work directory
+
+
+@pytest.mark.parametrize("name", ["disk0-overlay.qcow2", "sub/disk.raw", "source/disk.raw"])
+def test_a_source_in_the_work_directory_is_refused(tmp_path, name):
+    work = tmp_path / "w"
+    source = work / name
+    source.parent.mkdir(parents=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2" if name.endswith("qcow2") else "raw", source, "1M"], check=True)
+    before = tree(work)
+    refused("vmdk_fetch", str(source), source=[str(source)], work_dir=str(work))
+    (tmp_path / "beside").symlink_to(work)
+    refused("vmdk_fetch", str(source), source=[str(source)], work_dir=str(tmp_path / "beside"))
+    by_link = tmp_path / "beside" / name
+    refused("vmdk_fetch", str(by_link), source=[str(by_link)], work_dir=str(work))
+    assert before.items() <= tree(work).items()
+
+
+def test_a_part_of_the_source_in_the_work_directory_is_refused(tmp_path):
+    work = tmp_path / "w"
+    base = disk(work / "disk0-link0")
+    base.rename(work / "disk0-link0.raw")
+    top = tmp_path / "top.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", work / "disk0-link0.raw", top], check=True)
+    for check in (True, False):
+        assert module("vmdk_fetch", check=check, source=[str(top)], work_dir=str(work))["failed"]
+    descriptor = work / "disk0-link0.vmdk"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", descriptor, "1M"], check=True)
+    before = tree(work)
+    refused("vmdk_fetch", str(descriptor), source=[str(descriptor)], work_dir=str(work))
+    assert before.items() <= tree(work).items()
+
+
+def test_a_source_with_another_name_in_the_work_directory_is_refused(tmp_path):
+    source, work = disk(tmp_path / "disk.raw"), tmp_path / "w"
+    work.mkdir()
+    os.link(source, work / "disk0-overlay.qcow2")
+    refused("vmdk_fetch", "disk0-overlay.qcow2", source=[str(source)], work_dir=str(work))
