@@ -119,7 +119,11 @@ def work(module: AnsibleModule) -> Result:
         if module.check_mode:
             require("qemu-img")
         if module.check_mode and fetched_of(params) is None and params["source"]:
-            sizes = [disk["virtual_size"] for disk in look_at(source_of(params), access_of(params))]
+            found = look_at(source_of(params), access_of(params))
+            sizes = [disk["virtual_size"] for disk in found]
+            for number, disk in enumerate(found if params["mode"] == "copy" else ()):
+                if "files" in disk:
+                    earlier.refuse_source(Request("", "raw", result(params, disk["name"], number), params["format"]), disk["files"])
             return {
                 "changed": True,
                 "disks": [
@@ -132,6 +136,7 @@ def work(module: AnsibleModule) -> Result:
             dest = places.results(params["dest"], base.result["name"], directory)
             with belonging(module, dest, places.recorded(base.result)):
                 return copy(module, base)
+        staging.require_apart(staging.staged_disks(base.result, directory), base.inputs)
         changed = not staging.flattened(directory)
         if changed and not module.check_mode:
             with staging.holding(base, directory):
@@ -147,19 +152,25 @@ def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
     changed, disks = False, []
     if "stream" in base.result.get("origin", {}):
         raise InvalidInput("The disks were not staged, so there is nothing to copy.", "Stage them (migrate_fetch: stage).")
-    name = safe(base.result["name"])
     if module.check_mode:
         ahead.writable(module.params["dest"])
     for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
-        dest = os.path.join(module.params["dest"], f"{name}-disk{number}.{module.params['format']}")
+        dest = result(module.params, base.result["name"], number)
         request = Request(disk.top, disk.format, dest, module.params["format"])
         done = earlier.done_before(request, base.inputs)
         if done is None:
             changed = True
             with staging.holding(base, module.params["work_dir"]) as unchanged:
-                done = convert.plan(request) if module.check_mode else convert.convert(request, base.inputs, Silent(), unchanged)
+                done = (
+                    convert.plan(request, base.inputs) if module.check_mode else convert.convert(request, base.inputs, Silent(), unchanged)
+                )
         disks.append(done)
     return {"changed": changed, "disks": disks}
+
+
+def result(params: dict, name: str, number: int) -> str:
+    """Where the copy of a disk goes."""
+    return os.path.join(params["dest"], f"{safe(name)}-disk{number}.{params['format']}")
 
 
 def main() -> None:

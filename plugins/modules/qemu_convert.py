@@ -80,7 +80,7 @@ options:
     version_added: 0.2.0
   overwrite:
     description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it, and a device whatever it holds.
-      These data are lost then.
+      These data are lost then. A result never replaces a file that the VM comes from.
     type: bool
     default: false
     version_added: 0.2.0
@@ -244,7 +244,9 @@ def work(module: AnsibleModule) -> Result:
         if module.check_mode and params["source"] and not (fetched_of(params) and staging.flattened(directory)):
             disks = look_at(source_of(params), access_of(params))
             wanted = requests(params, [staging.StagedDisk("", "", disk["virtual_size"]) for disk in disks])
-            planned = [convert.looked_at(wish, disk["virtual_size"], disk["data"]) for wish, disk in zip(wanted, disks)]
+            planned = [
+                convert.looked_at(wish, disk["virtual_size"], disk["data"], disk.get("files", ())) for wish, disk in zip(wanted, disks)
+            ]
             return _ahead(params, wanted, planned)
         base = require_fetched(params)
         wanted = requests(params, staging.staged_disks(base.result, directory))

@@ -6,6 +6,7 @@ Sources: the kernel's Documentation/block/stat.rst, and Documentation/ABI/stable
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import stat
@@ -87,6 +88,24 @@ def overlap(one: int, other: int) -> bool:
     """Whether two devices (st_rdev) are the same, or one is a partition of the other."""
     a, b = _place(one), _place(other)
     return a == b or _whole(a) == b or _whole(b) == a
+
+
+def lies_on(path: str, below: str) -> bool:
+    """Whether what is written to `path` comes to `below`, both files or block devices: they are the same, or the one is a partition of the other,
+    or a device made of it (device mapper, RAID, loop).
+    """
+    try:
+        one, other = os.stat(path), os.stat(below)
+    except (OSError, ValueError):  # what is not there, or no path
+        return False
+    if not stat.S_ISBLK(one.st_mode):
+        return os.path.samestat(one, other)
+    if stat.S_ISBLK(other.st_mode) and overlap(one.st_rdev, other.st_rdev):
+        return True
+    there = _whole(_place(one.st_rdev))
+    file = _read(there, "loop", "backing_file").strip()
+    parts = [_read(slave, "dev").strip() for slave in glob.glob(os.path.join(there, "slaves", "*"))]
+    return any(lies_on(lower, below) for lower in (file, *(f"/dev/block/{part}" for part in parts if part)) if lower)
 
 
 def _place(number: int) -> str:

@@ -35,13 +35,14 @@ def _sizes(request: Request) -> tuple[int, int]:
 def looked_at(request: Request, size: int, data: int, inputs: tuple[Identity, ...] = ()) -> dict[str, Any]:
     """The plan for a disk of `size` bytes with `data` bytes of data, which need not be here yet.
 
-    Raises InvalidInput for less than the source has and for a place that holds something else, Busy for a device that is in use.
+    Raises InvalidInput for less than the source has and for a place that holds something else, or the source (`inputs`), Busy for a device that is in use.
     """
     with _held(request, inputs) as room:
         return _planned(request, size, data, room)
 
 
 def _held(request: Request, inputs: tuple[Identity, ...]) -> contextlib.AbstractContextManager[int]:
+    earlier.refuse_source(request, inputs)
     return target.held(request.device, inputs) if request.device else contextlib.nullcontext(0)
 
 

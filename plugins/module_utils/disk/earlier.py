@@ -13,7 +13,7 @@ import functools
 import hashlib
 import os
 from dataclasses import replace
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from ..core import atomic, device
 from ..core.errors import InvalidInput, MigrationError
@@ -96,6 +96,21 @@ def _replaced(request: Request) -> tuple[Identity, ...]:
     """What is there now, and was made by an earlier run."""
     manifest = _earlier(request)
     return tuple(one for one in (*manifest.outputs, *manifest.replaces) if one.holds()) if manifest is not None else ()
+
+
+def refuse_source(request: Request, inputs: Sequence[Identity]) -> None:
+    """Raise InvalidInput where a file that is written would replace one that the VM comes from, whichever way that is named. No option allows it."""
+    written = [manifest_path(request.dest), *([] if request.device else [request.dest])]
+    names = [place for name in written for place in (name, f"{name}{atomic.PARTIAL}")]
+    for one in (*(known.path for known in inputs), request.source):
+        for name in names:
+            if os.path.lexists(name) and (device.lies_on(name, one) or device.lies_on(one, name)):
+                raise InvalidInput(
+                    f"{name} is {one}{'' if os.path.abspath(name) == one else ' by another name'}, which the VM comes from, and would be replaced.",
+                    "The source is never written. Name another directory for the results (migrate_output_dir), or give them another name (migrate_name).",
+                    path=name,
+                    source=one,
+                )
 
 
 def refuse_used(request: Request) -> None:

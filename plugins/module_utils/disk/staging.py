@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from ..core import atomic, files, held, modes
+from ..core import atomic, device, files, held, modes
 from ..core.errors import Busy, InvalidInput
 from ..core.locks import exclusive
 from ..core.manifest import Identity, Manifest
@@ -168,9 +169,21 @@ def require_whole(work_dir: str) -> None:
         )
 
 
+def require_apart(disks: Sequence[StagedDisk], inputs: Sequence[Identity]) -> None:
+    """Raise InvalidInput where an overlay would take the place of a file of the source."""
+    for disk, known in itertools.product(disks, inputs):
+        if device.lies_on(disk.overlay, known.path):
+            raise InvalidInput(
+                f"{known.path} is in the place of an overlay, {disk.overlay}.",
+                "The source is never written. Move it out of the work directory, or name another one; then begin with vmdk_fetch.",
+                path=known.path,
+            )
+
+
 def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, ...]) -> tuple[StagedDisk, ...]:
-    """Make fresh overlays; whatever was in older ones is dropped."""
+    """Make fresh overlays; whatever was in older ones is dropped. Raises what `require_apart` raises."""
     disks = staged_disks(description, work_dir)
+    require_apart(disks, inputs)
     for record in (FLATTENED, FIXED):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(work_dir, record))

@@ -170,7 +170,7 @@ def guest_request(
 def look_at(source: Sequence[str], access: Access) -> list[dict[str, Any]]:
     """The disks of a source: what the guest sees (`virtual_size`) and how much of it holds data at most (`data`), in bytes.
 
-    Of an archive nothing is known before it is unpacked.
+    Of one that is here the `name` of the VM, too, and its `files` as they are now. Of an archive nothing is known before it is unpacked.
     """
     if is_remote(source):
         with opened(source[0], access, check=True) as remote:
@@ -178,8 +178,10 @@ def look_at(source: Sequence[str], access: Access) -> list[dict[str, Any]]:
     if archive.packed(source):
         return []
     with held.sources():
+        vm = open_source(source, verify=False)
+        inputs = staging.source_identities(vm, source)
         return [
-            {"virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated()} for disk in open_source(source, verify=False).disks
+            {"virtual_size": disk.chain.virtual_size, "data": disk.chain.allocated(), "files": inputs, "name": vm.name} for disk in vm.disks
         ]
 
 

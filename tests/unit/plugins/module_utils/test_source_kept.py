@@ -206,3 +206,107 @@ def test_a_source_with_another_name_in_the_work_directory_is_refused(tmp_path):
     work.mkdir()
     os.link(source, work / "disk0-overlay.qcow2")
     refused("vmdk_fetch", "disk0-overlay.qcow2", source=[str(source)], work_dir=str(work))
+
+
+def test_an_overlay_never_takes_the_place_of_the_source(tmp_path):
+    source, work = disk(tmp_path / "disk.raw"), tmp_path / "w"
+    before = source.read_bytes()
+    fetched(work, source)
+    (work / "disk0-overlay.qcow2").symlink_to(source)
+    refused("disk_flatten", str(source), work_dir=str(work))
+    (work / "disk0-overlay.qcow2").unlink()
+    (work / "disk0-overlay.qcow2").symlink_to(tmp_path / "canary")
+    (tmp_path / "canary").write_text("mine")
+    assert module("disk_flatten", work_dir=str(work))["changed"]
+    assert source.read_bytes() == before and (tmp_path / "canary").read_text() == "mine"
+
+
+# The results
+
+
+@pytest.fixture
+def vm(tmp_path) -> tuple[Path, Path]:
+    """A VM whose disk is called as its result will be, with its work directory, as far as FLATTEN."""
+    source, work = tmp_path / "x" / "vm-disk0.qcow2", tmp_path / "w"
+    source.parent.mkdir()
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", source, "1M"], check=True)
+    fetched(work, source)
+    assert module("disk_flatten", work_dir=str(work))["changed"]
+    return source, work
+
+
+WAYS = {
+    "itself": lambda source, there: source.parent,
+    "a directory that is a link": lambda source, there: linked(there, source.parent),
+    "a link": lambda source, there: named(there, source, os.symlink),
+    "a hard link": lambda source, there: named(there, source, os.link),
+}
+
+
+def linked(there: Path, folder: Path) -> Path:
+    there.symlink_to(folder)
+    return there
+
+
+def named(there: Path, source: Path, how: object, name: str = "vm-disk0.qcow2") -> Path:
+    there.mkdir(exist_ok=True)
+    how(source, there / name)
+    return there
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_result_never_takes_the_place_of_the_source(tmp_path, vm, way):
+    source, work = vm
+    dest, before = WAYS[way](source, tmp_path / "there"), source.read_bytes()
+    status = source.stat()
+    for step in ("vmdk_fetch", "disk_flatten"):  # another link is another status
+        assert not module(step, source=[str(source)], work_dir=str(work)).get("failed")
+    for overwrite in (False, True):
+        for arguments in ({"work_dir": str(work)}, {"source": [str(source)], "work_dir": str(work)}):
+            refused("qemu_convert", "comes from", **arguments, name="vm", dest=str(dest), overwrite=overwrite)
+    ahead = {"source": [str(source)], "work_dir": str(tmp_path / "none"), "name": "vm", "dest": str(dest), "overwrite": True}
+    assert "comes from" in module("qemu_convert", check=True, **ahead)["msg"]
+    assert source.read_bytes() == before and os.path.samestat(source.stat(), status)
+
+
+@pytest.mark.parametrize("name", ["web-disk0.raw", "web-disk0.raw.partial", "web-disk0.raw.manifest.json"])
+def test_no_name_that_is_written_is_one_of_the_source(tmp_path, name):
+    source = disk(tmp_path / "web.raw")
+    dest, work, before = named(tmp_path / "there", source, os.link, name), tmp_path / "w", source.read_bytes()
+    ahead = {"source": [str(source)], "work_dir": str(work), "mode": "copy", "dest": str(dest), "format": "raw"}
+    assert "comes from" in module("disk_flatten", check=True, **ahead)["msg"]
+    fetched(work, source)
+    refused("disk_flatten", "comes from", work_dir=str(work), mode="copy", dest=str(dest), format="raw")
+    assert module("disk_flatten", work_dir=str(work))["changed"]
+    refused("qemu_convert", "comes from", work_dir=str(work), name="web", dest=str(dest), format="raw", overwrite=True)
+    assert (dest / name).samefile(source) and source.read_bytes() == before
+
+
+def test_a_device_made_of_the_source_is_the_source(tmp_path, monkeypatch):
+    file, other = disk(tmp_path / "disk.raw"), disk(tmp_path / "other.raw")
+    numbers = {"/dev/a": (7, 0), "/dev/block/8:1": (8, 1), "/dev/mapper/b": (253, 0)}
+    folders = {(7, 0): tmp_path / "loop0", (8, 1): tmp_path / "sda" / "sda1", (253, 0): tmp_path / "dm-0"}
+    (tmp_path / "loop0" / "loop").mkdir(parents=True)
+    (tmp_path / "loop0" / "loop" / "backing_file").write_text(f"{file}\n")
+    (tmp_path / "dm-0" / "slaves" / "loop0").mkdir(parents=True)
+    (tmp_path / "dm-0" / "slaves" / "loop0" / "dev").write_text("7:0\n")
+    real = os.stat
+
+    def status(path, **how):
+        number = numbers.get(str(path).replace("/dev/block/7:0", "/dev/a"))
+        return (
+            real(path, **how) if number is None else os.stat_result((0o060600, 1, 1, 1, 0, 0, 0, 0, 0, 0), {"st_rdev": os.makedev(*number)})
+        )
+
+    monkeypatch.setattr(os, "stat", status)
+    monkeypatch.setattr(device, "_place", lambda number: str(folders[os.major(number), os.minor(number)]))
+    assert device.lies_on("/dev/a", str(file)) and device.lies_on("/dev/mapper/b", str(file)) and device.lies_on("/dev/mapper/b", "/dev/a")
+    assert not device.lies_on("/dev/a", str(other)) and not device.lies_on("/dev/a", "/dev/block/8:1")
+
+
+def test_a_device_may_get_the_disk_of_a_source_that_is_called_as_its_image_would_be(tmp_path):
+    source = disk(tmp_path / "vm-disk0.raw")
+    inputs = (staging.Identity.of(str(source), source=True),)
+    earlier.refuse_source(Request("", "raw", str(source), "raw", device="/dev/sdz"), inputs)
+    with pytest.raises(InvalidInput, match="comes from"):
+        convert.looked_at(Request("", "raw", str(source), "raw", overwrite=True), MIB, MIB, inputs)
