@@ -13,6 +13,7 @@ description:
   - Writes C(<name>.xml) into a directory, with the buses, cards, MACs, machine and firmware that the guest was repaired and proved for.
   - For O(phase=bootstrap) it writes C(<name>-bootstrap.xml), in which the system disk lies where Windows needs no driver of ours, and creates a small
     empty disk on virtio beside it, so that Windows installs the driver.
+  - A file of that name that describes another VM, or that is no such description, is refused.
   - Nothing is defined; C(virsh define) takes the file. O(formats) writes it for others too.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
@@ -127,7 +128,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ah
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, run
 
@@ -199,6 +200,7 @@ def written(module: AnsibleModule, params: dict) -> Result:
         ending, write, program = FORMATS[fmt]
         texts[os.path.join(dest, name + ending)] = (write(domain), modes.of_program(mode) if program else mode)
     stale = {file: text for file, text in texts.items() if atomic.read_text(file) != text[0]}
+    descriptions.require_ours({file: text for file, (text, dummy) in stale.items()}, name)
     changed = bool(stale) or bool(side and not os.path.exists(side))
     if changed and module.check_mode:
         ahead.writable(dest)
@@ -207,6 +209,7 @@ def written(module: AnsibleModule, params: dict) -> Result:
         if side and not os.path.exists(side):
             qemu_img.create_empty(side, SIDE_DISK_SIZE)
             os.chmod(side, mode)
+        descriptions.note(dest, stale, name)
         for file, (text, its) in stale.items():
             atomic.write_text(file, text, its)
     named = [file for file in texts if not (module.check_mode and file in stale)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -164,8 +165,9 @@ def _staged_from(directory: str, vm: VmId) -> Sequence[str]:
 
 
 def _converted_from(directory: str, name: str, work: str, vm: VmId) -> Sequence[str]:
-    for path in sorted(glob.glob(manifest_path(os.path.join(glob.escape(directory), f"{glob.escape(name)}-disk*")))):
-        manifest = Manifest.load(path, "convert", "writing")
+    numbered = re.compile(re.escape(f"{name}-disk") + r"[0-9]+\.")  # and not those of a VM that is called NAME-disk1
+    for path in sorted(glob.glob(manifest_path(os.path.join(glob.escape(directory), f"{glob.escape(name)}-disk[0-9]*.*")))):
+        manifest = Manifest.load(path, "convert", "writing") if numbered.match(os.path.basename(path)) else None
         if manifest is None:
             continue
         inputs = places_of(one.path for one in manifest.inputs)

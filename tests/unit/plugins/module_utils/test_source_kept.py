@@ -310,3 +310,54 @@ def test_a_device_may_get_the_disk_of_a_source_that_is_called_as_its_image_would
     earlier.refuse_source(Request("", "raw", str(source), "raw", device="/dev/sdz"), inputs)
     with pytest.raises(InvalidInput, match="comes from"):
         convert.looked_at(Request("", "raw", str(source), "raw", overwrite=True), MIB, MIB, inputs)
+
+
+# Results and descriptions of other VMs
+
+
+def described(dest: Path, name: str, of: str, phase: str = "final", **more: object) -> dict:
+    return {"dest": str(dest), "name": name, "phase": phase, "disks": [{"path": of, "format": "raw"}], **more}
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_no_description_takes_the_place_of_that_of_another_vm(tmp_path, turn):
+    both = [described(tmp_path, "web", "/A", "bootstrap"), described(tmp_path, "web-bootstrap", "/B")][::turn]
+    assert module("domain_describe", **both[0])["changed"]
+    before = (tmp_path / "web-bootstrap.xml").read_text()
+    refused("domain_describe", "web-bootstrap.xml", f"description of {both[0]['name']}", **both[1])
+    assert (tmp_path / "web-bootstrap.xml").read_text() == before
+    (tmp_path / "web-bootstrap.xml").unlink()  # so that it becomes the other one's
+    assert module("domain_describe", **both[1])["changed"]
+    refused("domain_describe", "web-bootstrap.xml", f"description of {both[1]['name']}", **both[0])
+    (tmp_path / "web-bootstrap.xml").unlink()
+    assert module("domain_describe", **both[0])["changed"]
+    assert not module("domain_describe", **both[0])["changed"]
+    assert module("domain_describe", **{**both[0], "disks": [{"path": "/C", "format": "raw"}]})["changed"]
+
+
+@pytest.mark.parametrize("name", ["web.xml", "web.sh", "web-kubevirt.json", "web-openstack.json", "web-proxmox.json"])
+def test_no_description_takes_the_place_of_a_file_of_others(tmp_path, name):
+    arguments = described(tmp_path, "web", "/A", formats=["qemu", "kubevirt", "openstack", "proxmox"])
+    for text in ("mine", '{"mine": 1}', "<mine/>", "[]", "<domain><name>web</name></domain>"):
+        (tmp_path / name).write_text(text)
+        refused("domain_describe", name, **arguments)
+        assert (tmp_path / name).read_text() == text and not (tmp_path / "web-driver.qcow2").exists()
+    (tmp_path / name).unlink()
+    assert module("domain_describe", **arguments)["changed"]
+    for change in ({"vm": {"memory": 512}}, {"vm": {"memory": 1024}}):  # by the list, and what an earlier version has written without one
+        assert module("domain_describe", **{**arguments, **change})["changed"]
+        (tmp_path / ".web.made").unlink(missing_ok=True)
+    assert json.loads((tmp_path / "web-kubevirt.json").read_text())
+
+
+def test_a_vm_that_is_called_as_a_disk_of_another_is_no_result_of_it(tmp_path):
+    for number, name in enumerate(["web-disk1", "web"]):
+        source, work = disk(tmp_path / f"{number}.raw"), tmp_path / f"w{number}"
+        fetched(work, source)
+        assert module("disk_flatten", work_dir=str(work))["changed"]
+        assert module("qemu_convert", work_dir=str(work), name=name, dest=str(tmp_path / "o"))["changed"]
+    (tmp_path / "o" / ".web.vm.json").unlink()
+    other = disk(tmp_path / "2.raw")
+    fetched(tmp_path / "w2", other)
+    assert module("disk_flatten", work_dir=str(tmp_path / "w2"))["changed"]
+    refused("qemu_convert", "earlier version", work_dir=str(tmp_path / "w2"), name="web", dest=str(tmp_path / "o"))
