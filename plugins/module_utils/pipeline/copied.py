@@ -112,12 +112,12 @@ def _known(work_dir: str) -> frozenset[str]:
         for name in names:
             path = os.path.join(folder, name)
             if name == archive.RECORD:
-                unpacked = Manifest.load(path)
-                found.update([path, *(one.path for one in unpacked.outputs)] if unpacked is not None and unpacked.stage == "unpack" else [])
+                unpacked = Manifest.load(path, "unpack")
+                found.update([path, *(one.path for one in unpacked.outputs)] if unpacked is not None else [])
             elif name.endswith(".journal") and _is_journal(path):
                 file = path[: -len(".journal")]
                 found.update([path, file, f"{file}{atomic.PARTIAL}"])
-    fetched = Manifest.load(os.path.join(work_dir, staging.FETCHED))
+    fetched = Manifest.load(os.path.join(work_dir, staging.FETCHED), "fetch")
     found.update(_brought(fetched, directory) if fetched is not None else ())
     return frozenset(path for path in found if path.startswith(os.path.join(directory, "")))
 
