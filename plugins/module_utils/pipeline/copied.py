@@ -94,7 +94,7 @@ def require_apart(work_dir: str, source: Iterable[str]) -> None:
 
 def _above(path: str) -> Iterator[os.stat_result]:
     """The directories that a file is in: those of the name, and those that it really is in."""
-    for start in {os.path.abspath(path), os.path.realpath(path)}:
+    for start in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
         above = os.path.dirname(start)
         while True:
             with contextlib.suppress(OSError):

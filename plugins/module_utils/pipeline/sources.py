@@ -2,6 +2,7 @@
 """Every kind of source that there is, found by the scheme of a URL: each module below that has a SOURCE is one."""
 
 # ruff: noqa: F401
+# pylint: disable=unused-import
 from __future__ import annotations
 
 import contextlib

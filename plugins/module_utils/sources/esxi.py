@@ -71,7 +71,8 @@ class Esxi:
 
     @contextlib.contextmanager
     def folder(self, url: str, access: Access) -> Iterator[Folder]:
-        with _reached(url, access) as (files, path, vm):
+        with contextlib.ExitStack() as stack:
+            files, path, vm = stack.enter_context(_reached(url, access))
             if vm is not None:
                 refuse(tuple(readiness.of_power(vm.name, esxi.power(files, vm))), access.accept, url)
             directory = posixpath.dirname(path)
