@@ -230,8 +230,9 @@ def source_of(params: Mapping[str, Any]) -> list[str]:
     for path in source:
         urls.require_plain(path, FORMS)
         strange = next((letter for letter in path if ord(letter) < 32), "")
-        if strange:  # the rest may be a login that they hide
-            raise UnsafeInput(f"A source holds control characters: U+{ord(strange):04X}.", "Rename it; check migrate_source.")
+        if strange:
+            shown = f"The source {path!r}" if path.startswith("/") else "A source"  # what is no path may be a login that they hide
+            raise UnsafeInput(f"{shown} holds control characters: U+{ord(strange):04X}.", "Rename it; check migrate_source.")
     return source if is_remote(source) else [os.path.abspath(os.path.expanduser(path)) for path in source]
 
 

@@ -254,7 +254,7 @@ boot:
   returned: success, and in C(details) of a failed test
   type: dict
   contains:
-    verdict: {description: V(passed) or V(failed)., type: str}
+    verdict: {description: "V(passed) or V(failed); in check mode V(not run).", type: str}
     cause: {description: Why it failed., type: str}
     signals: {description: Every signal with the second after power-on in which it came., type: dict}
     console: {description: The last lines of the console., type: list, elements: str}

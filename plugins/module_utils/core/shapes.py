@@ -90,7 +90,7 @@ GUEST: Shape = {
     "plan": (_MAPPING, None),
 }
 BOOT: Shape = {
-    "verdict": (one_of("passed", "failed"), _EMPTY, None),
+    "verdict": (one_of("passed", "failed", "not run"), _EMPTY, None),
     "cause": (TEXT, None),
     "signals": ({"": NUMBER}, None),
     "screenshot": (TEXT, None),
