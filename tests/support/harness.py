@@ -88,7 +88,9 @@ def guest(name: str) -> list[str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         record = folder / "sources.json"
         if record.exists() and (known := json.loads(record.read_text()))["recipe"] == recipe:
-            return [str(folder / name) for name in known["sources"]]
+            kept = [folder / name for name in known["sources"]]
+            if all(path.parent == folder and path.exists() for path in kept):
+                return list(map(str, kept))
         for stale in folder.iterdir():
             stale.unlink()
         sources = lab.build(lab.GUESTS[name], folder)
