@@ -18,7 +18,7 @@ GUEST = "usr-split"
 VALIDATE = "VALIDATE - boot the result and watch it"
 
 
-@pytest.mark.rotates("boots", 230)
+@pytest.mark.rotates("boots", 100)
 def test_the_boot_test_alone_is_that_of_the_whole_run(tmp_path):
     variables = {
         **harness.variables(GUEST),
