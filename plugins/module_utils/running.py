@@ -51,12 +51,14 @@ class _Path(str):
         return os.path.expanduser(text)
 
 
-def _discreet(looked_through: Callable[[], bool]) -> Any:
-    """AnsibleModule, which echoes what it was asked only when that was `looked_through`: what has the wrong type may hold a secret that it knows nothing of."""
+def _discreet() -> Any:
+    """AnsibleModule, which echoes what it was asked only once that was `looked_through`: what has the wrong type may hold a secret that it knows nothing of."""
 
     class Discreet(AnsibleModule):  # type: ignore[misc]  # which is Any here
+        looked_through = False
+
         def fail_json(self, msg: Any, **more: Any) -> None:
-            if not looked_through():
+            if not self.looked_through:
                 more["invocation"] = {"module_args": dict.fromkeys(self.params, "VALUE_NOT_SHOWN_SINCE_AN_ARGUMENT_IS_WRONG")}
             super().fail_json(msg=msg, **more)
 
@@ -68,14 +70,13 @@ def module_for(spec: Mapping[str, Any], forms: urls.Forms = MappingProxyType({})
 
     In paths `~` is expanded, and nothing else. Logins in sources, which are refused, are not echoed either; `forms`: what is none.
     """
-    known: list[bool] = []
-    module: AnsibleModule = _discreet(lambda: bool(known))(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
+    module: AnsibleModule = _discreet()(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
     _require_legible(module, {name: module.params[name] for name in _PLACES if name in module.params})
     named = module.params.get("source") or ()
     module.no_log_values.update(
         secret for source in ([named] if isinstance(named, str) else named) for secret in urls.secrets(str(source), forms)
     )
-    known.append(True)
+    module.looked_through = True
     return module
 
 

@@ -34,25 +34,9 @@ _OF_VMS = (".vmdk", *image.READERS, ".vmx", ".vbox", ".ovf", ".ova")
 _SUMS = (".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig")
 # What lies beside a VM and is none of its disks: manifests and sums, settings, states of its memory, CDs, logs, notes.
 _BESIDE = (
-    *(
-        ".mf",
-        ".cert",
-        *_SUMS,
-        ".nvram",
-        ".vmsd",
-        ".vmxf",
-        ".vmx~",
-        ".vmsn",
-        ".vmss",
-        ".vmem",
-        ".vswp",
-        ".hlog",
-        ".lck",
-        ".vbox-prev",
-        ".sav",
-    ),
-    *(".vmcx", ".vmrs", ".vmgs", ".iso", ".log", ".txt", ".md", ".json", ".xml", ".png"),
-)
+    ".mf", ".cert", *_SUMS, ".nvram", ".vmsd", ".vmxf", ".vmx~", ".vmsn", ".vmss", ".vmem", ".vswp", ".hlog", ".lck", ".vbox-prev", ".sav",
+    ".vmcx", ".vmrs", ".vmgs", ".iso", ".log", ".txt", ".md", ".json", ".xml", ".png",
+)  # fmt: skip
 _ENDING = re.compile(
     r"({})?(\.tar)?(\.(gz|xz|bz2|tgz|txz|tbz2|zip))*({})?$".format(
         *("|".join(map(re.escape, known)) for known in ((*_OF_VMS, *_BESIDE), _SUMS))
@@ -60,7 +44,6 @@ _ENDING = re.compile(
     re.IGNORECASE,
 )
 _TRACKED = re.compile(r"-ctk\.vmdk$", re.IGNORECASE)  # which blocks have changed, not what they hold
-
 _TOGETHER = "Put the files of each VM into a directory of its own."
 
 Signature = tuple[tuple[str, int, int], ...]
