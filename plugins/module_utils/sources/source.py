@@ -117,22 +117,23 @@ class Folder:
 
 
 class Source(Protocol):
-    """A kind of place that VMs come from, found by the scheme of a URL.
-
-    `scheme` begins its URLs, which are written as `words` says and may have what `form` says. `libraries` of Python ask it.
-    """
+    """A kind of place that VMs come from, found by the scheme of a URL."""
 
     @property
-    def scheme(self) -> str: ...
+    def scheme(self) -> str:
+        """What its URLs begin with."""
 
     @property
-    def words(self) -> str: ...
+    def words(self) -> str:
+        """How its URLs are written."""
 
     @property
-    def form(self) -> Form: ...
+    def form(self) -> Form:
+        """What its URLs may have."""
 
     @property
-    def libraries(self) -> tuple[str, ...]: ...
+    def libraries(self) -> tuple[str, ...]:
+        """The libraries of Python that ask it."""
 
     def identified(self, url: str, access: Access) -> VmId:
         """Which VM is behind a URL. Nothing is changed there, and the VM may run."""
