@@ -94,6 +94,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, shapes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
@@ -133,6 +134,11 @@ def work(module: AnsibleModule) -> Result:
     require("guest", params["guest"], shapes.GUEST, "Give what guest_fix returned, or the work_dir.")
     require("disks", disks or [], [shapes.DISK], "Give what qemu_convert returned as disks.")
     require("boot", boot or {}, shapes.BOOT, "Give what boot_test returned as boot.")
+    if not (noted.vm or params["vm"]):
+        raise InvalidInput(
+            f"There is nothing to report: {params['work_dir'] or 'no work_dir'} says of no VM that it was fetched.",
+            "Run the migration first, or name the source and the places as they were in that run.",
+        )
     data = as_data(vm, noted.guest or params["guest"], disks or [], boot or {})
     plan = noted.plan or as_json(params["guest"].get("plan") or {})
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": plan}

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tempfile
 
 from . import atomic
 from .errors import InvalidInput, of_system
@@ -43,6 +44,7 @@ def _try(directory: str) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), directory) from error
         if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), directory) from error
+        os.rmdir(tempfile.mkdtemp(prefix=".hyper2kvm-", dir=directory))  # rights do not tell of /proc, nor of a server that squashes root
 
 
 def room(directory: str, size: int, what: str) -> None:

@@ -56,7 +56,12 @@ def _require_distinct(vm: SourceVm) -> None:
         own = {_known_as(path, inside) for path in (top.extents or (top.path,) if isinstance(top, chain.Link) else (top.path,))}
         every = own | {_known_as(path, inside) for path in found.files()}
         for other, others_own, others in seen:
-            if own & others or others_own & every:
+            # Several disks lie in one archive, each at its offset.
+            if (
+                own & others
+                or others_own & every
+                or (inside is None and (device.lies_on(top.path, other) or device.lies_on(other, top.path)))
+            ):
                 raise InvalidInput(
                     f"{vm.name} has one disk twice: {other} and {top.path}.",
                     "Name each disk once, and of a disk with snapshots the newest; or export the VM again.",

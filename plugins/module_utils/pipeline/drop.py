@@ -71,6 +71,8 @@ def arrived(folder: str, settle: float, wait: float) -> list[Item]:
     """
     if not os.path.isdir(folder):
         raise InvalidInput(f"The drop folder {folder} does not exist.", "Create it, or name another (drop_folder_path).", path=folder)
+    for place in _PLACES:
+        _require_directory(os.path.join(folder, place))
     begin = time.monotonic()
     found: dict[str, Item] = {}
     reads: dict[str, set[str]] = {}
@@ -120,8 +122,7 @@ def put_away(folder: str, item: Item, place: str, report: str, words: str, mode:
     `mode`; gives the directory.
     """
     home = os.path.join(folder, place)
-    if os.path.islink(home):
-        raise UnsafeInput(f"{home} is a symbolic link, which is not followed.", "Make it a directory of the drop folder.", path=home)
+    _require_directory(home)
     for entry in item.entries:
         if entry != os.path.basename(entry) or entry in ("", ".", ".."):
             raise UnsafeInput(f"{entry!r} is no entry of {folder}.", "Give the item as the module has returned it.", path=folder)
@@ -143,6 +144,13 @@ def put_away(folder: str, item: Item, place: str, report: str, words: str, mode:
         with contextlib.suppress(FileNotFoundError):
             os.rename(os.path.join(folder, entry), os.path.join(target, entry))
     return target
+
+
+def _require_directory(place: str) -> None:
+    """Raise UnsafeInput for what takes the name of a directory that VMs are put away to."""
+    if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
+        kind = "a symbolic link, which is not followed" if os.path.islink(place) else "no directory"
+        raise UnsafeInput(f"{place} is {kind}.", "VMs are put away there: move it away, or make it a directory.", path=place)
 
 
 def _groups(folder: str) -> dict[str, list[str]]:

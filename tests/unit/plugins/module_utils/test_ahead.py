@@ -103,6 +103,13 @@ def test_a_file_system_without_nameless_files_is_asked_in_another_way(place, mon
         ahead.writable(str(place))
 
 
+@pytest.mark.parametrize("path", ["/proc", "/proc/x/y", "/sys/x"])
+def test_where_nobody_can_make_anything_rights_do_not_help(path):
+    with pytest.raises(errors.MigrationError) as refused:
+        ahead.writable(path)
+    assert refused.value.hint
+
+
 def test_space_is_asked_where_it_would_be_taken(place):
     ahead.room(str(place / "new"), 4096, "The result")
     with pytest.raises(errors.NotEnoughSpace, match="The result needs"):

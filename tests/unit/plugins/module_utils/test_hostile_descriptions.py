@@ -231,6 +231,18 @@ def test_a_disk_that_is_named_twice_is_refused(tmp_path, second):
         open_source([str(tmp_path / "a.raw"), os.path.join(tmp_path, second)])
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_file_and_a_device_that_is_made_of_it_are_one_disk(tmp_path, order):
+    file = tmp_path / "a.raw"
+    file.write_bytes(bytes(MIB))
+    device = subprocess.run(["losetup", "-f", "--show", "-r", file], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        with pytest.raises(InvalidInput, match="one disk twice"):
+            open_source([(str(file), device)[which] for which in order])
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+
+
 @pytest.mark.parametrize("order", [("b", "a"), ("a", "b")])
 def test_a_snapshot_and_its_parent_are_one_disk_and_two_snapshots_of_a_parent_are_two(tmp_path, order):
     base = flat(tmp_path, "a")

@@ -74,10 +74,20 @@ def test_a_place_that_is_a_link_is_not_followed(tmp_path, place):
     folder.mkdir()
     (folder / place).symlink_to(elsewhere)
     (folder / "a.raw").write_bytes(bytes(512))
-    (item,) = drop.arrived(str(folder), 0.0, 0.0)
     with pytest.raises(UnsafeInput, match="symbolic link"):
-        drop.put_away(str(folder), item, place, "", "words")
+        drop.arrived(str(folder), 0.0, 0.0)
+    with pytest.raises(UnsafeInput, match="symbolic link"):
+        drop.put_away(str(folder), drop.Item("a", "", ("a.raw",), "0" * 64), place, "", "words")
     assert os.listdir(elsewhere) == [] and (folder / "a.raw").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo"])
+@pytest.mark.parametrize("place", [drop.PROCESSED, drop.FAILED, drop.DUPLICATES])
+def test_a_place_that_is_no_directory_is_refused_before_anything_is_migrated(tmp_path, place, kind):
+    (tmp_path / place).write_text("") if kind == "file" else os.mkfifo(tmp_path / place)
+    (tmp_path / "a.raw").write_bytes(bytes(512))
+    with pytest.raises(UnsafeInput, match="no directory"):
+        drop.arrived(str(tmp_path), 0.0, 0.0)
 
 
 @pytest.mark.parametrize("entry", ["../victim", "/etc", "a/b", "", ".", ".."])

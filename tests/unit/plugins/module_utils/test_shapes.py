@@ -166,6 +166,16 @@ def test_a_report_of_what_cannot_be_is_refused_by_name(option, given, tmp_path, 
     assert not os.path.exists(tmp_path / "out")
 
 
+@pytest.mark.parametrize("more", [{}, {"work_dir": "never"}, {"disks": []}], ids=str)
+def test_without_a_vm_there_is_nothing_to_report(more, tmp_path, capsys):
+    given = {**more, **({"work_dir": str(tmp_path / "never")} if more.get("work_dir") else {})}
+    for check in (False, True):
+        assert "nothing to report" in refusal(
+            migration_report, capsys, dest=str(tmp_path / "out"), name="a", _ansible_check_mode=check, **given
+        )
+    assert not os.path.exists(tmp_path / "out")
+
+
 ITEM = {"name": "a", "source": "/srv/a.ova", "entries": ["a.ova"], "digest": "0" * 64, "fault": ""}
 DROPPED = [
     ("item.entries", {"item": {"name": "a"}}), ("item has more", {"item": {**ITEM, "more": 1}}), ("item.entries", {"item": {**ITEM, "entries": None}}),
