@@ -21,9 +21,9 @@ from .linux.customize import Customization
 from .linux.plan import Options
 from .linux.tools import HYPERVISORS
 from .pipeline import fetch, places
+from .pipeline.families import GuestRequest, fixes
 from .pipeline.fetch import looked_at, reading
 from .pipeline.sources import FORMS, is_remote
-from .pipeline.systems import GuestRequest, fixes
 from .running import module_for
 from .windows import drivers
 from .windows.plan import DIRECT, TWO_PHASE

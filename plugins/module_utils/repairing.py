@@ -41,12 +41,12 @@ from .guest.changes import Plan
 from .guest.offline import Attached
 from .linux.plan import FIXES, Options
 from .pipeline.engines import OWN, Engine, repair
+from .pipeline.families import GuestRequest
 from .pipeline.fetch import looked_at, reading
-from .pipeline.guest_work import GuestReport, fix, look, masked, take_back
-from .pipeline.live_work import live_fix
+from .pipeline.live_repair import live_fix
+from .pipeline.repair import GuestReport, fix, look, masked, take_back
 from .pipeline.report import PLANNED, REFUSED
 from .pipeline.sources import libraries_of
-from .pipeline.systems import GuestRequest
 from .running import Result, respawn_for, run, working_on
 from .windows import drivers
 from .windows.plan import Options as WindowsOptions

@@ -272,9 +272,7 @@ from typing import Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec, require_own
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.qemu import firmware_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, files, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
@@ -285,6 +283,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirtd import SYSTEM
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
 
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 

@@ -45,13 +45,13 @@ accelerator:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.qemu import firmware_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import MissingTool
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import GUESTFS_ERROR
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives
 
 

@@ -105,7 +105,7 @@ timings:
 """
 
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 

@@ -174,7 +174,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import which
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import look
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run

@@ -114,7 +114,7 @@ proof:
 """
 
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import validate
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import validate
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 

@@ -135,10 +135,10 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec, source_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import importing, libvirtd, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import files, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_import, libvirtd, placement
 
 
 def argument_spec() -> dict:
@@ -171,7 +171,7 @@ def work(module: AnsibleModule) -> Result:
         if params["state"] == "absent":
             done = taken_back(module, host)
         else:
-            done = importing.bring(host, _wanted(params, host), module.check_mode)
+            done = libvirt_import.bring(host, _wanted(params, host), module.check_mode)
             if params["pool"] and done.actions and not module.check_mode:
                 host.storagePoolLookupByName(params["pool"]).refresh(0)
     result: Result = done.as_result()
@@ -180,13 +180,13 @@ def work(module: AnsibleModule) -> Result:
     return result
 
 
-def taken_back(module: AnsibleModule, host: object) -> importing.Done:
+def taken_back(module: AnsibleModule, host: object) -> libvirt_import.Done:
     """The domain away, if it is that of the source that is named; nobody works on the VM meanwhile."""
     params, source = module.params, source_of(module.params) if module.params["source"] else []
     directory = params["work_dir"] or ""
     require_own(module)
     with working_on(module, directory) if os.path.isdir(directory) else contextlib.nullcontext():
-        return importing.take_back(
+        return libvirt_import.take_back(
             host,
             params["name"],
             params["quarantine"] or "",
@@ -199,12 +199,12 @@ def taken_back(module: AnsibleModule, host: object) -> importing.Done:
         )
 
 
-def _wanted(params: dict, host: object) -> importing.Wanted:
-    return importing.Wanted(
+def _wanted(params: dict, host: object) -> libvirt_import.Wanted:
+    return libvirt_import.Wanted(
         files.description(params["description"]),
         accelerator() if params["accelerator"] == "auto" else params["accelerator"],
         params["placement"],
-        importing.directory_of(host, params["pool"]) if params["pool"] else params["directory"] or "",
+        libvirt_import.directory_of(host, params["pool"]) if params["pool"] else params["directory"] or "",
         params["overwrite"],
         params["state"] == "running",
         params["autostart"],

@@ -160,12 +160,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
-    AccessDenied,
-    MissingTool,
-    TransferFailed,
-    Unreachable,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import AccessDenied, MissingTool, TransferFailed, Unreachable
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging

@@ -116,7 +116,7 @@ proof:
 """
 
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.guest_work import first_start
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import first_start
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 

@@ -12,8 +12,8 @@ from typing import Any, Iterable, Iterator, Mapping
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CODES
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.concerns import CODES
 
 HOME = Path(__file__).resolve().parents[2]
 _ONE = {"str": "a text", "path": "a path", "int": "a whole number", "float": "a number"}

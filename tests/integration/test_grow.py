@@ -19,8 +19,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img, sizes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.staging import StagedDisk
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import Attached
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import guest_work
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.systems import GuestRequest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.families import GuestRequest
 
 MIB = 1 << 20
 OLD, NEW = 400 * MIB, 900 * MIB
@@ -182,7 +182,7 @@ def test_every_layout_takes_the_space_and_loses_nothing(sources, tmp_path):
     assert grow == tuple(range(len(LAYOUTS)))
     attached = tuple(Attached(disk.overlay, "qcow2") for disk in staged)
     request = GuestRequest(attached, luks_keys={"all": KEY}, grow=grow)
-    with guest_work.opened(request, True, guest_work.Timer()) as (guest, dummy, concerns):
+    with repair.opened(request, True, repair.Timer()) as (guest, dummy, concerns):
         said = "\n".join(guest.grown)
     refused = [concern.cause for concern in concerns if concern.code == "grow.refused"]
     assert len(refused) == 1 and "disk 7" in refused[0] and "recovery" in refused[0], refused

@@ -8,30 +8,8 @@ import os
 import shutil
 from typing import Iterator, Mapping, Sequence
 
-from ..core import device, secret
-from ..core.errors import MissingTool
+from ..targets.qemu_arguments import WITH_KEY, card, disk, firmware_files, with_key
 from .model import BootRequest, Nic
-
-# (code, variables) as distributions install them: Debian and Ubuntu, Fedora and RHEL, SUSE, Arch.
-_OVMF = (
-    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-    ("/usr/share/qemu/ovmf-x86_64-code.bin", "/usr/share/qemu/ovmf-x86_64-vars.bin"),
-    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-)
-WITH_KEY = f",encrypt.key-secret={secret.KEY}"
-
-
-def firmware_files() -> tuple[str, str]:
-    """UEFI code and variable template. Raises MissingTool when no OVMF is installed."""
-    for code, variables in _OVMF:
-        if os.path.exists(code) and os.path.exists(variables):
-            return code, variables
-    raise MissingTool(
-        "No UEFI firmware for virtual machines is installed on the conversion host.",
-        "Install ovmf (Debian, Ubuntu) or edk2-ovmf (Fedora, RHEL).",
-    )
 
 
 def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping[int, Sequence[int]], key: str = "") -> list[str]:
@@ -85,11 +63,6 @@ def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping
     return [*argv, *networks(request, ports)]
 
 
-def with_key(file: str) -> list[str]:
-    """The passphrase in a file, for drives that have WITH_KEY among their options."""
-    return ["-object", secret.for_qemu(file)]
-
-
 def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int = 0) -> Iterator[str]:
     """The cards, each on a network of its own that leads nowhere but to `ports` on loopback; from PCI `slot` on where qemu shall not choose."""
     model = card(request.nic_model)
@@ -98,22 +71,6 @@ def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int
         yield from ("-netdev", f"user,id=net{index},restrict=on{_network(nic, forwards)}")
         place = f",addr={slot + index:#x}" if slot else ""
         yield from ("-device", f"{model},netdev=net{index},mac={nic.mac},romfile={place}")
-
-
-def disk(path: str, fmt: str, bus: str, index: int, order: int, more: str) -> list[str]:
-    """A disk on virtio, SATA or IDE that the firmware tries as number `order`; `more` are options of the drive."""
-    drive = ["-drive", f"if=none,id=disk{index},file={device.absolute(path).replace(',', ',,')},format={fmt},{more}"]
-    if bus == "virtio":
-        return [*drive, "-device", f"virtio-blk-pci,drive=disk{index},bootindex={order}"]
-    if bus == "ide":
-        return [*drive, "-device", f"ide-hd,drive=disk{index},bus=ide.{index // 2},unit={index % 2},bootindex={order}"]
-    controller = ["-device", f"ich9-ahci,id=ahci{index}"] if index % 6 == 0 else []
-    return [*drive, *controller, "-device", f"ide-hd,drive=disk{index},bus=ahci{index // 6 * 6}.{index % 6},bootindex={order}"]
-
-
-def card(model: str) -> str:
-    """qemu's name of a card."""
-    return "virtio-net-pci" if model == "virtio" else model
 
 
 def nics_of(request: BootRequest) -> tuple[Nic, ...]:

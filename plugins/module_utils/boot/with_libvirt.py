@@ -14,7 +14,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from ..core import device, modes
 from ..core.errors import ToolFailed
 from ..disk import qemu_img
-from . import definition, libvirtd
+from ..targets import domain_xml, libvirtd
 from .console import Serial, free_ports, opened
 from .model import BootRequest
 from .monitor import answer_of, established
@@ -63,13 +63,13 @@ def started(request: BootRequest, kind: str) -> Iterator[_Domain]:
             size = qemu_img.info(path, fmt).virtual_size
             qemu_img.create_overlay(overlays[-1], device.absolute(path), fmt, size, opened=path not in request.encrypted)
         forwarded = free_ports(request.reached, len(nics_of(request)))
-        name = f"{PREFIX}{definition.parse(request.description).findtext('name')}-{os.getpid()}"
-        secret = definition.secret_of(definition.parse(request.description))
+        name = f"{PREFIX}{domain_xml.parse(request.description).findtext('name')}-{os.getpid()}"
+        secret = domain_xml.secret_of(domain_xml.parse(request.description))
         if secret:
             secret = str(uuid.uuid5(uuid.UUID(secret), "test"))  # so that the next test replaces what one left that was killed
-            kept = libvirtd.keep_secret(host, definition.secret(secret, name, lasting=False), request.passphrase)
+            kept = libvirtd.keep_secret(host, domain_xml.secret(secret, name, lasting=False), request.passphrase)
             stack.callback(kept.undefine)
-        text = definition.for_a_test(request.description, name, overlays, kind, scratch, networks(request, forwarded, _SLOT), secret)
+        text = domain_xml.for_a_test(request.description, name, overlays, kind, scratch, networks(request, forwarded, _SLOT), secret)
         domain = libvirtd.start_for_a_test(host, text)
         stack.callback(libvirtd.destroy, domain)
         serial = opened(os.path.join(scratch, "serial"), lambda: bool(domain.isActive()))

@@ -10,9 +10,10 @@ from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterable, NamedTuple, Optional, Sequence, Union
 
+from ..core.concern import Concern
 from ..core.errors import InvalidInput
 from . import diffs, secrets
-from .model import Concern, Stat
+from .model import Stat
 from .protocol import Guest
 
 FORMAT = 1

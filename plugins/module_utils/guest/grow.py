@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
+from ..core.concern import BLOCKER, Concern
 from .assemble import probe, read_table
 from .layout import EXTENDED, GROWABLE, LOGICAL, PRIMARY, Growth, Part, decide
-from .model import BLOCKER, BlockDevice, Concern
+from .model import BlockDevice
 from .offline import OfflineGuest, letters
 from .parttable import SECTOR, Partition, Table
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be known of a guest: files, block devices, concerns, and the facts that inspection gathers. Pure data."""
+"""What can be known of a guest: files, block devices, and the facts that inspection gathers. Pure data."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Optional
-
-BLOCKER, WARNING, INFO = "blocker", "warning", "info"
 
 
 @dataclass(frozen=True)
@@ -46,16 +44,6 @@ class BlockDevice:
         """The best portable name as fstab(5) writes it; None when the device has none."""
         values = {"UUID": self.uuid, "PARTUUID": self.partuuid, "LABEL": self.label, "PARTLABEL": self.partlabel}
         return next((f"{tag}={values[tag]}" for tag in allow if values[tag]), None)
-
-
-@dataclass(frozen=True)
-class Concern:
-    """Something a person should know before migrating."""
-
-    code: str
-    severity: str
-    cause: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -157,15 +145,3 @@ class GuestFacts:
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)
-
-
-@dataclass
-class Findings:
-    """Concerns as they are gathered during planning; each code and cause once."""
-
-    concerns: list[Concern] = field(default_factory=list)
-
-    def add(self, code: str, severity: str, cause: str, remedy: str) -> None:
-        concern = Concern(code, severity, cause, remedy)
-        if concern not in self.concerns:
-            self.concerns.append(concern)

@@ -11,9 +11,10 @@ import os
 from typing import Sequence
 
 from ..core import files, limits
+from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.changes import Change, RunCommand, UploadFile
-from ..guest.model import WARNING, Findings, GuestFacts
+from ..guest.model import GuestFacts
 from ..guest.protocol import Guest, exists
 from . import selinux
 

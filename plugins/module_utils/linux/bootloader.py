@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Iterator
 
+from ..core.concern import BLOCKER, WARNING, Findings
 from ..guest.changes import Change, edit, merge, remove
-from ..guest.model import BLOCKER, WARNING, Findings, GuestFacts
+from ..guest.model import GuestFacts
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from . import cmdline, initramfs

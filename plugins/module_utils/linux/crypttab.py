@@ -10,8 +10,9 @@ import json
 import struct
 from typing import Optional
 
+from ..core.concern import INFO, WARNING, Findings
 from ..guest.changes import Change, edit
-from ..guest.model import INFO, WARNING, BlockDevice, Findings, GuestFacts
+from ..guest.model import BlockDevice, GuestFacts
 from ..guest.protocol import Guest, text
 from . import mounts
 

@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Mapping
 
+from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal
 from ..guest.changes import Change, MakeLink, WriteFile, edit
-from ..guest.model import WARNING, Findings, GuestFacts
+from ..guest.model import GuestFacts
 from ..guest.protocol import Guest, exists, text
 from . import cloudinit, selinux
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Optional
 
+from ..core.concern import BLOCKER, Findings
 from ..guest.changes import Change, CopyFile
-from ..guest.model import BLOCKER, Findings
 from ..guest.protocol import Guest
 from .inspect import esp, find_ci
 

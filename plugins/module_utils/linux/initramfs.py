@@ -12,9 +12,10 @@ import hashlib
 import re
 from typing import Optional
 
+from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.changes import Change, ExtendInitramfs, RunCommand, edit
-from ..guest.model import BLOCKER, WARNING, Findings, GuestFacts, Kernel
+from ..guest.model import GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, glob, text
 from . import cmdline, cpio, mounts, storage
 from .entries import boot_entries, images_of

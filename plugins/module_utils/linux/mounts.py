@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Iterator, Optional
 
+from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.changes import Change, edit
-from ..guest.model import BLOCKER, WARNING, Findings
 from ..guest.protocol import Guest, glob, text
 from .cmdline import unstable
 

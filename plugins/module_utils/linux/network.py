@@ -12,10 +12,10 @@ import hashlib
 import re
 from typing import Mapping, Sequence
 
+from ..core.concern import WARNING, Findings
 from ..core.numbers import decimal
 from ..guest.cards import MAC, Card
 from ..guest.changes import Change, edit, merge, remove
-from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from .netconf import names as netnames

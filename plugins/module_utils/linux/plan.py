@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Callable, Mapping, Optional, Sequence
 
+from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.cards import Card, mac_map
 from ..guest.changes import Change, Plan, merge
-from ..guest.model import WARNING, CardFacts, Findings, GuestFacts
+from ..guest.model import CardFacts, GuestFacts
 from ..guest.protocol import Guest
 from ..guest.view import PendingView
 from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, storage, tools

@@ -6,8 +6,9 @@ Source: selinux-autorelabel(8): /.autorelabel labels every file at the next boot
 
 from __future__ import annotations
 
+from ..core.concern import INFO, Findings
 from ..guest.changes import Change, edit
-from ..guest.model import INFO, Findings, GuestFacts
+from ..guest.model import GuestFacts
 from ..guest.protocol import Guest, text
 
 _MARK = "/.autorelabel"

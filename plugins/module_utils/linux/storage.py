@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
+from ..core.concern import WARNING, Findings
 from ..guest.changes import Change, edit, remove
-from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, text
 from .cmdline import unstable
 

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Iterable, Sequence
 
+from ..core.concern import WARNING, Findings
 from ..guest.changes import Change, RemoveFile, RunCommand, edit, merge, remove
-from ..guest.model import WARNING, Findings
 from ..guest.protocol import Guest, exists, glob, text
 from ..guest.view import PendingView
 

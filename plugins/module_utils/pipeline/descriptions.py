@@ -7,9 +7,9 @@ import json
 import os
 from typing import Iterable, Mapping, Optional
 
-from ..boot import definition
 from ..core import atomic, made
 from ..core.errors import InvalidInput
+from ..targets import domain_xml
 
 _SCRIPT = ("#!/bin/sh\nset -eu\n", "\nexec qemu-system-x86_64 ")
 
@@ -47,7 +47,7 @@ def _whose(before: Optional[str], after: str, name: str) -> str:
         return ""
     if after.lstrip().startswith("<"):
         try:
-            return definition.parse(before).findtext("name") or ""
+            return domain_xml.parse(before).findtext("name") or ""
         except InvalidInput:
             return ""
     if after.startswith(_SCRIPT[0]):

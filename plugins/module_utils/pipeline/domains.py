@@ -6,8 +6,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any, Iterator, Mapping, Sequence
 
-from ..boot.domain import Card, Domain
 from ..disk.machine import BARE
+from ..targets.domain import Card, Domain
 from .places import recorded
 
 BOOTSTRAP, FINAL = "bootstrap", "final"

@@ -11,14 +11,14 @@ import tempfile
 from dataclasses import dataclass, replace
 from typing import Mapping, Optional
 
-from ..boot.domain import Domain, xml
 from ..core.accel import accelerator
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.process import Limits, run
 from ..core.progress import Progress
 from ..guest.changes import Plan
-from .guest_work import GuestReport, fix, refuse_blockers, require_proof, validate
-from .systems import GuestRequest
+from ..targets.domain import Domain, xml
+from .families import GuestRequest
+from .repair import GuestReport, fix, refuse_blockers, require_proof, validate
 
 OWN, V2V, V2V_THEN_OWN, OWN_THEN_V2V = "own", "v2v", "v2v_then_own", "own_then_v2v"
 ENGINES = (OWN, V2V, V2V_THEN_OWN, OWN_THEN_V2V)

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from ..core import ahead, held, made, modes
 from ..core import vm as vms
+from ..core.concern import INFO, Concern
 from ..core.errors import MigrationError, NotInPlace, SourceChanged
 from ..core.manifest import Manifest
 from ..core.progress import Progress
@@ -22,15 +23,14 @@ from ..disk import archive, fingerprint, qemu_img, staging
 from ..disk.machine import SourceVm
 from ..disk.source import open_source
 from ..guest.cards import Card
-from ..guest.model import INFO, Concern
 from ..guest.offline import Attached
 from ..guest.resolver import Disk
 from ..linux.plan import Options
 from ..sources.source import Access, InPlace, Remote
 from ..windows.plan import Options as WindowsOptions
 from . import copied, places, power
+from .families import GuestRequest
 from .sources import identified, is_remote, opened
-from .systems import GuestRequest
 
 
 def which(source: Sequence[str], access: Access) -> VmId:

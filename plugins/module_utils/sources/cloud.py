@@ -9,13 +9,13 @@ import urllib.parse
 from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Sequence
 
+from ..core.concern import BLOCKER, WARNING, Concern
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..core.urls import Form, split
 from ..core.vm import VmId, uuid_of
 from ..disk.machine import Nic, SourceDisk, SourceVm
 from ..disk.source import open_source
-from ..guest.model import BLOCKER, WARNING, Concern
 from ..transport.cloud import Cloud, Disk, Vm
 from ..transport.download import Arrived, Job
 from ..transport.files import Files

@@ -20,7 +20,7 @@ from ..core.urls import Form, split
 from ..core.vm import MIB, Mark, VmId, place_of
 from ..disk import chain, vmx
 from ..disk.machine import BARE, SourceDisk, SourceVm
-from ..transport import esxi, walk
+from ..transport import esxi, vmdk_chain
 from ..transport.download import Arrived
 from ..transport.files import beside, patiently, read_piece, read_small
 from ..transport.ssh import SshFiles
@@ -127,7 +127,7 @@ def _reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional
 def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -> Remote:
     """The VM of a .vmx (`text`), or the disk at `path` alone."""
     file, (vm, places) = os.path.basename(path), _read(path, text)
-    disks = tuple(_disk(walk.chain(files, beside(path, name)), place) for name, place in places)
+    disks = tuple(_disk(vmdk_chain.chain(files, beside(path, name)), place) for name, place in places)
     jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
@@ -158,7 +158,7 @@ def _which(files: SshFiles, path: str, text: Optional[bytes], url: str) -> VmId:
     login, (vm, places) = files.login, _read(path, text)
     host_of = f"[{login.host}]" if ":" in login.host else login.host
     real = patiently(lambda: files.command(f"readlink -f {shlex.quote(path)} || true", path), path).strip() or path
-    marks = () if vm.uuid else tuple(_mark(files, _disk(walk.chain(files, beside(path, name)), place)) for name, place in places)
+    marks = () if vm.uuid else tuple(_mark(files, _disk(vmdk_chain.chain(files, beside(path, name)), place)) for name, place in places)
     attached = [(place.bus, place.controller, place.unit) for dummy, place in places]
     return which(vm, place_of(f"ssh://{host_of}:{login.port}{urllib.parse.quote(real)}"), url, attached, marks)
 
@@ -171,5 +171,5 @@ def _mark(files: SshFiles, disk: RemoteDisk) -> Mark:
     return Mark(disk.size, hashlib.sha256(head).hexdigest(), hashlib.sha256(tail).hexdigest())
 
 
-def _disk(walked: walk.Walked, place: SourceDisk) -> RemoteDisk:
+def _disk(walked: vmdk_chain.Walked, place: SourceDisk) -> RemoteDisk:
     return RemoteDisk(walked.size, walked.jobs, place.bus, place.controller, place.unit, walked.flat, walked.wwn)

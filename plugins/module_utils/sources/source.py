@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable, Optional, Protocol, Sequence
 
+from ..core.concern import BLOCKER, Concern
 from ..core.errors import Blocked, InvalidInput
 from ..core.progress import Progress
 from ..core.tls import Trust
@@ -14,7 +15,6 @@ from ..core.urls import Form
 from ..core.vm import Mark, VmId, digest_of, place_of
 from ..disk.fingerprint import configuration
 from ..disk.machine import SourceVm
-from ..guest.model import BLOCKER, Concern
 from ..transport.download import Arrived, Job
 from ..transport.files import Files
 from ..transport.nbdkit import Export

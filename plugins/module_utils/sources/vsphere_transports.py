@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Callable, Mapping, Optional, Sequence, Union
 
 from ..core import process
+from ..core.concern import Concern
 from ..core.errors import InvalidInput, MigrationError, TransferFailed
 from ..core.progress import Progress
 from ..core.vm import uuid_of
 from ..disk import chain, ovf
 from ..disk.machine import Chain, Nic, SourceDisk, SourceVm, bus_key
-from ..guest.model import Concern
-from ..transport import download, esxi, exporter, nbdkit, nfc, vddk, walk
+from ..transport import download, esxi, exporter, nbdkit, nfc, vddk, vmdk_chain
 from ..transport.download import Arrived, Throttle
 from ..transport.files import Areas
 from ..transport.https import HttpsFiles, quote
@@ -102,7 +102,7 @@ def from_files(wanted: Wanted, files: Union[HttpsFiles, SshFiles], transport: st
     vm, disks = wanted.vm, wanted.disks
     planned = []
     for disk in disks:
-        walked = walk.chain(files, volume_path(disk.files[0]))
+        walked = vmdk_chain.chain(files, volume_path(disk.files[0]))
         if walked.size != disk.capacity:
             raise InvalidInput(
                 f"{disk.files[0]} of {vm.name} has {walked.size} bytes, vSphere says {disk.capacity}.",

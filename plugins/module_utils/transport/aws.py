@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core import names
+from ..core.concern import BLOCKER, Concern
 from ..core.errors import InvalidInput, MigrationError, ToolFailed
-from ..guest.model import BLOCKER, Concern
 from .aws_api import asked, client
 from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
 from .download import Job

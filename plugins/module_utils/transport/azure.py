@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core import names
+from ..core.concern import BLOCKER, Concern
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
 from ..core.numbers import decimal
 from ..core.process import Limits, run
 from ..core.tls import Trust, environment_proxy
 from ..core.urls import split
 from ..disk import xmlfile
-from ..guest.model import BLOCKER, Concern
 from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
 from .download import Job, joined
 from .files import Areas, Files, patiently

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Optional, Protocol, Sequence
 
-from ..guest.model import Concern
+from ..core.concern import Concern
 from .download import Job
 from .files import Files
 

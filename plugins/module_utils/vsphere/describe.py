@@ -7,7 +7,7 @@ import re
 from dataclasses import asdict
 from typing import Any, Sequence
 
-from ..guest.model import Concern
+from ..core.concern import Concern
 from .model import Vm
 
 _WINDOWS = re.compile(r"^(win|longhorn)", re.IGNORECASE)

@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core.numbers import decimal
 from .model import Snapshot, Vm, VmDisk, VmNic
-from .plain import Plain
+from .serialize import Plain
 
 # What is asked for of each VM; nothing else crosses the wire.
 PROPERTIES = (

@@ -13,8 +13,8 @@ from ..core.urls import split
 from .connection import PYVMOMI_ERROR, Session
 from .hardware import PROPERTIES, record
 from .model import Vm
-from .plain import plain
-from .surroundings import CLUSTER, DATASTORE, HOST, Facts, surrounded
+from .placement import CLUSTER, DATASTORE, HOST, Facts, surrounded
+from .serialize import plain
 
 if PYVMOMI_ERROR is None:
     from pyVmomi import vim, vmodl

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Callable, Iterator, Sequence
 
 from ..core import names
-from ..guest.model import BLOCKER, INFO, WARNING, Concern
+from ..core.concern import BLOCKER, INFO, WARNING, Concern
 from .model import Vm, VmDisk
 
 MAX_DISKS = 165  # virtio-scsi and virtio-blk with one controller or slot each; more needs bridges

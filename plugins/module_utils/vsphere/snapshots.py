@@ -12,7 +12,7 @@ from ..core.errors import InvalidInput, ToolFailed
 from .connection import PYVMOMI_ERROR, Session
 from .inventory import describe, managed
 from .model import Vm
-from .plain import plain
+from .serialize import plain
 
 if PYVMOMI_ERROR is None:
     from pyVmomi import vim

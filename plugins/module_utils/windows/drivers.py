@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Protocol, Union
 
 from ..core import files
+from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.changes import CopyFile, UploadFile
-from ..guest.model import WARNING, Findings, WindowsFacts
+from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest
 from . import pe
 from .inf import Driver, Inf

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import Mapping, Optional, Sequence
 
 from ..core import files
+from ..core.concern import BLOCKER, Findings
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal
 from ..guest.changes import Change, UploadFile, edit
-from ..guest.model import BLOCKER, Findings, WindowsFacts
+from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest, text
 from . import pnp, regf
 from .drivers import STORAGE, Package

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Optional
 
+from ..core.concern import WARNING, Findings
 from ..core.errors import UnsupportedGuest
 from ..core.numbers import decimal
-from ..guest.model import WARNING, Findings, WindowsFacts
+from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest, exists
 from . import bcd, hives, logs, paths, pe
 

@@ -12,10 +12,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional, Sequence
 
+from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal
 from ..guest.cards import MAC, Card
-from ..guest.model import WARNING, CardFacts, Findings, WindowsFacts
+from ..guest.model import CardFacts, WindowsFacts
 from .hives import Draft
 from .pnp import services
 

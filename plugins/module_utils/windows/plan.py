@@ -7,10 +7,11 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.cards import Card, mac_map
 from ..guest.changes import Change, EditHive, Plan, merge
-from ..guest.model import BLOCKER, INFO, WARNING, CardFacts, Findings, GuestFacts, Mount, WindowsFacts
+from ..guest.model import CardFacts, GuestFacts, Mount, WindowsFacts
 from ..guest.protocol import Guest
 from . import bcd, bootsector, devices, drivers, firstboot, hives, identity, logs, network, paths, pnp, regf, storage, tools
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import hashlib
 from typing import Mapping, Optional, Sequence, Union
 
+from ..core.concern import WARNING, Findings
 from ..guest.changes import Change
-from ..guest.model import WARNING, Findings, WindowsFacts
+from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest
 from . import devices, paths, pnp, regf
 from .drivers import STORAGE, Package, Tree

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Mapping, Sequence
 
-from ..guest.model import INFO, Findings, WindowsFacts
+from ..core.concern import INFO, Findings
+from ..guest.model import WindowsFacts
 from . import pnp, regf
 from .hives import Draft
 

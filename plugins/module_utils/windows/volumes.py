@@ -7,9 +7,10 @@ import contextlib
 import struct
 from typing import Optional
 
+from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import UnsupportedGuest
 from ..guest import parttable
-from ..guest.model import BLOCKER, WARNING, BlockDevice, Findings, Mount
+from ..guest.model import BlockDevice, Mount
 from ..guest.offline import OfflineGuest
 from ..guest.protocol import Guest
 from . import paths

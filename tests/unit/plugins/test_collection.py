@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import SourceVm
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Concern, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,11 +9,12 @@ import json
 import pytest
 from fixtures import facts, guest
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan, RunCommand, UploadFile, WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, GuestFacts, Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import agent, initramfs, tools
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.customize import Customization
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan

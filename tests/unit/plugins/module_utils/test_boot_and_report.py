@@ -13,12 +13,13 @@ from fixtures import facts, guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import qemu, runner
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BLOCKER, WARNING, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import guest_work, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import qemu_arguments
 
 ROOT = Path(__file__).resolve().parents[4]
 FAULTS = {
@@ -94,10 +95,10 @@ def test_the_result_is_never_written_and_every_card_keeps_its_mac(tmp_path):
 def test_uefi_gets_private_variables_or_says_what_is_missing(tmp_path, monkeypatch):
     (tmp_path / "code").write_bytes(b"c")
     (tmp_path / "vars").write_bytes(b"v")
-    monkeypatch.setattr(qemu, "_OVMF", ((str(tmp_path / "code"), str(tmp_path / "vars")),))
+    monkeypatch.setattr(qemu_arguments, "_OVMF", ((str(tmp_path / "code"), str(tmp_path / "vars")),))
     argv = qemu.command(BootRequest((), firmware="uefi"), "kvm", str(tmp_path), {22: (1,)})
     assert any(f"file={tmp_path}/vars.fd" in word for word in argv) and any("readonly=on" in word for word in argv)
-    monkeypatch.setattr(qemu, "_OVMF", ())
+    monkeypatch.setattr(qemu_arguments, "_OVMF", ())
     with pytest.raises(MissingTool, match="ovmf"):
         qemu.firmware_files()
 
@@ -105,7 +106,7 @@ def test_uefi_gets_private_variables_or_says_what_is_missing(tmp_path, monkeypat
 def test_the_report_says_the_same_twice_and_is_readable():
     made = guest()
     plan = make_plan(made, facts(made), Options())
-    result = guest_work.GuestReport(facts(made), plan, Proof((Check("a", True, "b"),))).as_result()
+    result = repair.GuestReport(facts(made), plan, Proof((Check("a", True, "b"),))).as_result()
     vm = {"name": "web01", "kind": "vmx", "disks": [{}]}
     disks = [
         {
@@ -146,22 +147,22 @@ def concern(severity, code="a.b"):
 
 def test_a_blocker_stops_unless_its_code_is_accepted():
     with pytest.raises(Blocked, match=r"Cause\..*Remedy\..*a\.b"):
-        guest_work.refuse_blockers(concern(BLOCKER), ())
-    guest_work.refuse_blockers(concern(BLOCKER), ("a.b",))
-    guest_work.refuse_blockers(concern(WARNING), ())
+        repair.refuse_blockers(concern(BLOCKER), ())
+    repair.refuse_blockers(concern(BLOCKER), ("a.b",))
+    repair.refuse_blockers(concern(WARNING), ())
 
 
 def test_a_proof_that_fails_stops_unless_accepted_and_says_what_was_carried_out():
     failed, plan = Proof((Check("kernel.image", False, "gone"),)), concern(WARNING)
     with pytest.raises(ProofFailed, match=r"kernel\.image: gone") as met:
-        guest_work.require_proof(failed, (), plan)
+        repair.require_proof(failed, (), plan)
     assert Plan.from_json(met.value.plan.encode()).concerns == plan.concerns
     kept = met.value.kept("/w/plan-refused.json")
     assert "is in /w/plan-refused.json." in kept.hint and met.value.hint in kept.hint and kept.msg == met.value.msg
     assert kept.details == {"failures": ["kernel.image"], "plan_file": "/w/plan-refused.json"} and "a.b" not in str(kept.as_result())
-    guest_work.require_proof(failed, ("proof.failed",), plan)
+    repair.require_proof(failed, ("proof.failed",), plan)
     with pytest.raises(ProofFailed):
-        guest_work.require_proof(Proof(()), (), plan)
+        repair.require_proof(Proof(()), (), plan)
 
 
 @pytest.mark.parametrize(("free", "inodes"), [(1 << 20, -1), (1 << 30, 50)])
@@ -170,9 +171,9 @@ def test_a_full_guest_is_noticed_before_anything_is_written(free, inodes):
     made.free = lambda path: (free, inodes)
     plan = make_plan(made, facts(made), Options())
     with pytest.raises(NotEnoughSpace, match="the repair needs"):
-        guest_work.check_space(made, facts(made), plan)
+        repair.check_space(made, facts(made), plan)
     made.free = lambda path: (1 << 30, -1)
-    guest_work.check_space(made, facts(made), plan)
+    repair.check_space(made, facts(made), plan)
 
 
 def test_every_concern_is_documented():
@@ -229,9 +230,5 @@ def test_the_first_disk_with_something_to_start_from():
     from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
 
     plain, system = Table("gpt", (), bytes(440)), Table("gpt", (Partition(1, 0, 1, ESP, "x"),), b"\x33" + bytes(439))
-    assert (
-        guest_work.boot_disk("bios", {"disk0": plain, "disk1": system})
-        == guest_work.boot_disk("uefi", {"disk0": plain, "disk1": system})
-        == 1
-    )
-    assert guest_work.boot_disk("bios", {"disk0": plain}) == 0
+    assert repair.boot_disk("bios", {"disk0": plain, "disk1": system}) == repair.boot_disk("uefi", {"disk0": plain, "disk1": system}) == 1
+    assert repair.boot_disk("bios", {"disk0": plain}) == 0

@@ -15,7 +15,7 @@ import winlab
 from fixtures import facts, guest
 from imagelab import KINDS
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import checks, definition, monitor
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import checks, monitor
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import Check
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
@@ -25,6 +25,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power, recorded
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import inf, logs, pe
 
 TRIES = 120
@@ -110,8 +111,8 @@ def read_vmdk(path: Path) -> object:
 
 
 def read_domain(path: Path) -> object:
-    root = definition.parse(path.read_bytes().decode("utf-8", "surrogateescape"))
-    return list(definition.disks(root)), definition.networks(root)
+    root = domain_xml.parse(path.read_bytes().decode("utf-8", "surrogateescape"))
+    return list(domain_xml.disks(root)), domain_xml.networks(root)
 
 
 def read_inf(path: Path) -> object:
@@ -359,9 +360,9 @@ def test_the_plan_that_a_guest_keeps_is_the_guests_to_forge(kept):
 
 @pytest.mark.parametrize("images", ["{", "[]", "7", '{"a": 1}', "[" * 100_000])
 def test_a_mark_that_was_changed_is_refused(images):
-    text = f"<domain><metadata><m:migration xmlns:m='{definition.MARK}' images='{images.replace(chr(34), '&quot;')}'/></metadata></domain>"
+    text = f"<domain><metadata><m:migration xmlns:m='{domain_xml.MARK}' images='{images.replace(chr(34), '&quot;')}'/></metadata></domain>"
     with pytest.raises(InvalidInput, match="mark"):
-        definition.images_of(text)
+        domain_xml.images_of(text)
 
 
 ANSWERS = [b"", b"7", b"null", b"[]", b"{", b'"return"', b"\xff\xff", b"[" * 100_000, b'{"a":' * 100_000]

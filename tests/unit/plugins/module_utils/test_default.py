@@ -7,10 +7,11 @@ import fixtures
 import pytest
 from fixtures import DEP, KVER, facts, guest
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan, merge
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, GuestFacts, Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader, initramfs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.default import default_entry, set_default
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.entries import boot_entries

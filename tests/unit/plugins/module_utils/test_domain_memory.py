@@ -11,10 +11,10 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import definition, importing, libvirtd, placement
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import Domain, xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain_xml, libvirt_import, libvirtd, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain, xml
 
 ONE = VmId("u1", "/a/web01.vmx", ("/a/web01.vmx",), "web01", "d1")
 OTHER = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
@@ -23,8 +23,8 @@ OTHER = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
 @pytest.fixture
 def host(monkeypatch, tmp_path):
     """libvirt with its test driver, which takes domains of its own type alone."""
-    defined = definition.defined
-    monkeypatch.setattr(definition, "defined", lambda *given: defined(*given).replace('type="qemu"', 'type="test"', 1))
+    defined = domain_xml.defined
+    monkeypatch.setattr(domain_xml, "defined", lambda *given: defined(*given).replace('type="qemu"', 'type="test"', 1))
     # This driver undefines, but knows no variables of firmware.
     monkeypatch.setattr(libvirtd, "undefine", lambda domain: domain.undefine())
     opened = libvirt.open("test:///default")
@@ -43,16 +43,16 @@ def described(folder: Path, vm: VmId | None, memory: int = 256) -> str:
     return xml(Domain("web01", ((str(disk), "qcow2"),), memory=memory, vm=vm))
 
 
-def bring(host, description: str, **more: object) -> importing.Done:
-    return importing.bring(host, importing.Wanted(description, "tcg", **more), False)
+def bring(host, description: str, **more: object) -> libvirt_import.Done:
+    return libvirt_import.bring(host, libvirt_import.Wanted(description, "tcg", **more), False)
 
 
-def take_back(host, *source: str, description: str = "") -> importing.Done:
-    return importing.take_back(host, "web01", "", 1, True, False, source=source, description=description)
+def take_back(host, *source: str, description: str = "") -> libvirt_import.Done:
+    return libvirt_import.take_back(host, "web01", "", 1, True, False, source=source, description=description)
 
 
 def whose(host) -> VmId | None:
-    return definition.vm_of(libvirtd.mark(host.lookupByName("web01"), definition.OF_VM))
+    return domain_xml.vm_of(libvirtd.mark(host.lookupByName("web01"), domain_xml.OF_VM))
 
 
 def test_a_domain_remembers_its_vm_and_a_second_run_changes_nothing(host, tmp_path):
@@ -66,7 +66,7 @@ def test_another_vm_of_the_name_never_gets_the_domain(host, tmp_path):
     before = host.lookupByName("web01").XMLDesc(0)
     for check in (True, False):
         with pytest.raises(InvalidInput, match=r"The domain web01 belongs to .*/a/web01\.vmx.*/b/web01\.vmx"):
-            importing.bring(host, importing.Wanted(described(tmp_path / "b", OTHER), "tcg"), check)
+            libvirt_import.bring(host, libvirt_import.Wanted(described(tmp_path / "b", OTHER), "tcg"), check)
     with pytest.raises(InvalidInput, match="belongs to"):
         take_back(host, *OTHER.source)
     with pytest.raises(InvalidInput, match="belongs to"):
@@ -87,7 +87,7 @@ def test_a_vm_that_moved_keeps_its_domain_on_the_operators_word(host, tmp_path):
 
 def test_what_says_whose_a_domain_is_is_no_reason_to_define_it_anew(host, tmp_path):
     """Whoever ran another version before keeps what was changed by hand."""
-    marks = [definition.mark_of(definition.defined(described(tmp_path / "a", vm), {}, "tcg", {})) for vm in (None, ONE)]
+    marks = [domain_xml.mark_of(domain_xml.defined(described(tmp_path / "a", vm), {}, "tcg", {})) for vm in (None, ONE)]
     assert marks[0]["digest"] and marks[0] == marks[1]
     bring(host, described(tmp_path / "a", ONE))
     assert bring(host, described(tmp_path / "a", replace(ONE, digest="d9"))).actions == []
@@ -122,9 +122,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_memory_that_somebody_else_has_written_says_nothing(name):
-    text = definition.ElementTree.Element("identity")
+    text = domain_xml.ElementTree.Element("identity")
     text.text = HOSTILE[name]
-    assert definition.vm_of(definition.ElementTree.tostring(text, encoding="unicode")) is None
+    assert domain_xml.vm_of(domain_xml.ElementTree.tostring(text, encoding="unicode")) is None
 
 
 NAMES = ["{{ 7 * 7 }}", "</metadata>", "a\nb", "\x01\x02", "\ud800", "]]>", "&amp;", "é" * 300]
@@ -134,7 +134,7 @@ NAMES = ["{{ 7 * 7 }}", "</metadata>", "a\nb", "\x01\x02", "\ud800", "]]>", "&am
 def test_whatever_a_vm_is_called_its_description_stays_one(tmp_path, name):
     vm = replace(ONE, name=name)
     text = described(tmp_path / "a", vm)
-    assert definition.vm_in(definition.parse(text)) == vm
+    assert domain_xml.vm_in(domain_xml.parse(text)) == vm
     (tmp_path / "d.xml").write_text(text, encoding="utf-8")
     subprocess.run(["virt-xml-validate", tmp_path / "d.xml", "domain"], check=True, capture_output=True)
 

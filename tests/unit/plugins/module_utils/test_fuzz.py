@@ -8,10 +8,11 @@ from fixtures import DEVICES, INITRD, MAC, guest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
     bootloader,
     cpio,
@@ -21,7 +22,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
     network,
     storage,
     tools,
-)  # fmt: skip
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.default import default_entry
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.entries import boot_entries
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names

@@ -14,20 +14,13 @@ from fixtures import initramfs as image
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile, RemoveFile, RunCommand, WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, GuestFacts, Stat
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
-    cpio,
-    efi,
-    initramfs,
-    inspect,
-    network,
-    storage,
-    tools,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, efi, initramfs, inspect, network, storage, tools
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BLOCKER
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source, vsphere_transports
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet, inventory, readiness, snapshots
@@ -22,7 +22,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.descri
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.hardware import record, with_disks_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.inventory import Place
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Snapshot, Vm, VmDisk, VmNic
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.surroundings import surrounded
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.placement import surrounded
 
 FLAT = {
     "_type": "VirtualDiskFlatVer2BackingInfo",

@@ -8,10 +8,11 @@ from fixtures import MAC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card, mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import CardFacts, Findings, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import CardFacts, GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete

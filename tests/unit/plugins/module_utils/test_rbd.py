@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import definition, domain
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import rbd
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain, domain_xml
 
 NAMES = {
     "rbd:vms/web01": rbd.Image("vms/web01"),
@@ -24,10 +24,10 @@ def test_every_program_is_told_the_same_image(name):
     argv = image.command("info", image.name)
     assert argv[0] == "rbd" and argv[-1] == image.name and ("libvirt" in argv) == (image.user == "libvirt")
     text = domain.xml(domain.Domain("vm", ((name, "raw"),), devices=frozenset([name])))
-    ((disk, path),) = definition.disks(definition.parse(text))
+    ((disk, path),) = domain_xml.disks(domain_xml.parse(text))
     assert path == name and disk.get("type") == "network"
-    over = definition.for_a_test(text, "test", ["/run/overlay.qcow2"], "tcg", "/run", [])
-    ((disk, path),) = definition.disks(definition.parse(over))
+    over = domain_xml.for_a_test(text, "test", ["/run/overlay.qcow2"], "tcg", "/run", [])
+    ((disk, path),) = domain_xml.disks(domain_xml.parse(over))
     assert path == "/run/overlay.qcow2" and [child.tag for child in disk.find("source")] == []
 
 

@@ -12,20 +12,21 @@ import pytest
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.domain import Card, Domain, xml
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.emit import qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import markdown
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.bounded import bounded, size
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import WARNING, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import diffs, secrets
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import EditHive, Plan, RegistryEdit, RunCommand, WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import WARNING, Concern, Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import guest_work, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import load_plan, recorded_result
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain, xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
 MARK = "mArKeR-7f3a"
@@ -81,7 +82,7 @@ def planned(path, text, mode=0o644, extra="# more\n"):
 
 def leaving(plan, **more):
     """Everything that a module returns and the report shows."""
-    record = guest_work.GuestReport(facts(guest()), plan, **more).as_result()
+    record = repair.GuestReport(facts(guest()), plan, **more).as_result()
     data = report.as_data({"name": "vm"}, record, [], {})
     told = {"result": recorded_result(record, True, "/p"), "diff": plan.diff(), "plan": plan.shown().as_data(), "report": data}
     return json.dumps(told) + report.as_markdown(data)
@@ -232,7 +233,7 @@ def test_a_plan_of_hundreds_of_files_is_a_short_result_and_says_what_is_cut():
     many = tuple(WriteFile(f"/etc/{number}", "a\n" * 500, "b\n" * 500, f"reason {number}") for number in range(600))
     concerns = tuple(Concern(f"a.{number}", WARNING, "Cause. " * 40, "Remedy.") for number in range(200))
     proof = Proof(tuple(Check(f"c{number}", True, "detail " * 20) for number in range(300)))
-    found = guest_work.GuestReport(facts(made), Plan((*plan.changes, *many), concerns), proof, ("line\n" * 2000,) * 50)
+    found = repair.GuestReport(facts(made), Plan((*plan.changes, *many), concerns), proof, ("line\n" * 2000,) * 50)
     record = found.as_result()
     answer = running.within(recorded_result(record, True, "/w/plan.json"))
     assert size(record) > 200_000 and size(answer) <= running.LONGEST
@@ -292,7 +293,7 @@ HOSTILE = [
 @pytest.mark.parametrize("value", HOSTILE)
 def test_text_from_outside_is_no_markup_in_the_report(value):
     hostile = replace(facts(guest()), product=value, hostname=value)
-    record = guest_work.GuestReport(
+    record = repair.GuestReport(
         hostile,
         Plan(
             (WriteFile("/x", None, f"{value}\n```\n# out\n", value), *planned("/y", "y\n")[1].changes),

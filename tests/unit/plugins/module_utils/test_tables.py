@@ -8,9 +8,10 @@ from fixtures import BY_PATH, DATA, DEVICES, ROOT, SWAP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BLOCKER, WARNING, BlockDevice, Findings, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader, cmdline, crypttab, mounts
 
 UNSTABLE = [*DEVICES, "/dev/sdz9", "/dev/disk/by-path/pci-0000:0b:00.0-scsi-0:0:9:0-part1"]

@@ -21,7 +21,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
     UnsafeInput,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport import download, walk
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport import download, vmdk_chain
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.download import Job
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.files import Interrupted, RemoteFile, read_small
 
@@ -258,10 +258,10 @@ def test_a_chain_is_followed_to_every_file():
             "/v/a-000001-delta.vmdk": b"COWD" + bytes(2044),
         }
     )
-    found = walk.chain(files, "/v/a-000001.vmdk")
+    found = vmdk_chain.chain(files, "/v/a-000001.vmdk")
     assert [job.name for job in found.jobs] == ["a-000001.vmdk", "a-000001-delta.vmdk", "a.vmdk", "a-flat.vmdk"]
     assert (found.size, found.flat) == (8192, False)
-    assert walk.chain(files, "/v/a.vmdk").flat
+    assert vmdk_chain.chain(files, "/v/a.vmdk").flat
 
 
 @pytest.mark.parametrize(
@@ -281,13 +281,13 @@ def test_a_chain_is_followed_to_every_file():
 )
 def test_a_hostile_chain_is_refused(files, error, words):
     with pytest.raises(error, match=words):
-        walk.chain(Memory(files), "/v/a.vmdk")
+        vmdk_chain.chain(Memory(files), "/v/a.vmdk")
 
 
 @given(st.binary(max_size=3000))
 def test_any_bytes_for_a_descriptor_are_an_error_or_a_chain(data):
     with contextlib.suppress(InvalidInput):
-        walk.chain(Memory({"/v/a.vmdk": data}), "/v/a.vmdk")
+        vmdk_chain.chain(Memory({"/v/a.vmdk": data}), "/v/a.vmdk")
 
 
 def test_a_flat_file_that_is_named_as_a_description_is_not_read():

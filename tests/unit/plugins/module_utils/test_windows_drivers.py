@@ -10,10 +10,11 @@ import winlab
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Findings, Stat, WindowsFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat, WindowsFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices, drivers, pe, regf
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.inf import Inf
 

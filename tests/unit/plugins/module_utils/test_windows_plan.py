@@ -11,11 +11,12 @@ import pytest
 import winlab
 from winlab import CS, MAC, OTHER_MAC, RELEASES
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan, UnsupportedGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile, EditHive, PatchDevice, Plan, UploadFile
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, Findings, Mount
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, Mount
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import (
     bootsector,
     firstboot,

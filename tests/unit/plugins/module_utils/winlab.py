@@ -11,9 +11,10 @@ from pathlib import Path
 
 import hivex
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, Findings, GuestFacts, Mount
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import bcd, logs, pe, plan, regf
 

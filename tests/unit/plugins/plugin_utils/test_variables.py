@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.concerns import CODES
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CODES
 from ansible_collections.hyper2kvm.migration.plugins.plugin_utils import variables
 
 ROLES = ("conversion_host", "drop_folder", "libvirt_import", "live_fix", "migrate")

@@ -6,11 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence, Union
 
+from ..core.concern import BLOCKER, WARNING, Concern, Findings
 from ..core.errors import UnsupportedGuest
 from ..guest import assemble
 from ..guest.cards import Card
 from ..guest.changes import EditHive, ExtendInitramfs, Plan
-from ..guest.model import BLOCKER, WARNING, BlockDevice, CardFacts, Concern, Findings, GuestFacts
+from ..guest.model import BlockDevice, CardFacts, GuestFacts
 from ..guest.offline import Attached, OfflineGuest
 from ..guest.parttable import Table
 from ..guest.proof import Proof

@@ -8,19 +8,20 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
+from ..core.concern import BLOCKER, WARNING, Concern
 from ..core.errors import Blocked, InvalidInput, NotEnoughSpace, ProofFailed, UnsupportedGuest
 from ..core.progress import Progress, Silent
 from ..guest import assemble, grow, parttable, secrets
 from ..guest.apply import apply, undo
 from ..guest.changes import CopyFile, EditHive, ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
-from ..guest.model import BLOCKER, WARNING, Concern, GuestFacts
+from ..guest.model import GuestFacts
 from ..guest.offline import OfflineGuest, open_disks
 from ..guest.proof import Proof
 from ..guest.protocol import WritableGuest
 from ..windows import firstboot
 from ..windows import plan as windows
-from . import systems
-from .systems import GuestRequest
+from . import families
+from .families import GuestRequest
 
 _SPARE = 20 << 20  # bytes that stay free in every file system that is written to
 
@@ -95,7 +96,7 @@ def opened(
         progress.phase("inspect")
         locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
         starts = firmware(request.firmware, guest.tables)
-        facts, concerns = systems.find(guest, request, starts, locked)
+        facts, concerns = families.find(guest, request, starts, locked)
         facts = replace(facts, boot_disk=boot_disk(starts, guest.tables))
         for path in guest.unmounted:
             concerns.append(
@@ -138,7 +139,7 @@ def firmware(choice: str, tables: Mapping[str, parttable.Table]) -> str:
 
 def planned(guest: OfflineGuest, facts: GuestFacts, concerns: Sequence[Concern], request: GuestRequest) -> Plan:
     """The plan for an opened guest, with every concern."""
-    plan = systems.make_plan(guest, facts, request)
+    plan = families.make_plan(guest, facts, request)
     return replace(plan, concerns=(*concerns, *plan.concerns))
 
 
@@ -204,11 +205,11 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         refuse_blockers(plan, request.accept)
         check_space(guest, facts, plan)
         progress.phase("apply")
-        systems.prepare(guest, facts, request)
-        outcome = apply(guest, plan, systems.build, systems.backups(facts))
+        families.prepare(guest, facts, request)
+        outcome = apply(guest, plan, families.build, families.backups(facts))
         timer.lap("apply")
         progress.phase("prove")
-        proof = systems.prove(guest, facts, guest.tables)
+        proof = families.prove(guest, facts, guest.tables)
         timer.lap("prove")
         if proof is not None:
             require_proof(proof, request.accept, plan)
@@ -244,7 +245,7 @@ def validate(request: GuestRequest) -> GuestReport:
     """The static proof of disks as they are."""
     timer = Timer()
     with opened(request, False, timer) as (guest, facts, concerns):
-        proof = systems.prove(guest, facts, guest.tables)
+        proof = families.prove(guest, facts, guest.tables)
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases)
 
@@ -257,7 +258,7 @@ def first_start(request: GuestRequest) -> GuestReport:
             raise UnsupportedGuest(f"{facts.product or 'This guest'} is no Windows.", "Only Windows has first-boot work.")
         system, dummy = windows.open_hives(guest, facts.windows.system_root)
         progress = firstboot.read(guest, facts.windows, system)
-        proof = systems.prove(guest, facts, guest.tables)
+        proof = families.prove(guest, facts, guest.tables)
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases, firstboot=progress)
 
@@ -269,7 +270,7 @@ def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...
     changed one of its files since.
     """
     with opened(request, not check, Timer()) as (guest, facts, dummy):
-        backups = systems.backups(facts)
+        backups = families.backups(facts)
         known = [name for name in guest.listdir(backups) if guest.stat(f"{backups}/{name}/plan.json") is not None]
         chosen = [name for name in known if name == wanted or not wanted]
         if len(chosen) > 1 or (wanted and not chosen):
@@ -278,6 +279,6 @@ def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...
             )
         if chosen and not check:
             plan = Plan.from_json(guest.read(f"{backups}/{chosen[0]}/plan.json"))
-            systems.prepare(guest, facts, request)
+            families.prepare(guest, facts, request)
             undo(guest, plan, backups)
     return tuple(chosen)

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from ..core import rbd
 from ..core.errors import InvalidInput
 from ..core.vm import VmId
-from . import definition
+from . import domain_xml
 
 _TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
 _LIMITS = {"virtio": 24, "sata": 24, "ide": 4}
@@ -92,7 +92,7 @@ def xml(domain: Domain) -> str:
     if domain.uuid:
         _add(root, "uuid", domain.uuid)
     if domain.vm is not None:
-        _add(root, "metadata").append(definition.identity(domain.vm))
+        _add(root, "metadata").append(domain_xml.identity(domain.vm))
     _add(root, "memory", str(domain.memory), unit="MiB")
     _add(root, "vcpu", str(domain.cpus))
     features = _firmware(root, domain)

@@ -13,7 +13,7 @@ from ..core import atomic, device, modes, names
 from ..core.errors import Busy, InvalidInput, ToolFailed
 from ..core.vm import VmId, places_of, require_same
 from ..disk import encrypted
-from . import definition, libvirtd, placement
+from . import domain_xml, libvirtd, placement
 
 _POOLS = ("dir", "fs", "netfs")  # kinds of pools whose volumes are files
 
@@ -53,7 +53,7 @@ class Done:
 
 def directory_of(host: Any, pool: str) -> str:
     """Where the volumes of a storage pool are. Raises InvalidInput for a pool whose volumes are no files."""
-    root = definition.element(host.storagePoolLookupByName(pool).XMLDesc(0))
+    root = domain_xml.element(host.storagePoolLookupByName(pool).XMLDesc(0))
     if root.get("type") not in _POOLS:
         raise InvalidInput(
             f"The storage pool {pool} is of type {root.get('type')}, and its volumes are no files.",
@@ -65,16 +65,16 @@ def directory_of(host: Any, pool: str) -> str:
 
 def bring(host: Any, wanted: Wanted, check: bool) -> Done:
     """Make the domain what is wanted. Raises InvalidInput for a domain of that name that is not ours, or that runs on other images."""
-    root = definition.parse(wanted.description)
+    root = domain_xml.parse(wanted.description)
     name = root.findtext("name") or ""
-    places = {path: _place(path, wanted) for dummy, path in definition.disks(root)}
+    places = {path: _place(path, wanted) for dummy, path in domain_xml.disks(root)}
     domain = libvirtd.find(host, name)
     known = _known(domain, name)
-    described = definition.vm_in(root)
+    described = domain_xml.vm_in(root)
     if described is not None and wanted.source:
         _require_source(f"The description of {name}", described, wanted.source)
     anew = domain is not None and _whose(domain, name, described, places, wanted.moved)
-    for network in definition.networks(root) if wanted.running and not (domain is not None and domain.isActive()) else ():
+    for network in domain_xml.networks(root) if wanted.running and not (domain is not None and domain.isActive()) else ():
         if not host.networkLookupByName(network).isActive():
             raise InvalidInput(
                 f"The libvirt network {network}, which {name} needs, is not active.",
@@ -102,14 +102,14 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
                 placement.place(path, target, wanted.kind, path in later)
     _keep_secret(host, wanted, root, domain is None or bool(later), done, check)
     images = {**stamps, **known, **{path: stamps[path] for path in later}}
-    text = definition.defined(wanted.description, places, wanted.accelerator, images)
-    if domain is None or anew or definition.mark_of(libvirtd.mark(domain, definition.MARK) or "") != definition.mark_of(text):
+    text = domain_xml.defined(wanted.description, places, wanted.accelerator, images)
+    if domain is None or anew or domain_xml.mark_of(libvirtd.mark(domain, domain_xml.MARK) or "") != domain_xml.mark_of(text):
         done.actions.append(f"define {name}")
         done.before, done.after = (libvirtd.text_of(domain) if domain is not None else ""), text
         if not check:
-            domain = host.defineXML(definition.with_uuid(text, domain.UUIDString()) if domain is not None else text)
+            domain = host.defineXML(domain_xml.with_uuid(text, domain.UUIDString()) if domain is not None else text)
         if done.before:
-            _forget_secret(host, definition.parse(done.before), definition.secret_of(root), done, check)
+            _forget_secret(host, domain_xml.parse(done.before), domain_xml.secret_of(root), done, check)
     if wanted.autostart is not None and (domain is None or bool(domain.autostart()) != wanted.autostart):
         done.actions.append(f"{'set' if wanted.autostart else 'clear'} autostart of {name}")
         if not check:
@@ -123,21 +123,21 @@ def bring(host: Any, wanted: Wanted, check: bool) -> Done:
 
 def _keep_secret(host: Any, wanted: Wanted, root: ElementTree.Element, anew: bool, done: Done, check: bool) -> None:
     """Let libvirt know what opens encrypted disks, once, and `anew` for others. It tells nobody what it knows, so that it cannot be compared."""
-    uuid, name = definition.secret_of(root), root.findtext("name") or ""
+    uuid, name = domain_xml.secret_of(root), root.findtext("name") or ""
     if not uuid or not (anew or libvirtd.secret(host, uuid) is None):
         return
-    locked = [path for disk, path in definition.disks(root) if disk.find("source/encryption") is not None]
+    locked = [path for disk, path in domain_xml.disks(root) if disk.find("source/encryption") is not None]
     encrypted.require([(path if os.path.exists(path) else _place(path, wanted), "qcow2") for path in locked], wanted.passphrase)
     done.actions.append(f"keep the passphrase of {name}")
     if not check:
-        libvirtd.keep_secret(host, definition.secret(uuid, name, lasting=True), wanted.passphrase)
+        libvirtd.keep_secret(host, domain_xml.secret(uuid, name, lasting=True), wanted.passphrase)
 
 
 def _forget_secret(host: Any, root: ElementTree.Element, wanted: str, done: Done, check: bool) -> None:
     """Take what opened the disks of a description away from libvirt, unless it is what is `wanted` now, or not of the collection."""
-    uuid = definition.secret_of(root)
+    uuid = domain_xml.secret_of(root)
     kept = libvirtd.secret(host, uuid) if uuid not in ("", wanted) else None
-    if kept is not None and definition.is_our_secret(kept.XMLDesc(0)):
+    if kept is not None and domain_xml.is_our_secret(kept.XMLDesc(0)):
         done.actions.append(f"forget the passphrase of {root.findtext('name')}")
         if not check:
             kept.undefine()
@@ -165,13 +165,13 @@ def take_back(
     if domain is None:
         return done
     known, text = _known(domain, name), libvirtd.text_of(domain)
-    vm = definition.vm_of(libvirtd.mark(domain, definition.OF_VM))
+    vm = domain_xml.vm_of(libvirtd.mark(domain, domain_xml.OF_VM))
     if source and vm is not None:
         _require_source(f"The domain {name}", vm, source)
     elif source:
-        described = {path: path for dummy, path in definition.disks(definition.parse(description))} if description else {}
+        described = {path: path for dummy, path in domain_xml.disks(domain_xml.parse(description))} if description else {}
         _require_images(domain, name, known, described)
-    done.before, done.disks = text, tuple(path for dummy, path in definition.disks(definition.parse(text)))
+    done.before, done.disks = text, tuple(path for dummy, path in domain_xml.disks(domain_xml.parse(text)))
     variables = libvirtd.variables(domain, name)
     if domain.isActive():
         done.actions.append(f"shut down {name}")
@@ -185,7 +185,7 @@ def take_back(
         done.actions.append(f"move {path} to {os.path.join(quarantine, os.path.basename(path))}")
         if not check:
             placement.take_away(path, quarantine)
-    _forget_secret(host, definition.parse(text), "", done, check)
+    _forget_secret(host, domain_xml.parse(text), "", done, check)
     done.actions.append(f"undefine {name}")
     if not check:
         libvirtd.undefine(domain)
@@ -201,12 +201,12 @@ def _known(domain: Optional[Any], name: str) -> Mapping[str, str]:
     """Which images the disks of our domain were made from. Raises InvalidInput for a domain that is not ours."""
     if domain is None:
         return {}
-    mark = libvirtd.mark(domain, definition.MARK)
+    mark = libvirtd.mark(domain, domain_xml.MARK)
     if mark is None:
         raise InvalidInput(
             f"There is a domain {name} that was not made from a migration.", "Give the migrated VM another name (migrate_name).", name=name
         )
-    return definition.images_of(mark)
+    return domain_xml.images_of(mark)
 
 
 def _require_source(what: str, vm: VmId, source: Sequence[str]) -> None:
@@ -221,7 +221,7 @@ def _require_source(what: str, vm: VmId, source: Sequence[str]) -> None:
 
 def _whose(domain: Any, name: str, described: Optional[VmId], places: Mapping[str, str], moved: bool) -> bool:
     """Whether our domain, which must be of the VM that is described, says so otherwise. Raises InvalidInput for another VM's."""
-    vm = definition.vm_of(libvirtd.mark(domain, definition.OF_VM))
+    vm = domain_xml.vm_of(libvirtd.mark(domain, domain_xml.OF_VM))
     if vm is None or described is None:
         _require_images(domain, name, _known(domain, name), places)
     else:
@@ -231,7 +231,7 @@ def _whose(domain: Any, name: str, described: Optional[VmId], places: Mapping[st
 
 def _require_images(domain: Any, name: str, known: Mapping[str, str], places: Mapping[str, str]) -> None:
     """Raise InvalidInput for a domain of an earlier version, which does not say whose it is, unless it runs on what is described."""
-    images = {path for dummy, path in definition.disks(definition.parse(libvirtd.text_of(domain)))}
+    images = {path for dummy, path in domain_xml.disks(domain_xml.parse(libvirtd.text_of(domain)))}
     if not (images | known.keys()) & (places.keys() | set(places.values())):
         raise InvalidInput(
             f"The domain {name} does not say which VM it is, and runs on other images ({', '.join(sorted(images)) or 'none'}).",

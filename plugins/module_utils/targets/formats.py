@@ -15,7 +15,7 @@ from typing import Any, Callable, Mapping
 from ..core import device
 from ..core.errors import InvalidInput
 from .domain import ENLIGHTENMENTS, Domain
-from .qemu import WITH_KEY, card, disk, firmware_files, with_key
+from .qemu_arguments import WITH_KEY, card, disk, firmware_files, with_key
 
 _POD = "default"
 _KEY_FILE = '"$KEY_FILE"'

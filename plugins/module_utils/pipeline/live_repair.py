@@ -13,8 +13,8 @@ from ..guest.model import GuestFacts
 from ..linux.inspect import inspect
 from ..linux.plan import Options, complete, make_plan
 from ..linux.proof import prove
-from . import systems
-from .guest_work import GuestReport, Timer, boot_disk, check_space, refuse_blockers, require_proof
+from . import families
+from .repair import GuestReport, Timer, boot_disk, check_space, refuse_blockers, require_proof
 
 
 def _facts(guest: LiveGuest, options: Options) -> tuple[GuestFacts, Plan]:
@@ -40,7 +40,7 @@ def live_fix(options: Options, accept: tuple[str, ...], check: bool) -> GuestRep
         if check:
             return GuestReport(facts, plan, timings=timer.phases)
         check_space(guest, facts, plan)
-        outcome = apply(guest, plan, systems.build)
+        outcome = apply(guest, plan, families.build)
         timer.lap("apply")
     proof = prove(guest, facts, guest.tables)
     timer.lap("prove")

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person should know before migrating: of a guest, a source or a machine. Pure data; every code is in concerns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+BLOCKER, WARNING, INFO = "blocker", "warning", "info"
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Something a person should know before migrating."""
+
+    code: str
+    severity: str
+    cause: str
+    remedy: str
+
+
+@dataclass
+class Findings:
+    """Concerns as they are gathered during planning; each code and cause once."""
+
+    concerns: list[Concern] = field(default_factory=list)
+
+    def add(self, code: str, severity: str, cause: str, remedy: str) -> None:
+        concern = Concern(code, severity, cause, remedy)
+        if concern not in self.concerns:
+            self.concerns.append(concern)
