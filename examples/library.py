@@ -19,7 +19,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, repair, sources
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families, fetch, repair, sources
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import connection, inventory, readiness
 
@@ -39,7 +39,7 @@ def main(url: str, directory: str) -> str:
     which = fetch.which([url], access)
     description, dummy = fetch.from_afar(url, access, work_dir, {"source": [url]}, progress, check=False, stay=False, expected=which)
     overlays = staging.flatten(description, work_dir, ())
-    report = repair.fix(fetch.guest_request(description, overlays), progress)
+    report = repair.fix(families.guest_request(description, overlays), progress)
     for change in report.plan.summary():
         print("fixed:", change["path"], "-", change["reason"])
 

@@ -271,7 +271,6 @@ from typing import Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec, require_own
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, files, modes
@@ -281,8 +280,13 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
+    module_with_source,
+    progress_spec,
+    require_own,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
 

@@ -50,7 +50,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import GUESTFS_ERROR
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, yamlfile
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives
 

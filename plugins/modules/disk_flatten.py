@@ -75,8 +75,17 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
     fetched_of,
     module_with_source,
     require_fetched,
@@ -86,17 +95,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
     sources_of,
     work_dir_spec,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run, working_on
 
 
 def argument_spec() -> dict:

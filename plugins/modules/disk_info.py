@@ -71,7 +71,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import held
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 
 
 def argument_spec() -> dict:

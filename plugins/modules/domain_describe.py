@@ -121,14 +121,15 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names, shapes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
 

@@ -99,8 +99,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import SECONDS, TEXT, require
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 _ITEM = {"name": TEXT, "source": (TEXT, None), "entries": [TEXT], "digest": TEXT, "fault": (TEXT, None)}
 

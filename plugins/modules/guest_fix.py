@@ -217,17 +217,12 @@ proof:
   sample: {"verdict": "passed", "checks": [{"name": "boot loader", "passed": true, "detail": "grub on disk 0"}]}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    fix_spec,
-    fixes_spec,
-    module_with_source,
-    progress_spec,
-    sources_of,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import fix_spec, fixes_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import composite_fix
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, sources_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import composite_fix
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import respawn_for, run
 
 
 def argument_spec() -> dict:

@@ -151,7 +151,7 @@ plan:
   sample: {"format": 1, "changes": [], "concerns": []}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import single_fix
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import single_fix
 
 
 def main() -> None:

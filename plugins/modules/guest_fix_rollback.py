@@ -50,9 +50,9 @@ undone:
   sample: [3f2a9c1d0b7e]
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import disk_set_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import rollback_work
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import disk_set_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import rollback_work
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for, respawn_for, run
 
 
 def argument_spec() -> dict:

@@ -105,8 +105,8 @@ timings:
 """
 
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import report_on_guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 
 def main() -> None:

@@ -193,8 +193,8 @@ timings:
   sample: {"launch": 7.9, "inspect": 3.1, "plan": 0.4}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import live_fix_work, live_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import live_fix_work, live_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for, run
 
 
 def main() -> None:

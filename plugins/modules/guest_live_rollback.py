@@ -49,8 +49,8 @@ left:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.live_rollback import rollback
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 
 def work(module: AnsibleModule) -> Result:

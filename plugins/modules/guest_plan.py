@@ -162,22 +162,17 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
-    fix_spec,
-    fixes_spec,
-    guest_request,
-    module_with_source,
-    source_of,
-    sources_of,
-)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import fix_spec, fixes_spec, guest_request
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import report_result
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, source_of, sources_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import which
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_result
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:

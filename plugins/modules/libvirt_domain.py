@@ -134,10 +134,16 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import files, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
+    module_with_source,
+    require_own,
+    run_spec,
+    source_of,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_import, libvirtd, placement
 
 

@@ -92,13 +92,14 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, shapes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import require
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import done_with
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, done_with, run
 
 
 def argument_spec() -> dict:

@@ -63,9 +63,9 @@ report:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, recorded
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
 
 
 def argument_spec() -> dict:

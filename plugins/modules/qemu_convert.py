@@ -155,8 +155,18 @@ from collections.abc import Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import (
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
     fetched_of,
     module_with_source,
     progress_spec,
@@ -166,18 +176,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import
     sources_of,
     work_dir_spec,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, reading
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run, working_on
 
 
 def argument_spec() -> dict:

@@ -46,10 +46,10 @@ snapshots:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run
 
 
 def work(module: AnsibleModule) -> Result:

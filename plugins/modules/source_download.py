@@ -84,12 +84,13 @@ files:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import download, places, sources
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, belonging, respawn_for, run
 
 
 def argument_spec() -> dict:

@@ -58,11 +58,12 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, power
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, respawn_for, run, working_on
 
 
 def argument_spec() -> dict:

@@ -157,23 +157,17 @@ import contextlib
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import module_with_source, progress_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import AccessDenied, MissingTool, TransferFailed, Unreachable
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging, working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, give_back_when_ended, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import is_remote, libraries_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import (
-    Result,
-    belonging,
-    give_back_when_ended,
-    respawn_for,
-    run,
-    working_on,
-)
 
 
 def argument_spec() -> dict:

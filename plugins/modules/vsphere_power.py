@@ -51,8 +51,8 @@ power:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import asking
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_vm
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
@@ -77,7 +77,7 @@ def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
 
 
 def main() -> None:
-    asking.on_vm(SPEC, work)
+    vsphere_vm.on_vm(SPEC, work)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ from collections import Counter
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
 

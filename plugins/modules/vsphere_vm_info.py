@@ -69,8 +69,8 @@ vms:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import access, asking
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import Result, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import access, vsphere_vm
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness, tagging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described
@@ -83,7 +83,7 @@ def argument_spec() -> dict:
 def work(module: AnsibleModule) -> Result:
     with session(access.endpoint_of(module.params)) as opened:
         wanted = module.params["vm"]
-        vms = [asking.find(opened, wanted)] if wanted else list(inventory.vms(opened))
+        vms = [vsphere_vm.find(opened, wanted)] if wanted else list(inventory.vms(opened))
         vms = tagging.tagged(opened, vms) if module.params["tags"] else vms
     wave = readiness.of_wave(vms)
     return {"changed": False, "vms": [described(vm, (*readiness.concerns(vm), *wave.get(vm.id, ()))) for vm in vms]}

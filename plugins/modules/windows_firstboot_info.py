@@ -116,8 +116,8 @@ proof:
 """
 
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import report_on_guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import first_start
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import report_on_guest
 
 
 def main() -> None:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from ..core.concern import BLOCKER, WARNING, Concern, Findings
 from ..core.errors import UnsupportedGuest
+from ..disk import staging
 from ..guest import assemble
 from ..guest.cards import Card
 from ..guest.changes import EditHive, ExtendInitramfs, Plan
@@ -16,7 +17,7 @@ from ..guest.offline import Attached, OfflineGuest
 from ..guest.parttable import Table
 from ..guest.proof import Proof
 from ..guest.protocol import Guest, WritableGuest
-from ..guest.resolver import Use
+from ..guest.resolver import Disk, Use
 from ..linux import cmdline, initramfs
 from ..linux import plan as linux
 from ..linux import proof as linux_proof
@@ -45,6 +46,30 @@ class GuestRequest:
     windows: windows.Options = windows.Options()
     accept: tuple[str, ...] = ()
     grow: tuple[int, ...] = ()
+
+
+def guest_request(
+    description: Mapping[str, Any],
+    disks: Sequence[staging.StagedDisk],
+    firmware: str = "auto",
+    luks_keys: Optional[Mapping[str, str]] = None,
+    root: str = "",
+    options: linux.Options = linux.Options(),
+    for_windows: windows.Options = windows.Options(),
+    accept: Sequence[str] = (),
+) -> GuestRequest:
+    """What is to be repaired: the overlays of a fetched VM, with the places and cards that its source gives them.
+
+    `options` and `for_windows` are what the operator chose; `firmware` auto takes what the source says.
+    """
+    places = [
+        Disk(entry.get("bus"), entry.get("controller"), entry.get("unit"), entry.get("wwn"), tuple(entry.get("names") or ()))
+        for entry in description["disks"]
+    ]
+    attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
+    cards = tuple(Card(nic.get("mac"), nic.get("slot")) for nic in description.get("nics") or ())
+    starts = firmware if firmware != "auto" else description.get("firmware") or "auto"
+    return GuestRequest(attached, cards, starts, luks_keys or {}, root, options, for_windows, tuple(accept))
 
 
 def find(guest: OfflineGuest, request: GuestRequest, starts: str, locked: tuple[str, ...]) -> tuple[GuestFacts, list[Concern]]:

@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from dataclasses import replace
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ..core import ahead, held, made, modes
 from ..core import vm as vms
@@ -22,14 +22,8 @@ from ..core.vm import VmId
 from ..disk import archive, fingerprint, qemu_img, staging
 from ..disk.machine import SourceVm
 from ..disk.source import open_source
-from ..guest.cards import Card
-from ..guest.offline import Attached
-from ..guest.resolver import Disk
-from ..linux.plan import Options
 from ..sources.source import Access, InPlace, Remote
-from ..windows.plan import Options as WindowsOptions
 from . import copied, places, power
-from .families import GuestRequest
 from .sources import identified, is_remote, opened
 
 
@@ -141,30 +135,6 @@ def _require(found: VmId, expected: VmId) -> None:
         raise SourceChanged(
             f"The source was {expected}, and is now {found}.", "Wait until nobody works on the VM, then run again.", vm=found.as_data()
         )
-
-
-def guest_request(
-    description: Mapping[str, Any],
-    disks: Sequence[staging.StagedDisk],
-    firmware: str = "auto",
-    luks_keys: Optional[Mapping[str, str]] = None,
-    root: str = "",
-    options: Options = Options(),
-    windows: WindowsOptions = WindowsOptions(),
-    accept: Sequence[str] = (),
-) -> GuestRequest:
-    """What is to be repaired: the overlays of a fetched VM, with the places and cards that its source gives them.
-
-    `options` and `windows` are what the operator chose; `firmware` auto takes what the source says.
-    """
-    places = [
-        Disk(entry.get("bus"), entry.get("controller"), entry.get("unit"), entry.get("wwn"), tuple(entry.get("names") or ()))
-        for entry in description["disks"]
-    ]
-    attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
-    cards = tuple(Card(nic.get("mac"), nic.get("slot")) for nic in description.get("nics") or ())
-    starts = firmware if firmware != "auto" else description.get("firmware") or "auto"
-    return GuestRequest(attached, cards, starts, luks_keys or {}, root, options, windows, tuple(accept))
 
 
 def look_at(source: Sequence[str], access: Access) -> list[dict[str, Any]]:

@@ -194,7 +194,7 @@ def tolerates(read: Callable[[], object]) -> None:
     except MigrationError as error:
         assert error.msg and error.hint, error
         str(error).encode("utf-8", "surrogateescape")
-    except OSError as error:  # running.run knows what to say of these
+    except OSError as error:  # runtime.run knows what to say of these
         assert error.errno
 
 

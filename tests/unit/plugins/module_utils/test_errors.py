@@ -11,8 +11,8 @@ from xml.parsers import expat
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import errors, process
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import connection
 
 REFUSED = {
@@ -64,7 +64,7 @@ class Module:
 
 def answer(work) -> dict:
     with pytest.raises(Ended) as ended:
-        running.run(Module(), work)
+        runtime.run(Module(), work)
     return ended.value.args[0]
 
 
@@ -120,7 +120,7 @@ def test_too_little_memory_is_an_answer():
 
 def test_a_defect_stays_a_traceback():
     with pytest.raises(ZeroDivisionError):
-        running.run(Module(), lambda module: 1 // 0)
+        runtime.run(Module(), lambda module: 1 // 0)
 
 
 def test_real_refusals(tmp_path):

@@ -8,7 +8,7 @@ import json
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for, run
 
 SPEC = {
     "dest": {"type": "path"},

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.memory import Memory, Run, claim, name_of, recall, release
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import Mark, VmId
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import holding, runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 
 ONE = VmId("u1", "/a/web01.vmx", ("/a/web01.vmx",), "web01", "d1")
@@ -230,39 +230,39 @@ def module(run: Run | None, check: bool = False, **params: object) -> SimpleName
 
 def test_a_stage_keeps_the_vm_for_its_run_and_gives_it_back_when_it_fails(tmp_path):
     work, place = str(tmp_path / "w"), places.work_dir(str(tmp_path / "w"))
-    with running.working_on(module(mine()), work):
+    with holding.working_on(module(mine()), work):
         pass
     assert recall(place.path).run == mine()
-    with process() as child, pytest.raises(Busy, match=f"process {os.getpid()}"), running.working_on(module(Run.of(child.pid)), work):
+    with process() as child, pytest.raises(Busy, match=f"process {os.getpid()}"), holding.working_on(module(Run.of(child.pid)), work):
         pass
-    with pytest.raises(ZeroDivisionError), running.working_on(module(mine()), work):
+    with pytest.raises(ZeroDivisionError), holding.working_on(module(mine()), work):
         raise ZeroDivisionError
-    with process() as child, running.working_on(module(Run.of(child.pid)), work):
+    with process() as child, holding.working_on(module(Run.of(child.pid)), work):
         pass
-    running.done_with(module(mine()), place)
+    holding.done_with(module(mine()), place)
 
 
 def test_a_first_stage_that_fails_takes_no_place_for_its_vm(tmp_path):
     place = places.results(str(tmp_path / "out"), "web01")
-    with pytest.raises(ZeroDivisionError), running.belonging(module(mine()), place, ONE):
+    with pytest.raises(ZeroDivisionError), holding.belonging(module(mine()), place, ONE):
         raise ZeroDivisionError
     assert not (tmp_path / "out").exists()
-    with running.belonging(module(mine()), place, OTHER):
+    with holding.belonging(module(mine()), place, OTHER):
         pass
-    with pytest.raises(ZeroDivisionError), running.belonging(module(mine()), place, OTHER):
+    with pytest.raises(ZeroDivisionError), holding.belonging(module(mine()), place, OTHER):
         raise ZeroDivisionError
     assert recall(place.path).vm == OTHER
 
 
 def test_check_mode_refuses_another_vm_and_writes_nothing(tmp_path):
     place = places.results(str(tmp_path / "out"), "web01")
-    with running.belonging(module(mine(), check=True), place, ONE):
+    with holding.belonging(module(mine(), check=True), place, ONE):
         assert not (tmp_path / "out").exists()
-    with running.belonging(module(mine()), place, ONE):
+    with holding.belonging(module(mine()), place, ONE):
         pass
-    with pytest.raises(InvalidInput, match="belongs to"), running.belonging(module(mine(), check=True), place, OTHER):
+    with pytest.raises(InvalidInput, match="belongs to"), holding.belonging(module(mine(), check=True), place, OTHER):
         pass
-    with running.belonging(module(mine(), check=True, moved=True), place, replace(ONE, place="/c")):
+    with holding.belonging(module(mine(), check=True, moved=True), place, replace(ONE, place="/c")):
         pass
 
 
@@ -270,7 +270,7 @@ def test_check_mode_refuses_another_vm_and_writes_nothing(tmp_path):
 def test_the_last_stage_of_a_run_that_has_ended_is_waited_for_with_the_reason(tmp_path, here):
     work = str(tmp_path / "w")
     dead = ended_run() if here else replace(mine(), host="elsewhere")
-    with running.working_on(module(dead), work):
+    with holding.working_on(module(dead), work):
         pass
     progress = tmp_path / "progress.json"
     given = module(mine(), progress_file=str(progress))
@@ -279,11 +279,11 @@ def test_the_last_stage_of_a_run_that_has_ended_is_waited_for_with_the_reason(tm
         fcntl.flock(stage, fcntl.LOCK_EX)
         probe = module(mine(), probe=True)
         probe.params["run"]["known_dead"] = given.params["run"]["known_dead"]
-        with pytest.raises(running._Ending), running.working_on(probe, work):
+        with pytest.raises(runtime.Pending), holding.working_on(probe, work):
             pass
         threading.Timer(1.0, fcntl.flock, (stage, fcntl.LOCK_UN)).start()
         begin = time.monotonic()
-        with running.working_on(given, work):
+        with holding.working_on(given, work):
             assert time.monotonic() - begin > 0.8
     assert "a run that has ended" in progress.read_text()
     assert recall(places.work_dir(work).path).run == mine()
@@ -292,17 +292,17 @@ def test_the_last_stage_of_a_run_that_has_ended_is_waited_for_with_the_reason(tm
 def test_a_stage_of_a_run_that_lives_is_not_waited_for(tmp_path):
     work = str(tmp_path / "w")
     with process() as child:
-        with running.working_on(module(Run.of(child.pid)), work):
+        with holding.working_on(module(Run.of(child.pid)), work):
             pass
         with open(tmp_path / "w" / "lock", "rb+") as stage:
             fcntl.flock(stage, fcntl.LOCK_EX)
-            with pytest.raises(Busy, match=f"process {child.pid}"), running.working_on(module(mine()), work):
+            with pytest.raises(Busy, match=f"process {child.pid}"), holding.working_on(module(mine()), work):
                 pass
 
 
 def test_a_module_that_knows_no_run_is_kept_away_by_stages_alone(tmp_path):
     work = str(tmp_path / "w")
-    with process() as child, running.working_on(module(Run.of(child.pid)), work):
+    with process() as child, holding.working_on(module(Run.of(child.pid)), work):
         pass
-    with running.working_on(module(None), work):
+    with holding.working_on(module(None), work):
         pass

@@ -8,10 +8,11 @@ import json
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.adapter import disk_set_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import UnsafeInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import of_file
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.running import module_for
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import disk_set_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.download import Job
 
 UNSAFE_FILES = {

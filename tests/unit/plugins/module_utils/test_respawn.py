@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 
 PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 # What is an action alone documents itself in a module that has no code.
@@ -56,7 +56,7 @@ def main_of(name):
 
 def spec_of(name, monkeypatch) -> dict:
     with monkeypatch.context() as patched, pytest.raises(Made) as made:
-        patched.setattr(running, "AnsibleModule", Module)
+        patched.setattr(runtime, "AnsibleModule", Module)
         main_of(name)()
     return made.value.args[0].spec
 
@@ -84,10 +84,10 @@ def libraries(name, monkeypatch, spec, params) -> set[str]:
         raise Respawned
 
     with monkeypatch.context() as patched:
-        patched.setattr(running, "AnsibleModule", Given)
-        patched.setattr(running, "_importable", lambda dummy: False)
-        patched.setattr(running, "probe_interpreters_for_module", probe)
-        patched.setattr(running, "respawn_module", respawn)
+        patched.setattr(runtime, "AnsibleModule", Given)
+        patched.setattr(runtime, "_importable", lambda dummy: False)
+        patched.setattr(runtime, "probe_interpreters_for_module", probe)
+        patched.setattr(runtime, "respawn_module", respawn)
         try:
             main_of(name)()
         except (Respawned, Answered):
@@ -133,13 +133,13 @@ def test_one_interpreter_must_have_all_of_them(monkeypatch):
         return next((path for path, libraries in has.items() if set(wanted.split(", ")) <= libraries), None)
 
     went = []
-    monkeypatch.setattr(running, "_importable", lambda library: library != "pyVmomi")
-    monkeypatch.setattr(running, "probe_interpreters_for_module", probe)
-    monkeypatch.setattr(running, "respawn_module", went.append)
-    running.respawn_for("guestfs", "pyVmomi")
-    running.respawn_for("guestfs")
+    monkeypatch.setattr(runtime, "_importable", lambda library: library != "pyVmomi")
+    monkeypatch.setattr(runtime, "probe_interpreters_for_module", probe)
+    monkeypatch.setattr(runtime, "respawn_module", went.append)
+    runtime.respawn_for("guestfs", "pyVmomi")
+    runtime.respawn_for("guestfs")
     assert went == ["/both"]
     del has["/both"]
     has["/other"] = {"pyVmomi"}
-    running.respawn_for("guestfs", "pyVmomi")
+    runtime.respawn_for("guestfs", "pyVmomi")
     assert went == ["/both", "/other"]

@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 from fixtures import facts, guest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import running
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import markdown
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.bounded import bounded, size
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import WARNING, Concern
@@ -23,8 +22,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import load_plan, recorded_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.repairing import load_plan, recorded_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain, xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
@@ -235,8 +235,8 @@ def test_a_plan_of_hundreds_of_files_is_a_short_result_and_says_what_is_cut():
     proof = Proof(tuple(Check(f"c{number}", True, "detail " * 20) for number in range(300)))
     found = repair.GuestReport(facts(made), Plan((*plan.changes, *many), concerns), proof, ("line\n" * 2000,) * 50)
     record = found.as_result()
-    answer = running.within(recorded_result(record, True, "/w/plan.json"))
-    assert size(record) > 200_000 and size(answer) <= running.LONGEST
+    answer = runtime.within(recorded_result(record, True, "/w/plan.json"))
+    assert size(record) > 200_000 and size(answer) <= runtime.LONGEST
     assert answer["summary"]["write"] >= 600 and answer["plan_digest"] == found.plan.digest and answer["plan_file"] == "/w/plan.json"
     assert answer["cut"]["changes"] == f"{len(record['changes'])} in all" and answer["concerns"] and answer["changes"]
     assert not any("diff" in change for change in answer["changes"])
@@ -252,8 +252,8 @@ def test_a_short_result_is_left_alone_and_a_long_one_is_cut_where_it_hurts_least
 
 def test_each_of_many_vms_is_short_and_none_is_lost():
     vm = {"name": "x", "disks": [{"files": ["f" * 100] * 500}]}
-    answer = running.within({"changed": False, "vms": [vm] * 40})
-    assert len(answer["vms"]) == 40 and all(size(one) <= running.LONGEST and one["cut"] for one in answer["vms"])
+    answer = runtime.within({"changed": False, "vms": [vm] * 40})
+    assert len(answer["vms"]) == 40 and all(size(one) <= runtime.LONGEST and one["cut"] for one in answer["vms"])
 
 
 def test_diffs_are_cut_each_and_together_at_the_end_of_a_line():

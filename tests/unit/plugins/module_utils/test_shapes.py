@@ -10,12 +10,12 @@ import os
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import adapter
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, shape, shapes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import source_options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
 from ansible_collections.hyper2kvm.migration.plugins.modules import domain_describe, drop_folder, migration_report
@@ -84,7 +84,7 @@ def test_a_broken_record_is_none(wrong, tmp_path):
     assert staging.fetched(str(tmp_path)) is not None
     record.write_text(json.dumps({**FETCHED, **wrong}))
     assert Manifest.load(str(record), "fetch") is None and staging.fetched(str(tmp_path)) is None
-    assert adapter.sources_of({"work_dir": str(tmp_path)}) == [] and not staging.flattened(str(tmp_path))
+    assert source_options.sources_of({"work_dir": str(tmp_path)}) == [] and not staging.flattened(str(tmp_path))
     with pytest.raises(InvalidInput, match="Run vmdk_fetch first"):
         staging.require_fetched(str(tmp_path))
     places.work_dir(str(tmp_path)).require(VM)

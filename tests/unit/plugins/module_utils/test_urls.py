@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import adapter
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import tls, urls
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import place_of, places_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import source_options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import FORMS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
@@ -56,7 +56,7 @@ PLAIN = [
 @pytest.mark.parametrize("url", WITH_LOGIN.values(), ids=WITH_LOGIN)
 def test_a_login_is_refused_and_not_shown(url):
     with pytest.raises(InvalidInput) as refused:
-        adapter.source_of({"source": [url]})
+        source_options.source_of({"source": [url]})
     assert refused.value.hint and not any(word in str(refused.value.as_result()) for word in (SECRET, "pass%2DWord"))
     assert any(SECRET in one for one in urls.secrets(url, FORMS))
     assert not any(word in one for one in urls.secrets(url, FORMS) for word in ("esx1", "/DC/vm", "eu-central-1"))
@@ -64,7 +64,7 @@ def test_a_login_is_refused_and_not_shown(url):
 
 def test_one_of_several_is_found():
     with pytest.raises(InvalidInput, match="login"):
-        adapter.source_of({"source": ["/exports/a.raw", f"sftp://u:{SECRET}@h/b.raw"]})
+        source_options.source_of({"source": ["/exports/a.raw", f"sftp://u:{SECRET}@h/b.raw"]})
 
 
 @pytest.mark.parametrize("url", PLAIN)

@@ -7,13 +7,13 @@ from typing import Any, Mapping, Optional
 
 from ansible.module_utils.basic import env_fallback
 
-from .core.errors import InvalidInput
-from .core.tls import Trust
-from .sources.source import RUNNING, Access
-from .sources.vsphere_transports import AUTO, TRANSPORTS
-from .transport.ssh import Login
-from .transport.vddk import Vddk
-from .vsphere.connection import Endpoint
+from ..core.errors import InvalidInput
+from ..core.tls import Trust
+from ..sources.source import RUNNING, Access
+from ..sources.vsphere_transports import AUTO, TRANSPORTS
+from ..transport.ssh import Login
+from ..transport.vddk import Vddk
+from ..vsphere.connection import Endpoint
 
 
 def vsphere_spec() -> dict[str, Any]:

@@ -12,44 +12,30 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..core import atomic, files, limits
+from ..core.errors import InvalidInput, NotInPlace, ProofFailed
+from ..core.manifest import Identity, Manifest
+from ..core.progress import Silent, sink
+from ..core.trace import point
+from ..disk import encrypted, staging
+from ..guest.apply import BACKUPS
+from ..guest.changes import Plan
+from ..guest.offline import Attached
+from ..linux.plan import FIXES, Options
+from ..pipeline.engines import OWN, Engine, repair
+from ..pipeline.families import GuestRequest
+from ..pipeline.fetch import looked_at, reading
+from ..pipeline.live_repair import live_fix
+from ..pipeline.repair import GuestReport, fix, look, masked, take_back
+from ..pipeline.report import PLANNED, REFUSED
+from ..pipeline.sources import libraries_of
+from ..windows import drivers
+from ..windows.plan import Options as WindowsOptions
 from .access import access_of
-from .adapter import (
-    disk_set_spec,
-    fetched_of,
-    fix_spec,
-    fixes_spec,
-    grown_request,
-    guest_request,
-    module_with_source,
-    named_disks,
-    options_of,
-    require_fetched,
-    require_own,
-    run_spec,
-    source_of,
-    sources_of,
-    windows_options_of,
-)
-from .core import atomic, files, limits
-from .core.errors import InvalidInput, NotInPlace, ProofFailed
-from .core.manifest import Identity, Manifest
-from .core.progress import Silent, sink
-from .core.trace import point
-from .disk import encrypted, staging
-from .guest.apply import BACKUPS
-from .guest.changes import Plan
-from .guest.offline import Attached
-from .linux.plan import FIXES, Options
-from .pipeline.engines import OWN, Engine, repair
-from .pipeline.families import GuestRequest
-from .pipeline.fetch import looked_at, reading
-from .pipeline.live_repair import live_fix
-from .pipeline.repair import GuestReport, fix, look, masked, take_back
-from .pipeline.report import PLANNED, REFUSED
-from .pipeline.sources import libraries_of
-from .running import Result, respawn_for, run, working_on
-from .windows import drivers
-from .windows.plan import Options as WindowsOptions
+from .guest_options import disk_set_spec, fix_spec, fixes_spec, grown_request, guest_request, named_disks, options_of, windows_options_of
+from .holding import working_on
+from .runtime import Result, respawn_for, run
+from .source_options import fetched_of, module_with_source, require_fetched, require_own, run_spec, source_of, sources_of
 
 _LONGEST_WARNING, _LONGEST_WARNINGS = 500, 2500  # characters of a concern, and of all, among the warnings
 

@@ -7,11 +7,11 @@ from typing import Any, Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..vsphere import inventory
+from ..vsphere.connection import Session, session
+from ..vsphere.model import Vm
 from .access import endpoint_of, vsphere_spec
-from .running import Result, module_for, respawn_for, run
-from .vsphere import inventory
-from .vsphere.connection import Session, session
-from .vsphere.model import Vm
+from .runtime import Result, module_for, respawn_for, run
 
 VmWork = Callable[[AnsibleModule, Session, Vm], Result]
 

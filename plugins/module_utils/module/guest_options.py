@@ -1,49 +1,32 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Between the options of modules and the domain code: what modules share, and from parameters to requests."""
+"""Options that say how a guest is reached and repaired, and the requests that they make."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from dataclasses import replace
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .access import access_of, access_spec
-from .core import urls
-from .core.errors import InvalidInput, UnsafeInput
-from .core.manifest import Manifest
-from .disk import encrypted, qemu_img, sizes, staging
-from .guest.cards import Card, named
-from .guest.offline import Attached
-from .linux.customize import Customization
-from .linux.plan import Options
-from .linux.tools import HYPERVISORS
-from .pipeline import fetch, places
-from .pipeline.families import GuestRequest, fixes
-from .pipeline.fetch import looked_at, reading
-from .pipeline.sources import FORMS, is_remote
-from .running import module_for
-from .windows import drivers
-from .windows.plan import DIRECT, TWO_PHASE
-from .windows.plan import Options as WindowsOptions
+from ..core.errors import InvalidInput
+from ..disk import encrypted, qemu_img, sizes, staging
+from ..guest.cards import Card, named
+from ..guest.offline import Attached
+from ..linux.customize import Customization
+from ..linux.plan import Options
+from ..linux.tools import HYPERVISORS
+from ..pipeline import families
+from ..pipeline.families import GuestRequest, fixes
+from ..pipeline.fetch import looked_at, reading
+from ..windows import drivers
+from ..windows.plan import DIRECT, TWO_PHASE
+from ..windows.plan import Options as WindowsOptions
+from .access import access_of
+from .source_options import require_fetched, source_of, work_dir_spec
 
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
-
-
-def module_with_source(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
-    """A module, see running.module_for, whose source may be a URL."""
-    return module_for(spec, FORMS, **constraints)
-
-
-def work_dir_spec() -> dict[str, Any]:
-    return {
-        "source": {"type": "list", "elements": "str"},
-        "work_dir": {"type": "path"},
-        "accept": {"type": "list", "elements": "str", "default": []},
-        **access_spec(),
-    }
 
 
 def disk_set_spec() -> dict[str, Any]:
@@ -131,20 +114,6 @@ def fixes_spec() -> dict[str, Any]:
     return {"fixes": {"type": "list", "elements": "str", "default": [], "choices": list(fixes())}}
 
 
-def progress_spec() -> dict[str, Any]:
-    return {
-        "progress_file": {"type": "path"},
-        "probe": {"type": "bool", "default": False},
-        "watch_pid": {"type": "int"},
-        "watched": {"type": "list", "elements": "str"},
-        **run_spec(),
-    }
-
-
-def run_spec() -> dict[str, Any]:
-    return {"run": {"type": "dict"}}
-
-
 def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
     wanted = params.get("customize") or {}
     return Options(
@@ -221,48 +190,6 @@ def named_disks(params: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(entry["path"], entry["format"]) for entry in params["disks"]]
 
 
-def source_of(params: Mapping[str, Any]) -> list[str]:
-    """What the user named: a URL as it is, paths made absolute. Variables are not expanded: a path may have been found, and is then a name from outside.
-
-    Raises InvalidInput for a URL with a login.
-    """
-    source: list[str] = params["source"]
-    for path in source:
-        urls.require_plain(path, FORMS)
-        strange = next((letter for letter in path if ord(letter) < 32), "")
-        if strange:
-            shown = f"The source {path!r}" if path.startswith("/") else "A source"  # what is no path may be a login that they hide
-            raise UnsafeInput(f"{shown} holds control characters: U+{ord(strange):04X}.", "Rename it; check migrate_source.")
-    return source if is_remote(source) else [os.path.abspath(os.path.expanduser(path)) for path in source]
-
-
-def sources_of(params: Mapping[str, Any]) -> list[str]:
-    """Where the disks of a VM come from: what the user names, and what an earlier FETCH into its work directory has noted."""
-    earlier = staging.fetched(params["work_dir"]) if params.get("work_dir") else None
-    noted = earlier.options.get("source") if earlier is not None else None
-    return [*(params.get("source") or ()), *(noted if isinstance(noted, list) else ())]
-
-
-def require_own(module: AnsibleModule) -> None:
-    """Raise InvalidInput where the work directory is another VM's than that of the source; nothing is compared where one of them is not named."""
-    params = module.params
-    noted = not (module.check_mode and params.get("moved"))  # a dry FETCH says whether the VM has moved, and notes nothing
-    if params["work_dir"] and params["source"] and noted:
-        places.require_source(params["work_dir"], source_of(params))
-
-
-def fetched_of(params: Mapping[str, Any]) -> Optional[Manifest]:
-    """What FETCH has staged, if that is of what the user names; None where a run would fetch first."""
-    earlier = staging.fetched(params["work_dir"])
-    noted = earlier.options.get("source") if earlier is not None else None
-    return earlier if not (params.get("source") and noted) or noted == source_of(params) else None
-
-
-def require_fetched(params: Mapping[str, Any]) -> Manifest:
-    """What FETCH has staged, which must be what the user names, if that is named."""
-    return staging.require_fetched(params["work_dir"], source_of(params) if params.get("source") else ())
-
-
 def staged_request(
     params: Mapping[str, Any],
     description: Mapping[str, Any],
@@ -274,7 +201,7 @@ def staged_request(
     """A request for overlays under the operator's parameters."""
     if params["nics"]:
         description = {**description, "nics": named(params["nics"], description.get("nics") or ())}
-    return fetch.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
+    return families.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
 
 
 def grown_request(
