@@ -201,6 +201,8 @@ def written(module: AnsibleModule, params: dict) -> Result:
         ending, write, program = FORMATS[fmt]
         texts[os.path.join(dest, name + ending)] = (write(domain), modes.of_program(mode) if program else mode)
     stale = {file: text for file, text in texts.items() if atomic.read_text(file) != text[0]}
+    for file in stale:
+        ahead.file(file)
     descriptions.require_ours({file: text for file, (text, dummy) in stale.items()}, name)
     changed = bool(stale) or bool(side and not os.path.exists(side))
     if changed and module.check_mode:

@@ -144,8 +144,9 @@ def work(module: AnsibleModule) -> Result:
     plan = noted.plan or as_json(params["guest"].get("plan") or {})
     texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": plan}
     changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}
+    for name in changes:
+        ahead.file(os.path.join(dest, name))
     if changes and module.check_mode:
-        ahead.writable(dest)
         return {"changed": True, "verdict": "Dry run: nothing was written."}
     if changes:
         modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))

@@ -157,7 +157,7 @@ import contextlib
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes, spared
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import AccessDenied, MissingTool, TransferFailed, Unreachable
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
@@ -166,7 +166,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging, working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, give_back_when_ended, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, source_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, fetch, places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import is_remote, libraries_of
 
 
@@ -193,6 +193,7 @@ def work(module: AnsibleModule) -> Result:
     stay = far and params["fetch"] == "stream"
     options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
     vm_id = which(module, source, options)
+    copied.require_apart(directory, spared.paths())
     mode = modes.parse(params["mode"])
     owned = [places.work_dir(directory)]
     for dest in dict.fromkeys(filter(None, (params["dest"], params["report_dir"]))):

@@ -8,7 +8,7 @@ import os
 import stat
 import tempfile
 
-from . import atomic
+from . import atomic, spared
 from .errors import InvalidInput, of_system
 
 
@@ -74,7 +74,8 @@ def length(directory: str, size: int, path: str) -> None:
 
 
 def file(path: str) -> None:
-    """The same for one file that a run would write in place of what is there. Raises InvalidInput for a directory of its name."""
+    """The same for one file that a run would write in place of what is there. Raises InvalidInput for a directory of its name, and for a file of the source."""
+    spared.require(path, f"{path}{atomic.PARTIAL}")
     writable(os.path.dirname(os.path.abspath(path)))
     if os.path.isdir(path):
         raise InvalidInput(f"{path} is a directory.", "Name a file, or remove the directory.", path=path)

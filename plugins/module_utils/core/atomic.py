@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any, Optional
 
-from . import files, limits, modes
+from . import files, limits, modes, spared
 from .errors import InvalidInput, NotEnoughSpace
 from .trace import point
 
@@ -18,6 +18,7 @@ PARTIAL = ".partial"
 def write_bytes(path: str, data: bytes, mode: int = modes.FILE) -> None:
     """Replace `path` by `data` atomically and durably; `mode` is the new file's, whatever the umask."""
     partial = f"{path}{PARTIAL}"
+    spared.require(path)
     with modes.create(partial, mode) as file:
         file.write(data)
         file.flush()
@@ -56,7 +57,8 @@ def flush(path: str) -> None:
 
 
 def rename(partial: str, final: str) -> None:
-    """Give a file that was flushed its name, durably."""
+    """Give a file that was flushed its name, durably. Raises what `spared.require` raises."""
+    spared.require(final)
     os.replace(partial, final)
     _fsync(os.path.dirname(os.path.abspath(final)), os.O_RDONLY | os.O_DIRECTORY)
 

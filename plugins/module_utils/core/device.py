@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import os
 import stat
 import time
+from dataclasses import dataclass
 
 from . import rbd
+from .numbers import decimal
 
 _BY_ID = "/dev/disk/by-id"
+_SECTOR = 512  # bytes, whatever those of the device have (Documentation/block/stat.rst)
 _WRITTEN, _DISCARDED = 6, 13  # of the fields of stat, in sectors
 
 
@@ -84,28 +88,44 @@ def lasting(path: str) -> str:
     return next((link for link in links if os.path.realpath(link) == real), real)
 
 
-def overlap(one: int, other: int) -> bool:
-    """Whether two devices (st_rdev) are the same, or one is a partition of the other."""
-    a, b = _place(one), _place(other)
-    return a == b or _whole(a) == b or _whole(b) == a
-
-
 def lies_on(path: str, below: str) -> bool:
-    """Whether what is written to `path` comes to `below`, both files or block devices: they are the same, or the one is a partition of the other,
-    or a device made of it (device mapper, RAID, loop).
+    """Whether what is written to `path` comes to `below`, both files or block devices: they are the same or share a part (partitions, loop devices of
+    one file), or the one is made of the other by device mapper or RAID.
     """
     try:
-        one, other = os.stat(path), os.stat(below)
+        one, other = _stretch(path), _stretch(below)
     except (OSError, ValueError):  # what is not there, or no path
         return False
-    if not stat.S_ISBLK(one.st_mode):
-        return os.path.samestat(one, other)
-    if stat.S_ISBLK(other.st_mode) and overlap(one.st_rdev, other.st_rdev):
-        return True
-    there = _whole(_place(one.st_rdev))
-    file = _read(there, "loop", "backing_file").strip()
-    parts = [_read(slave, "dev").strip() for slave in glob.glob(os.path.join(there, "slaves", "*"))]
-    return any(lies_on(lower, below) for lower in (file, *(f"/dev/block/{part}" for part in parts if part)) if lower)
+    if one.of == other.of:
+        return one.begin < other.end and other.begin < one.end
+    parts = [_read(slave, "dev").strip() for slave in glob.glob(os.path.join(str(one.of), "slaves", "*"))]
+    return any(lies_on(f"/dev/block/{part}", below) for part in parts if part)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """From byte `begin` to `end` of a file (its device and number) or of a whole block device (its place in sysfs)."""
+
+    of: object
+    begin: float
+    end: float
+
+
+def _stretch(path: str) -> _Stretch:
+    """Where the bytes of a file or a device really are; a loop device is a part of its file, a partition one of its disk."""
+    found = os.stat(path)
+    if not stat.S_ISBLK(found.st_mode):
+        return _Stretch((found.st_dev, found.st_ino), 0, math.inf)
+    place = _place(found.st_rdev)
+    whole = _whole(place)
+    begin = float(_number(place, "start") * _SECTOR if place != whole else 0)
+    size = _number(place, "size") * _SECTOR or math.inf
+    file = _read(whole, "loop", "backing_file").strip()
+    if file and os.path.exists(file):
+        below = _stretch(file)
+        begin += below.begin + _number(whole, "loop", "offset")
+        return _Stretch(below.of, begin, min(begin + size, below.end))
+    return _Stretch(whole, begin, begin + size)
 
 
 def _place(number: int) -> str:
@@ -114,6 +134,10 @@ def _place(number: int) -> str:
 
 def _whole(place: str) -> str:
     return os.path.dirname(place) if os.path.exists(os.path.join(place, "partition")) else place
+
+
+def _number(*path: str) -> int:
+    return decimal(_read(*path).strip()) or 0
 
 
 def _read(*path: str) -> str:

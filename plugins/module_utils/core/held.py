@@ -14,7 +14,7 @@ import resource
 import stat
 from typing import Iterator, Optional, Union
 
-from . import device
+from . import device, spared
 from .errors import SourceChanged
 
 _SPARE = 256  # descriptors, for everything but the source
@@ -149,6 +149,7 @@ def link(target: str, path: str) -> None:
 
 def relink(target: str, path: str) -> None:
     partial = f"{path}.partial"
+    spared.require(partial, path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(partial)
     os.symlink(target, partial)

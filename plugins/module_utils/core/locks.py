@@ -10,8 +10,10 @@ import re
 import time
 from typing import Callable, Iterator
 
-from . import files, modes
-from .errors import Busy
+from . import files, modes, spared
+from .errors import Busy, UnsafeInput
+
+_HOLDER = re.compile(rb"([0-9]{1,20}\n?)?")
 
 
 @contextlib.contextmanager
@@ -28,9 +30,12 @@ def exclusive(
     `waiting` with the holder and asked for again every `every` seconds.
     """
     modes.make_directory(os.path.dirname(path))
+    spared.require(path)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, modes.FILE)
     try:
         files.require_own(fd, path)
+        if not _HOLDER.fullmatch(os.pread(fd, 64, 0)):
+            raise UnsafeInput(f"{path} is no lock of ours.", "Look whose it is; then move it away, or name another directory.", path=path)
         while not _taken(fd):
             holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
             why = wait_for()

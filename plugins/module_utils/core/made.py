@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from typing import Iterable, Iterator, Sequence
 
-from . import atomic, files
-from .errors import InvalidInput
+from . import atomic, files, spared
+from .errors import InvalidInput, UnsafeInput
 
 LIST = "made.list"
 _ALL = None  # in a line of its own
 _NAMED = 5
+_LINES = re.compile(rb"[\n -~]*")
 
 
 def note(directory: str, *paths: str, name: str = LIST) -> None:
@@ -113,9 +115,12 @@ def _read(path: str) -> tuple[bool, Sequence[str]]:
 
 
 def _append(path: str, lines: Sequence[object]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    spared.require(path)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     try:
         files.require_own(fd, path)
+        if not _LINES.fullmatch(os.pread(fd, 4096, 0)):
+            raise UnsafeInput(f"{path} is no list of ours.", "Look whose it is; then move it away, or name another directory.", path=path)
         os.write(fd, ("\n" + "".join(f"{json.dumps(line)}\n" for line in lines)).encode("ascii"))
         os.fsync(fd)
     finally:

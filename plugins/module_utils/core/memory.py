@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterator, Mapping, Optional
 
-from . import files
+from . import files, spared
 from .errors import Busy, InvalidInput, of_system
 from .vm import VmId, require_same
 from .watch import lives, mark
@@ -160,6 +160,7 @@ def busy(what: str, known: Memory) -> Busy:
 @contextlib.contextmanager
 def _held(path: str, create: bool = True) -> Iterator[int]:
     """The file, locked. Raises Busy for one that somebody else does not let go."""
+    spared.require(path)
     deadline = time.monotonic() + _WAIT
     while True:
         fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -206,9 +207,9 @@ def _write(fd: int, memory: Memory) -> None:
 
 
 def _parsed(text: bytes, path: str) -> Memory:
-    line = text.partition(b"\n")[0]
-    if not line:
+    if not text:
         return Memory()
+    line = text.partition(b"\n")[0]
     try:
         data = json.loads(line)
         vm, run = data["vm"], data["run"]

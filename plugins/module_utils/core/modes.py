@@ -12,6 +12,7 @@ import os
 import re
 from typing import Any, BinaryIO, Optional
 
+from . import spared
 from .errors import InvalidInput
 
 FILE = 0o600
@@ -55,6 +56,7 @@ def with_disks(mode: int) -> int:
 
 def create(path: str, mode: int = FILE) -> BinaryIO:
     """A new, empty file with `mode` in place of whatever file, link or pipe is there: nothing is written to that, nor to what else it is called."""
+    spared.require(path)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)

@@ -8,7 +8,7 @@ import re
 import stat
 from typing import Optional, Sequence
 
-from ..core import device, files, held, rbd
+from ..core import device, files, held, rbd, spared
 from ..core.errors import InvalidInput
 from . import chain, image, ovf, vbox, vmdk, vmx
 from .machine import BARE, Chain, SourceDisk, SourceVm
@@ -22,6 +22,7 @@ def open_source(paths: Sequence[str], verify: bool = True) -> SourceVm:
     if not paths:
         raise InvalidInput("No source was given.", "Set migrate_source to a .vmx, .vbox, .ova, .ovf, or to one or more disks.")
     vm = _described(paths, verify)
+    spared.add(file for file in (*paths, *(file for disk in vm.disks for file in disk.chain.files())) if not rbd.is_image(file))
     _require_distinct(vm)
     return vm
 

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -17,6 +18,7 @@ from ..core import atomic, device, files, held, modes
 from ..core.errors import Busy, InvalidInput
 from ..core.locks import exclusive
 from ..core.manifest import Identity, Manifest
+from ..core.shape import FILE, fits
 from ..core.trace import point
 from . import qemu_img
 from .machine import SourceVm
@@ -28,6 +30,7 @@ LINKS = "links.json"
 FIXED = "fix.json"
 REPAIRING = "repairing"  # a stage, in FIXED as long as the overlays are neither as they were nor repaired
 _HELD = "held"
+_ALIAS = re.compile(r"disk[A-Za-z0-9._-]*")  # what stages call the links that lead to a source
 _LONGEST_SOCKET = 107  # bytes
 
 
@@ -95,6 +98,12 @@ def holding(base: Manifest, work_dir: str) -> Iterator[Callable[[], None]]:
             os.close(files.descriptor(known.path, "The source", devices=True))
             if not known.holds():
                 raise held.changed(known.path, "is no longer what it was")
+        if not set(links.values()) <= {known.path for known in base.inputs}:
+            raise InvalidInput(
+                f"{os.path.join(work_dir, LINKS)} names files that the VM does not come from.",
+                f"Remove {work_dir}, then run again.",
+                path=work_dir,
+            )
         for alias, path in links.items():
             held.link(path, os.path.join(work_dir, alias))
         yield kept.compare
@@ -104,11 +113,14 @@ def holding(base: Manifest, work_dir: str) -> Iterator[Callable[[], None]]:
 def _links(work_dir: str) -> dict[str, str]:
     """The symbolic links of a staging, each with what it stands for."""
     try:
-        return dict(json.loads(files.record(os.path.join(work_dir, LINKS)) or b""))
-    except (InvalidInput, TypeError, ValueError, RecursionError):  # of an earlier version, which has not written it
-        return {
-            entry.name: os.readlink(entry.path) for entry in os.scandir(work_dir) if entry.is_symlink() and entry.name.startswith("disk")
+        links = json.loads(files.record(os.path.join(work_dir, LINKS)) or b"")
+    except (InvalidInput, ValueError, RecursionError):  # of an earlier version, which has not written it
+        links = None
+    if not fits(links, {"": FILE}) or not all(_ALIAS.fullmatch(alias) for alias in links):
+        links = {
+            entry.name: os.readlink(entry.path) for entry in os.scandir(work_dir) if entry.is_symlink() and _ALIAS.fullmatch(entry.name)
         }
+    return dict(links)
 
 
 def stream(description: dict[str, Any], work_dir: str, options: dict[str, Any], begin: float) -> dict[str, Any]:
@@ -198,7 +210,7 @@ def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, 
 
 def _of_vm(description: Mapping[str, Any]) -> dict[str, Any]:
     """What overlays are made for beside the disks: another configuration is another migration."""
-    return {"vm": description.get("identity", {}).get("digest", "")}
+    return {"vm": (description.get("identity") or {}).get("digest", "")}
 
 
 @contextlib.contextmanager

@@ -157,7 +157,7 @@ def composite_fix(module: AnsibleModule) -> Result:
     with working_on(module, directory):
         require_own(module)
         base = fetched_of(params) if module.check_mode else staging.fetched(directory)
-        recorded["vm"] = base.result.get("identity", {}).get("digest", "") if base is not None else ""
+        recorded["vm"] = (base.result.get("identity") or {}).get("digest", "") if base is not None else ""
         earlier = Manifest.load(os.path.join(directory, staging.FIXED), "fix", staging.REPAIRING)
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):
             result = recorded_result(earlier.result, False, os.path.join(directory, PLANNED))

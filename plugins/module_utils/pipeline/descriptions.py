@@ -7,7 +7,7 @@ import json
 import os
 from typing import Iterable, Mapping, Optional
 
-from ..core import atomic, made
+from ..core import atomic, made, spared
 from ..core.errors import InvalidInput
 from ..targets import domain_xml
 
@@ -19,6 +19,8 @@ def require_ours(texts: Mapping[str, str], name: str) -> None:
 
     What was written here is known by a list, and what an earlier version has written by what it says. Nothing is written.
     """
+    for directory in {os.path.dirname(path) for path in texts}:
+        spared.require(os.path.join(directory, _list(name)))
     for path, text in texts.items():
         whose = _whose(atomic.read_text(path), text, name) if os.path.lexists(path) else name
         if whose != name and (whose or path not in made.noted(os.path.dirname(path), _list(name))):

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from ..core import atomic, shapes
+from ..core import atomic, shapes, spared
 from ..core.errors import InvalidInput
 from ..core.manifest import Manifest
 from ..core.memory import recall
@@ -25,6 +25,7 @@ from ..disk.staging import FETCHED
 
 IDENTITY = "identity"
 REPORT = "report.json"
+REPORT_FILES = (REPORT, "report.md", "plan.json")
 _REPORTED: Shape = {
     IDENTITY: (shapes.IDENTITY, shapes.NOTHING, None),
     "origin": ({"source": (TEXT, None)}, None),
@@ -44,7 +45,8 @@ class Place:
     made_from: Callable[[VmId], Sequence[str]]
 
     def require(self, vm: VmId, moved: bool = False) -> None:
-        """Raise InvalidInput where this belongs to another VM. Nothing is written."""
+        """Raise InvalidInput where this belongs to another VM, or what is to remember it is a file of the source. Nothing is written."""
+        spared.require(self.path)
         known = recall(self.path).vm
         if known is not None:
             require_same(known, vm, self.what, moved)
@@ -85,7 +87,8 @@ def require_one_of(directory: str, vm: VmId, moved: bool = False) -> None:
 
 
 def require_report(directory: str, vm: VmId, moved: bool = False) -> None:
-    """Raise InvalidInput where the report in a directory is that of another VM."""
+    """Raise InvalidInput where the report in a directory is that of another VM, or a file of the source has its name."""
+    spared.require(*(os.path.join(directory, f"{name}{ending}") for name in REPORT_FILES for ending in ("", atomic.PARTIAL)))
     what = f"The report in {directory}"
     source = _report(os.path.join(directory, REPORT))
     if source.get(IDENTITY):
