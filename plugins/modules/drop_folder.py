@@ -12,7 +12,8 @@ short_description: Find VMs that were dropped into a folder, and put them away
 description:
   - Without O(item) it waits until what lies in the folder has arrived, and returns the VMs. One with the same content as one that was processed before
     is moved to V(duplicates).
-  - With O(item) it moves that VM to V(processed) or V(failed), with the report of its migration.
+  - With O(item) it moves that VM to V(processed) or V(failed), with the report of its migration. What is not what has arrived any more is not moved to
+    V(processed), and fails with the error code V(source_changed); the next run looks at it anew.
   - A VM is a directory with one VM in it, or one file at the top of the folder (an OVA, a disk, an archive) with the parts that belong to it. Parts
     (C(-flat), C(-delta), C(-s001)) are never taken for VMs. Hidden files, and those that end in V(.part), V(.partial) or V(.tmp), are still on their way.
 version_added: 0.2.0
@@ -78,7 +79,8 @@ vms:
     entries: {description: What in the folder belongs to it., type: list, elements: str}
     digest: {description: A digest of its content., type: str}
     fault: {description: Why it is no VM., type: str}
-  sample: [{"name": "web01", "source": "/srv/drop/web01.ova", "entries": ["web01.ova"], "digest": "9f86d0...", "fault": ""}]
+    seal: {description: What tells whether its files are still what has arrived., type: str}
+  sample: [{"name": "web01", "source": "/srv/drop/web01.ova", "entries": ["web01.ova"], "digest": "9f86d0...", "fault": "", "seal": "2c26b4..."}]
 duplicates:
   description: Names of those that were moved away because they came before.
   returned: without O(item)
@@ -92,17 +94,18 @@ directory:
   sample: /srv/drop/processed/web01
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes, names
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, SourceChanged
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import SECONDS, TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
 
-_ITEM = {"name": TEXT, "source": (TEXT, None), "entries": [TEXT], "digest": TEXT, "fault": (TEXT, None)}
+_ITEM = {"name": TEXT, "source": (TEXT, None), "entries": [TEXT], "digest": TEXT, "fault": (TEXT, None), "seal": (TEXT, None)}
 
 
 def argument_spec() -> dict:
@@ -131,9 +134,12 @@ def work(module: AnsibleModule) -> Result:
             seen[item.digest] = item.name
             found.append(item.as_result())
             continue
-        duplicates.append(item.name)
-        if not module.check_mode:
-            drop.put_away(params["path"], item, drop.DUPLICATES, "", f"The same as {seen[item.digest]}, which came before.", mode)
+        with contextlib.suppress(SourceChanged):  # it is still arriving; the next run looks at it anew
+            if module.check_mode:
+                drop.require_same(params["path"], item, drop.DUPLICATES)
+            else:
+                drop.put_away(params["path"], item, drop.DUPLICATES, "", f"The same as {seen[item.digest]}, which came before.", mode)
+            duplicates.append(item.name)
     return {"changed": bool(duplicates), "vms": found, "duplicates": duplicates}
 
 
@@ -144,9 +150,11 @@ def _put_away(module: AnsibleModule) -> Result:
     unknown = sorted(given.keys() - _ITEM.keys())
     if unknown:
         raise InvalidInput(f"item has {', '.join(unknown)}, which none has.", "Give the item as the module has returned it.", option="item")
-    item = drop.Item(given["name"], given.get("source") or "", tuple(given["entries"]), given["digest"], given.get("fault") or "")
+    words = {key: given.get(key) or "" for key in ("source", "fault", "seal")}
+    item = drop.Item(name=given["name"], entries=tuple(given["entries"]), digest=given["digest"], **words)
     there = any(os.path.lexists(os.path.join(params["path"], entry)) for entry in item.entries)
     if module.check_mode and there:
+        drop.require_same(params["path"], item, params["state"])
         return {"changed": True}
     if not there:
         return {"changed": False, "directory": os.path.join(params["path"], params["state"], names.safe(item.name))}

@@ -109,6 +109,36 @@ def test_what_was_dropped_waits_while_its_conversion_host_cannot_be_reached(drop
     assert (drop / "a.raw").exists() and not (drop / "failed").exists()
 
 
+def test_what_changes_during_its_migration_stays_and_the_others_go_on(drop):
+    for name in ("processed", "failed"):
+        (drop / name).mkdir()
+    (drop / "web").mkdir()
+    disk(drop / "web" / "web.raw", 1)
+    disk(drop / "zoo.raw", 2)
+
+    def add() -> None:
+        while not (drop.parent / "out" / "web").exists():
+            time.sleep(0.05)
+        disk(drop / "web" / "second.raw", 3)
+
+    adding = threading.Thread(target=add, daemon=True)
+    adding.start()
+    settings = json.dumps({"drop_folder_path": str(drop), "drop_folder_settle": 0})
+    done = harness.playbook("drop_folder", drop.parent / "drop.json", "-e", settings)
+    adding.join(5)
+    assert done.returncode == 2 and "web in" in done.stdout and "is not what has arrived any more" in done.stdout, done.stdout
+    assert {path.name for path in (drop / "web").iterdir()} == {"web.raw", "second.raw"}
+    assert not list((drop / "failed").iterdir()) and (drop / "processed" / "zoo" / "zoo.raw").exists()
+
+
+def test_a_file_in_place_of_a_directory_is_told_to_who_runs_the_playbook(drop):
+    disk(drop / "a.raw", 1)
+    (drop / "processed").write_text("")
+    done = harness.playbook("drop_folder", drop.parent / "drop.json", "-e", json.dumps({"drop_folder_path": str(drop)}))
+    assert done.returncode == 2 and "processed is no directory. VMs are put away there" in done.stdout, done.stdout
+    assert (drop / "a.raw").exists() and not (drop.parent / "out").exists()
+
+
 @pytest.mark.rotates("runs", 40)
 def test_the_units_start_the_same(drop):
     units = drop.parent / "units"

@@ -18,10 +18,10 @@ import shutil
 import stat
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 from ..core import atomic, files, limits, modes, names
-from ..core.errors import InvalidInput, MigrationError, UnsafeInput
+from ..core.errors import InvalidInput, MigrationError, SourceChanged, UnsafeInput
 from ..disk import archive, image, vmdk
 from ..disk.source import open_source
 
@@ -46,18 +46,22 @@ _ENDING = re.compile(
 _TRACKED = re.compile(r"-ctk\.vmdk$", re.IGNORECASE)  # which blocks have changed, not what they hold
 _TOGETHER = "Put the files of each VM into a directory of its own."
 
-Signature = tuple[tuple[str, int, int], ...]
+Signature = tuple[tuple[str, int, int, int, int], ...]  # path, size, times of change, inode
 
 
 @dataclass(frozen=True)
 class Item:
-    """A VM that has arrived: its name, what to name in migrate_source (empty with `fault`, where it is none), its entries of the folder, their digest."""
+    """A VM that has arrived: its name, what to name in migrate_source (empty with `fault`, where it is none), its entries of the folder, their digest.
+
+    `seal` is what its files were when their digest was begun; every write, and every file more or less, makes it another one.
+    """
 
     name: str
     source: str
     entries: tuple[str, ...]
     digest: str
     fault: str = ""
+    seal: str = ""
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,7 +91,8 @@ def arrived(folder: str, settle: float, wait: float) -> list[Item]:
             whole = os.path.exists(os.path.join(folder, entries[0] + _DONE)) or now - since[name][0] >= settle
             if whole and name not in found:
                 with contextlib.suppress(FileNotFoundError):  # it is being taken away again
-                    found[name], reads[name] = _item(folder, name, entries)
+                    item, reads[name] = _item(folder, name, entries)
+                    found[name] = replace(item, seal=_seal(signature))
         if groups.keys() <= found.keys() or now - begin >= wait:
             return [
                 _alone(item, {other: reads[other] for other in found if other in groups}) for name, item in found.items() if name in groups
@@ -119,13 +124,10 @@ def known(folder: str) -> Mapping[str, str]:
 
 def put_away(folder: str, item: Item, place: str, report: str, words: str, mode: int = modes.FILE) -> str:
     """Move a VM's entries to processed, failed or duplicates, with the report of its migration, if there is one, and `words`, files with
-    `mode`; gives the directory.
+    `mode`; gives the directory. Raises what `require_same` raises.
     """
+    require_same(folder, item, place)
     home = os.path.join(folder, place)
-    _require_directory(home)
-    for entry in item.entries:
-        if entry != os.path.basename(entry) or entry in ("", ".", ".."):
-            raise UnsafeInput(f"{entry!r} is no entry of {folder}.", "Give the item as the module has returned it.", path=folder)
     target = os.path.join(home, names.safe(item.name))
     if os.path.lexists(target):
         target += f"-{item.digest[:12]}-{time.strftime('%Y%m%dT%H%M%S')}"
@@ -144,6 +146,32 @@ def put_away(folder: str, item: Item, place: str, report: str, words: str, mode:
         with contextlib.suppress(FileNotFoundError):
             os.rename(os.path.join(folder, entry), os.path.join(target, entry))
     return target
+
+
+def require_same(folder: str, item: Item, place: str) -> None:
+    """Raise UnsafeInput for an item or a place that is none, and SourceChanged where what lies there now is not what has arrived: nobody has looked at
+    it, and what was migrated, or came before, is something else. What has failed may have changed.
+    """
+    _require_directory(os.path.join(folder, place))
+    for entry in item.entries:
+        if entry != os.path.basename(entry) or entry in ("", ".", ".."):
+            raise UnsafeInput(f"{entry!r} is no entry of {folder}.", "Give the item as the module has returned it.", path=folder)
+    if place != FAILED and not _is_same(folder, item):
+        raise SourceChanged(
+            f"{', '.join(item.entries)} in {folder} is not what has arrived any more: files have changed, come or gone since then.",
+            "Nothing was moved, and the next run looks at it anew. Let it be until it is put away, or put what is new into an entry of its own.",
+            path=folder,
+        )
+
+
+def _is_same(folder: str, item: Item) -> bool:
+    """By the seal, else (of an item that has none) by the digest, which reads all of it."""
+    try:
+        if item.seal:
+            return _seal(_signature(folder, item.entries)) == item.seal
+        return _content(path for path, dummy in _files(folder, item.entries)) == item.digest
+    except (MigrationError, OSError):
+        return False
 
 
 def _require_directory(place: str) -> None:
@@ -182,7 +210,7 @@ def _name(entry: str, directory: bool = False) -> str:
         return names.safe(f"vm{entry}")
 
 
-def _files(folder: str, entries: list[str]) -> Iterator[tuple[str, os.stat_result]]:
+def _files(folder: str, entries: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
     """Every file of these entries, whatever it is, with what lstat(2) says of it.
 
     Raises OSError for what cannot be looked at, and for more files than any VM has.
@@ -202,13 +230,20 @@ def _files(folder: str, entries: list[str]) -> Iterator[tuple[str, os.stat_resul
         stack += sorted(inside, reverse=True)
 
 
-def _signature(folder: str, entries: list[str]) -> Optional[Signature]:
+def _signature(folder: str, entries: Sequence[str]) -> Optional[Signature]:
     try:
-        return tuple((path, found.st_size, found.st_mtime_ns) for path, found in _files(folder, entries))
+        return tuple(
+            (os.path.relpath(path, folder), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+            for path, found in _files(folder, entries)
+        )
     except FileNotFoundError:
         return None
     except OSError as error:  # it stays so, and is told when it has settled
-        return ((str(error), 0, 0),)
+        return ((str(error), 0, 0, 0, 0),)
+
+
+def _seal(signature: Optional[Signature]) -> str:
+    return hashlib.sha256(repr(signature).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
@@ -220,7 +255,7 @@ def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
             if not stat.S_ISREG(info.st_mode):
                 raise files.irregular(path, "The entry", info.st_mode)
             found.append(path)
-        digest = hashlib.sha256("".join(sorted(map(_digest, found))).encode("ascii")).hexdigest()
+        digest = _content(found)
         source = _chosen(folder, found)
         used = _used(source, found)
         reads = {os.path.relpath(path, folder).split(os.sep)[0] for path in used - set(map(os.path.abspath, found))} - set(entries)
@@ -283,6 +318,11 @@ def _may_be_a_disk(path: str) -> bool:
 
 def _listed(paths: Sequence[str]) -> str:
     return ", ".join(sorted(map(os.path.basename, paths)))
+
+
+def _content(paths: Iterable[str]) -> str:
+    """A digest of what these files hold, whatever they are called."""
+    return hashlib.sha256("".join(sorted(map(_digest, paths))).encode("ascii")).hexdigest()
 
 
 def _digest(path: str) -> str:

@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import threading
 import time
+from dataclasses import replace
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from test_vmdk_chain import flat
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, SourceChanged
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
+from ansible_collections.hyper2kvm.migration.plugins.modules import drop_folder
 
 NONE = {"settle": 0.0, "wait": 0.0}
 
@@ -197,3 +202,93 @@ def test_an_image_in_an_archive_is_one_vm(tmp_path):
     subprocess.run(["tar", "-czf", "vm.tgz", "x.raw"], cwd=tmp_path, check=True)
     (tmp_path / "x.raw").unlink()
     assert found(tmp_path)["vm"].source == str(tmp_path / "vm.tgz")
+
+
+def rewritten(path):
+    """Other content in the same file, of the same size and the same time of change."""
+    had = path.stat()
+    path.write_bytes(path.read_bytes()[::-1])
+    os.utime(path, ns=(had.st_atime_ns, had.st_mtime_ns))
+
+
+def exchanged(path):
+    path.with_suffix(".new").write_bytes(b"x" * path.stat().st_size)
+    os.replace(path.with_suffix(".new"), path)
+
+
+CHANGES = {
+    "a second disk": lambda web: (web / "second.raw").write_bytes(bytes(512)),
+    "a directory with a disk": lambda web: ((web / "more").mkdir(), (web / "more" / "second.raw").write_bytes(bytes(512))),
+    "a note": lambda web: (web / "notes.txt").write_text("x"),
+    "other content": lambda web: rewritten(web / "web.raw"),
+    "another file": lambda web: exchanged(web / "web.raw"),
+    "more of it": lambda web: os.truncate(web / "web.raw", 4096),
+    "less of it": lambda web: (web / "web.log").unlink(),
+    "another name": lambda web: (web / "web.raw").rename(web / "db.raw"),
+    "a link": lambda web: ((web / "web.raw").unlink(), (web / "web.raw").symlink_to("web.log")),
+    "no directory any more": lambda web: web.rename(web.parent / "other"),
+}
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["sealed", "of an older version"])
+@pytest.mark.parametrize("place", [drop.PROCESSED, drop.DUPLICATES])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_has_changed_since_it_arrived_is_not_put_away(tmp_path, change, place, old):
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "web.raw").write_bytes(b"ab" * 512)
+    (tmp_path / "web" / "web.log").write_text("x")
+    item = found(tmp_path)["web"]
+    item = replace(item, seal="") if old else item
+    CHANGES[change](tmp_path / "web")
+    before = sorted(path for path in tmp_path.rglob("*"))
+    if old and change == "another name":  # its content is the same
+        return
+    for refused in (drop.require_same, lambda *given: drop.put_away(*given, "", "words")):
+        with pytest.raises(SourceChanged, match="not what has arrived any more") as caught:
+            refused(str(tmp_path), item, place)
+        assert caught.value.hint
+    assert sorted(path for path in tmp_path.rglob("*")) == before and not drop.known(str(tmp_path))
+    if (tmp_path / "web").exists():
+        again = found(tmp_path)["web"]
+        assert drop.put_away(str(tmp_path), again, drop.FAILED if again.fault else place, "", "words")
+
+
+def test_what_changes_while_it_is_read_is_not_put_away(tmp_path, monkeypatch):
+    (tmp_path / "web.raw").write_bytes(bytes(512))
+    real = drop._content
+    monkeypatch.setattr(
+        drop, "_content", lambda paths: (real(paths), rewritten(tmp_path / "web.raw"), os.truncate(tmp_path / "web.raw", 1024))[0]
+    )
+    item = found(tmp_path)["web"]
+    with pytest.raises(SourceChanged):
+        drop.put_away(str(tmp_path), item, drop.PROCESSED, "", "words")
+
+
+def test_what_was_only_read_is_put_away_whichever_way_the_folder_is_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.raw").write_bytes(bytes(512))
+        (tmp_path / f"{name}.raw").read_bytes()
+        item = found(tmp_path)[name]
+        item = item if name == "a" else replace(item, seal="")
+        assert drop.put_away(f"{tmp_path}/./", item, drop.PROCESSED, "", "words").endswith(name)
+
+
+def answered(capsys, **given):
+    with patch_module_args({"settle": 0, "wait": 0, **given}), pytest.raises(SystemExit):
+        drop_folder.main()
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["really", "check mode"])
+def test_the_module_refuses_what_has_changed_and_goes_on_after_a_duplicate_that_has(tmp_path, capsys, check, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.raw").write_bytes(bytes(512 if name < "c" else 1024))
+    (tmp_path / "link.raw").symlink_to("/etc/passwd")
+    real = drop.arrived
+    monkeypatch.setattr(drop, "arrived", lambda *given: [*real(*given), (tmp_path / "b.raw").write_bytes(bytes(1536))][:-1])
+    said = answered(capsys, path=str(tmp_path), _ansible_check_mode=check)
+    assert [item["name"] for item in said["vms"]] == ["a", "c"] and said["duplicates"] == [] and (tmp_path / "b.raw").exists()
+    rewritten(tmp_path / "c.raw")
+    (tmp_path / "c.raw").write_bytes(bytes(2048))
+    said = answered(capsys, path=str(tmp_path), item=said["vms"][1], _ansible_check_mode=check)
+    assert said["failed"] and said["error_code"] == "source_changed" and (tmp_path / "c.raw").exists()
