@@ -102,7 +102,7 @@ def unpack(path: str, directory: str, progress: Progress) -> str:
         raise
 
 
-def choose(files: Sequence[str], path: str) -> str:
+def choose(files: Sequence[str], path: str, hint: str = "Unpack it, and name the VM's description, or its disks in their order.") -> str:
     """The VM among the files of the archive at `path`: its one description, else its one disk that is no part and no parent of another.
 
     Raises InvalidInput where there is none or more than one, with what there is.
@@ -114,9 +114,7 @@ def choose(files: Sequence[str], path: str) -> str:
     if len(found) == 1:
         return found[0]
     names = ", ".join(sorted(map(os.path.basename, found))) or "nothing that is a VM or a disk"
-    raise InvalidInput(
-        f"{path} holds {names}, it must hold one VM.", "Unpack it, and name the VM's description, or its disks in their order.", path=path
-    )
+    raise InvalidInput(f"{path} holds {names}, it must hold one VM.", hint, path=path)
 
 
 def _parents(path: str) -> Iterator[str]:

@@ -13,38 +13,26 @@ import hashlib
 import itertools
 import json
 import os
-import re
 import shutil
 import stat
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import AbstractSet, Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 from ..core import atomic, files, limits, modes, names
 from ..core.errors import InvalidInput, MigrationError, SourceChanged, UnsafeInput
 from ..disk import archive, image, vmdk
 from ..disk.source import open_source
+from . import beside
 
 PROCESSED, FAILED, DUPLICATES = "processed", "failed", "duplicates"
 _PLACES = (PROCESSED, FAILED, DUPLICATES)
 _DONE = ".done"
 _KNOWN = ".digests.json"  # of what was processed, by digest
 _POLL = 0.5  # seconds
-_OF_VMS = (".vmdk", *image.READERS, ".vmx", ".vbox", ".ovf", ".ova")
-_SUMS = (".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig")
-# What lies beside a VM and is none of its disks: manifests and sums, settings, states of its memory, CDs, logs, notes.
-_BESIDE = (
-    ".mf", ".cert", *_SUMS, ".nvram", ".vmsd", ".vmxf", ".vmx~", ".vmsn", ".vmss", ".vmem", ".vswp", ".hlog", ".lck", ".vbox-prev", ".sav",
-    ".vmcx", ".vmrs", ".vmgs", ".iso", ".log", ".txt", ".md", ".json", ".xml", ".png",
-)  # fmt: skip
-_ENDING = re.compile(
-    r"({})?(\.tar)?(\.(gz|xz|bz2|tgz|txz|tbz2|zip))*({})?$".format(
-        *("|".join(map(re.escape, known)) for known in ((*_OF_VMS, *_BESIDE), _SUMS))
-    ),
-    re.IGNORECASE,
-)
-_TRACKED = re.compile(r"-ctk\.vmdk$", re.IGNORECASE)  # which blocks have changed, not what they hold
 _TOGETHER = "Put the files of each VM into a directory of its own."
+_ALONE = "Leave one description of a VM. "
+_ORDER = (".vmx", ".vbox", ".ovf")  # which of several descriptions of the same files is taken
 
 Signature = tuple[tuple[str, int, int, int, int], ...]  # path, size, times of change, inode
 
@@ -183,29 +171,38 @@ def _require_directory(place: str) -> None:
 
 def _groups(folder: str) -> dict[str, list[str]]:
     """Entries of the folder by the name of their VM; what lists the parts of a disk comes before them. Hidden files are still on their way."""
-    entries = sorted(
-        entry for entry in os.listdir(folder) if not entry.startswith(".") and not entry.endswith((_DONE, ".part", ".partial", ".tmp"))
-    )
     groups: dict[str, list[str]] = {}
     parts = []
-    for entry in entries:
+    for entry in _entries(folder):
         path = os.path.join(folder, entry)
-        if os.path.islink(path) or entry in _PLACES:
+        if os.path.islink(path):
             continue
         if vmdk.PART.search(entry):
             parts.append(entry)
         else:
-            groups.setdefault(_name(entry, os.path.isdir(path)), []).append(entry)
+            groups.setdefault(_name(entry if os.path.isdir(path) else beside.stem(path), entry), []).append(entry)
     for part in parts:
-        groups.setdefault(_name(vmdk.PART.sub(".vmdk", part)), []).append(part)
+        groups.setdefault(_name(beside.stem(vmdk.PART.sub(".vmdk", part)), part), []).append(part)
     return groups
 
 
-def _name(entry: str, directory: bool = False) -> str:
-    """A name that an inventory and a file system take: that of a directory, or of a file without what is known to end one."""
-    stem = entry if directory else _ENDING.sub("", entry) or entry
+def links(folder: str) -> list[str]:
+    """Entries that are passed over since they are symbolic links."""
+    return [entry for entry in _entries(folder) if os.path.islink(os.path.join(folder, entry))]
+
+
+def _entries(folder: str) -> list[str]:
+    return sorted(
+        entry
+        for entry in os.listdir(folder)
+        if not entry.startswith(".") and not entry.endswith((_DONE, ".part", ".partial", ".tmp")) and entry not in _PLACES
+    )
+
+
+def _name(stem: str, entry: str) -> str:
+    """A name that an inventory and a file system take."""
     try:
-        return names.safe(stem)
+        return names.safe(stem or entry)
     except InvalidInput:  # nothing but spaces; its suffix is something to name it by
         return names.safe(f"vm{entry}")
 
@@ -257,9 +254,9 @@ def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
             found.append(path)
         digest = _content(found)
         source = _chosen(folder, found)
-        used = _used(source, found)
-        reads = {os.path.relpath(path, folder).split(os.sep)[0] for path in used - set(map(os.path.abspath, found))} - set(entries)
-        _require_whole(folder, found, used, reads)
+        used, why = _used(folder, source, found)
+        reads = {_parts(folder, path)[0] for path in used - set(map(os.path.abspath, found))} - set(entries)
+        _require_whole(folder, found, used, reads, why)
     except FileNotFoundError:
         raise
     except (MigrationError, OSError, ValueError) as error:
@@ -270,37 +267,68 @@ def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
 
 def _chosen(folder: str, found: Sequence[str]) -> str:
     """What to migrate among the files of an entry: its description, its disk, or the one archive that there is."""
-    packed = [path for path in found if archive.packed([path])]
-    plain = [path for path in found if path not in packed]
-    if packed and not any(path.lower().endswith(_OF_VMS) for path in plain):
+    every = _every(found)
+    own = [path for path in found if not beside.is_beside(path, every)]
+    packed = [path for path in own if archive.packed([path])]
+    plain = [path for path in own if path not in packed]
+    if packed and not any(path.lower().endswith(beside.OF_VMS) for path in plain):
         if len(packed) > 1:
             raise InvalidInput(f"{folder} holds {_listed(packed)}, it must hold one VM.", _TOGETHER, path=folder)
         return packed[0]
-    return archive.choose(plain, folder)
+    described = {_suffix(path): path for path in plain if _suffix(path) in _ORDER}
+    first = next((described[suffix] for suffix in _ORDER if suffix in described), "")
+    if len(described) > 1 and len({_read(path) for path in described.values()}) == 1 and _read(first):
+        plain = [path for path in plain if path == first or path not in described.values()]
+    several = sum(_suffix(path) in (*_ORDER, ".ova") for path in plain) > 1
+    return archive.choose(plain, folder, f"{_ALONE if several else ''}{_TOGETHER}")
 
 
-def _used(source: str, found: Sequence[str]) -> set[str]:
-    """The files that a VM is read from, with its snapshots. Empty where it cannot be read: its migration says why."""
-    if archive.packed([source]):
-        return {os.path.abspath(source)}
+def _read(source: str) -> frozenset[str]:
+    """The files that a VM is read from as it runs now; none where it cannot be read."""
     try:
-        used = {os.path.abspath(path) for disk in open_source([source], verify=False).disks for path in disk.chain.files()}
+        return _files_of(source)
     except MigrationError:
-        return set()
+        return frozenset()
+
+
+def _files_of(source: str) -> frozenset[str]:
+    return frozenset(os.path.abspath(path) for disk in open_source([source], verify=False).disks for path in disk.chain.files())
+
+
+def _used(folder: str, source: str, found: Sequence[str]) -> tuple[set[str], str]:
+    """The files that a VM is read from, with its snapshots and descriptions. Where it cannot be read, those that may be its own, and why: its migration
+    says it too.
+    """
+    if archive.packed([source]):
+        return {os.path.abspath(source)}, ""
+    try:
+        used = set(_files_of(source))
+    except MigrationError as error:
+        return {os.path.abspath(path) for path in found if path == source or _may_name(folder, source, path)}, error.msg
     for path in found:
         if path.lower().endswith((".vmdk", *image.READERS)) and not vmdk.PART.search(path) and os.path.abspath(path) not in used:
             with contextlib.suppress(MigrationError):
                 files_of = {os.path.abspath(file) for file in open_source([path]).disks[0].chain.files()}
                 used |= files_of if files_of & used else set()
-    return used | {os.path.abspath(source)}
+    return used | {os.path.abspath(path) for path in found if path == source or _suffix(path) in _ORDER}, ""
 
 
-def _require_whole(folder: str, found: Sequence[str], used: set[str], reads: set[str]) -> None:
+def _may_name(folder: str, source: str, path: str) -> bool:
+    """Whether a file may be a disk of a VM, or a part of one, that cannot be read. A directory and a file of its name may be two VMs."""
+    ours, others = _parts(folder, source), _parts(folder, path)
+    if (len(ours) > 1 or len(others) > 1) and ours[0] != others[0]:
+        return False
+    disks = {".vmx": (".vmdk",), ".vbox": (".vmdk", *image.READERS), ".ovf": (".vmdk", *image.READERS, ".gz")}.get(_suffix(source))
+    return vmdk.PART.search(path) is not None if disks is None else path.lower().endswith(disks)
+
+
+def _require_whole(folder: str, found: Sequence[str], used: set[str], reads: set[str], why: str) -> None:
     """Raise InvalidInput for a VM with files of another VM: whatever is not read would be put away as if it had been migrated."""
-    spare = [path for path in found if used and os.path.abspath(path) not in used and _may_be_a_disk(path)]
+    every = _every(found)
+    spare = [path for path in found if os.path.abspath(path) not in used and beside.may_be_a_disk(path, every)]
     if spare:
         raise InvalidInput(
-            f"{_listed(spare)} in {folder} belong to no disk of the VM that they lie with.",
+            f"{_listed(spare)} in {folder} belong to no disk of the VM that they lie with{f', as far as it can be read: {why}' if why else '.'}",
             f"Remove what is not needed. {_TOGETHER}",
             path=folder,
         )
@@ -308,12 +336,16 @@ def _require_whole(folder: str, found: Sequence[str], used: set[str], reads: set
         raise InvalidInput(f"The VM reads {', '.join(sorted(reads))}, which are other entries of {folder}.", _TOGETHER, path=folder)
 
 
-def _may_be_a_disk(path: str) -> bool:
-    """Whether a file may hold data of a VM: by its suffix, or one that is not known by its size."""
-    lower = path.lower()
-    if lower.endswith(_BESIDE) or _TRACKED.search(path):
-        return False
-    return lower.endswith(_OF_VMS) or archive.packed([path]) or os.path.getsize(path) > limits.DESCRIPTION
+def _every(found: Sequence[str]) -> AbstractSet[str]:
+    return frozenset(path.lower() for path in found)
+
+
+def _parts(folder: str, path: str) -> list[str]:
+    return os.path.relpath(path, folder).split(os.sep)
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def _listed(paths: Sequence[str]) -> str:

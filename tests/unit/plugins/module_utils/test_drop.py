@@ -292,3 +292,187 @@ def test_the_module_refuses_what_has_changed_and_goes_on_after_a_duplicate_that_
     (tmp_path / "c.raw").write_bytes(bytes(2048))
     said = answered(capsys, path=str(tmp_path), item=said["vms"][1], _ansible_check_mode=check)
     assert said["failed"] and said["error_code"] == "source_changed" and (tmp_path / "c.raw").exists()
+
+
+def fat(label, at=43):
+    head = bytearray(1 << 20)
+    head[at : at + 19] = label.ljust(11) + b"FAT     "
+    head[510:512] = b"\x55\xaa"
+    return bytes(head)
+
+
+def cd(label):
+    return bytes(32769) + b"CD001" + bytes(34) + label.ljust(32) + bytes(1 << 20)
+
+
+FIRMWARE = bytes(40) + b"_FVH" + bytes(5 << 20)
+SETTINGS = ('<?xml version="1.0" encoding="UTF-16" standalone="yes"?><configuration>' + " " * 100).encode("utf-16")
+BESIDE = {
+    "tracked by Hyper-V": {"web.vhdx.rct": bytes(5 << 20), "web.vhdx.mrt": bytes(5 << 20), "WEB.AVHDX.RCT": bytes(5 << 20)},
+    "replicated": {"web_1.hrl": bytes(5 << 20)},
+    "VMware died": {
+        "vmmcores.gz": b"x",
+        "vmmcores-1.gz": b"x",
+        "vmx-zdump.000": bytes(5 << 20),
+        "vmware-vmx-debug-zdump.001": bytes(5 << 20),
+    },
+    "kept by VMware": {"web-1234.scoreboard": bytes(5 << 20), "caches/GuestAppsCache/appData/a.appicon": bytes(5 << 20)},
+    "variables": {"web_VARS.fd": FIRMWARE, "OVMF_VARS.ms.fd": FIRMWARE, "efi.img": FIRMWARE, "code.rom": FIRMWARE},
+    "a seed": {"seed.img": cd(b"cidata"), "cidata.raw": fat(b"CIDATA"), "config.img": fat(b"config-2", 71), "seed.iso": bytes(5 << 20)},
+    "memory of Hyper-V": {"AB/AB.bin": bytes(5 << 20), "AB/AB.vsv": bytes(5 << 20)},
+    "memory of Hyper-V, by its settings": {"AB/AB.bin": bytes(5 << 20), "AB.xml": SETTINGS},
+    "memory of Hyper-V, by its settings beside it": {"AB.bin": bytes(5 << 20), "AB.vmcx": b"x"},
+    "memory of libvirt": {"web.save": b"LibvirtQemudSave" + bytes(5 << 20)},
+}
+
+
+def bare(folder, files):
+    """A VM that is one raw disk, and these files."""
+    for name, content in {"web.raw": bytes(512), **files}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("described", [False, True], ids=["a disk", "a description"])
+@pytest.mark.parametrize("files", BESIDE.values(), ids=list(BESIDE))
+def test_what_programs_leave_beside_a_vm_is_no_disk(tmp_path, files, described):
+    bare(tmp_path / "web", files)
+    if described:
+        (tmp_path / "web" / "web.raw").unlink()
+        machine(tmp_path / "web", "web")
+    item = found(tmp_path)["web"]
+    assert not item.fault and item.source == str(tmp_path / "web" / ("web.vmx" if described else "web.raw"))
+
+
+NO_SEEDS = {
+    "settings of another label": {"seed.img": cd(b"ubuntu")},
+    "a disk that is called a seed": {"seed.img": bytes(1 << 20)},
+    "variables that are none": {"web_VARS.fd": bytes(5 << 20)},
+    "a disk that is called variables": {"web_VARS.raw": bytes(1 << 20)},
+    "a large firmware": {"web_VARS.fd": bytes(40) + b"_FVH" + bytes(65 << 20)},
+    "a disk .bin": {"data.bin": bytes(1 << 20)},
+    "a disk .bin of libvirt": {"data.bin": bytes(1 << 20), "data.xml": b"<domain><name>configuration</name></domain>"},
+    "a disk beside another's memory": {"data.bin": bytes(1 << 20), "AB.vsv": b"x"},
+    "another core": {"cores.gz": b"x"},
+    "tracked, of no disk": {"web.rct": bytes(5 << 20)},
+    "no memory": {"web.save": bytes(5 << 20)},
+    "unknown": {"web.data": bytes(5 << 20)},
+}
+
+
+@pytest.mark.parametrize("described", [False, True], ids=["a disk", "a description"])
+@pytest.mark.parametrize("files", NO_SEEDS.values(), ids=list(NO_SEEDS))
+def test_what_may_be_a_disk_is_not_taken_for_what_lies_beside_one(tmp_path, files, described):
+    bare(tmp_path / "web", files)
+    if described:
+        (tmp_path / "web" / "web.raw").unlink()
+        machine(tmp_path / "web", "web")
+    item = found(tmp_path)["web"]
+    assert next(iter(files)) in item.fault and not item.source
+
+
+@pytest.mark.parametrize(("size", "fits"), [("528K", True), ("64M", True), ("1G", False)])
+def test_variables_may_be_a_qcow2_as_small_as_they_are(tmp_path, size, fits):
+    bare(tmp_path / "web", {})
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / "web" / "web_VARS.qcow2", size], check=True)
+    assert bool(found(tmp_path)["web"].source) == fits
+
+
+def test_what_belongs_to_a_vm_at_the_top_has_its_name(tmp_path):
+    for name, content in {"web.vhdx": b"x", "web.vhdx.rct": b"x", "web_VARS.fd": FIRMWARE, "db_VARS.raw": bytes(512)}.items():
+        (tmp_path / name).write_bytes(content)
+    assert {name: item.entries for name, item in found(tmp_path).items()} == {
+        "web": ("web.vhdx", "web.vhdx.rct", "web_VARS.fd"),
+        "db_VARS": ("db_VARS.raw",),
+    }
+
+
+def ovf(folder, *disks, name="web"):
+    numbered = list(enumerate(disks))
+    references = "".join(f'<File id="f{number}" href="{disk}.vmdk"/>' for number, disk in numbered)
+    section = "".join(f'<Disk diskId="d{number}" fileRef="f{number}" capacity="{SIZE}"/>' for number, disk in numbered)
+    items = "".join(
+        f"<Item><ResourceType>17</ResourceType><HostResource>ovf:/disk/d{number}</HostResource></Item>" for number, disk in numbered
+    )
+    (folder / f"{name}.ovf").write_text(
+        f'<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1"><References>{references}</References><DiskSection>{section}</DiskSection>'
+        f'<VirtualSystem id="v"><VirtualHardwareSection>{items}</VirtualHardwareSection></VirtualSystem></Envelope>'
+    )
+
+
+def streamed(folder, *disks):
+    """Disks that both a .vmx and an .ovf may name."""
+    machine(folder, *disks)
+    for disk in disks:
+        for path in folder.glob(f"{disk}*.vmdk"):
+            path.unlink()
+        made = ["qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=streamOptimized", folder / f"{disk}.vmdk", str(SIZE)]
+        subprocess.run(made, check=True)
+
+
+SIZE = 1 << 20
+
+
+@pytest.mark.parametrize("name", ["web", "other"])
+def test_two_descriptions_of_the_same_disks_are_one_vm(tmp_path, name):
+    (tmp_path / "web").mkdir()
+    streamed(tmp_path / "web", "web")
+    ovf(tmp_path / "web", "web", name=name)
+    item = found(tmp_path)["web"]
+    assert not item.fault and item.source == str(tmp_path / "web" / "web.vmx")
+
+
+def of_others(web):
+    streamed(web, "web", "data")
+    ovf(web, "web")
+
+
+def of_the_same_kind(web):
+    streamed(web, "web")
+    ovf(web, "web")
+    (web / "old.vmx").write_text((web / "web.vmx").read_text())
+
+
+def of_an_archive(web):
+    streamed(web, "web")
+    (web / "web.ova").write_bytes(bytes(10240))
+
+
+def that_cannot_be_read(web):
+    streamed(web, "web")
+    (web / "web.ovf").write_text("<")
+
+
+@pytest.mark.parametrize("make", [of_others, of_the_same_kind, of_an_archive, that_cannot_be_read])
+def test_two_descriptions_that_are_not_known_to_be_of_one_vm_are_refused_in_true_words(tmp_path, make):
+    (tmp_path / "web").mkdir()
+    make(tmp_path / "web")
+    item = found(tmp_path)["web"]
+    assert "it must hold one VM" in item.fault and "Leave one description" in item.fault and "Unpack" not in item.fault and not item.source
+
+
+@pytest.mark.parametrize("file", ["web.ova", "web.vmx", "web.ovf", "web.vbox", "web.vmdk", "web.tar.gz"])
+@pytest.mark.parametrize("inside", ["web.raw", "web.vmdk", "web.vhdx", "web.vdi", "web.vmx", "more/web.qcow2", "web.zip", "data"])
+def test_a_directory_and_a_file_that_cannot_be_read_are_not_one_vm(tmp_path, file, inside):
+    (tmp_path / file).write_bytes(b"damaged" * 100)
+    (tmp_path / "web" / inside).parent.mkdir(parents=True)
+    (tmp_path / "web" / inside).write_bytes(bytes(5 << 20))
+    item = found(tmp_path)["web"]
+    assert item.fault and not item.source  # or the one that is chosen is damaged, which is told first
+
+
+@pytest.mark.parametrize("files", [("web.ova", "web.qcow2"), ("web.vmx", "web.raw"), ("web.vmdk", "web.dat"), ("web.ova", "web-flat.dat")])
+def test_a_disk_that_the_vm_cannot_mean_is_not_its_own_where_it_cannot_be_read(tmp_path, files):
+    (tmp_path / "web").mkdir()
+    for name in files:
+        (tmp_path / "web" / name).write_bytes(b"damaged" * (1 << 20))
+    item = found(tmp_path)["web"]
+    assert files[1] in item.fault and "as far as it can be read" in item.fault
+
+
+def test_a_directory_and_what_lies_beside_its_vm_are_one(tmp_path):
+    (tmp_path / "web").mkdir()
+    machine(tmp_path / "web", "web")
+    (tmp_path / "web.log").write_text("x")
+    (tmp_path / "web.nvram").write_bytes(bytes(5 << 20))
+    assert not found(tmp_path)["web"].fault
