@@ -16,6 +16,7 @@ description:
     V(processed), and fails with the error code V(source_changed); the next run looks at it anew.
   - A VM is a directory with one VM in it, or one file at the top of the folder (an OVA, a disk, an archive) with the parts that belong to it. Parts
     (C(-flat), C(-delta), C(-s001)) are never taken for VMs. Hidden files, and those that end in V(.part), V(.partial) or V(.tmp), are still on their way.
+    Links at the top are passed over with a warning.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:
@@ -106,6 +107,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
 
 _ITEM = {"name": TEXT, "source": (TEXT, None), "entries": [TEXT], "digest": TEXT, "fault": (TEXT, None), "seal": (TEXT, None)}
+_SHOWN = 10
 
 
 def argument_spec() -> dict:
@@ -140,6 +142,11 @@ def work(module: AnsibleModule) -> Result:
             else:
                 drop.put_away(params["path"], item, drop.DUPLICATES, "", f"The same as {seen[item.digest]}, which came before.", mode)
             duplicates.append(item.name)
+    links = drop.links(params["path"])
+    if links:
+        more = f" and {len(links) - _SHOWN} more" if len(links) > _SHOWN else ""
+        shown = ", ".join(map(repr, links[:_SHOWN]))
+        module.warn(f"Symbolic links are not followed: {shown}{more} in {params['path']}. Put the files themselves there.")
     return {"changed": bool(duplicates), "vms": found, "duplicates": duplicates}
 
 

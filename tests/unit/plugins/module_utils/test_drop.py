@@ -288,6 +288,7 @@ def test_the_module_refuses_what_has_changed_and_goes_on_after_a_duplicate_that_
     monkeypatch.setattr(drop, "arrived", lambda *given: [*real(*given), (tmp_path / "b.raw").write_bytes(bytes(1536))][:-1])
     said = answered(capsys, path=str(tmp_path), _ansible_check_mode=check)
     assert [item["name"] for item in said["vms"]] == ["a", "c"] and said["duplicates"] == [] and (tmp_path / "b.raw").exists()
+    assert any("Symbolic links are not followed: 'link.raw' in" in str(warning) for warning in said["warnings"])
     rewritten(tmp_path / "c.raw")
     (tmp_path / "c.raw").write_bytes(bytes(2048))
     said = answered(capsys, path=str(tmp_path), item=said["vms"][1], _ansible_check_mode=check)
