@@ -41,6 +41,7 @@ class ActionModule(ActionBase):
                 *variables.unknown(task_vars, given["roles"]),
                 *variables.given_anyway(self._given(task_vars), given["roles"]),
                 *(said for role in given["roles"] for said in variables.wrong_values(role, self._values(role, task_vars))),
+                *(said for role in given["roles"] for said in variables.wrong_forms(self._values(role, task_vars))),
                 *variables.wrong_codes(given["accept"]),
                 *(variables.unsafe_places(given["name"], dict(self._places(task_vars))) if given["name"] else ()),
             ]

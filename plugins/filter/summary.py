@@ -58,7 +58,11 @@ _MOST = 600  # characters of why a VM failed
 def summary(hosts, hostvars):
     """See DOCUMENTATION."""
     workers = conversion_hosts(hostvars)
-    return [f"{host}: {_line(hostvars[host])}" for host in hosts if host not in workers and "migrate_source" in hostvars[host]]
+    return [
+        f"{host}: {_line(hostvars[host])}"
+        for host in hosts
+        if host not in workers and {"migrate_source", "migrate_failed"} & set(hostvars[host])
+    ]
 
 
 def _line(found):

@@ -85,9 +85,10 @@ def work(module: AnsibleModule) -> Result:
     with working_on(module, directory):
         actions = power.give_back(directory, access_of(module.params), module.check_mode)
         removed, left = copied.forget(directory, module.check_mode) if module.params["forget"] else (False, [])
+    actions += [f"removed what was staged in {directory}"] if removed else []
     if left:
         module.warn(f"{copied.place(directory)} is kept, since it holds what no migration has put there: {', '.join(left[:5])}")
-    return {"changed": bool(actions) or removed, "actions": actions}
+    return {"changed": bool(actions), "actions": actions}
 
 
 def main() -> None:

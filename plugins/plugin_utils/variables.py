@@ -12,10 +12,21 @@ from typing import Any, Iterable, Iterator, Mapping
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import numbers
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CODES
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import ANYTHING, MAC, UUID, Shape, like, misfit, one_of
 
 HOME = Path(__file__).resolve().parents[2]
+# What is more than its type says, so that no stage has begun when it is refused.
+_SIZE = like("a size such as +10G or 50G", numbers.SIZE.pattern)
+_FORMS: Mapping[str, Shape] = {
+    "migrate_resize": [(_SIZE, one_of(""), None)],
+    "migrate_uuid": [(UUID, one_of(""), None)],
+    "migrate_nics": [{"mac": (MAC, one_of(""), None), "": ANYTHING}],
+    "migrate_mac_map": [MAC],
+}
+_UNSUPPORTED = re.compile(r"^(\S+)\. Supported parameters include: ")  # of Ansible, whose words before it are lost here
 _ONE = {"str": "a text", "path": "a path", "int": "a whole number", "float": "a number"}
 _MOST = 400  # characters of what is said about one value
 
@@ -91,8 +102,22 @@ def wrong_values(role: str, values: Mapping[str, Any]) -> Iterator[str]:
         mistaken = list(_mistaken(known[name], values[name], name))
         spec = {name: {**known[name], "required": False}}
         for said in mistaken or ArgumentSpecValidator(spec).validate({name: values[name]}).error_messages:
+            said = _UNSUPPORTED.sub(r"\1 is not supported; supported are: ", said).rstrip(".")
             whole = said if name in said else f"{name}: {said}"
             yield f"{whole if len(whole) <= _MOST else whole[:_MOST] + '...'}."
+
+
+def wrong_forms(values: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each value that has the type of its variable, and is none of what that takes."""
+    for name, shape in _FORMS.items():
+        value = values.get(name)
+        if value in (None, ""):
+            continue
+        every = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+        found = misfit(every, shape)
+        if found is not None:
+            at = found[0] if isinstance(value, list) else ""
+            yield f"{name}{at} is not {found[1]}."
 
 
 def _mistaken(option: Mapping[str, Any], value: Any, name: str) -> Iterator[str]:
@@ -111,7 +136,13 @@ def _mistaken(option: Mapping[str, Any], value: Any, name: str) -> Iterator[str]
             yield from _mistaken(leaves[key], value[key], f"{name}.{key}")
         what = "a dictionary"
     else:
-        what = str(value).lower() if isinstance(value, bool) else ""
+        what = (
+            str(value).lower()
+            if isinstance(value, bool)
+            else "empty"
+            if kind == "path" and value == "" and option.get("default") != ""
+            else ""
+        )
     if what and kind in _ONE and not (isinstance(value, bool) and kind == "str"):
         yield f"{name} is {what}, and must be {_ONE[kind]}"
 

@@ -27,7 +27,9 @@ class MigrationError(Exception):
         self.details = details
 
     def __str__(self) -> str:
-        return f"{self.msg} {self.hint}".strip()
+        said = self.msg.rstrip()
+        stop = "." if self.hint and said[-1:].isalnum() else ""  # the words of a system or a library may end without one
+        return f"{said}{stop} {self.hint}".strip()
 
     def as_result(self) -> dict[str, Any]:
         """The keyword arguments for fail_json."""

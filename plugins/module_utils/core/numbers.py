@@ -12,6 +12,7 @@ from typing import Optional
 
 from .errors import InvalidInput
 
+SIZE = re.compile(r"(\+?)([0-9]{1,15})([KMGT]?)")  # of a disk, in bytes or powers of 1024: as a whole, or with + what is added
 _DECIMAL = re.compile(r"[0-9]{1,18}")
 
 

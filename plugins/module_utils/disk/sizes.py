@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Optional, Sequence
 
 from ..core.errors import InvalidInput
+from ..core.numbers import SIZE
 from . import qemu_img
 from .request import largest
 from .staging import StagedDisk
-
-_SIZE = re.compile(r"^(\+?)([0-9]{1,15})([KMGT]?)$")
 
 
 def new_size(wanted: Optional[str], size: int) -> int:
@@ -21,7 +19,7 @@ def new_size(wanted: Optional[str], size: int) -> int:
     """
     if not wanted:
         return size
-    match = _SIZE.match(wanted)
+    match = SIZE.fullmatch(wanted)
     if match is None:
         raise InvalidInput(f"{wanted!r} is not a size.", 'Write "+10G" to add, or "50G" for the whole size.', resize=wanted)
     amount = int(match[2]) << (10 * " KMGT".index(match[3] or " "))

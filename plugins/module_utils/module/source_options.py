@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ..core import urls
-from ..core.errors import UnsafeInput
+from ..core.errors import InvalidInput, UnsafeInput
 from ..core.manifest import Manifest
 from ..disk import staging
 from ..pipeline import places
@@ -53,6 +53,8 @@ def source_of(params: Mapping[str, Any]) -> list[str]:
     """
     source: list[str] = params["source"]
     for path in source:
+        if not path.strip():
+            raise InvalidInput("A source is empty.", "Set migrate_source to a path or a URL.")
         urls.require_plain(path, FORMS)
         strange = next((letter for letter in path if ord(letter) < 32), "")
         if strange:

@@ -38,7 +38,9 @@ def connection(uri: str) -> Iterator[Any]:
         opened = libvirt.open(uri)
     except libvirt.libvirtError as error:
         raise Unreachable(
-            f"libvirt does not answer at {uri}: {error}", "Start it (systemctl start libvirtd), or name another libvirt_uri.", uri=uri
+            f"libvirt does not answer at {uri}: {error}",
+            "Start it (systemctl start libvirtd), or name another (libvirt_uri, migrate_libvirt_uri).",
+            uri=uri,
         ) from error
     with contextlib.closing(opened):
         try:

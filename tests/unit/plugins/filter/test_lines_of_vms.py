@@ -56,3 +56,8 @@ def test_a_line(name):
 def test_the_order_is_the_inventorys_and_what_is_no_vm_is_left_out():
     hosts = {"z": SOURCE, "conv1": {}, "a": {**SOURCE, "migrate_conversion_host": "conv1"}, "localhost": {}, "all": SOURCE, "a,b": SOURCE}
     assert [line.partition(": ")[0] for line in summary(list(hosts), hosts)] == ["z", "a", "all", "a,b"]
+
+
+def test_a_host_that_failed_without_a_source_is_told_too():
+    hosts = {"a": {"migrate_failed": "Validating arguments"}, "b": {}}
+    assert summary(list(hosts), hosts) == ["a: FAILED in the task 'Validating arguments'; its message is above"]

@@ -161,3 +161,10 @@ def test_a_server_that_answers_no_vsphere_is_unreachable(name):
 
     with pytest.raises(errors.Unreachable, match="does not answer as vSphere does"):
         opened.call(work)
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"), [("refused", "refused. Do it."), ("refused.", "refused. Do it."), ('"a"', '"a" Do it.'), ("a:\n", "a: Do it.")]
+)
+def test_the_remedy_is_a_sentence_of_its_own(said, whole):
+    assert str(errors.InvalidInput(said, "Do it.")) == whole and str(errors.InvalidInput(said)) == said.strip()

@@ -50,3 +50,37 @@ def test_right_values_are_taken_as_ansible_takes_them():
 
 def test_every_wrong_value_is_named_at_once():
     assert len(list(variables.wrong_values("migrate", {"migrate_compression": "gzip", "migrate_grow": "perhaps"}))) == 2
+
+
+FORMS = [
+    ("migrate_resize", "20GB", "migrate_resize is not a size such"), ("migrate_resize", ["+1G", "+20X"], "migrate_resize[1] is not a size"),
+    ("migrate_uuid", "xyz", "migrate_uuid is not a UUID"), ("migrate_nics", [{"mac": "00:11"}], "migrate_nics[0].mac is not a MAC address"),
+    ("migrate_mac_map", {"00:50:56:00:00:01": "x"}, "migrate_mac_map is not a MAC address"),
+    ("migrate_mac_map", {"eth0": "00:50:56:00:00:01"}, "migrate_mac_map is not a MAC address"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "said"), FORMS, ids=str)
+def test_what_no_stage_could_use_is_refused_before_any_begins(name, value, said):
+    (sentence,) = variables.wrong_forms({name: value})
+    assert said in sentence
+
+
+def test_what_stages_use_is_taken():
+    right = {
+        "migrate_resize": ["+10G", "", "50G"],
+        "migrate_uuid": "564D1D4A-1CB8-4FA8-A7E6-A4A4E1F4A1D2",
+        "migrate_nics": [{"mac": "00-50-56-00-00-01", "network": "lan"}, {"mac": ""}],
+        "migrate_mac_map": {"00:50:56:00:00:01": "00-50-56-00-00-02"},
+    }
+    assert list(variables.wrong_forms(right)) == list(variables.wrong_forms({"migrate_resize": "50G", "migrate_uuid": ""})) == []
+
+
+@pytest.mark.parametrize("name", ["migrate_output_dir", "migrate_work_dir", "migrate_report_dir"])
+def test_no_place_is_nowhere(name):
+    assert [f"{name} is empty, and must be a path."] == list(variables.wrong_values("migrate", {name: ""}))
+
+
+def test_an_option_that_checks_do_not_have_is_not_supported():
+    (sentence,) = variables.wrong_values("migrate", {"migrate_boot_checks": [{"prot": 22}]})
+    assert "migrate_boot_checks.prot is not supported; supported are: " in sentence and ".." not in sentence
