@@ -7,23 +7,18 @@ hardware sections, one of several VMs) is not chosen here; only of deployment op
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import tarfile
-from dataclasses import dataclass
 from typing import Iterable, Optional
 from xml.etree import ElementTree as ET
 
-from ..core import files, held, limits
-from ..core.errors import InvalidInput, UnsafeInput
+from ..core import files, limits
+from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import chain, tape, vmdk, xmlfile
+from . import chain, ovf_manifest, ovf_package, xmlfile
 from .machine import Nic, SourceDisk, SourceVm, bus_key
 
-_MAX_MEMBERS = 1000
-_MANIFEST_LINE = re.compile(r"^(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$")
 _CONTROLLERS = {"5": "ide", "6": "scsi", "20": "sata"}
 _UNITS = {
     "byte": 1,
@@ -41,123 +36,37 @@ _PLACE = re.compile(r"^(?:(?:ovf:)?/*disk/)?([^/]+)$")
 _ALONE = "Export the VM alone and anew, or leave one in the .ovf; its manifest (.mf) does not fit then, so remove it."
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file of the package: which file it lies in, from which byte, how many."""
-
-    name: str
-    path: str
-    offset: int
-    size: int
-
-    def read(self, limit: int) -> bytes:
-        if self.size > limit:
-            raise InvalidInput(
-                f"{self.name} in {self.path} is larger than {limit >> 20} MiB.",
-                "The package is damaged; export the VM again.",
-                member=self.name,
-            )
-        with files.opened(self.path, "The package") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
 def read(path: str, verify: bool = True) -> SourceVm:
     """The VM of an .ova or .ovf. With `verify` the manifest's digests are compared, which reads every listed file once."""
-    archive = path.lower().endswith(".ova")
-    members = _index_tar(path) if archive else _index_folder(path)
-    descriptors = [name for name in members if name.lower().endswith(".ovf")] if archive else [os.path.basename(path)]
+    package = ovf_package.index(path)
+    members = package.members
+    descriptors = [name for name in members if name.lower().endswith(".ovf")] if package.archive else [os.path.basename(path)]
     if len(descriptors) != 1:
         raise InvalidInput(f"{path} holds {len(descriptors)} .ovf descriptors, it must hold one.", "Export the VM again.", path=path)
     envelope = members.get(descriptors[0])
     if envelope is None:
         files.opened(path, "The description", links=False).close()
         raise InvalidInput(f"The description {path} cannot be read.", "Check the path and its permissions.", path=path)
-    if verify:
-        _verify(members, os.path.splitext(descriptors[0])[0] + ".mf", path)
-    text = envelope.read(xmlfile.LIMIT)
-    return _vm(xmlfile.parse(text, envelope.name), members, archive, path)
+    manifest = ovf_manifest.find(package, descriptors[0]) if verify else None
+    if manifest is not None:
+        manifest.verify(envelope.name)
+    vm, names = _vm(xmlfile.parse(envelope.read(xmlfile.LIMIT), envelope.name), package)
+    if manifest is not None:
+        manifest.require(names)
+        manifest.verify()
+    return vm
 
 
-def _index_tar(path: str) -> dict[str, Member]:
-    try:
-        with files.opened(path, "The package") as file:
-            members: dict[str, Member] = {}
-            for info, dummy in tape.members(file, path):
-                if len(members) == _MAX_MEMBERS:
-                    raise UnsafeInput(
-                        f"{path} has more than {_MAX_MEMBERS} members.", "An OVA has a handful of files; export the VM again.", path=path
-                    )
-                if not info.isreg() or info.sparse is not None:
-                    raise UnsafeInput(
-                        f"{path} holds {info.name!r}, which is not a plain file.",
-                        "Links and devices are never followed; export the VM again.",
-                        path=path,
-                    )
-                name = vmdk.plain_name(info.name[2:] if info.name.startswith("./") else info.name, "the member")
-                if info.offset_data + info.size > held.status(path).st_size:
-                    raise InvalidInput(f"{path} ends inside {name}.", "The copy is incomplete; copy the file again.", path=path)
-                if name in members:
-                    raise UnsafeInput(f"{path} holds {name} twice.", "Export the VM again.", path=path)
-                members[name] = Member(name, path, info.offset_data, info.size)
-            return members
-    except (tarfile.TarError, ValueError, RecursionError) as error:
-        raise InvalidInput(
-            f"{path} is not an uncompressed tar archive: {error}.",
-            "If it is compressed (gzip, xz), unpack it and name the .ovf.",
-            path=path,
-        ) from error
-
-
-def _index_folder(path: str) -> dict[str, Member]:
-    folder = os.path.dirname(os.path.abspath(path))
-    found = (os.path.join(folder, name) for name in os.listdir(folder))
-    return {
-        os.path.basename(file): Member(os.path.basename(file), file, 0, os.path.getsize(file))
-        for file in found
-        if os.path.isfile(file) and not os.path.islink(file)
-    }
-
-
-def _verify(members: dict[str, Member], manifest: str, path: str) -> None:
-    if manifest not in members:
-        return
-    for line in members[manifest].read(xmlfile.LIMIT).decode("utf-8", "replace").splitlines():
-        match = _MANIFEST_LINE.match(line)
-        if match is None or match[2] not in members:
-            if line.strip():
-                raise InvalidInput(
-                    f"{manifest} has a line that names no file of {path}: {line[:80]!r}.",
-                    "The package is incomplete; copy it again.",
-                    path=path,
-                )
-            continue
-        digest, member = hashlib.new(match[1].lower()), members[match[2]]
-        with files.opened(member.path, "The package") as file:
-            file.seek(member.offset)
-            left = member.size
-            while left:
-                block = file.read(min(left, 1 << 20))
-                digest.update(block)
-                left -= len(block)
-                if not block:
-                    break
-        if digest.hexdigest() != match[3].lower():
-            raise InvalidInput(
-                f"{member.name} does not have the {match[1]} digest that the manifest of {path} gives.",
-                "The file was changed or damaged on the way; copy it again.",
-                path=path,
-                member=member.name,
-            )
-
-
-def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) -> SourceVm:
+def _vm(root: ET.Element, package: ovf_package.Package) -> tuple[SourceVm, tuple[str, ...]]:
+    """The VM, and the files of the package that hold its disks."""
+    path = package.path
     system = _system(root, path)
     files = _by_id(root.findall(".//References/File"), "id", "files", path)
     disks = _by_id(root.findall(".//DiskSection/Disk"), "diskId", "disks", path)
     items = _items(system, root, path)
     buses = {item["InstanceID"]: (_bus(item), decimal(item.get("Address"))) for item in items if _bus(item) and item.get("InstanceID")}
-    found = []
+    found: list[SourceDisk] = []
+    names: list[str] = []
     for item in items:
         if item.get("ResourceType") != "17" or "HostResource" not in item:
             continue
@@ -169,15 +78,17 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
                 f"{path} has a disk without a file ({item['HostResource']}).", "The package is incomplete; export the VM again.", path=path
             )
         bus, number = buses.get(item.get("Parent", ""), (None, None))
-        found.append(SourceDisk(_chain(file, disk, members, archive, path), bus, number, decimal(item.get("AddressOnParent"))))
+        read_as, lies_in = _chain(file, disk, package)
+        found.append(SourceDisk(read_as, bus, number, decimal(item.get("AddressOnParent"))))
+        names += lies_in
     if not found:
         raise InvalidInput(f"{path} has no disks.", "Export the VM again, with its disks.", path=path)
     config = {entry.get("key"): entry.get("value", "") for entry in system.iter("Config")}
     cpu = next((item for item in items if item.get("ResourceType") == "3"), {})
     memory = next((item for item in items if item.get("ResourceType") == "4"), {})
-    return SourceVm(
+    vm = SourceVm(
         name=(system.findtext("Name") or system.get("id") or os.path.splitext(os.path.basename(path))[0]).strip(),
-        kind="ova" if archive else "ovf",
+        kind="ova" if package.archive else "ovf",
         disks=tuple(sorted(found, key=bus_key)),
         nics=tuple(_nic(item) for item in items if item.get("ResourceType") == "10"),
         cpus=said(cpu.get("VirtualQuantity"), "the number of CPUs", path),
@@ -188,6 +99,7 @@ def _vm(root: ET.Element, members: dict[str, Member], archive: bool, path: str) 
         guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None),
         uuid=_uuid(system),
     )
+    return vm, tuple(names)
 
 
 def _system(root: ET.Element, path: str) -> ET.Element:
@@ -252,8 +164,10 @@ def _uuid(system: ET.Element) -> str:
     return next((uuid for uuid in map(uuid_of, found) if uuid), "")
 
 
-def _chain(file: ET.Element, disk: ET.Element, members: dict[str, Member], archive: bool, path: str) -> chain.Chain:
-    name = vmdk.plain_name(file.get("href", ""), "the disk file")
+def _chain(file: ET.Element, disk: ET.Element, package: ovf_package.Package) -> tuple[chain.Chain, tuple[str, ...]]:
+    """The disk of a file, and the files of the package that it lies in."""
+    path = package.path
+    name, member = package.find(file.get("href", ""))
     if disk.get("parentRef"):
         raise InvalidInput(
             f"The disk {name} of {path} holds only what differs from another disk ({disk.get('parentRef', '')[:80]}).",
@@ -266,16 +180,15 @@ def _chain(file: ET.Element, disk: ET.Element, members: dict[str, Member], archi
             "Unpack the package, decompress the disk and name the .ovf.",
             path=path,
         )
-    member = members.get(name)
     if member is None:
         raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole package.", path=path)
     if member.size < (decimal(file.get("size")) or 0):
         raise InvalidInput(
             f"The disk {name} of {path} has {member.size} bytes of {file.get('size')}.", "The copy is incomplete; copy it again.", path=path
         )
-    found = chain.embedded(member.path, member.offset, member.size, name) if archive else chain.resolve(member.path)
+    found = chain.embedded(member.path, member.offset, member.size, name) if package.archive else chain.resolve(member.path)
     _check_capacity(disk, found.virtual_size, name, path)
-    return found
+    return found, (name,) if package.archive else tuple(os.path.basename(one) for one in found.files())
 
 
 def _check_capacity(disk: ET.Element, size: int, name: str, path: str) -> None:

@@ -20,6 +20,7 @@ FILES = '<File id="f1" href="a.vmdk"/><File id="f2" href="b.vmdk"/>'
 DISKS = (
     f'<Disk diskId="d1" fileRef="f1" capacity="{MIB}"/><Disk diskId="d2" fileRef="f2" capacity="1" capacityAllocationUnits="byte * 2^20"/>'
 )
+HALF, HALF_DISK = '<File id="f1" href="a.vmdk"/>', f'<Disk diskId="d1" fileRef="f1" capacity="{MIB}"/>'
 BUS = "<Item><InstanceID>3</InstanceID><ResourceType>6</ResourceType><Address>0</Address></Item>"
 
 

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of an OVF package: those beside its .ovf, or those in an uncompressed tar, found by what the description calls them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from dataclasses import dataclass
+from typing import Iterator, Mapping, Optional
+from urllib.parse import unquote
+
+from ..core import files, held
+from ..core.errors import InvalidInput, UnsafeInput
+from . import chain, tape, vmdk
+
+_MAX_MEMBERS = 1000
+_HERE = re.compile(r"^(\./+)+")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file of the package: which file it lies in, from which byte, how many."""
+
+    name: str
+    path: str
+    offset: int
+    size: int
+
+    def read(self, limit: int) -> bytes:
+        if self.size > limit:
+            raise InvalidInput(
+                f"{self.name} in {self.path} is larger than {limit >> 20} MiB.",
+                "The package is damaged; export the VM again.",
+                member=self.name,
+            )
+        with files.opened(self.path, "The package") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+@dataclass(frozen=True)
+class Package:
+    """What is there, by plain names. `path` is the .ova, or the .ovf."""
+
+    path: str
+    archive: bool
+    members: Mapping[str, Member]
+
+    def known_as(self, name: str) -> Optional[Member]:
+        """The file that a manifest names so, if it is here."""
+        return next((self.members[spelt] for spelt in _spellings(_HERE.sub("", name)) if spelt in self.members), None)
+
+    def find(self, href: str) -> tuple[str, Optional[Member]]:
+        """The file that a description names, and its plain name; None where it is not here.
+
+        Source: DSP0243, which has a URI there; makers write the name as it is, which is therefore tried first. Raises UnsafeInput for a name that
+        reaches elsewhere, in either spelling, and for what is here but is no file.
+        """
+        # Above an .ovf in a folder stands nothing but this folder; in an archive ./ may be another member.
+        names = tuple(_spellings(href if self.archive else _HERE.sub("", href)))
+        for name in names:
+            self._require_plain(name, href)
+            if name in self.members:
+                return name, self.members[name]
+        if not self.archive:
+            for name in names:
+                place = os.path.join(os.path.dirname(os.path.abspath(self.path)), name)
+                if os.path.lexists(place):
+                    chain.regular(place, "The disk")
+        return next((name for name in names if f"{name}.{0:09d}" in self.members), names[-1]), None
+
+    def _require_plain(self, name: str, href: str) -> None:
+        try:
+            vmdk.plain_name(name, "")
+        except UnsafeInput:
+            raise UnsafeInput(
+                f"{self.path} names the file {href[:200]!r}, which is not a plain file name.",
+                "Only files beside the .ovf are read. Put it there (unpack an .ova first), correct its ovf:href in the .ovf, and remove the manifest (.mf), "
+                "which does not fit then; or export the VM again.",
+                name=href,
+            ) from None
+
+
+def _spellings(name: str) -> Iterator[str]:
+    yield name
+    if unquote(name) != name:
+        yield unquote(name)
+
+
+def index(path: str) -> Package:
+    archive = path.lower().endswith(".ova")
+    return Package(path, archive, _of_tar(path) if archive else _of_folder(path))
+
+
+def _of_tar(path: str) -> dict[str, Member]:
+    try:
+        with files.opened(path, "The package") as file:
+            members: dict[str, Member] = {}
+            for info, dummy in tape.members(file, path):
+                if len(members) == _MAX_MEMBERS:
+                    raise UnsafeInput(
+                        f"{path} has more than {_MAX_MEMBERS} members.", "An OVA has a handful of files; export the VM again.", path=path
+                    )
+                if not info.isreg() or info.sparse is not None:
+                    raise UnsafeInput(
+                        f"{path} holds {info.name!r}, which is not a plain file.",
+                        "Links and devices are never followed; export the VM again.",
+                        path=path,
+                    )
+                name = _member_name(info.name, path)
+                if info.offset_data + info.size > held.status(path).st_size:
+                    raise InvalidInput(f"{path} ends inside {name}.", "The copy is incomplete; copy the file again.", path=path)
+                if name in members:
+                    raise UnsafeInput(f"{path} holds {name} twice.", "Export the VM again.", path=path)
+                members[name] = Member(name, path, info.offset_data, info.size)
+            return members
+    except (tarfile.TarError, ValueError, RecursionError) as error:
+        raise InvalidInput(
+            f"{path} is not an uncompressed tar archive: {error}.",
+            "If it is compressed (gzip, xz), unpack it and name the .ovf.",
+            path=path,
+        ) from error
+
+
+def _member_name(name: str, path: str) -> str:
+    try:
+        return vmdk.plain_name(name[2:] if name.startswith("./") else name, "")
+    except UnsafeInput:
+        raise UnsafeInput(
+            f"{path} holds {name[:200]!r}, which is not a plain file name.",
+            "An OVA has no folders. Export the VM again; or unpack it, put its files into one folder, correct ovf:href in the .ovf, and name the .ovf.",
+            path=path,
+        ) from None
+
+
+def _of_folder(path: str) -> dict[str, Member]:
+    folder = os.path.dirname(os.path.abspath(path))
+    found = (os.path.join(folder, name) for name in os.listdir(folder))
+    return {
+        os.path.basename(file): Member(os.path.basename(file), file, 0, os.path.getsize(file))
+        for file in found
+        if os.path.isfile(file) and not os.path.islink(file)
+    }
