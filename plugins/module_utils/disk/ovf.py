@@ -9,31 +9,18 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterable, Optional
+from typing import Optional
 from xml.etree import ElementTree as ET
 
-from ..core import files, limits
+from ..core import files
 from ..core.errors import InvalidInput
-from ..core.numbers import decimal, said
+from ..core.numbers import said
 from ..core.vm import uuid_of
-from . import chain, ovf_manifest, ovf_package, xmlfile
-from .machine import Nic, SourceDisk, SourceVm, bus_key
+from . import ovf_disks, ovf_items, ovf_manifest, ovf_package, xmlfile
+from .machine import Nic, SourceVm, bus_key
 
-_CONTROLLERS = {"5": "ide", "6": "scsi", "20": "sata"}
-_UNITS = {
-    "byte": 1,
-    "bytes": 1,
-    "kilobytes": 1 << 10,
-    "kb": 1 << 10,
-    "megabytes": 1 << 20,
-    "mb": 1 << 20,
-    "gigabytes": 1 << 30,
-    "gb": 1 << 30,
-}
-_UNIT = re.compile(r"bytes?\*(?:(2|10)\^([0-9]{1,2})|([0-9]{1,18}))")
-_RANGES = ("min", "max")  # bounds of what is normal, not the hardware
-_PLACE = re.compile(r"^(?:(?:ovf:)?/*disk/)?([^/]+)$")
-_ALONE = "Export the VM alone and anew, or leave one in the .ovf; its manifest (.mf) does not fit then, so remove it."
+_FIRMWARE, _SECURE = "firmware", "bootOptions.efiSecureBootEnabled"
+_ALONE = "Export the VM alone and anew, or leave one in the .ovf, and its disks in the DiskSection; its manifest (.mf) does not fit then, so remove it."
 
 
 def read(path: str, verify: bool = True) -> SourceVm:
@@ -61,50 +48,39 @@ def _vm(root: ET.Element, package: ovf_package.Package) -> tuple[SourceVm, tuple
     """The VM, and the files of the package that hold its disks."""
     path = package.path
     system = _system(root, path)
-    files = _by_id(root.findall(".//References/File"), "id", "files", path)
-    disks = _by_id(root.findall(".//DiskSection/Disk"), "diskId", "disks", path)
-    items = _items(system, root, path)
-    buses = {item["InstanceID"]: (_bus(item), decimal(item.get("Address"))) for item in items if _bus(item) and item.get("InstanceID")}
-    found: list[SourceDisk] = []
-    names: list[str] = []
-    for item in items:
-        if item.get("ResourceType") != "17" or "HostResource" not in item:
-            continue
-        place = _PLACE.match(item["HostResource"])
-        disk = disks.get(place[1]) if place else None
-        file = files.get(disk.get("fileRef", "")) if disk is not None else None
-        if disk is None or file is None:
-            raise InvalidInput(
-                f"{path} has a disk without a file ({item['HostResource']}).", "The package is incomplete; export the VM again.", path=path
-            )
-        bus, number = buses.get(item.get("Parent", ""), (None, None))
-        read_as, lies_in = _chain(file, disk, package)
-        found.append(SourceDisk(read_as, bus, number, decimal(item.get("AddressOnParent"))))
-        names += lies_in
+    hardware = ovf_items.hardware(system, root, path)
+    found = ovf_disks.find(root, hardware, package)
+    ovf_items.require_types(hardware, path)
     if not found:
         raise InvalidInput(f"{path} has no disks.", "Export the VM again, with its disks.", path=path)
-    config = {entry.get("key"): entry.get("value", "") for entry in system.iter("Config")}
-    cpu = next((item for item in items if item.get("ResourceType") == "3"), {})
-    memory = next((item for item in items if item.get("ResourceType") == "4"), {})
+    config = ovf_items.settings(system.iter("Config"), (_FIRMWARE, _SECURE), path)
+    cpu = hardware.one(ovf_items.CPU, "the number of CPUs", ("VirtualQuantity", "CoresPerSocket"), path)
+    memory = hardware.one(ovf_items.MEMORY, "the memory", ("VirtualQuantity", "AllocationUnits"), path)
     vm = SourceVm(
         name=(system.findtext("Name") or system.get("id") or os.path.splitext(os.path.basename(path))[0]).strip(),
         kind="ova" if package.archive else "ovf",
-        disks=tuple(sorted(found, key=bus_key)),
-        nics=tuple(_nic(item) for item in items if item.get("ResourceType") == "10"),
-        cpus=said(cpu.get("VirtualQuantity"), "the number of CPUs", path),
-        cores_per_socket=said(cpu.get("CoresPerSocket"), "CoresPerSocket", path),
-        memory=_memory(memory, path),
-        firmware={"efi": "uefi", "bios": "bios"}.get(config.get("firmware", "").lower()),
-        secure_boot=config.get("bootOptions.efiSecureBootEnabled", "").lower() == "true",
+        disks=tuple(sorted((one.disk for one in found), key=bus_key)),
+        nics=tuple(_nic(item) for item in hardware.all(ovf_items.CARD)),
+        cpus=said(cpu.get("VirtualQuantity"), "the number of CPUs", path) if cpu is not None else None,
+        cores_per_socket=said(cpu.get("CoresPerSocket"), "CoresPerSocket", path) if cpu is not None else None,
+        memory=ovf_items.memory(memory, path),
+        firmware=_firmware(config.get(_FIRMWARE, ""), path),
+        secure_boot=config.get(_SECURE, "").lower() == "true",
         guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None),
         uuid=_uuid(system),
     )
-    return vm, tuple(names)
+    return vm, tuple(name for one in found for name in one.names)
 
 
 def _system(root: ET.Element, path: str) -> ET.Element:
     """The one VM, with its one description of the hardware."""
     systems = list(root.iter("VirtualSystem"))
+    if not systems and (root.find("Content") is not None or root.find("Section") is not None):
+        raise InvalidInput(
+            f"{path} is written as before OVF 1.0 (Section and Content with xsi:type), and so describes no virtual system that can be read.",
+            "Export the VM in the present format: by ovftool OLD.ovf NEW.ovf, or from oVirt as an OVA. Or name its disks as a list in migrate_source.",
+            path=path,
+        )
     if not systems:
         raise InvalidInput(f"{path} describes no virtual system.", "Export the VM again.", path=path)
     if len(systems) > 1:
@@ -119,43 +95,6 @@ def _system(root: ET.Element, path: str) -> ET.Element:
     return systems[0]
 
 
-def _by_id(elements: Iterable[ET.Element], key: str, what: str, path: str) -> dict[str, ET.Element]:
-    found: dict[str, ET.Element] = {}
-    for element in elements:
-        name = element.get(key, "")
-        if name in found:
-            raise InvalidInput(
-                f"{path} has two {what} with the {key} {name[:80]!r}.", "The package is damaged; export the VM again.", path=path
-            )
-        found[name] = element
-    return found
-
-
-def _items(system: ET.Element, root: ET.Element, path: str) -> list[dict[str, str]]:
-    """The hardware under the deployment option that is meant where nobody chooses: the default, else the first.
-
-    An item of an option stands in place of the one with its InstanceID that belongs to none.
-    """
-    options = list(root.iterfind(".//DeploymentOptionSection/Configuration"))
-    option = next((one for one in options if one.get("default", "").lower() in ("true", "1")), options[0] if options else None)
-    meant = option.get("id", "") if option is not None else ""
-    found: dict[tuple[str, bool], dict[str, str]] = {}
-    for element in (element for tag in ("Item", "StorageItem", "EthernetPortItem") for element in system.iter(tag)):
-        only = element.get("configuration", "").split()
-        if element.get("bound") in _RANGES or (only and meant not in only):
-            continue
-        item = {child.tag: (child.text or "").strip() for child in element}
-        key = item.get("InstanceID", "") or f"without {len(found)}", bool(only)
-        if key in found or len(element.findall("HostResource")) > 1:
-            raise InvalidInput(
-                f"{path} has two devices with the InstanceID {key[0][:80]!r}, or one with two disks.",
-                "The package is damaged; export the VM again.",
-                path=path,
-            )
-        found[key] = item
-    return [item for (name, special), item in found.items() if special or (name, True) not in found]
-
-
 def _uuid(system: ET.Element) -> str:
     """What VMware and VirtualBox write beside the id, which is often but a name."""
     extra = {str(entry.get("key")).lower(): entry.get("value", "") for tag in ("Config", "ExtraConfig") for entry in system.iter(tag)}
@@ -164,80 +103,18 @@ def _uuid(system: ET.Element) -> str:
     return next((uuid for uuid in map(uuid_of, found) if uuid), "")
 
 
-def _chain(file: ET.Element, disk: ET.Element, package: ovf_package.Package) -> tuple[chain.Chain, tuple[str, ...]]:
-    """The disk of a file, and the files of the package that it lies in."""
-    path = package.path
-    name, member = package.find(file.get("href", ""))
-    if disk.get("parentRef"):
+def _nic(item: ovf_items.Item) -> Nic:
+    digits = re.sub(r"[:-]", "", item.get("Address").lower())
+    valid = re.fullmatch(r"[0-9a-f]{12}", digits) and digits.strip("0")
+    mac = ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if valid else None
+    return Nic(mac, item.get("Connection"), item.get("ResourceSubType"))
+
+
+def _firmware(kind: str, path: str) -> Optional[str]:
+    if kind.lower() not in ("", "efi", "bios"):
         raise InvalidInput(
-            f"The disk {name} of {path} holds only what differs from another disk ({disk.get('parentRef', '')[:80]}).",
-            "Delete the VM's snapshots at the source, and export it again.",
+            f"{path} gives the firmware as {kind[:40]!r}; it is efi or bios.",
+            "Correct it in the .ovf, and remove the manifest (.mf), which does not fit then; or export the VM again.",
             path=path,
         )
-    if file.get("compression", "identity") not in ("", "identity"):
-        raise InvalidInput(
-            f"The disk {name} of {path} is compressed ({file.get('compression')}).",
-            "Unpack the package, decompress the disk and name the .ovf.",
-            path=path,
-        )
-    if member is None:
-        raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole package.", path=path)
-    if member.size < (decimal(file.get("size")) or 0):
-        raise InvalidInput(
-            f"The disk {name} of {path} has {member.size} bytes of {file.get('size')}.", "The copy is incomplete; copy it again.", path=path
-        )
-    found = chain.embedded(member.path, member.offset, member.size, name) if package.archive else chain.resolve(member.path)
-    _check_capacity(disk, found.virtual_size, name, path)
-    return found, (name,) if package.archive else tuple(os.path.basename(one) for one in found.files())
-
-
-def _check_capacity(disk: ET.Element, size: int, name: str, path: str) -> None:
-    """Raise InvalidInput for a disk that is smaller than it is said to be, by more than a tool that rounds up would say.
-
-    Nothing is compared where a property that is asked for at deployment says it.
-    """
-    said_size = disk.get("capacity", "").strip()
-    if not said_size or said_size.startswith("${"):
-        return
-    unit = _unit(disk.get("capacityAllocationUnits", ""), 1, "capacityAllocationUnits", path)
-    capacity = (said(said_size, f"the capacity of {name}", path) or 0) * unit
-    if capacity >= size + min(max(unit, limits.MIB), limits.GIB):
-        raise InvalidInput(
-            f"{path} says that the disk {name} has {capacity} bytes, and it has {size}.",
-            "The package is incomplete, or its disk is to grow when it is deployed. If it is whole, correct the capacity in the .ovf, remove the manifest "
-            "(.mf), and let the disk grow by migrate_resize.",
-            path=path,
-            disk=name,
-        )
-
-
-def _bus(item: dict[str, str]) -> Optional[str]:
-    if item.get("ResourceType") == "20" and "nvme" in item.get("ResourceSubType", "").lower():
-        return "nvme"
-    return _CONTROLLERS.get(item.get("ResourceType", ""))
-
-
-def _nic(item: dict[str, str]) -> Nic:
-    mac = item.get("Address", "").lower()
-    valid = re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", mac) and mac != "00:00:00:00:00:00"
-    return Nic(mac if valid else None, item.get("Connection", ""), item.get("ResourceSubType", ""))
-
-
-def _memory(item: dict[str, str], path: str) -> Optional[int]:
-    """In MiB, at least one where there is any."""
-    quantity = said(item.get("VirtualQuantity"), "the memory", path)
-    if quantity is None:
-        return None
-    size = quantity * _unit(item.get("AllocationUnits", ""), limits.MIB, "AllocationUnits", path)
-    return max(size >> 20, min(size, 1))
-
-
-def _unit(text: str, usual: int, what: str, path: str) -> int:
-    """Bytes of a unit as DSP0004 writes it, or by a word; the `usual` where none is given."""
-    plain = text.lower().replace(" ", "")
-    programmatic = _UNIT.fullmatch(plain)
-    if programmatic is not None:
-        return int(int(programmatic[1]) ** int(programmatic[2]) if programmatic[1] else int(programmatic[3]))
-    if plain and plain not in _UNITS:
-        raise InvalidInput(f"{path} gives {what} as {text[:40]!r}, which is no known unit.", f"Correct {what} in {path}.", path=path)
-    return _UNITS.get(plain, usual)
+    return {"efi": "uefi", "bios": "bios"}.get(kind.lower())

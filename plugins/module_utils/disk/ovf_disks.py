@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The disks of an OVF: from the hardware to the DiskSection, from there to a file of the package. Each with a file is used, or refused by name.
+
+Source: DSP0243 9.1 (a disk without a file is made blank), 7.1 (files in chunks), 8 (items); VirtualBox's, oVirt's and XenServer's exports.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from typing import Iterable, Mapping, Optional
+from xml.etree import ElementTree as ET
+
+from ..core import files, limits
+from ..core.errors import InvalidInput
+from ..core.numbers import decimal, said
+from . import chain, image
+from .machine import Chain, SourceDisk
+from .ovf_items import DISK, Hardware, Item, unit
+from .ovf_package import Member, Package
+
+_CONTROLLERS = {"5": "ide", "6": "scsi", "20": "sata"}
+_SPECIAL = {"nvme": "nvme", "virtioscsi": "scsi"}  # what makers write as the type "other storage" (20), by the subtype
+_REMOVABLE = ("14", "15", "16")  # floppies, CDs, DVDs
+_EXTENTS = ("19", "31")  # what storage has; XenServer writes it for disks
+_PLACE = re.compile(r"^(?:(?:ovf:)?/*disk/)?([^/]+)$")
+_VMDK = (b"KDMV", b"# Disk Descriptor")
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_OVIRT = re.compile(f"^{_UUID}/{_UUID}$")
+_PACKED = {".gz": "gunzip -c", ".xz": "xz -dc", ".bz2": "bunzip2 -c", ".zst": "zstd -dc"}
+_NO_MANIFEST = "and remove the manifest (.mf), which does not fit then"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A disk, and which files of the package hold it."""
+
+    disk: SourceDisk
+    names: tuple[str, ...]
+
+
+def find(root: ET.Element, hardware: Hardware, package: Package) -> tuple[Found, ...]:
+    """The disks that the hardware has, in its order. Raises InvalidInput for one of the DiskSection that it leaves out, unless by a deployment option."""
+    path = package.path
+    listed = _by_id(root.findall(".//References/File"), "id", "files", path)
+    disks = _by_id(root.findall(".//DiskSection/Disk"), "diskId", "disks", path)
+    buses = {item.get("InstanceID"): (_bus(item), decimal(item.get("Address"))) for item in hardware.meant if _bus(item) is not None}
+    found, taken = [], set()
+    places: dict[tuple[str, ...], str] = {}
+    for item in (item for item in hardware.all(DISK) if item.get("HostResource")):
+        name, disk = _disk(item, disks, path)
+        if name in taken:
+            raise InvalidInput(
+                f"{path} has one disk twice: {name[:80]}.",
+                f"Leave one Item that names it in the .ovf, {_NO_MANIFEST}; or export the VM again.",
+                path=path,
+            )
+        taken.add(name)
+        if not disk.get("fileRef"):
+            if not item.optional:
+                raise _blank(f"The disk {name[:80]}", path)
+            continue
+        place = _address(item, hardware)
+        if place is not None and places.setdefault(place, name) != name:
+            raise InvalidInput(
+                f"{path} has two disks at one place, {places[place][:80]} and {name[:80]} (AddressOnParent {item.get('AddressOnParent')}).",
+                f"Correct rasd:Parent or rasd:AddressOnParent of one in the .ovf, {_NO_MANIFEST}; or export the VM again.",
+                path=path,
+            )
+        file = listed.get(disk.get("fileRef", ""))
+        if file is None:
+            raise InvalidInput(
+                f"{path} has a disk without a file: {name[:80]} is to be in {disk.get('fileRef', '')[:80]!r}, which its References do not list.",
+                "The package is damaged; export the VM again.",
+                path=path,
+            )
+        bus, number = buses.get(item.get("Parent"), (None, None))
+        read, names = _read(file, disk, package)
+        found.append(Found(SourceDisk(read, bus, number, decimal(item.get("AddressOnParent"))), names))
+    for name, disk in disks.items():
+        if disk.get("fileRef") and name not in taken:
+            _require_left_out(name, listed.get(disk.get("fileRef", "")), hardware, path)
+    for item in hardware.all(DISK):
+        if not item.get("HostResource") and not item.optional:
+            raise _blank(f"The disk of the InstanceID {item.get('InstanceID')[:80]!r}", path)
+    return tuple(found)
+
+
+def _by_id(elements: Iterable[ET.Element], key: str, what: str, path: str) -> dict[str, ET.Element]:
+    found: dict[str, ET.Element] = {}
+    for element in elements:
+        name = element.get(key, "")
+        if not name or name in found:
+            said_so = f"has two {what} with the {key} {name[:80]!r}" if name else f"has {what} without the attribute {key}"
+            raise InvalidInput(f"{path} {said_so}.", "The package is damaged; export the VM again.", path=path)
+        found[name] = element
+    return found
+
+
+def _disk(item: Item, disks: Mapping[str, ET.Element], path: str) -> tuple[str, ET.Element]:
+    resource = item.get("HostResource")
+    place = _PLACE.match(resource)
+    if place is not None and place[1] in disks:
+        return place[1], disks[place[1]]
+    why = "is no disk of its DiskSection"
+    hint = "The package is damaged; export the VM again."
+    if _OVIRT.match(resource):
+        why = "is an image of an oVirt storage domain"
+        hint = "Such a description belongs to an export domain. Export the VM from oVirt as an OVA, or name its disks as a list in migrate_source."
+    raise InvalidInput(f"{path} has a disk without a file: {resource[:80]} {why}.", hint, path=path)
+
+
+def _blank(what: str, path: str) -> InvalidInput:
+    return InvalidInput(
+        f"{what} of {path} is blank: the .ovf names no file for it, so that whoever deploys it makes an empty one.",
+        f"Remove its Item from the .ovf, {_NO_MANIFEST}. If the VM needs an empty disk, attach a new one after the migration (qemu-img create, "
+        "virsh attach-disk).",
+        path=path,
+    )
+
+
+def _address(item: Item, hardware: Hardware) -> Optional[tuple[str, ...]]:
+    """Where a disk is attached; None where that is not said. Controllers of one kind with one address are one."""
+    unit_, parent = decimal(item.get("AddressOnParent")), item.get("Parent")
+    if unit_ is None or not parent:
+        return None
+    owner = next((one for one in hardware.meant if one.get("InstanceID") == parent), None)
+    if owner is None or not owner.get("Address"):
+        return parent, str(unit_)
+    return owner.type, owner.get("ResourceSubType").lower(), owner.get("Address"), str(unit_)
+
+
+def _require_left_out(name: str, file: Optional[ET.Element], hardware: Hardware, path: str) -> None:
+    """Raise InvalidInput unless the description itself leaves the disk out: by a deployment option, or as a medium in a drive."""
+    href = file.get("href", "") if file is not None else ""
+    naming = [item for item in hardware.meant if _names(item, name)]
+    if not naming and any(_names(item, name) for item in hardware.unchosen):
+        return
+    if naming and all(item.type in _REMOVABLE for item in naming) and os.path.splitext(href)[1].lower() not in _disk_suffixes():
+        return
+    why = "no Item of its hardware names it"
+    hint = f"Name it in the .ovf, by an Item of the ResourceType {DISK} with the HostResource ovf:/disk/{name[:80]}"
+    nameless = [item.get("InstanceID")[:40] for item in hardware.all(DISK) if not item.get("HostResource")]
+    if nameless:
+        why += f", and the Item of the InstanceID {nameless[0]!r} has no HostResource"
+    if naming:
+        kind = naming[0].type[:40]
+        why = f"the Item that names it (InstanceID {naming[0].get('InstanceID')[:40]!r}) is of the ResourceType {kind!r}, and that of disks is {DISK}"
+        hint = f"Write {DISK} in its place (rasd:ResourceType) in the .ovf"
+        if naming[0].type in _EXTENTS:
+            why += "; XenServer writes 19 for disks" if naming[0].type == "19" else ""
+            hint += f", and ovf:/disk/{name[:80]} as its rasd:HostResource"
+    elif any(_names(item, name) for item in hardware.bounds):
+        why = "its Item is only a bound (ovf:bound) of what can be chosen"
+        hint = "Take the attribute ovf:bound off its Item in the .ovf"
+    raise InvalidInput(
+        f"The disk {name[:80]} ({href[:80] or 'of no file'}) of {path} would be left out: {why}.",
+        f"{hint}; or, if the VM is not to have it, remove its Disk from the DiskSection. In both cases remove the manifest (.mf), which does not fit then.",
+        path=path,
+        disk=name,
+    )
+
+
+def _names(item: Item, name: str) -> bool:
+    place = _PLACE.match(item.get("HostResource"))
+    return (place is not None and place[1] == name) or (item.type in _EXTENTS and item.get("InstanceID") == name)
+
+
+def _disk_suffixes() -> set[str]:
+    return {".vmdk", *image.READERS} - {".img", ".bin", ".dd", ".raw"}  # of which many are pictures of CDs and floppies
+
+
+def _read(file: ET.Element, disk: ET.Element, package: Package) -> tuple[Chain, tuple[str, ...]]:
+    """The disk of a file, and the files of the package that it lies in."""
+    path = package.path
+    name, member = package.find(file.get("href", ""))
+    if disk.get("parentRef"):
+        raise InvalidInput(
+            f"The disk {name} of {path} holds only what differs from another disk ({disk.get('parentRef', '')[:80]}).",
+            "Delete the VM's snapshots at the source, and export it again.",
+            path=path,
+        )
+    suffix = os.path.splitext(name)[1].lower()
+    if file.get("compression", "identity").lower() not in ("", "identity") or suffix in _PACKED:
+        raise _packed(name, file.get("compression", ""), package)
+    _require_whole(name, member, file, package)
+    if member is None:
+        raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole package.", path=path)
+    if member.size < (decimal(file.get("size")) or 0):
+        raise InvalidInput(
+            f"The disk {name} of {path} has {member.size} bytes of {file.get('size')}.", "The copy is incomplete; copy it again.", path=path
+        )
+    found = _opened(member, suffix, package)
+    _check_capacity(disk, found.virtual_size, name, path)
+    return found, (name,) if package.archive else tuple(os.path.basename(one) for one in found.files())
+
+
+def _opened(member: Member, suffix: str, package: Package) -> Chain:
+    """By the suffix, as a bare disk; what has none that is known is a VMDK."""
+    if suffix not in image.READERS:
+        return chain.embedded(member.path, member.offset, member.size, member.name) if package.archive else chain.resolve(member.path)
+    if _begins_as_vmdk(member):
+        raise InvalidInput(
+            f"The disk {member.name} of {package.path} begins as a VMDK, and its suffix says {suffix}.",
+            f"If it is one, give it the suffix .vmdk, there and as its ovf:href in the .ovf, {_NO_MANIFEST}.",
+            path=package.path,
+            member=member.name,
+        )
+    if package.archive:
+        raise InvalidInput(
+            f"The disk {member.name} in {package.path} is no VMDK, and only VMDKs are read within an archive.",
+            "Unpack the archive (tar -xf) and name its .ovf instead.",
+            path=package.path,
+            member=member.name,
+        )
+    return image.resolve(member.path)
+
+
+def _begins_as_vmdk(member: Member) -> bool:
+    with files.opened(member.path, "The disk", links=False) as file:
+        file.seek(member.offset)
+        head = file.read(max(map(len, _VMDK)))
+    return head.startswith(_VMDK)
+
+
+def _packed(name: str, how: str, package: Package) -> InvalidInput:
+    stem, suffix = os.path.splitext(name)
+    plain = stem if suffix.lower() in _PACKED else f"plain-{name}"
+    command = f"{_PACKED.get(suffix.lower(), _PACKED['.gz'])} {shlex.quote(name)} > {shlex.quote(plain)}"
+    first = "Unpack the package, and there" if package.archive else "Beside the .ovf,"
+    return InvalidInput(
+        f"The disk {name} of {package.path} is compressed ({how or suffix[1:].lower()}).",
+        f"{first} decompress the disk ({command}); in the .ovf take the attribute ovf:compression off its File and make {plain} its ovf:href, {_NO_MANIFEST}. "
+        "Then name the .ovf.",
+        path=package.path,
+    )
+
+
+def _require_whole(name: str, member: Optional[Member], file: ET.Element, package: Package) -> None:
+    """Raise InvalidInput for a file that is in chunks, or is said to be."""
+    size = file.get("chunkSize", "").strip()
+    in_chunks = size not in ("", "0")
+    chunk = re.compile(re.escape(name) + r"\.([0-9]{9})")
+    numbers = sorted(int(match[1]) for match in map(chunk.fullmatch, package.members) if match is not None)
+    path = package.path
+    off = f"take the attribute ovf:chunkSize off its File in the .ovf, {_NO_MANIFEST}"
+    if member is not None:
+        if in_chunks:
+            raise InvalidInput(
+                f"{path} says that the disk {name} is in chunks of {size[:40]} bytes, and there is one file of this name.",
+                f"If it was put together of all its chunks, {off}; else copy the whole package.",
+                path=path,
+            )
+        return
+    if not in_chunks and not numbers:
+        return
+    whole, each = decimal(file.get("size")), decimal(size)
+    count = max(-(-whole // each) if whole and each else 0, numbers[-1] + 1 if numbers else 1)
+    lacking = next((number for number in range(count) if number >= len(numbers) or numbers[number] != number), None)
+    if lacking is not None:
+        raise InvalidInput(
+            f"The disk {name} of {path} is in chunks, and of them {name}.{lacking:09d} is missing.", "Copy the whole package.", path=path
+        )
+    quoted = shlex.quote(name)
+    raise InvalidInput(
+        f"The disk {name} of {path} is in {count} chunks, {name}.{0:09d} to {name}.{count - 1:09d}, which are not read.",
+        f"{'Unpack the package, and put' if package.archive else 'Put'} them together in their order (cat {quoted}.????????? > {quoted}); then {off}.",
+        path=path,
+    )
+
+
+def _check_capacity(disk: ET.Element, size: int, name: str, path: str) -> None:
+    """Raise InvalidInput for a disk that is smaller than it is said to be, by more than a tool that rounds up would say.
+
+    Nothing is compared where a property that is asked for at deployment says it.
+    """
+    said_size = disk.get("capacity", "").strip()
+    if not said_size or said_size.startswith("${"):
+        return
+    each = unit(disk.get("capacityAllocationUnits", ""), 1, "capacityAllocationUnits", path)
+    capacity = (said(said_size, f"the capacity of {name}", path) or 0) * each
+    if capacity >= size + min(max(each, limits.MIB), limits.GIB):
+        raise InvalidInput(
+            f"{path} says that the disk {name} has {capacity} bytes, and it has {size}.",
+            "The package is incomplete, or its disk is to grow when it is deployed. If it is whole, correct the capacity in the .ovf, remove the manifest "
+            "(.mf), and let the disk grow by migrate_resize.",
+            path=path,
+            disk=name,
+        )
+
+
+def _bus(item: Item) -> Optional[str]:
+    subtype = item.get("ResourceSubType").lower()
+    special = next((bus for word, bus in _SPECIAL.items() if word in subtype), None) if item.type == "20" else None
+    return special or _CONTROLLERS.get(item.type)

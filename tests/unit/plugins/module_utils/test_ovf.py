@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an OVF says is used, or refused with what to do: each disk, each name, each number; and what tools write is read."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tarfile
+
+import pytest
+from test_hostile_descriptions import (
+    BOTH,
+    BUS,
+    DISKS,
+    FILES,
+    HALF,
+    HALF_DISK,
+    MIB,
+    ONE,
+    OPTIONS,
+    attached,
+    cpu,
+    envelope,
+    memory,
+    opened,
+    system,
+)
+from test_vmdk_chain import descriptor, sparse
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, UnsafeInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+
+FIRST, SECOND = attached("ovf:/disk/d1", 4), attached("ovf:/disk/d2", 5)
+OPTIONAL = SECOND.replace("<Item>", '<Item required="false">')
+BLANK = HALF_DISK + '<Disk diskId="d2" capacity="8" capacityAllocationUnits="byte * 2^30"/>'
+
+
+def disks_of(vm):
+    return [os.path.basename(disk.chain.links[0].path) for disk in vm.disks]
+
+
+def with_second(item, options="", more=""):
+    return envelope(system(hardware=cpu(2) + memory() + BUS + FIRST + item + more), options=options)
+
+
+REPLACED = FIRST + FIRST.replace("<Item>", '<Item configuration="s">').replace("d1", "d2")
+LEFT_OUT = {
+    "no item": (envelope(ONE), r"disk d2 \(b.vmdk\).* no Item"),
+    "an item without a resource": (with_second(re.sub("<HostResource>.*</HostResource>", "", SECOND)), "disk d2 .*'5' has no HostResource"),
+    "an item with an empty resource": (with_second(SECOND.replace("ovf:/disk/d2", "")), "disk d2 .*'5' has no HostResource"),
+    "a logical disk": (with_second(SECOND.replace(">17<", ">31<")), "disk d2 .*'31'"),
+    "a type with a zero": (with_second(SECOND.replace(">17<", ">017<")), "disk d2 .*'017'"),
+    "a type in words": (with_second(SECOND.replace(">17<", ">disk<")), "disk d2 .*'disk'"),
+    "a drive for CDs": (with_second(SECOND.replace(">17<", ">15<")), "disk d2 .*'15'"),
+    "two types": (with_second(SECOND.replace("</Item>", "<ResourceType>31</ResourceType></Item>")), "two values of ResourceType"),
+    "an option that is not there": (
+        with_second(SECOND.replace("<Item>", '<Item configuration="big">')),
+        "'big', which it does not describe",
+    ),
+    "another option than there are": (
+        with_second(SECOND.replace("<Item>", '<Item configuration="big">'), OPTIONS.format("")),
+        "'big', which it does not describe",
+    ),
+    "a bound": (with_second(SECOND.replace("<Item>", '<Item bound="max">')), "disk d2 .*bound"),
+    "two defaults": (
+        with_second(
+            SECOND.replace("<Item>", '<Item configuration="l">'), OPTIONS.format(' default="true"').replace("/><", ' default="1"/><', 1)
+        ),
+        "2 deployment options that are the default",
+    ),
+    "another type in this option": (
+        with_second(
+            SECOND.replace(">17<", ">31<"), OPTIONS.format(""), SECOND.replace("<Item>", '<Item configuration="l">').replace(">5<", ">6<")
+        ),
+        "disk d2 .*'31'",
+    ),
+    "XenServer": (with_second(SECOND.replace(">17<", ">19<")), "disk d2 .*XenServer writes 19"),
+    "XenServer, by its id": (
+        with_second("<Item><InstanceID>d2</InstanceID><ResourceType>19</ResourceType><HostResource>sr</HostResource></Item>"),
+        "disk d2 .*XenServer writes 19",
+    ),
+    "a processor with a zero": (envelope(system(hardware=cpu(2).replace(">3<", ">03<") + BUS + BOTH)), "ResourceType '03'"),
+}
+TWICE = {
+    "one place": (with_second(SECOND.replace("<AddressOnParent>5", "<AddressOnParent>04")), "two disks at one place, d1 and d2"),
+    "one place on two controllers of one address": (
+        with_second(SECOND.replace("Parent>3<", "Parent>9<").replace("OnParent>5", "OnParent>4"), more=BUS.replace("ID>3", "ID>9")),
+        "two disks at one place",
+    ),
+    "chunks and a whole file": (envelope(files=FILES.replace('"a.vmdk"', '"a.vmdk" chunkSize="2147483648"')), "in chunks of 2147483648"),
+    "a file without an id": (
+        envelope(system(hardware=BUS + FIRST + SECOND), FILES.replace("f2", ""), DISKS.replace('fileRef="f2"', "")),
+        "files without the attribute id",
+    ),
+    "a disk without an id": (envelope(disks=DISKS.replace("d2", "")), "disks without the attribute diskId"),
+    "a file that is not listed": (envelope(files=HALF), "disk without a file: d2"),
+    "no such disk": (envelope(system(hardware=BUS + FIRST + SECOND.replace("d2", "d3"))), "disk without a file: ovf:/disk/d3"),
+    "firmware": (
+        envelope(system(hardware=BUS + BOTH + '<Config key="firmware" value="efi"/><Config key="firmware" value="bios"/>')),
+        "firmware twice, as 'efi' and as 'bios'",
+    ),
+    "firmware that is none": (envelope(system(hardware=BUS + BOTH + '<Config key="firmware" value="coreboot"/>')), "'coreboot'"),
+    "processors": (envelope(system(hardware=cpu(2) + cpu(4, number=8) + BUS + BOTH)), r"number of CPUs 2 times, and differently \(2, 4\)"),
+    "memory": (envelope(system(hardware=memory() + memory("1024").replace("ID>2", "ID>8") + BUS + BOTH)), "the memory 2 times"),
+    "two quantities": (
+        envelope(system(hardware=cpu(2).replace("</Item>", "<VirtualQuantity>4</VirtualQuantity></Item>") + BUS + BOTH)),
+        "two values of VirtualQuantity",
+    ),
+    "a unit of nothing": (envelope(disks=DISKS.replace("byte * 2^20", "byte * 0")), "no known unit"),
+    "memory in units of nothing": (envelope(system(hardware=memory(unit="byte * 0") + BUS + BOTH)), "no known unit"),
+    "a blank disk": (envelope(files=HALF, disks=BLANK), "disk d2 .* is blank"),
+    "a blank disk of no name": (
+        envelope(system(hardware=BUS + FIRST + "<Item><InstanceID>7</InstanceID><ResourceType>17</ResourceType></Item>"), HALF, HALF_DISK),
+        "InstanceID '7' .* is blank",
+    ),
+    "oVirt": (
+        envelope(system(hardware=BUS + FIRST + SECOND.replace("ovf:/disk/d2", "/".join(["9f1b7a14-1f7e-4a9f-9f1b-7a141f7e4a9f"] * 2)))),
+        "oVirt storage domain",
+    ),
+    "before OVF 1.0": (
+        '<Envelope><References/><Section type="ovf:DiskSection_Type"/><Content type="ovf:VirtualSystem_Type"/></Envelope>',
+        "before OVF 1.0",
+    ),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize("name", [*LEFT_OUT, *TWICE])
+def test_no_disk_is_left_out_and_nothing_is_said_twice(tmp_path, name, packed):
+    text, words = {**LEFT_OUT, **TWICE}[name]
+    with pytest.raises(InvalidInput, match=words) as caught:
+        opened(tmp_path, text, packed)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "disks"),
+    [
+        (with_second(SECOND.replace("<Item>", '<Item configuration="l">'), OPTIONS.format("")), ["a.vmdk"]),
+        (envelope(system(hardware=BUS + REPLACED), options=OPTIONS.format("")), ["b.vmdk"]),
+        (envelope(system(hardware=BUS + FIRST + OPTIONAL), HALF, BLANK), ["a.vmdk"]),
+        (envelope(ONE, HALF, BLANK), ["a.vmdk"]),
+        (with_second(SECOND.replace(">17<", ">15<")).replace("b.vmdk", "tools.iso"), ["a.vmdk"]),
+        (envelope(system(hardware=cpu(2) + cpu(2, number=8) + BUS + BOTH)), ["a.vmdk", "b.vmdk"]),
+        (
+            with_second(
+                SECOND.replace("Parent>3<", "Parent>9<").replace("OnParent>5", "OnParent>4"),
+                more=BUS.replace("ID>3", "ID>9").replace("6<", "20<"),
+            ),
+            ["a.vmdk", "b.vmdk"],
+        ),
+        (envelope(files=FILES.replace('"a.vmdk"', '"a.vmdk" chunkSize="0" compression="identity"')), ["a.vmdk", "b.vmdk"]),
+    ],
+    ids=["an option", "an option in place", "an optional blank", "a blank of nobody", "a CD", "one number twice", "two buses", "no chunks"],
+)
+def test_what_the_description_leaves_out_itself_is_left_out(tmp_path, text, disks):
+    assert disks_of(opened(tmp_path, text)) == disks
+
+
+def alone(folder, href, name="a.vmdk", extra="", disk=HALF_DISK, data=None):
+    """One disk, which the description calls `href`, and the folder `name`."""
+    (folder / "vm.ovf").write_text(envelope(ONE, f'<File id="f1" href="{href}" {extra}/>', disk))
+    if name:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data or sparse())
+    return open_source([str(folder / "vm.ovf")])
+
+
+def packed_as(folder, *names):
+    with tarfile.open(folder / "vm.ova", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in ("vm.ovf", *names):
+            tar.add(folder / name, name)
+    return str(folder / "vm.ova")
+
+
+@pytest.mark.parametrize(
+    ("href", "name"),
+    [
+        ("My%20VM-disk1.vmdk", "My VM-disk1.vmdk"),
+        ("My%20VM-disk1.vmdk", "My%20VM-disk1.vmdk"),
+        ("My VM-disk1.vmdk", "My VM-disk1.vmdk"),
+        ("100%.vmdk", "100%.vmdk"),
+        ("%C3%BC.vmdk", "\u00fc.vmdk"),
+        ("./a.vmdk", "a.vmdk"),
+        ("././a.vmdk", "a.vmdk"),
+        ("a", "a"),
+    ],
+)
+def test_a_name_is_what_the_folder_has_or_a_uri(tmp_path, href, name):
+    assert disks_of(alone(tmp_path, href, name)) == [name]
+    if "./" not in href:
+        (disk,) = open_source([packed_as(tmp_path, name)]).disks
+        assert disk.chain.offset
+
+
+def test_of_two_files_the_one_of_the_literal_name_is_meant(tmp_path):
+    (tmp_path / "a b.vmdk").write_bytes(b"another")
+    assert disks_of(alone(tmp_path, "a%20b.vmdk", "a%20b.vmdk")) == ["a%20b.vmdk"]
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "disks/a.vmdk",
+        "./disks/a.vmdk",
+        "../a.vmdk",
+        "/a.vmdk",
+        "%2e%2e%2fa.vmdk",
+        "disks%2Fa.vmdk",
+        "a%00.vmdk",
+        "a%0a.vmdk",
+        "file:a.vmdk",
+        "..",
+        "",
+        "./",
+    ],
+)
+def test_a_name_that_is_none_is_refused_in_the_words_of_the_package(tmp_path, href):
+    with pytest.raises(UnsafeInput, match=r"vm\.ovf names the file") as caught:
+        alone(tmp_path, href, "disks/a.vmdk")
+    assert "beside the .ovf" in caught.value.hint and "VMDK" not in str(caught.value)
+
+
+def test_a_folder_in_an_archive_is_refused_in_its_words_and_its_dots_are_kept(tmp_path):
+    alone(tmp_path, "./a.vmdk")
+    with pytest.raises(UnsafeInput, match=r"vm\.ova names the file './a\.vmdk'"):
+        open_source([packed_as(tmp_path, "a.vmdk")])
+    (tmp_path / "disks").mkdir()
+    (tmp_path / "disks" / "a.vmdk").write_bytes(sparse())
+    with pytest.raises(UnsafeInput, match=r"vm\.ova holds 'disks/a\.vmdk'") as caught:
+        open_source([packed_as(tmp_path, "disks/a.vmdk")])
+    assert "VMDK" not in str(caught.value)
+
+
+@pytest.mark.parametrize("target", ["b.vmdk", "nowhere"])
+def test_a_disk_that_is_a_link_is_refused_as_one(tmp_path, target):
+    (tmp_path / "b.vmdk").write_bytes(sparse())
+    (tmp_path / "a.vmdk").symlink_to(target)
+    with pytest.raises(UnsafeInput, match="not a regular file"):
+        alone(tmp_path, "a.vmdk", "")
+
+
+@pytest.mark.parametrize(
+    ("href", "extra", "command"),
+    [
+        ("a.vmdk", 'compression="gzip"', "gunzip -c a.vmdk > plain-a.vmdk"),
+        ("a.vmdk.gz", 'compression="gzip"', "gunzip -c a.vmdk.gz > a.vmdk"),
+        ("a.vmdk.gz", "", "gunzip -c a.vmdk.gz > a.vmdk"),
+        ("my a.vmdk.xz", 'compression="xz"', "xz -dc 'my a.vmdk.xz' > 'my a.vmdk'"),
+    ],
+)
+def test_of_a_compressed_disk_is_said_what_to_change(tmp_path, href, extra, command):
+    with pytest.raises(InvalidInput, match="is compressed") as caught:
+        alone(tmp_path, href, href, extra)
+    assert all(words in caught.value.hint for words in (command, "ovf:compression", "ovf:href", "(.mf)"))
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "archive"])
+@pytest.mark.parametrize(
+    ("numbers", "extra", "words"),
+    [
+        ((0, 1), 'chunkSize="2048"', r"is in 2 chunks, a\.vmdk\.000000000 to a\.vmdk\.000000001"),
+        ((0, 1), "", "is in 2 chunks"),
+        ((0, 2), "", r"a\.vmdk\.000000001 is missing"),
+        ((1,), "", r"a\.vmdk\.000000000 is missing"),
+        ((0,), 'chunkSize="2048" size="4097"', r"a\.vmdk\.000000001 is missing"),
+        ((), 'chunkSize="2048"', r"a\.vmdk\.000000000 is missing"),
+        ((), "", r"a\.vmdk of .* is missing"),
+    ],
+)
+def test_a_disk_in_chunks_is_said_to_be_so(tmp_path, numbers, extra, words, packed):
+    names = [f"a.vmdk.{number:09d}" for number in numbers]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(2048))
+    with pytest.raises(InvalidInput, match=words) as caught:
+        alone(tmp_path, "a.vmdk", "", extra)
+    if packed:
+        with pytest.raises(InvalidInput, match=words) as caught:
+            open_source([packed_as(tmp_path, *names)])
+    assert "cat a.vmdk.????????? > a.vmdk" in caught.value.hint if "in 2 chunks" in words else "Copy the whole package" in caught.value.hint
+
+
+@pytest.mark.parametrize(("suffix", "fmt"), [("qcow2", "qcow2"), ("vhd", "vpc"), ("vdi", "vdi"), ("raw", "raw"), ("img", "raw")])
+def test_a_disk_that_is_no_vmdk_is_read_by_its_suffix(tmp_path, suffix, fmt):
+    name = f"a.{suffix}"
+    subprocess.run(["qemu-img", "create", "-q", "-f", fmt, tmp_path / name, "1M"], check=True)
+    vm = alone(tmp_path, name, "")
+    assert disks_of(vm) == [name] and vm.disks[0].chain.links[0].header.format == fmt
+    with pytest.raises(InvalidInput, match="no VMDK, and only VMDKs") as caught:
+        open_source([packed_as(tmp_path, name)])
+    assert "Unpack" in caught.value.hint
+    with pytest.raises(InvalidInput, match="says that the disk"):
+        alone(tmp_path, name, "", disk=HALF_DISK.replace(str(MIB), str(64 * MIB)))
+
+
+@pytest.mark.parametrize("data", [sparse(), descriptor('RW 8 FLAT "b.vmdk" 0').encode()], ids=["sparse", "a descriptor"])
+@pytest.mark.parametrize("suffix", ["raw", "img", "qcow2"])
+def test_a_vmdk_of_another_suffix_is_not_read_as_what_it_is_called(tmp_path, suffix, data):
+    with pytest.raises(InvalidInput, match="begins as a VMDK") as caught:
+        alone(tmp_path, f"a.{suffix}", f"a.{suffix}", data=data.ljust(MIB, b"\0"))
+    assert caught.value.hint
+
+
+def test_the_virtio_controller_of_virtualbox_is_scsi_as_in_its_settings(tmp_path):
+    virtio = BUS.replace("6</ResourceType>", "20</ResourceType><ResourceSubType>VirtioSCSI</ResourceSubType>")
+    assert {disk.bus for disk in opened(tmp_path, envelope(system(hardware=virtio + BOTH))).disks} == {"scsi"}
