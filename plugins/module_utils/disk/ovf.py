@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Optional
+from dataclasses import replace
+from typing import Optional, Sequence
 from xml.etree import ElementTree as ET
 
 from ..core import files
 from ..core.errors import InvalidInput
-from ..core.numbers import said
+from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import ovf_disks, ovf_items, ovf_manifest, ovf_package, xmlfile
+from . import ovf_disks, ovf_items, ovf_manifest, ovf_package, vbox, xmlfile
 from .machine import Nic, SourceVm, bus_key
 
 _FIRMWARE, _SECURE = "firmware", "bootOptions.efiSecureBootEnabled"
@@ -56,15 +57,16 @@ def _vm(root: ET.Element, package: ovf_package.Package) -> tuple[SourceVm, tuple
     config = ovf_items.settings(system.iter("Config"), (_FIRMWARE, _SECURE), path)
     cpu = hardware.one(ovf_items.CPU, "the number of CPUs", ("VirtualQuantity", "CoresPerSocket"), path)
     memory = hardware.one(ovf_items.MEMORY, "the memory", ("VirtualQuantity", "AllocationUnits"), path)
+    box = next((machine.find("Hardware") for machine in system.iter("Machine")), None)
     vm = SourceVm(
         name=(system.findtext("Name") or system.get("id") or os.path.splitext(os.path.basename(path))[0]).strip(),
         kind="ova" if package.archive else "ovf",
         disks=tuple(sorted((one.disk for one in found), key=bus_key)),
-        nics=tuple(_nic(item) for item in hardware.all(ovf_items.CARD)),
+        nics=_nics(hardware.all(ovf_items.CARD), tuple(vbox.nics(box)) if box is not None else ()),
         cpus=said(cpu.get("VirtualQuantity"), "the number of CPUs", path) if cpu is not None else None,
         cores_per_socket=said(cpu.get("CoresPerSocket"), "CoresPerSocket", path) if cpu is not None else None,
         memory=ovf_items.memory(memory, path),
-        firmware=_firmware(config.get(_FIRMWARE, ""), path),
+        firmware=_firmware(config.get(_FIRMWARE, ""), box, path),
         secure_boot=config.get(_SECURE, "").lower() == "true",
         guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None),
         uuid=_uuid(system),
@@ -103,18 +105,33 @@ def _uuid(system: ET.Element) -> str:
     return next((uuid for uuid in map(uuid_of, found) if uuid), "")
 
 
+def _nics(items: Sequence[ovf_items.Item], adapters: Sequence[Nic]) -> tuple[Nic, ...]:
+    """The cards. VirtualBox, which writes no MACs into them, describes each once more in their order in its own section."""
+    cards = tuple(_nic(item) for item in items)
+    if not cards or len(cards) != len(adapters):
+        return cards or tuple(adapters)
+    return tuple(card if card.mac else replace(card, mac=adapter.mac) for card, adapter in zip(cards, adapters))
+
+
 def _nic(item: ovf_items.Item) -> Nic:
     digits = re.sub(r"[:-]", "", item.get("Address").lower())
     valid = re.fullmatch(r"[0-9a-f]{12}", digits) and digits.strip("0")
     mac = ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if valid else None
-    return Nic(mac, item.get("Connection"), item.get("ResourceSubType"))
+    return Nic(mac, item.get("Connection"), item.get("ResourceSubType"), decimal(item.config.get("slotInfo.pciSlotNumber")))
 
 
-def _firmware(kind: str, path: str) -> Optional[str]:
-    if kind.lower() not in ("", "efi", "bios"):
+def _firmware(said_so: str, box: Optional[ET.Element], path: str) -> Optional[str]:
+    """As VMware or VirtualBox say it. Raises InvalidInput where they say different things, or what is none."""
+    element = box.find("Firmware") if box is not None else None
+    kinds = [
+        said_so.lower(),
+        "" if element is None else "efi" if element.get("type", "").startswith("EFI") else element.get("type", "").lower(),
+    ]
+    found = {kind for kind in kinds if kind}
+    if len(found) > 1 or not found <= {"efi", "bios"}:
         raise InvalidInput(
-            f"{path} gives the firmware as {kind[:40]!r}; it is efi or bios.",
-            "Correct it in the .ovf, and remove the manifest (.mf), which does not fit then; or export the VM again.",
+            f"{path} gives the firmware as {' and as '.join(repr(kind[:40]) for kind in kinds if kind)}; it is efi or bios.",
+            "Leave the one that is meant in the .ovf, and remove the manifest (.mf), which does not fit then; or export the VM again.",
             path=path,
         )
-    return {"efi": "uefi", "bios": "bios"}.get(kind.lower())
+    return {"efi": "uefi", "bios": "bios"}[found.pop()] if found else None

@@ -45,7 +45,7 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
         name=machine.get("name") or os.path.splitext(os.path.basename(path))[0],
         kind="vbox",
         disks=found,
-        nics=tuple(_nics(hardware)),
+        nics=tuple(nics(hardware)),
         cpus=said(_text(hardware.find("CPU"), "count"), "the CPU count", path) or 1,
         memory=said(_text(hardware.find("Memory"), "RAMSize"), "RAMSize", path),
         firmware="uefi" if firmware is not None and firmware.get("type", "").startswith("EFI") else "bios",
@@ -86,7 +86,8 @@ def _disks(
             yield SourceDisk(resolve(file), bus, number, unit)
 
 
-def _nics(hardware: ElementTree.Element) -> Iterator[Nic]:
+def nics(hardware: ElementTree.Element) -> Iterator[Nic]:
+    """The cards that are plugged in, in the order of their slots."""
     for adapter in sorted(hardware.iterfind("Network/Adapter"), key=lambda found: _number(found, "slot") or 0):
         if adapter.get("enabled") != "true":
             continue
