@@ -26,7 +26,7 @@ _SPECIAL = {"nvme": "nvme", "virtioscsi": "scsi"}  # what makers write as the ty
 _REMOVABLE = ("14", "15", "16")  # floppies, CDs, DVDs
 _EXTENTS = ("19", "31")  # what storage has; XenServer writes it for disks
 _PLACE = re.compile(r"^(?:(?:ovf:)?/*disk/)?([^/]+)$")
-_VMDK = (b"KDMV", b"# Disk Descriptor")
+_VMDK = (b"KDMV", b"COWD", b"# Disk Descriptor")
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _OVIRT = re.compile(f"^{_UUID}/{_UUID}$")
 _PACKED = {".gz": "gunzip -c", ".xz": "xz -dc", ".bz2": "bunzip2 -c", ".zst": "zstd -dc"}
@@ -47,17 +47,18 @@ def find(root: ET.Element, hardware: Hardware, package: Package) -> tuple[Found,
     listed = _by_id(root.findall(".//References/File"), "id", "files", path)
     disks = _by_id(root.findall(".//DiskSection/Disk"), "diskId", "disks", path)
     buses = {item.get("InstanceID"): (_bus(item), decimal(item.get("Address"))) for item in hardware.meant if _bus(item) is not None}
-    found, taken = [], set()
+    found: list[Found] = []
+    taken: dict[str, str] = {}  # which file each disk has
     places: dict[tuple[str, ...], str] = {}
     for item in (item for item in hardware.all(DISK) if item.get("HostResource")):
         name, disk = _disk(item, disks, path)
-        if name in taken:
+        if name in taken or disk.get("fileRef", "") in (set(taken.values()) - {""}):
             raise InvalidInput(
                 f"{path} has one disk twice: {name[:80]}.",
-                f"Leave one Item that names it in the .ovf, {_NO_MANIFEST}; or export the VM again.",
+                f"Leave one Item, and one Disk for each file, in the .ovf, {_NO_MANIFEST}; or export the VM again.",
                 path=path,
             )
-        taken.add(name)
+        taken[name] = disk.get("fileRef", "")
         if not disk.get("fileRef"):
             if not item.optional:
                 raise _blank(f"The disk {name[:80]}", path)
@@ -82,6 +83,7 @@ def find(root: ET.Element, hardware: Hardware, package: Package) -> tuple[Found,
     for name, disk in disks.items():
         if disk.get("fileRef") and name not in taken:
             _require_left_out(name, listed.get(disk.get("fileRef", "")), hardware, path)
+    _require_no_other(listed, disks, {name for one in found for name in one.names}, package)
     for item in hardware.all(DISK):
         if not item.get("HostResource") and not item.optional:
             raise _blank(f"The disk of the InstanceID {item.get('InstanceID')[:80]!r}", path)
@@ -157,10 +159,25 @@ def _require_left_out(name: str, file: Optional[ET.Element], hardware: Hardware,
         hint = "Take the attribute ovf:bound off its Item in the .ovf"
     raise InvalidInput(
         f"The disk {name[:80]} ({href[:80] or 'of no file'}) of {path} would be left out: {why}.",
-        f"{hint}; or, if the VM is not to have it, remove its Disk from the DiskSection. In both cases remove the manifest (.mf), which does not fit then.",
+        f"{hint}; or, if the VM is not to have it, remove its Disk from the DiskSection and its File from the References. In both cases remove the manifest "
+        "(.mf), which does not fit then.",
         path=path,
         disk=name,
     )
+
+
+def _require_no_other(listed: Mapping[str, ET.Element], disks: Mapping[str, ET.Element], read: set[str], package: Package) -> None:
+    """Raise InvalidInput where the References list a disk that is none of the DiskSection, and no part of one."""
+    known = {disk.get("fileRef") for disk in disks.values()}
+    for href in (file.get("href", "") for name, file in listed.items() if name not in known):
+        member = package.known_as(href)
+        if os.path.splitext(href)[1].lower() in _disk_suffixes() and (href if member is None else member.name) not in read:
+            raise InvalidInput(
+                f"{package.path} lists the file {href[:80]!r}, which is a disk by its suffix, and no Disk of its DiskSection has it.",
+                "If it belongs to the VM, correct ovf:fileRef of its Disk in the .ovf, or export the VM again; else remove its File from the References. The "
+                "manifest (.mf) does not fit then, so remove it.",
+                path=package.path,
+            )
 
 
 def _names(item: Item, name: str) -> bool:
@@ -199,9 +216,18 @@ def _read(file: ET.Element, disk: ET.Element, package: Package) -> tuple[Chain, 
 
 def _opened(member: Member, suffix: str, package: Package) -> Chain:
     """By the suffix, as a bare disk; what has none that is known is a VMDK."""
+    begins = _begins_as_vmdk(member)
+    if suffix not in (".vmdk", *image.READERS) and not begins:
+        raise InvalidInput(
+            f"The disk {member.name} of {package.path} is no VMDK, and no suffix says what it is.",
+            f"{'Unpack the package, and give' if package.archive else 'Give'} the file the suffix of what it is (oVirt: .qcow2 or .raw), there and as its "
+            f"ovf:href in the .ovf, {_NO_MANIFEST}. Then name the .ovf.",
+            path=package.path,
+            member=member.name,
+        )
     if suffix not in image.READERS:
         return chain.embedded(member.path, member.offset, member.size, member.name) if package.archive else chain.resolve(member.path)
-    if _begins_as_vmdk(member):
+    if begins:
         raise InvalidInput(
             f"The disk {member.name} of {package.path} begins as a VMDK, and its suffix says {suffix}.",
             f"If it is one, give it the suffix .vmdk, there and as its ovf:href in the .ovf, {_NO_MANIFEST}.",

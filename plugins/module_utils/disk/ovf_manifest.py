@@ -64,7 +64,7 @@ def find(package: Package, descriptor: str) -> Optional[Manifest]:
     if name not in package.members:
         chain.regular(os.path.join(os.path.dirname(os.path.abspath(package.path)), name), "The manifest")
         raise InvalidInput(f"The manifest {name} of {package.path} cannot be read.", "Check its permissions.", path=package.path)
-    lines = []
+    lines: dict[tuple[str, str], tuple[Member, str, str]] = {}
     for line in package.members[name].read(xmlfile.LIMIT).decode("utf-8-sig", "replace").splitlines():
         match = _LINE.match(line)
         if match is None:
@@ -76,9 +76,16 @@ def find(package: Package, descriptor: str) -> Optional[Manifest]:
                 )
             continue
         member = package.known_as(match[2])
-        if member is not None:
-            lines.append((member, match[1].upper(), match[3].lower()))
-    return Manifest(name, package.path, tuple(lines))
+        if member is None:
+            continue
+        found = member, match[1].upper(), match[3].lower()
+        if lines.setdefault((member.name, found[1]), found) != found:
+            raise InvalidInput(
+                f"{name} of {package.path} gives two {found[1]} digests of {member.name}.",
+                f"Copy the package again. {_WITHOUT} ({name}).",
+                path=package.path,
+            )
+    return Manifest(name, package.path, tuple(lines.values()))
 
 
 def _name(package: Package, usual: str) -> Optional[str]:

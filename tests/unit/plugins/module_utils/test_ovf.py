@@ -80,6 +80,11 @@ LEFT_OUT = {
         with_second("<Item><InstanceID>d2</InstanceID><ResourceType>19</ResourceType><HostResource>sr</HostResource></Item>"),
         "disk d2 .*XenServer writes 19",
     ),
+    "a file without a disk": (envelope(ONE, disks=HALF_DISK), "lists the file 'b.vmdk'"),
+    "a file of an optional disk that lost it": (
+        envelope(system(hardware=BUS + FIRST + OPTIONAL), disks=DISKS.replace('fileRef="f2"', "")),
+        "lists the file 'b.vmdk'",
+    ),
     "a processor with a zero": (envelope(system(hardware=cpu(2).replace(">3<", ">03<") + BUS + BOTH)), "ResourceType '03'"),
 }
 TWICE = {
@@ -300,6 +305,16 @@ def test_a_vmdk_of_another_suffix_is_not_read_as_what_it_is_called(tmp_path, suf
     with pytest.raises(InvalidInput, match="begins as a VMDK") as caught:
         alone(tmp_path, f"a.{suffix}", f"a.{suffix}", data=data.ljust(MIB, b"\0"))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["0d8a4c3e", "a.disk"])
+def test_a_disk_of_no_suffix_that_is_no_vmdk_is_refused_as_that(tmp_path, name):
+    data = b"QFI\xfb".ljust(MIB, b"\0")
+    with pytest.raises(InvalidInput, match="no suffix says what it is") as caught:
+        alone(tmp_path, name, name, data=data)
+    with pytest.raises(InvalidInput, match="no suffix says what it is"):
+        open_source([packed_as(tmp_path, name)])
+    assert ".qcow2" in caught.value.hint
 
 
 def card(number, address="", config=""):

@@ -12,6 +12,7 @@ from test_hostile_descriptions import HALF, HALF_DISK, ONE, envelope
 from test_vmdk_chain import descriptor, flat, sparse
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, UnsafeInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import ovf_manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
 
 
@@ -46,7 +47,8 @@ MANIFESTS = {
     "of one disk": (line("vm.ovf") + line("a.vmdk"), "vm.mf", "no digest of b.vmdk"),
     "in capitals": (line("a.vmdk") + line("b.vmdk", wrong=True), "vm.MF", "b.vmdk does not have the SHA256 digest"),
     "in small letters": (line("a.vmdk") + line("b.vmdk", wrong=True).lower(), "vm.mf", "b.vmdk does not have the SHA256 digest"),
-    "of a description that was changed": (line("vm.ovf", wrong=True) + WHOLE, "vm.mf", "vm.ovf does not have"),
+    "of a description that was changed": (line("vm.ovf", wrong=True) + line("a.vmdk") + line("b.vmdk"), "vm.mf", "vm.ovf does not have"),
+    "that contradicts itself": (WHOLE + line("a.vmdk", wrong=True), "vm.mf", "two SHA256 digests of a.vmdk"),
     "in another format": ("d41d8cd98f00b204e9800998ecf8427e  a.vmdk\n" + WHOLE, "vm.mf", "gives no SHA1, SHA256 or SHA512"),
     "with MD5": ("MD5(a.vmdk)= d41d8cd98f00b204e9800998ecf8427e\n" + WHOLE, "vm.mf", "gives no SHA1, SHA256 or SHA512"),
 }
@@ -103,6 +105,14 @@ def test_two_manifests_are_refused_and_one_of_another_stem_is_used_in_an_archive
 )
 def test_a_manifest_as_tools_write_it_is_read(tmp_path, text, packed):
     assert len(manifested(tmp_path, text, packed=packed).disks) == 2
+
+
+def test_each_digest_is_made_once(tmp_path, monkeypatch):
+    made = []
+    digest = ovf_manifest._digest
+    monkeypatch.setattr(ovf_manifest, "_digest", lambda member, kind: made.append(member.name) or digest(member, kind))
+    manifested(tmp_path, WHOLE * 100)
+    assert made.count("a.vmdk") == made.count("b.vmdk") == 1
 
 
 def test_a_manifest_must_have_every_file_of_a_disk(tmp_path):
