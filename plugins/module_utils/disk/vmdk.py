@@ -13,6 +13,7 @@ from typing import BinaryIO, Optional
 
 from ..core import limits
 from ..core.errors import InvalidInput, UnsafeInput
+from . import encoded
 
 SECTOR = 512
 NO_PARENT = 0xFFFFFFFF
@@ -28,6 +29,8 @@ _MAGIC_SESPARSE = struct.pack("<Q", 0x00000000CAFEBABE)
 _GD_AT_END = 0xFFFFFFFFFFFFFFFF
 _EXTENT = re.compile(r'^(RW|RDONLY|NOACCESS)\s+([0-9]{1,15})\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+([0-9]{1,15}))?)?(?:\s+\S+)*\s*$')
 _PAIR = re.compile(r'^([A-Za-z][A-Za-z0-9_.:-]*)\s*=\s*(?:"(.*)"|(.*?))\s*$')
+_ENCRYPTED, _FILTERS = re.compile(r"crypt|(^|\.)(key|keys|keyid|keysafe|datafilekey)$"), re.compile(r"iofilter|sidecar")
+_NOTHING = ("", "0", "false", "no", "none")
 _PLAIN_NAME = re.compile(r'^[^/\\\0:"\r\n]+$')
 
 
@@ -94,7 +97,9 @@ def parse_descriptor(text: str, path: str) -> Descriptor:
         if extent:
             extents.append(_extent(extent, path))
         elif pair:
-            pairs.setdefault(pair[1] if pair[1].startswith("ddb.") else pair[1].lower(), pair[2] if pair[2] is not None else pair[3])
+            key, value = pair[1] if pair[1].startswith("ddb.") else pair[1].lower(), pair[2] if pair[2] is not None else pair[3]
+            _require_plain(key, value, path)
+            pairs.setdefault(key, value)
         else:
             raise InvalidInput(
                 f"{path} line {number} is not part of a VMDK descriptor: {line[:80]!r}.",
@@ -120,6 +125,18 @@ def parse_descriptor(text: str, path: str) -> Descriptor:
         extents=tuple(extents),
         ddb={key: value for key, value in pairs.items() if key.startswith("ddb.")},
     )
+
+
+def _require_plain(key: str, value: str, path: str) -> None:
+    """Raise InvalidInput where a line says that the data are encrypted: by its keys, or by a filter of ESXi through which they went."""
+    named, said = key.lower(), value.strip().lower()
+    filtered = _FILTERS.search(named) is not None and "crypt" in said
+    if filtered or "vmware:key" in said or (_ENCRYPTED.search(named) and said not in _NOTHING):
+        raise InvalidInput(
+            f"{path} is encrypted ({key}).",
+            "Decrypt the VM in VMware (a storage policy without encryption, or Remove Encryption), then copy it.",
+            path=path,
+        )
 
 
 def _extent(match: re.Match[str], path: str) -> Extent:
@@ -240,10 +257,7 @@ def read_descriptor(file: BinaryIO, path: str, base: int = 0, length: Optional[i
 
 
 def _decode(data: bytes, path: str) -> str:
-    try:
-        return data.split(b"\0", 1)[0].decode("utf-8")
-    except UnicodeDecodeError:
-        return data.split(b"\0", 1)[0].decode("latin-1")
+    return encoded.text(data.split(b"\0", 1)[0], path, "latin-1")
 
 
 def canonical(create_type: str, cid: int, parent_cid: int, parent: Optional[str], extents: tuple[Extent, ...]) -> str:
