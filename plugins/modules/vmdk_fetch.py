@@ -70,7 +70,8 @@ options:
     default: false
     version_added: 0.2.0
   accept:
-    description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing.
+    description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing,
+      V(source.suspended) a local VM that is suspended.
     type: list
     elements: str
     default: []

@@ -40,6 +40,7 @@ CODES = frozenset(
         "proof.failed",
         "selinux.relabel",
         "source.busy",
+        "source.suspended",
         "storage.multipath",
         "storage.zfs",
         "tools.needed",

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Optional, Protocol, Sequence
 
 from ..core import limits
-from ..core.errors import InvalidInput
+from ..core.errors import Blocked, InvalidInput
 from ..core.manifest import Identity
 
 BARE = "disks"  # the kind of a source that says nothing of the hardware
 # The order in which firmware and guests meet the controllers.
 BUS_ORDER = ("scsi", "nvme", "sata", "ide")
+_MAC = re.compile(r"[0-9a-f]{12}|[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}")
 
 
 class Link(Protocol):
@@ -93,6 +95,7 @@ class SourceVm:
     secure_boot: bool = False
     guest_os: Optional[str] = None
     uuid: str = ""
+    suspended: bool = False
 
     def __post_init__(self) -> None:
         """What no VM has would become a domain that no host starts, or a number that its XML cannot hold."""
@@ -108,9 +111,20 @@ class SourceVm:
                     name=self.name,
                 )
 
+    def check_idle(self, accept: Sequence[str]) -> None:
+        """Raise Blocked for a VM whose memory is kept beside its disks, Busy for disks that somebody writes to, unless the operator accepts it."""
+        if self.suspended and "source.suspended" not in accept:
+            raise Blocked(
+                f"The VM {self.name} is suspended: what is in its memory is not on its disks (source.suspended).",
+                "Power it on, shut its guest down, and copy it then. Or accept by code (migrate_accept): as after a power failure.",
+                concerns=["source.suspended"],
+            )
+        for disk in self.disks if "source.busy" not in accept else ():
+            disk.chain.check_idle()
+
     def as_result(self) -> dict[str, Any]:
         """The metadata for people and manifests; disks as their files, sizes and places."""
-        data = {key: value for key, value in asdict(self).items() if key not in ("disks", "nics", "uuid")}
+        data = {key: value for key, value in asdict(self).items() if key not in ("disks", "nics", "uuid", "suspended")}
         data["nics"] = [asdict(nic) for nic in self.nics]
         data["disks"] = [
             {
@@ -133,3 +147,12 @@ def bus_key(disk: SourceDisk) -> tuple[int, int, int]:
     """Sort key of a disk: bus, then controller, then unit."""
     bus = BUS_ORDER.index(disk.bus) if disk.bus in BUS_ORDER else len(BUS_ORDER)
     return bus, disk.controller or 0, disk.unit or 0
+
+
+def mac_of(text: Optional[str]) -> Optional[str]:
+    """A card's MAC address with colons, from any spelling; None for what no card has: another text, zeros, a group of cards."""
+    plain = (text or "").strip().lower()
+    digits = re.sub(r"[:.-]", "", plain)
+    if _MAC.fullmatch(plain) is None or digits == "0" * 12 or int(digits[:2], 16) & 1:
+        return None
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))

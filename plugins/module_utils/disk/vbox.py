@@ -15,7 +15,7 @@ from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import vmdk, xmlfile
-from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key
+from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key, mac_of
 
 _BUSES = {
     "AHCI": "sata",
@@ -51,6 +51,7 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
         firmware="uefi" if firmware is not None and firmware.get("type", "").startswith("EFI") else "bios",
         guest_os=machine.get("OSType"),
         uuid=uuid_of(machine.get("uuid")),
+        suspended=machine.get("stateFile", "") != "",
     )
 
 
@@ -91,10 +92,8 @@ def nics(hardware: ElementTree.Element) -> Iterator[Nic]:
     for adapter in sorted(hardware.iterfind("Network/Adapter"), key=lambda found: _number(found, "slot") or 0):
         if adapter.get("enabled") != "true":
             continue
-        digits = adapter.get("MACAddress", "").lower()
-        mac = ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if len(digits) == 12 and digits.isalnum() else None
         network = next((element.get("name", "") for tag in _NETWORKS for element in adapter.iterfind(tag)), "")
-        yield Nic(mac, network, adapter.get("type", ""))
+        yield Nic(mac_of(adapter.get("MACAddress")), network, adapter.get("type", ""))
 
 
 def _number(element: Optional[ElementTree.Element], name: str) -> Optional[int]:

@@ -12,24 +12,57 @@ from ..core import files, limits
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import chain, vmdk
-from .machine import BUS_ORDER, Nic, SourceDisk, SourceVm, bus_key
+from . import chain, encoded, vmdk
+from .machine import Nic, SourceDisk, SourceVm, bus_key, mac_of
 
-_LINE = re.compile(r'^\s*([A-Za-z][\w.:-]*)\s*=\s*"(.*)"\s*$')
 _ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
-_DISK = re.compile(r"^(scsi|nvme|sata|ide)([0-9]{1,4}):([0-9]{1,4})\.filename$")
+_DEVICE = re.compile(r"^((?:scsi|nvme|sata|ide)[0-9]{1,4}:[0-9]{1,4})\.(?:filename|present|devicetype|redo)$")
+_PLACE = re.compile(r"([a-z]+)([0-9]+):([0-9]+)")
 _NIC = re.compile(r"^ethernet([0-9]{1,4})\.present$")
-_DISK_TYPES = ("disk", "plaindisk", "rawdisk", "scsi-harddisk", "ata-harddisk", "")
+_DISK_TYPES = re.compile(r"|disk|plaindisk|rawdisk|\w+-harddisk")
+_REMOVABLE = re.compile(r"cd-?rom|dvd|floppy")
+_NO_MEDIUM = ("auto detect", "emptybackingstring")
+_FIRMWARES = {"": "bios", "bios": "bios", "efi": "uefi"}
+_TRUE, _FALSE = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0", "")
 
 
-def parse(text: str) -> dict[str, str]:
-    """Keys in lower case (they are case-insensitive), |HH escapes resolved; the last of a repeated key wins."""
+def parse(data: bytes, path: str) -> dict[str, str]:
+    """Keys in lower case (they are case-insensitive), |HH escapes resolved. Quotes may be missing, and a comment follow; what has no = says nothing.
+
+    Raises InvalidInput for a line that cannot be read, and for a key with two values, which VMware does not start either.
+    """
     values: dict[str, str] = {}
-    for line in text.splitlines():
-        match = _LINE.match(line)
-        if match:
-            values[match[1].lower()] = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), match[2])
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", encoded.text(data, path, "utf-8", "replace")), 1):
+        key, equals, rest = line.partition("=")
+        key, value = key.strip().lower(), _value(rest.strip())
+        if not equals or key.startswith("#"):
+            continue
+        if not key or value is None:
+            raise InvalidInput(
+                f"{path} line {number} cannot be read: {line.strip()[:80]!r}.",
+                'Correct it in a copy of the VM: KEY = "VALUE", or a # before it.',
+                path=path,
+                line=number,
+            )
+        value = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)
+        if values.setdefault(key, value) != value:
+            raise InvalidInput(
+                f"{path} gives {key[:80]} twice, as {values[key][:80]!r} and as {value[:80]!r}.",
+                "Leave the right one in a copy of the VM, or save its settings again in VMware.",
+                path=path,
+                line=number,
+            )
     return values
+
+
+def _value(text: str) -> Optional[str]:
+    """What stands after the =, without its quotes and a comment; None for a quote that does not end."""
+    if not text.startswith('"'):
+        return re.split(r"(?:^|\s)#", text, maxsplit=1)[0].strip()
+    inner, quote, rest = text[1:].partition('"')
+    if quote and (not rest.strip() or rest.lstrip().startswith("#")):
+        return inner
+    return text[1:-1] if quote and text.endswith('"') else None
 
 
 def read(path: str) -> SourceVm:
@@ -37,8 +70,7 @@ def read(path: str) -> SourceVm:
 
     Raises InvalidInput when it names no disks or something that cannot be read.
     """
-    data = files.read(path, limits.VMX, "The configuration")
-    values = parse(data.decode("utf-8", "replace"))
+    values = parse(files.read(path, limits.VMX, "The configuration"), path)
     directory = os.path.dirname(os.path.abspath(path))
     disks = tuple(replace(disk, chain=chain.resolve(os.path.join(directory, name))) for name, disk in places(values, path))
     return replace(described(values, path), disks=disks)
@@ -46,63 +78,102 @@ def read(path: str) -> SourceVm:
 
 def described(values: Mapping[str, str], path: str) -> SourceVm:
     """The VM of a configuration without its disks."""
-    firmware = values.get("firmware", "bios").lower()
+    firmware = values.get("firmware", "").strip().lower()
+    if firmware not in _FIRMWARES:
+        raise InvalidInput(f"{path} says {firmware[:40]!r} for firmware.", "Write bios or efi in a copy of the VM.", path=path)
     return SourceVm(
         name=values.get("displayname") or os.path.splitext(os.path.basename(path))[0],
         kind="vmx",
         disks=(),
-        nics=tuple(_nics(values)),
+        nics=tuple(_nics(values, path)),
         cpus=said(values.get("numvcpus", "1"), "numvcpus", path),
         cores_per_socket=said(values.get("cpuid.corespersocket"), "cpuid.coresPerSocket", path),
         memory=said(values.get("memsize", "32"), "memSize", path),
-        firmware="uefi" if firmware == "efi" else "bios",
-        secure_boot=_true(values.get("uefi.secureboot.enabled")),
+        firmware=_FIRMWARES[firmware],
+        secure_boot=_flag(values, "uefi.secureboot.enabled", path),
         guest_os=values.get("guestos"),
         uuid=uuid_of(values.get("vc.uuid")) or uuid_of(values.get("uuid.bios")),
+        suspended=values.get("checkpoint.vmstate", "").strip() != "",
     )
 
 
 def places(values: Mapping[str, str], path: str) -> tuple[tuple[str, SourceDisk], ...]:
     """The file names of a VM's disks, all beside its configuration `path`, and where each is attached, in the order of the buses.
 
-    Raises InvalidInput when there are none.
+    Raises InvalidInput when there are none, and for a device that is neither a disk that can be read nor a drive for CDs or floppies.
     """
-    found = tuple(sorted(_named(values), key=lambda item: bus_key(item[1])))
+    found = tuple(sorted(_named(values, path), key=lambda item: bus_key(item[1])))
+    if not found and any(key.startswith("encryption.") for key in values):
+        raise InvalidInput(
+            f"{path} is encrypted, and its disks with it.", "Decrypt the VM in VMware (remove its encryption), then copy it.", path=path
+        )
     if not found:
         raise InvalidInput(f"{path} names no virtual disks.", "Name the .vmdk files as a list in migrate_source.", path=path)
     return found
 
 
-def _named(values: Mapping[str, str]) -> Iterator[tuple[str, SourceDisk]]:
-    for key, name in values.items():
-        match = _DISK.match(key)
-        if match is None or match[1] not in BUS_ORDER:
+def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, SourceDisk]]:
+    devices = dict.fromkeys(match[1] for match in map(_DEVICE.match, values) if match)
+    for device in devices:
+        name, kind = values.get(f"{device}.filename", ""), values.get(f"{device}.devicetype", "").strip().lower()
+        present = _flag(values, f"{device}.present", path, "true" if name else "false")
+        if not present or _REMOVABLE.search(kind) or (not kind and (name.lower().endswith((".iso", ".flp")) or name.lower() in _NO_MEDIUM)):
             continue
-        device = f"{match[1]}{match[2]}:{match[3]}"
-        kind = values.get(f"{device}.devicetype", "").lower()
-        if not _true(values.get(f"{device}.present", "true")) or kind not in _DISK_TYPES or not name.lower().endswith(".vmdk"):
-            continue
-        yield vmdk.plain_name(name, f"the disk {device}"), SourceDisk(chain.Chain(()), match[1], int(match[2]), int(match[3]))
+        if not _DISK_TYPES.fullmatch(kind) or not name.lower().endswith(".vmdk"):
+            raise _no_disk(device, name, kind, path)
+        if values.get(f"{device}.redo"):
+            raise InvalidInput(
+                f"What was last written to the disk {device} of {path} is in a log of its own ({values[f'{device}.redo'][:80]}).",
+                "Commit it in VMware: power the VM on, shut it down, and copy it then.",
+                path=path,
+            )
+        place = _PLACE.fullmatch(device)
+        if place is not None:
+            yield vmdk.plain_name(name, f"the disk {device}"), SourceDisk(chain.Chain(()), place[1], int(place[2]), int(place[3]))
+    for key, name in values.items():  # USB, NVDIMM, and whatever is yet to come
+        device, dummy, what = key.rpartition(".")
+        if (
+            what == "filename"
+            and device not in devices
+            and name.lower().endswith(".vmdk")
+            and _flag(values, f"{device}.present", path, "true")
+        ):
+            raise _no_disk(device, name, values.get(f"{device}.devicetype", "").lower(), path)
 
 
-def _nics(values: Mapping[str, str]) -> list[Nic]:
-    nics = []
+def _no_disk(device: str, name: str, kind: str, path: str) -> InvalidInput:
+    what = f"of the type {kind[:40]}, with the file {name[:80]!r}" if kind else f"with the file {name[:80]!r}"
+    raw = "rdm" in kind or "raw" in kind
+    return InvalidInput(
+        f"{path} has a device {device[:40]} {what if name or kind else 'without a file'}, which is no virtual disk that can be read.",
+        (
+            "Convert it to a virtual disk at the source (clone it), then migrate; or"
+            if raw
+            else "Attach its data as a .vmdk at the source, or"
+        )
+        + f' leave it out by {device[:40]}.present = "FALSE" in a copy of the VM.',
+        path=path,
+        device=device,
+    )
+
+
+def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
     for number in sorted(int(match[1]) for match in map(_NIC.match, values) if match):
         key = f"ethernet{number}"
-        if not _true(values[f"{key}.present"]):
+        if not _flag(values, f"{key}.present", path):
             continue
         static = values.get(f"{key}.addresstype", "").lower() == "static"
-        mac = values.get(f"{key}.address" if static else f"{key}.generatedaddress") or values.get(f"{key}.address")
-        nics.append(
-            Nic(
-                mac.lower() if mac else None,
-                values.get(f"{key}.networkname", ""),
-                values.get(f"{key}.virtualdev", ""),
-                decimal(values.get(f"{key}.pcislotnumber")),
-            )
+        yield Nic(
+            mac_of(values.get(f"{key}.address" if static else f"{key}.generatedaddress")) or mac_of(values.get(f"{key}.address")),
+            values.get(f"{key}.networkname", ""),
+            values.get(f"{key}.virtualdev", ""),
+            decimal(values.get(f"{key}.pcislotnumber")),
         )
-    return nics
 
 
-def _true(value: Optional[str]) -> bool:
-    return (value or "").lower() == "true"
+def _flag(values: Mapping[str, str], key: str, path: str, usual: str = "false") -> bool:
+    """Raises InvalidInput for what is neither yes nor no."""
+    value = values.get(key, usual).strip().lower()
+    if value not in _TRUE + _FALSE:
+        raise InvalidInput(f"{path} says {value[:40]!r} for {key[:80]}.", "Write TRUE or FALSE in a copy of the VM.", path=path)
+    return value in _TRUE

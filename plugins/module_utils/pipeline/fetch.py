@@ -65,8 +65,7 @@ def from_here(
         progress.phase("check the source")
         vm = open_source(found, bool(options["verify"]))
         copied.require_apart(work_dir, copied.of_others(work_dir, vm))
-        for disk in vm.disks if "source.busy" not in accept else ():
-            disk.chain.check_idle()
+        vm.check_idle(accept)
         point("fetch.checked")
         identity = fingerprint.identity(vm, paths)
         _require(identity, expected)

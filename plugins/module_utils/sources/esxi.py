@@ -63,10 +63,12 @@ class Esxi:
             # Read before a snapshot makes it name the disks that the VM writes to from then on.
             text = read_small(files, path)
             if vm is not None and state == "on" and access.running == "snapshot" and not check:
-                modes = {key: value.lower() for key, value in vmx.parse(text.decode("utf-8", "replace")).items() if key.endswith(".mode")}
+                modes = {key: value.lower() for key, value in vmx.parse(text, path).items() if key.endswith(".mode")}
                 independent([key for key, mode in modes.items() if mode.startswith("independent")], vm.name)
                 stack.enter_context(esxi.frozen(files, vm, snapshots.new_name(), access.quiesce))
             remote = replace(_remote(files, path, text, access), which=_which(files, path, text, url))
+            if vm is None and _read(path, text)[0].suspended:  # no host tells of it
+                refuse(tuple(readiness.of_power(os.path.basename(path), "suspended")), access.accept, url)
             yield replace(remote, in_place=None) if state == "on" else remote
 
     @contextlib.contextmanager
@@ -149,7 +151,7 @@ def _read(path: str, text: Optional[bytes]) -> tuple[SourceVm, Sequence[tuple[st
     file = os.path.basename(path)
     if text is None:
         return SourceVm(os.path.splitext(file)[0], BARE, ()), ((file, SourceDisk(chain.Chain(()))),)
-    config = vmx.parse(text.decode("utf-8", "replace"))
+    config = vmx.parse(text, path)
     return vmx.described(config, path), vmx.places(config, path)
 
 
