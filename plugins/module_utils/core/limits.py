@@ -18,6 +18,7 @@ PLAN = 256 * MIB  # it has files of a guest in it
 
 # Archives.
 MEMBERS = 10_000
+MEMBER_DEPTH = 64  # directories
 NESTED = 3  # archives in archives
 TAR_HEADER = 32 * KIB  # one extended header: a PAX record or a long name
 TAR_HEADERS = 4 * MIB  # of one member; maps of sparse files are large

@@ -10,6 +10,7 @@ import contextlib
 import lzma
 import os
 import posixpath
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ from ..core.manifest import Identity, Manifest
 from ..core.progress import Progress
 from ..core.trace import point
 from . import image, packed_stream, tape, vmdk
+from .source import known_as
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _SINGLE = (".gz", ".xz", ".bz2")
@@ -30,6 +32,8 @@ _ALSO = (".mf", ".nvram", ".vmsd", ".vmdk")
 _MEMBERS = limits.MEMBERS
 _STEP, _LOOK = 1 << 20, 64 << 20
 RECORD = "unpacked.json"
+_RECORDS = frozenset(f"{name}{end}" for name in (RECORD, made.LIST) for end in ("", atomic.PARTIAL))
+_NAME, _PATH = 250, 4000  # bytes; ".d" follows where an archive is in it
 _BROKEN = (
     OSError,
     EOFError,
@@ -68,12 +72,27 @@ def packed(paths: Sequence[str]) -> bool:
     return any(map(_is_packed, paths))
 
 
+def require_distinct(paths: Sequence[str]) -> None:
+    """Raise InvalidInput where one file is named twice, by whatever names: its one disk would become two of the VM, or one of two be missing."""
+    seen: dict[object, str] = {}
+    for path in paths:
+        try:
+            found = known_as(path)
+        except OSError:  # who reads it says so
+            continue
+        if found in seen:
+            raise InvalidInput(
+                f"The source has one disk twice: {seen[found]} and {path}.", "Name each disk once; check migrate_source.", path=path
+            )
+        seen[found] = path
+
+
 def unpacked(paths: Sequence[str], directory: str, progress: Progress) -> list[str]:
-    """The VM, or its disks in their order, with what is packed unpacked below `directory`. Raises what `unpack` raises."""
+    """The VM, or its disks in their order, with what is packed unpacked below `directory`. Raises what `unpack` and `require_distinct` raise."""
+    require_distinct(paths)
     if len(paths) == 1:
         return [unpack(paths[0], directory, progress)]
-    places = {path: os.path.join(directory, str(number)) for number, path in enumerate(paths)}
-    return [unpack(path, place, progress) if _is_packed(path) else path for path, place in places.items()]
+    return [unpack(path, os.path.join(directory, str(number)), progress) if _is_packed(path) else path for number, path in enumerate(paths)]
 
 
 def unpack(path: str, directory: str, progress: Progress) -> str:
@@ -87,7 +106,7 @@ def unpack(path: str, directory: str, progress: Progress) -> str:
     modes.make_directory(directory)
     record, inputs = os.path.join(directory, RECORD), (Identity.of(path, source=True),)
     earlier = Manifest.load(record, "unpack")
-    if earlier is not None and earlier.current("unpack", inputs, {}):
+    if earlier is not None and earlier.current("unpack", inputs, {}) and _ours(earlier, directory):
         return str(earlier.result["path"])
     progress.phase("unpack")
     try:
@@ -100,6 +119,19 @@ def unpack(path: str, directory: str, progress: Progress) -> str:
     except BaseException:
         made.clear(directory)
         raise
+
+
+def _ours(record: Manifest, directory: str) -> bool:
+    """Whether a record names nothing but files that are below the directory themselves: whoever may write there could have it name another VM's disk."""
+    names = [one.path for one in record.outputs]
+    return record.result["path"] in names and all(_lies_below(name, directory) for name in names)
+
+
+def _lies_below(path: str, directory: str) -> bool:
+    """Whether it is a file below the directory, by no link: `..`, a symbolic link on the way, a second name of a file elsewhere."""
+    found, below = os.lstat(path), os.path.relpath(path, directory)
+    straight = os.path.join(os.path.realpath(directory), below) == os.path.realpath(path)
+    return straight and stat.S_ISREG(found.st_mode) and found.st_nlink == 1
 
 
 def choose(files: Sequence[str], path: str, hint: str = "Unpack it, and name the VM's description, or its disks in their order.") -> str:
@@ -203,7 +235,22 @@ def _target(name: str, directory: str, path: str) -> Optional[str]:
         return None
     if name.startswith("/") or ".." in parts or "\\" in name or any(ord(char) < 32 for char in name):
         raise UnsafeInput(f"{path} has the member {name!r}, which reaches elsewhere.", "Do not use this archive.", path=path, member=name)
-    return posixpath.join(directory, *parts)
+    target = posixpath.join(directory, *parts)
+    why = (
+        (len(parts) > limits.MEMBER_DEPTH and f"lies more than {limits.MEMBER_DEPTH} directories deep")
+        or (
+            (len(os.fsencode(target)) > _PATH or max(len(os.fsencode(part)) for part in parts) > _NAME)
+            and "has a longer name than a file can have"
+        )
+        or (not _RECORDS.isdisjoint(parts) and "has a directory with the name of a record of the migration's own")
+    )
+    if why:
+        raise InvalidInput(
+            f"{path} has the member {name[:100]!r}, which {why}.",
+            "Unpack it and name the VM, or pack the VM again with shorter paths.",
+            path=path,
+        )
+    return target
 
 
 def _write(content: BinaryIO, target: str, progress: Progress, total: _Total) -> None:

@@ -54,8 +54,8 @@ def _require_distinct(vm: SourceVm) -> None:
         found = disk.chain
         top = found.links[0]
         inside = getattr(found, "offset", None)
-        own = {_known_as(path, inside) for path in (top.extents or (top.path,) if isinstance(top, chain.Link) else (top.path,))}
-        every = own | {_known_as(path, inside) for path in found.files()}
+        own = {known_as(path, inside) for path in (top.extents or (top.path,) if isinstance(top, chain.Link) else (top.path,))}
+        every = own | {known_as(path, inside) for path in found.files()}
         for other, others_own, others in seen:
             # Several disks lie in one archive, each at its offset.
             if (
@@ -71,7 +71,7 @@ def _require_distinct(vm: SourceVm) -> None:
         seen.append((top.path, own, every))
 
 
-def _known_as(path: str, offset: Optional[int]) -> object:
+def known_as(path: str, offset: Optional[int] = None) -> object:
     """What is the same for all names of a file or a device."""
     if rbd.is_image(path):
         return path

@@ -57,6 +57,7 @@ def from_here(
     packed = archive.packed(paths)
     copied.require_apart(work_dir, paths)
     if packed:
+        archive.require_distinct(paths)
         copied.require(work_dir) if check else copied.adopt(work_dir)
     if packed and check:
         return {**SourceVm(os.path.basename(paths[0]), "archive", ()).as_result(), places.IDENTITY: expected.as_data()}

@@ -12,6 +12,7 @@ import random
 import subprocess
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,11 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
     NotEnoughSpace,
     UnsafeInput,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import archive
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch
 
 MIB = 1 << 20
 DISK = random.Random(1).randbytes(70_000).ljust(3 * MIB, b"\0") + b"end".rjust(512, b"\0")
@@ -200,3 +204,95 @@ def test_damaged_bytes_are_an_error_or_a_disk(tmp_path_factory, name, at, value,
             assert archive.unpack(str(folder / name), str(folder / "w"), Silent())
         except MigrationError as error:
             assert error.hint
+
+
+def test_one_archive_twice_is_refused_before_it_is_unpacked(tmp_path):
+    path = MAKERS["disk.raw.gz"](tmp_path / "disk.raw.gz")
+    (tmp_path / "link.raw.gz").symlink_to(path)
+    os.link(path, tmp_path / "hard.raw.gz")
+    plain = written(tmp_path / "plain.raw", DISK)
+    for other in (path, tmp_path / "link.raw.gz", tmp_path / "hard.raw.gz"):
+        paths = [str(plain), str(path), str(other)]
+        with pytest.raises(InvalidInput, match="one disk twice"):
+            archive.unpacked(paths, str(tmp_path / "w"), Silent())
+        for check in (True, False):
+            with pytest.raises(InvalidInput, match="one disk twice"):
+                fetch.from_here(
+                    paths,
+                    str(tmp_path / "work"),
+                    {"source": paths, "verify": True},
+                    Silent(),
+                    accept=(),
+                    check=check,
+                    expected=VmId("", ""),
+                    admit=lambda dummy: None,
+                )
+    with pytest.raises(InvalidInput, match="one disk twice"):
+        archive.unpacked([str(path), str(plain), str(plain)], str(tmp_path / "w"), Silent())
+    assert not (tmp_path / "w").exists() and not (tmp_path / "work").exists()
+
+
+def test_two_archives_with_one_content_are_two_disks(tmp_path):
+    paths = [str(MAKERS["disk.raw.gz"](tmp_path / f"{name}.raw.gz")) for name in "ab"]
+    assert len(set(archive.unpacked(paths, str(tmp_path / "w"), Silent()))) == 2
+
+
+@pytest.mark.parametrize("way", ["path", "all", "dots", "symbolic", "hard", "directory", "unlisted"])
+def test_a_record_that_leads_elsewhere_counts_for_nothing(tmp_path, way):
+    path = tarred(tmp_path / "vm.tar", {"a/disk.raw": DISK})
+    work = str(tmp_path / "w")
+    found = archive.unpack(str(path), work, Silent())
+    (tmp_path / "elsewhere" / "a").mkdir(parents=True)
+    other = written(tmp_path / "elsewhere" / "a" / "disk.raw", b"another".ljust(512, b"x"))
+    record = Manifest.load(f"{work}/{archive.RECORD}", "unpack")
+    named = {"dots": f"{work}/../elsewhere/a/disk.raw", "path": str(other), "all": str(other), "unlisted": f"{work}/made.list"}.get(
+        way, found
+    )
+    if way in ("symbolic", "hard"):
+        os.unlink(found)
+        (os.symlink if way == "symbolic" else os.link)(other, found)
+    if way == "directory":
+        os.unlink(found)
+        os.rmdir(os.path.dirname(found))
+        os.symlink(other.parent, os.path.dirname(found))
+    outputs = record.outputs if way in ("path", "unlisted") else (replace(Identity.of(named), path=named),)
+    replace(record, outputs=outputs, result={"path": named}).save(f"{work}/{archive.RECORD}")
+    if way == "directory":  # nothing of ours is there to be cleared, and nothing goes through it
+        with pytest.raises(InvalidInput):
+            archive.unpack(str(path), work, Silent())
+    else:
+        assert archive.unpack(str(path), work, Silent()) == found and Path(found).read_bytes() == DISK
+    assert other.read_bytes().startswith(b"another")
+
+
+def test_a_record_below_a_link_to_the_work_directory_counts(tmp_path):
+    path = tarred(tmp_path / "vm.tar", {"a/disk.raw": DISK})
+    (tmp_path / "real").mkdir()
+    (tmp_path / "w").symlink_to(tmp_path / "real")
+    found = archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    stamp = os.stat(found).st_mtime_ns
+    assert archive.unpack(str(path), str(tmp_path / "w"), Silent()) == found and os.stat(found).st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("make", [tarred, zipped])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("/".join(["d"] * 990 + ["disk.raw"]), "directories deep"),
+        ("/".join(["d"] * 64 + ["disk.raw"]), "directories deep"),
+        ("n" * 252 + ".raw", "longer name"),
+        ("/".join(["n" * 200] * 22 + ["disk.raw"]), "longer name"),
+        *((f"{place}{name}/x.raw", "record") for place in ("", "a/") for name in ("unpacked.json", "unpacked.json.partial", "made.list", "made.list.partial")),
+    ],
+)  # fmt: skip
+def test_a_member_that_cannot_be_there_is_refused_with_true_words(tmp_path, make, name, words):
+    path = make(tmp_path / ("vm.tar" if make is tarred else "vm.zip"), {name: DISK})
+    with pytest.raises(InvalidInput, match=words) as caught:
+        archive.unpack(str(path), str(tmp_path / "w"), Silent())
+    assert "Unpack it" in caught.value.hint and len(caught.value.msg) < 600
+    assert not [file for file in (tmp_path / "w").rglob("*") if file.is_file()]
+
+
+def test_a_member_that_is_deep_enough_is_taken(tmp_path):
+    path = tarred(tmp_path / "vm.tar", {"/".join(["d"] * 63 + ["disk.raw"]): DISK})
+    assert Path(archive.unpack(str(path), str(tmp_path / "w"), Silent())).read_bytes() == DISK
