@@ -67,9 +67,7 @@ def module_for(spec: Mapping[str, Any], forms: urls.Forms = MappingProxyType({})
     module: AnsibleModule = _discreet()(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
     _require_legible(module, {name: module.params[name] for name in _PLACES if name in module.params})
     named = module.params.get("source") or ()
-    module.no_log_values.update(
-        secret for source in ([named] if isinstance(named, str) else named) for secret in urls.secrets(str(source), forms)
-    )
+    module.no_log_values.update(urls.hidden([str(source) for source in ([named] if isinstance(named, str) else named)], forms))
     module.looked_through = True
     return module
 

@@ -118,3 +118,76 @@ def test_every_way_to_a_source_refuses_a_login(url):
     with pytest.raises(InvalidInput) as refused:
         sources.of(url)
     assert SECRET not in str(refused.value.as_result())
+
+
+WRAPPED = {
+    "a mark of the byte order": f"\ufeffssh://root:{SECRET}@esx1/a.vmx",
+    "a space of no width": f"\u200bssh://root:{SECRET}@esx1/a.vmx",
+    "a space of no width within": f"ss\u200bh:\u200b//ro\u200bot:{SECRET}@esx1/a.vmx",
+    "a mark of the byte order, too few slashes": f"\ufeffssh:/root:{SECRET}@esx1/a.vmx",
+    "angles": f"<ssh://root:{SECRET}@esx1/a.vmx>",
+    "quotes": f'"ssh://root:{SECRET}@esx1/a.vmx"',
+    "a parenthesis": f"(ssh://root:{SECRET}@esx1/a.vmx)",
+    "a setting": f"url=ssh://root:{SECRET}@esx1/a.vmx",
+    "a setting in quotes": f"url='ssh://root:{SECRET}@esx1/a.vmx'",
+    "a setting of scp": f"url=root:{SECRET}@esx1:/x.raw",
+    "quotes of scp": f"'root:{SECRET}@esx1:/x.raw'",
+    "a word": f"see ssh://root:{SECRET}@esx1/a.vmx",
+    "a path": f"/exports/ssh://root:{SECRET}@esx1/a.vmx",
+    "a path that is relative": f"./ssh://root:{SECRET}@esx1/a.vmx",
+    "a URL": f"ssh://esx1/ssh://root:{SECRET}@esx1/a.vmx",
+    "a hyphen": f"-ssh://root:{SECRET}@esx1/a.vmx",
+    "a scheme that is none": f"\u00e9://root:{SECRET}@esx1/a.vmx",
+    "no scheme": f"://root:{SECRET}@esx1/a.vmx",
+    "a wide colon": f"ssh\uff1a//root:{SECRET}@esx1/a.vmx",
+    "a wide at sign": f"ssh://root:{SECRET}\uff20esx1/a.vmx",
+    "small signs": f"ssh\ufe55//root\ufe55{SECRET}\ufe6besx1/a.vmx",
+    "all wide": f"\uff53\uff53\uff48\uff1a\uff0f\uff0froot\uff1a{SECRET}\uff20esx1/a.vmx",
+    "an encoded colon": f"ssh%3A//root:{SECRET}@esx1/a.vmx",
+    "all encoded": f"ssh%3A%2F%2Froot%3A{SECRET}%40esx1/a.vmx",
+    "backslashes": f"ssh:\\\\root:{SECRET}@esx1/a.vmx",
+    "a query in angles": f"<vsphere://vc/DC/vm/a?password={SECRET}",
+    "a key of Ceph": f"rbd:p/i:id=a:key={SECRET}",
+    "a key of Ceph alone": f"rbd:p/i:{SECRET}",
+    "a key of Ceph in quotes": f'"rbd:p/i:key={SECRET}',
+    "a key of Ceph in capitals": f"RBD:p/i:KEY={SECRET}",
+    "a keyring of Ceph": f"rbd:p/i:keyring=/etc/{SECRET}:id=a",
+    "an object": f'json:{{"driver":"https","url":"https://vc/a","password":"{SECRET}"}}',
+    "an object in quotes": f'\'JSON:{{"file.password": "{SECRET}"}}\'',
+    "a driver": f"driver=https,url=https://u:{SECRET}@vc/a",
+}
+IN_PLAIN = ["rbd:pool/image:id=web:conf=/etc/ceph/x.conf", "rbd:pool/space/image@now", "/exports/a=b:c.raw", "./a=b:c@d.raw", "vsphere://vc/DC/vm/a%3a%2f%2fb%40c",
+            "/exports/\uff33\uff32\uff36\uff1a1.raw", "/exports/a@b://c.raw", "web 01 (copy).ova", "(web01).raw", "a=b.raw"]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", WRAPPED.values(), ids=WRAPPED)
+def test_a_login_is_refused_and_not_shown_whatever_stands_around_it(url):
+    with pytest.raises(InvalidInput) as refused:
+        source_options.source_of({"source": [url]})
+    assert refused.value.hint and SECRET not in str(refused.value.as_result())
+    shown = url
+    for secret in sorted(urls.hidden([url], FORMS), key=len, reverse=True):
+        shown = shown.replace(secret, "*")
+    assert SECRET not in shown
+
+
+def test_what_is_hidden_is_hidden_as_it_is_written():
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in SECRET)
+    assert any(wide in one for one in urls.secrets(f"ssh://root:{wide}@esx1/a.vmx", FORMS))
+    assert any("se\u200bcret" in one for one in urls.secrets("ssh://root:se\u200bcret@esx1/a.vmx", FORMS))
+
+
+def test_an_object_that_was_cut_at_its_commas_is_hidden():
+    pieces = f'json:{{"driver":"https","password":"{SECRET}"}}'.split(",")
+    assert pieces[1] in urls.hidden(pieces, FORMS) and urls.hidden(["/a.raw", *pieces], FORMS) == urls.hidden(pieces, FORMS)
+
+
+@pytest.mark.parametrize("url", IN_PLAIN)
+def test_what_looks_strange_and_holds_nothing_is_taken(url):
+    urls.require_plain(url, FORMS)
+    assert urls.secrets(url, FORMS) == ()
+
+
+def test_a_long_source_takes_no_time():
+    for text in ("://" * 50_000, "=" * 100_000, "a=" * 50_000, "(" * 100_000 + "@", "rbd:" + "\\:" * 50_000, "%25" * 50_000):
+        urls.secrets(text, FORMS)
