@@ -120,6 +120,18 @@ def test_a_vm_of_another_datastore_with_the_same_path_is_another(host, images, t
     assert bring(host, tmp_path / "w", "/vmfs/volumes/slow/web%2001/web01.vmx")["changed"] is True
 
 
+def test_a_suspended_vm_that_no_host_knows_is_refused_unless_that_is_accepted(host, images, tmp_path):
+    home = tmp_path / "vmfs" / "slow" / "web 01"
+    peers.write_flat(home, "web01", images[1])
+    (home / "web01.vmx").write_text((tmp_path / "ds" / "web 01" / "web01.vmx").read_text() + 'checkpoint.vmState = "web01-1a.vmss"\n')
+    (host.folder / "volumes" / "slow").symlink_to(home.parent)
+    asked = {"source": [host.url("/vmfs/volumes/slow/web%2001/web01.vmx")], "work_dir": str(tmp_path / "w"), "access": {"ssh": host.login}}
+    for check in (True, False):
+        refused = harness.module("vmdk_fetch", check=check, **asked)
+        assert refused["error_code"] == "blocked" and "vsphere.suspended" in refused["msg"], refused
+    assert harness.module("vmdk_fetch", accept=["vsphere.suspended"], **asked)["changed"] is True
+
+
 def test_an_independent_disk_cannot_be_frozen(host, tmp_path):
     with open(tmp_path / "ds" / "web 01" / "web01.vmx", "a", encoding="utf-8") as file:
         file.write('scsi0:0.mode = "independent-persistent"\n')
