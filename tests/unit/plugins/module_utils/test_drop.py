@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from test_vmdk_chain import flat
 
@@ -284,11 +285,12 @@ def test_the_module_refuses_what_has_changed_and_goes_on_after_a_duplicate_that_
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.raw").write_bytes(bytes(512 if name < "c" else 1024))
     (tmp_path / "link.raw").symlink_to("/etc/passwd")
-    real = drop.arrived
+    real, warnings = drop.arrived, []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda module, said: warnings.append(said))  # Ansible says the same only once in a process
     monkeypatch.setattr(drop, "arrived", lambda *given: [*real(*given), (tmp_path / "b.raw").write_bytes(bytes(1536))][:-1])
     said = answered(capsys, path=str(tmp_path), _ansible_check_mode=check)
     assert [item["name"] for item in said["vms"]] == ["a", "c"] and said["duplicates"] == [] and (tmp_path / "b.raw").exists()
-    assert any("Symbolic links are not followed: 'link.raw' in" in str(warning) for warning in said["warnings"])
+    assert any("Symbolic links are not followed: 'link.raw' in" in warning for warning in warnings)
     rewritten(tmp_path / "c.raw")
     (tmp_path / "c.raw").write_bytes(bytes(2048))
     said = answered(capsys, path=str(tmp_path), item=said["vms"][1], _ansible_check_mode=check)
