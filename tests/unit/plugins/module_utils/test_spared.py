@@ -42,10 +42,10 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def refused(name: str, /, folder: Path, hint: str = "source is never written", **arguments: object) -> None:
+def refused(stage: str, /, folder: Path, hint: str = "source is never written", **arguments: object) -> None:
     before = tree(folder)
     for check in (True, False):
-        answer = module(name, check=check, **arguments)
+        answer = module(stage, check=check, **arguments)
         assert answer.get("failed") and hint in answer["hint"], answer
         assert tree(folder) == before
 

@@ -156,8 +156,9 @@ WRAPPED = {
     "an object in quotes": f'\'JSON:{{"file.password": "{SECRET}"}}\'',
     "a driver": f"driver=https,url=https://u:{SECRET}@vc/a",
 }
-IN_PLAIN = ["rbd:pool/image:id=web:conf=/etc/ceph/x.conf", "rbd:pool/space/image@now", "/exports/a=b:c.raw", "./a=b:c@d.raw", "vsphere://vc/DC/vm/a%3a%2f%2fb%40c",
-            "/exports/\uff33\uff32\uff36\uff1a1.raw", "/exports/a@b://c.raw", "web 01 (copy).ova", "(web01).raw", "a=b.raw"]  # fmt: skip
+IN_PLAIN = ["rbd:pool/image:id=web:conf=/etc/ceph/x.conf", "rbd:pool/space/image@now", "/exports/a=b:c.raw", "./a=b:c@d.raw",
+            "vsphere://vc/DC/vm/a%3a%2f%2fb%40c", "/exports/\uff33\uff32\uff36\uff1a1.raw",
+            "/exports/a@b://c.raw", "web 01 (copy).ova", "(web01).raw", "a=b.raw"]  # fmt: skip
 
 
 @pytest.mark.parametrize("url", WRAPPED.values(), ids=WRAPPED)
