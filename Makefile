@@ -42,6 +42,7 @@ lint: dev  ## format, types, layers, documentation
 	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(VENV)/antsibull-changelog lint
 	$(VENV)/python scripts/role-readmes --check
+	$(VENV)/python scripts/concerns --check
 	shellcheck scripts/setup tests/run-sanity tests/run-importer .ci/run
 
 sanity: dev  ## ansible-test sanity

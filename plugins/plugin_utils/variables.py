@@ -13,7 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import numbers
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CODES
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CONCERNS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import ANYTHING, MAC, UUID, Shape, like, misfit, one_of
 
@@ -150,8 +150,8 @@ def _mistaken(option: Mapping[str, Any], value: Any, name: str) -> Iterator[str]
 def wrong_codes(codes: Iterable[str]) -> Iterator[str]:
     """A sentence for each code that no concern has."""
     for code in codes:
-        if code not in CODES:
-            yield f"No concern has the code {code!r}{_instead(code, CODES)} (docs/concerns.md)."
+        if code not in CONCERNS:
+            yield f"No concern has the code {code!r}{_instead(code, CONCERNS)} (docs/concerns.md)."
 
 
 def unsafe_places(name: str, places: Mapping[str, str]) -> Iterator[str]:

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import ast
-import re
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CODES
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CONCERNS
 from ansible_collections.hyper2kvm.migration.plugins.plugin_utils import variables
 
 ROLES = ("conversion_host", "drop_folder", "libvirt_import", "live_fix", "migrate")
@@ -85,8 +84,8 @@ def test_a_path_of_a_name_that_is_no_file_s_is_refused():
         assert not list(variables.unsafe_places(name, {"migrate_work_dir": f"/srv/{name}", "migrate_report_dir": "/srv/all-vms"}))
 
 
-def literals() -> tuple[set[str], set[str]]:
-    """Codes that concerns are made with, and all texts of the code that look like one."""
+def literals() -> tuple[set[tuple[str, str]], set[str]]:
+    """Codes that concerns are made with and how severe they are, where both are written out; and all texts of the code."""
     made, texts = set(), set()
     for path in (variables.HOME / "plugins" / "module_utils").rglob("*.py"):
         if path.name == "concerns.py":
@@ -94,20 +93,17 @@ def literals() -> tuple[set[str], set[str]]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.add(node.value)
-            if not isinstance(node, ast.Call) or not node.args:
+            if not isinstance(node, ast.Call) or len(node.args) < 2 or not isinstance(node.args[0], ast.Constant):
                 continue
-            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            severity = len(node.args) > 1 and getattr(node.args[1], "id", "") in ("BLOCKER", "WARNING", "INFO")
-            if (called == "Concern" or severity) and isinstance(node.args[0], ast.Constant):
-                made.add(node.args[0].value)
+            severity = getattr(node.args[1], "id", "")
+            if severity in ("BLOCKER", "WARNING", "INFO") or getattr(node.func, "id", getattr(node.func, "attr", "")) == "Concern":
+                made.add((node.args[0].value, severity.lower()))
     return made, texts
 
 
-def test_the_list_of_codes_is_that_of_the_code_and_of_the_documentation():
+def test_every_concern_that_is_made_is_known_with_its_severity():
     made, texts = literals()
-    assert len(made) > 80 and made <= CODES
-    assert texts >= CODES
-    text = (variables.HOME / "docs" / "concerns.md").read_text()
-    rows = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
-    also = re.findall(r"`([a-z]+\.[a-z-]+)`", text.partition("more codes can be accepted")[2])
-    assert sorted([*rows, *also]) == sorted(CODES)
+    assert len(made) > 80 and {code for code, dummy in made} <= CONCERNS.keys() <= texts
+    for code, severity in made:
+        known = CONCERNS[code]
+        assert severity in ("blocker", "warning", "info") and (severity == known.severity or severity in known.otherwise), code
