@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from . import macs
 from .errors import InvalidInput
 from .numbers import decimal
 from .rbd import is_image
@@ -115,6 +116,6 @@ NUMBER = Kind("a number", lambda value: whole(value) or (isinstance(value, float
 SECONDS = Kind("a finite number of seconds from 0", lambda value: NUMBER.holds(value) and 0 <= value <= 1e9)
 PATH = Kind("an absolute path without control characters", _absolute)
 FILE = Kind("the path of a file", lambda value: isinstance(value, str) and value != "" and "\0" not in value and _encodable(value))
-MAC = like("a MAC address", "[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
+MAC = Kind("a MAC address", lambda value: isinstance(value, str) and macs.canonical(value) is not None)
 UUID = like("a UUID", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 ANYTHING = Kind("anything", lambda value: True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from typing import Any, Optional, Protocol, Sequence
 
@@ -14,7 +13,6 @@ from ..core.manifest import Identity
 BARE = "disks"  # the kind of a source that says nothing of the hardware
 # The order in which firmware and guests meet the controllers.
 BUS_ORDER = ("scsi", "nvme", "sata", "ide")
-_MAC = re.compile(r"[0-9a-f]{12}|[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}")
 
 
 class Link(Protocol):
@@ -147,12 +145,3 @@ def bus_key(disk: SourceDisk) -> tuple[int, int, int]:
     """Sort key of a disk: bus, then controller, then unit."""
     bus = BUS_ORDER.index(disk.bus) if disk.bus in BUS_ORDER else len(BUS_ORDER)
     return bus, disk.controller or 0, disk.unit or 0
-
-
-def mac_of(text: Optional[str]) -> Optional[str]:
-    """A card's MAC address with colons, from any spelling; None for what no card has: another text, zeros, a group of cards."""
-    plain = (text or "").strip().lower()
-    digits = re.sub(r"[:.-]", "", plain)
-    if _MAC.fullmatch(plain) is None or digits == "0" * 12 or int(digits[:2], 16) & 1:
-        return None
-    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))

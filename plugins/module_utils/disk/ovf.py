@@ -8,12 +8,11 @@ hardware sections, one of several VMs) is not chosen here; only of deployment op
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import replace
 from typing import Optional, Sequence
 from xml.etree import ElementTree as ET
 
-from ..core import files
+from ..core import files, macs
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
@@ -114,10 +113,12 @@ def _nics(items: Sequence[ovf_items.Item], adapters: Sequence[Nic]) -> tuple[Nic
 
 
 def _nic(item: ovf_items.Item) -> Nic:
-    digits = re.sub(r"[:-]", "", item.get("Address").lower())
-    valid = re.fullmatch(r"[0-9a-f]{12}", digits) and digits.strip("0")
-    mac = ":".join(digits[at : at + 2] for at in range(0, 12, 2)) if valid else None
-    return Nic(mac, item.get("Connection"), item.get("ResourceSubType"), decimal(item.config.get("slotInfo.pciSlotNumber")))
+    return Nic(
+        macs.of_card(item.get("Address")),
+        item.get("Connection"),
+        item.get("ResourceSubType"),
+        decimal(item.config.get("slotInfo.pciSlotNumber")),
+    )
 
 
 def _firmware(said_so: str, box: Optional[ET.Element], path: str) -> Optional[str]:

@@ -10,12 +10,12 @@ import os
 from typing import Callable, Iterator, Optional
 from xml.etree import ElementTree
 
-from ..core import files
+from ..core import files, macs
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import vmdk, xmlfile
-from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key, mac_of
+from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key
 
 _BUSES = {
     "AHCI": "sata",
@@ -93,7 +93,7 @@ def nics(hardware: ElementTree.Element) -> Iterator[Nic]:
         if adapter.get("enabled") != "true":
             continue
         network = next((element.get("name", "") for tag in _NETWORKS for element in adapter.iterfind(tag)), "")
-        yield Nic(mac_of(adapter.get("MACAddress")), network, adapter.get("type", ""))
+        yield Nic(macs.of_card(adapter.get("MACAddress")), network, adapter.get("type", ""))
 
 
 def _number(element: Optional[ElementTree.Element], name: str) -> Optional[int]:

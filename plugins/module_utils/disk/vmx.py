@@ -8,12 +8,12 @@ import re
 from dataclasses import replace
 from typing import Iterator, Mapping, Optional
 
-from ..core import files, limits
+from ..core import files, limits, macs
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import chain, encoded, vmdk
-from .machine import Nic, SourceDisk, SourceVm, bus_key, mac_of
+from .machine import Nic, SourceDisk, SourceVm, bus_key
 
 _ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
 _DEVICE = re.compile(r"^((?:scsi|nvme|sata|ide)[0-9]{1,4}:[0-9]{1,4})\.(?:filename|present|devicetype|redo)$")
@@ -164,7 +164,8 @@ def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
             continue
         static = values.get(f"{key}.addresstype", "").lower() == "static"
         yield Nic(
-            mac_of(values.get(f"{key}.address" if static else f"{key}.generatedaddress")) or mac_of(values.get(f"{key}.address")),
+            macs.of_card(values.get(f"{key}.address" if static else f"{key}.generatedaddress"))
+            or macs.of_card(values.get(f"{key}.address")),
             values.get(f"{key}.networkname", ""),
             values.get(f"{key}.virtualdev", ""),
             decimal(values.get(f"{key}.pcislotnumber")),

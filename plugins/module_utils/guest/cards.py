@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
+from ..core import macs
 from ..core.errors import InvalidInput
-
-MAC = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,20 @@ def named(nics: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]])
     Raises InvalidInput for what is no MAC.
     """
     slots = {nic["mac"]: nic.get("slot") for nic in known}
-    wrong = [nic["mac"] for nic in nics if not MAC.fullmatch(nic["mac"])]
-    if wrong:
-        raise InvalidInput(f"{wrong[0]!r} is no MAC.", "Write MACs as 52:54:00:12:34:56.")
-    return [{**nic, "mac": nic["mac"].lower(), "slot": slots.get(nic["mac"].lower())} for nic in nics]
+    found = [_canonical(nic["mac"], "") for nic in nics]
+    return [{**nic, "mac": mac, "slot": slots.get(mac)} for nic, mac in zip(nics, found)]
 
 
 def mac_map(values: Mapping[str, str]) -> dict[str, str]:
     """Old MAC to new, in lower case. Raises InvalidInput for what is no MAC and for a MAC that two cards would have."""
-    wrong = [mac for pair in values.items() for mac in pair if not MAC.fullmatch(mac)]
-    if wrong:
-        raise InvalidInput(f"{wrong[0]!r} in the map of MACs is no MAC.", "Write MACs as 52:54:00:12:34:56.")
-    if len({mac.lower() for mac in values.values()}) < len(values):
+    found = {_canonical(old, " in the map of MACs"): _canonical(new, " in the map of MACs") for old, new in values.items()}
+    if len(set(found.values())) < len(values):
         raise InvalidInput("The map of MACs gives two cards the same MAC.", "Give every card a MAC of its own.")
-    return {old.lower(): new.lower() for old, new in values.items()}
+    return found
+
+
+def _canonical(text: str, where: str) -> str:
+    mac = macs.canonical(text)
+    if mac is None:
+        raise InvalidInput(f"{text!r}{where} is no MAC.", "Write MACs as 52:54:00:12:34:56.")
+    return mac

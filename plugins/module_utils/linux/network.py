@@ -13,8 +13,9 @@ import re
 from typing import Mapping, Sequence
 
 from ..core.concern import WARNING, Findings
+from ..core.macs import IN_TEXT
 from ..core.numbers import decimal
-from ..guest.cards import MAC, Card
+from ..guest.cards import Card
 from ..guest.changes import Change, edit, merge, remove
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
@@ -135,7 +136,7 @@ def _follow(guest: Guest, macs: Mapping[str, str]) -> list[Change]:
         for path in glob(guest, directory, suffix, prefix):
             before = text(guest, path)
             if before is not None:
-                after = MAC.sub(lambda match: macs.get(match[0].lower(), match[0]), before)
+                after = IN_TEXT.sub(lambda match: macs.get(match[0].lower(), match[0]), before)
                 changes += edit(path, before, after, "the card has a new MAC")
     return changes
 

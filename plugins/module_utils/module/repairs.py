@@ -12,7 +12,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..core import atomic, files, limits
+from ..core import atomic, files, limits, macs
 from ..core.errors import InvalidInput, NotInPlace, ProofFailed
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Silent, sink
@@ -148,7 +148,7 @@ def composite_fix(module: AnsibleModule) -> Result:
         "options": options_digest(params["root"], options, for_windows),
         "accept": sorted(params["accept"]),
         "keys": sorted(params["luks_keys"]),
-        "nics": [nic["mac"].lower() for nic in params["nics"]],
+        "nics": [macs.canonical(nic["mac"]) or nic["mac"] for nic in params["nics"]],
         "plan": saved.id if saved is not None else None,
         **({"engine": [engine.name, *engine.options]} if engine.name != OWN else {}),
         **({"grow": params["grow"]} if any(params["grow"]) else {}),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any, Iterator, Mapping, Sequence
 
+from ..core import macs
 from ..disk.machine import BARE
 from ..targets.domain import Card, Domain
 from .places import recorded
@@ -59,9 +60,10 @@ def _cards(vm: Mapping[str, Any], facts: Mapping[str, Any], network: str, networ
     """Each card on the network that its own becomes. A disk alone has no cards, but hardly a VM has none."""
     nics = vm.get("nics") or []
     cards = facts.get("cards") or [nic for nic in nics if nic.get("mac")]
-    was_on = {nic["mac"]: nic.get("network") for nic in nics if nic.get("mac")}
+    was_on = {macs.canonical(nic["mac"]): nic.get("network") for nic in nics if nic.get("mac")}
     for number, card in enumerate(cards):
-        there = was_on.get(card["mac"]) or (nics[number].get("network") if len(nics) == len(cards) else None)
-        yield Card(card["mac"], networks.get(there or "", network))
+        mac = macs.canonical(card["mac"]) or ""
+        there = was_on.get(mac) or (nics[number].get("network") if len(nics) == len(cards) else None)
+        yield Card(mac, networks.get(there or "", network))
     if not cards and not nics and vm.get("kind") == BARE:
         yield Card("", network)

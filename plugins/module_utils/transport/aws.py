@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from ..core import names
+from ..core import macs, names
 from ..core.concern import BLOCKER, Concern
 from ..core.errors import InvalidInput, MigrationError, ToolFailed
 from .aws_api import asked, client
@@ -75,7 +75,7 @@ class Aws:
             name,
             "off" if data["State"]["Name"] == "stopped" else "on",
             tuple(_disk(volumes[id_], device, number or None, since) for number, (device, id_) in enumerate(order)),
-            tuple(card["MacAddress"].lower() for card in cards),
+            tuple(filter(None, (macs.of_card(card["MacAddress"]) for card in cards))),
             size.get("VCpuInfo", {}).get("DefaultVCpus"),
             size.get("MemoryInfo", {}).get("SizeInMiB"),
             "uefi" if (data.get("CurrentInstanceBootMode") or data.get("BootMode") or "").startswith("uefi") else None,

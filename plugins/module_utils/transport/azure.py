@@ -16,7 +16,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from ..core import names
+from ..core import macs, names
 from ..core.concern import BLOCKER, Concern
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
 from ..core.numbers import decimal
@@ -75,7 +75,7 @@ class Azure:
             str(_get(data, "name")),
             "off" if str(_get(data, "powerState")).lower() in ("vm deallocated", "vm stopped") else "on",
             tuple(_disk(disk, lun) for disk, (lun, dummy) in zip(disks, attached)),
-            tuple(mac.strip().replace("-", ":").lower() for mac in str(_get(data, "macAddresses") or "").split(",") if mac.strip()),
+            tuple(filter(None, map(macs.of_card, str(_get(data, "macAddresses") or "").split(",")))),
             _get(size, "numberOfCores"),
             _get(size, "memoryInMb"),
             "uefi" if _get(disks[0], "hyperVGeneration") == "V2" else "bios",

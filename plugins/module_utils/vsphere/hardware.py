@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+from ..core import macs
 from ..core.numbers import decimal
 from .model import Snapshot, Vm, VmDisk, VmNic
 from .serialize import Plain
@@ -171,7 +172,7 @@ def _nics(devices: Sequence[Mapping[str, Any]], slots: Mapping[str, int]) -> Ite
             key=device["key"],
             label=(device.get("deviceInfo") or {}).get("label", ""),
             model=match[1].lower().replace("ethernetcard", "") if match else "",
-            mac=str(device.get("macAddress", "")).lower(),
+            mac=macs.of_card(str(device.get("macAddress", ""))) or "",
             network=backing.get("deviceName") or (backing.get("port") or {}).get("portgroupKey", ""),
             slot=(device.get("slotInfo") or {}).get("pciSlotNumber") or slots.get(f"ethernet{device['key'] - 4000}.pcislotnumber"),
             connected=bool((device.get("connectable") or {}).get("connected", True)),

@@ -14,8 +14,9 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
+from ..core.macs import canonical
 from ..core.numbers import decimal
-from ..guest.cards import MAC, Card
+from ..guest.cards import Card
 from ..guest.model import CardFacts, WindowsFacts
 from .hives import Draft
 from .pnp import services
@@ -150,10 +151,10 @@ def overridden(here: Sequence[Adapter], wanted: Sequence[Mapping[str, Any]]) -> 
     """The adapters with what the operator gave in migrate_windows_network, by MAC. Raises InvalidInput for what is no setting."""
     result = {adapter.mac: adapter for adapter in here}
     for entry in wanted:
-        mac = str(entry.get("mac") or "").lower().replace("-", ":")
+        mac = canonical(str(entry.get("mac") or "")) or ""
         try:
             addresses = tuple(str(ipaddress.IPv4Interface(address)) for address in entry.get("addresses") or ())
-            if not MAC.fullmatch(mac) or any("/" not in address for address in entry.get("addresses") or ()):
+            if not mac or any("/" not in address for address in entry.get("addresses") or ()):
                 raise ValueError(f"{entry.get('mac')!r} with {entry.get('addresses')!r}")
             gateways = tuple((str(ipaddress.IPv4Address(gateway)), 0) for gateway in filter(None, [entry.get("gateway")]))
             dns = tuple(str(ipaddress.IPv4Address(server)) for server in entry.get("dns") or ())

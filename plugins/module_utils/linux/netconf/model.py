@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterable, Optional
 
-from ...guest.cards import MAC
+from ...core import macs
 
 PHYSICAL = re.compile(r"^(eth\d+|en[opsxP]\w+|em\d+|p\d+p\d+)$")
 
@@ -66,8 +66,7 @@ def shell(content: str) -> dict[str, str]:
 
 def mac_of(value: Optional[str]) -> Optional[str]:
     """A MAC in lower case; None for anything else."""
-    value = (value or "").strip("\"' ").replace("-", ":")
-    return value.lower() if MAC.fullmatch(value) else None
+    return macs.canonical((value or "").strip("\"' "))
 
 
 def cidr(address: str, prefix: str = "") -> Optional[str]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import pytest
 from test_vmdk_chain import descriptor, flat
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, Busy, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import machine, vbox, vmdk, vmx
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import vbox, vmdk, vmx
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch
 
@@ -232,7 +233,7 @@ def test_a_mac_address_is_known_in_any_spelling(folder, text):
 def test_what_is_no_mac_address_of_a_card_is_none(folder, text):
     vm = opened(folder, f'{DISK}ethernet0.present = "TRUE"\nethernet0.addressType = "static"\nethernet0.address = "{text}"\n')
     assert [nic.mac for nic in vm.nics] == [None]
-    assert machine.mac_of(text) is None
+    assert macs.of_card(text) is None
 
 
 NAMES = {

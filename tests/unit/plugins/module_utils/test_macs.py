@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A MAC address has one form, whoever writes it: sources, operators, guests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils import guest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import mac_map, named
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf.model import mac_of
+
+HOME = Path(guest.__path__[0]).parent
+ONE = "00:50:56:ab:cd:ef"
+SPELT = [ONE, ONE.upper(), "00-50-56-AB-CD-EF", "0050.56ab.cdef", "005056ABCDEF", f" {ONE}\n"]
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_every_spelling_is_one_address_to_everybody(text):
+    other = "52:54:00:00:00:01"
+    assert macs.canonical(text) == macs.of_card(text) == mac_of(f'"{text.strip()}"') == ONE
+    assert mac_map({text: other}) == {ONE: other} and mac_map({other: text}) == {other: ONE}
+    assert named([{"mac": text}], [{"mac": ONE, "slot": 192}]) == [{"mac": ONE, "slot": 192}]
+
+
+def test_two_spellings_of_one_address_are_one_card():
+    with pytest.raises(InvalidInput, match="the same MAC"):
+        mac_map({"52:54:00:00:00:01": ONE, "52:54:00:00:00:02": SPELT[2]})
+    with pytest.raises(InvalidInput, match="the same MAC"):
+        mac_map({ONE: "52:54:00:00:00:01", SPELT[2]: "52:54:00:00:00:02"})
+
+
+@given(st.integers(0, (1 << 48) - 1), st.sampled_from([":", "-", ""]))
+def test_any_number_of_48_bits_is_one_and_the_form_is_kept(number, between):
+    digits = f"{number:012X}"
+    mac = macs.canonical(between.join(digits[at : at + 2] for at in range(0, 12, 2)))
+    assert mac is not None and mac == macs.canonical(mac) and mac.replace(":", "") == digits.lower()
+    assert (macs.of_card(mac) is None) == (number == 0 or number >> 40 & 1 == 1)
+
+
+@given(st.text(max_size=20))
+def test_any_other_text_is_none(text):
+    mac = macs.canonical(text)
+    assert mac is None or re.sub(r"[:.\s-]", "", text).lower() == mac.replace(":", "")
+
+
+def test_nobody_else_says_what_a_mac_address_is():
+    spelt = re.compile(r"\{2\}(\[:-\]|:|-)|(\[:-\]|:|-)\)\{5\}")
+    found = {str(path.relative_to(HOME)) for path in HOME.rglob("*.py") if spelt.search(path.read_text())}
+    assert found <= {"core/macs.py"}, found
