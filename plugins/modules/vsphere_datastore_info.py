@@ -64,18 +64,18 @@ files:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import access
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_login
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import datastores
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
 
 
 def argument_spec() -> dict:
-    return {**access.vsphere_spec(), "path": {"type": "str", "default": ""}, "pattern": {"type": "str", "default": "*"}}
+    return {**vsphere_login.vsphere_spec(), "path": {"type": "str", "default": ""}, "pattern": {"type": "str", "default": "*"}}
 
 
 def work(module: AnsibleModule) -> Result:
-    with session(access.endpoint_of(module.params)) as opened:
+    with session(vsphere_login.endpoint_of(module.params)) as opened:
         if module.params["path"]:
             return {"changed": False, "files": datastores.browse(opened, module.params["path"], module.params["pattern"])}
         return {"changed": False, "datastores": datastores.every(opened)}

@@ -69,7 +69,7 @@ vms:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import access, vsphere_vm
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_login, vsphere_vm
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness, tagging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
@@ -77,11 +77,11 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.descri
 
 
 def argument_spec() -> dict:
-    return {**access.vsphere_spec(), "vm": {"type": "str"}, "tags": {"type": "bool", "default": True}}
+    return {**vsphere_login.vsphere_spec(), "vm": {"type": "str"}, "tags": {"type": "bool", "default": True}}
 
 
 def work(module: AnsibleModule) -> Result:
-    with session(access.endpoint_of(module.params)) as opened:
+    with session(vsphere_login.endpoint_of(module.params)) as opened:
         wanted = module.params["vm"]
         vms = [vsphere_vm.find(opened, wanted)] if wanted else list(inventory.vms(opened))
         vms = tagging.tagged(opened, vms) if module.params["tags"] else vms

@@ -1,38 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options that say how sources which are elsewhere are reached, and what becomes of them. Beside adapter it knows Ansible."""
+"""Options that say how sources which are elsewhere are reached, and what becomes of them."""
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping
 
-from ansible.module_utils.basic import env_fallback
-
-from ..core.errors import InvalidInput
-from ..core.tls import Trust
 from ..sources.source import RUNNING, Access
 from ..sources.vsphere_transports import AUTO, TRANSPORTS
 from ..transport.ssh import Login
 from ..transport.vddk import Vddk
-from ..vsphere.connection import Endpoint
-
-
-def vsphere_spec() -> dict[str, Any]:
-    """The login, with the names and environment variables that vmware.vmware and AWX's credential have."""
-
-    def option(variable: str, **more: Any) -> dict[str, Any]:
-        return {"type": "str", "fallback": (env_fallback, [variable]), **more}
-
-    return {
-        "hostname": option("VMWARE_HOST"),
-        "username": option("VMWARE_USER"),
-        "password": option("VMWARE_PASSWORD", no_log=True),
-        "port": option("VMWARE_PORT", type="int", default=443),
-        "validate_certs": option("VMWARE_VALIDATE_CERTS", type="bool", default=True),
-        "ca_file": {"type": "path"},
-        "thumbprint": {"type": "str"},
-        "proxy_host": option("VMWARE_PROXY_HOST"),
-        "proxy_port": option("VMWARE_PROXY_PORT", type="int"),
-    }
+from .vsphere_login import proxy_of, trust_of, vsphere_spec
 
 
 def access_spec() -> dict[str, Any]:
@@ -74,10 +51,6 @@ def access_spec() -> dict[str, Any]:
     return {"access": {"type": "dict", "default": {}, "apply_defaults": True, "options": options}}
 
 
-def trust_of(params: Mapping[str, Any]) -> Trust:
-    return Trust(params.get("validate_certs") is not False, params.get("ca_file") or "", params.get("thumbprint") or "")
-
-
 def access_of(module_params: Mapping[str, Any]) -> Access:
     """How the source is reached, from the parameters of access_spec."""
     params = module_params["access"]
@@ -86,7 +59,7 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
         user=vsphere.get("username") or "",
         password=vsphere.get("password") or "",
         trust=trust_of(vsphere),
-        proxy=_proxy(vsphere),
+        proxy=proxy_of(vsphere),
         ssh=Login(
             ssh.get("host") or "",
             ssh.get("user") or "root",
@@ -107,15 +80,3 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
         allocated_only=params["allocated_only"],
         accept=tuple(module_params.get("accept") or ()),
     )
-
-
-def endpoint_of(params: Mapping[str, Any]) -> Endpoint:
-    """The server, from the parameters of vsphere_spec."""
-    for name, variable in (("hostname", "VMWARE_HOST"), ("username", "VMWARE_USER"), ("password", "VMWARE_PASSWORD")):
-        if not params.get(name):
-            raise InvalidInput(f"{name} is not given.", f"Set the option, or {variable} in the environment.")
-    return Endpoint(params["hostname"], params["username"], params["password"], params["port"], trust_of(params), _proxy(params))
-
-
-def _proxy(params: Mapping[str, Any]) -> Optional[tuple[str, int]]:
-    return (params["proxy_host"], params.get("proxy_port") or 3128) if params.get("proxy_host") else None

@@ -10,8 +10,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..vsphere import inventory
 from ..vsphere.connection import Session, session
 from ..vsphere.model import Vm
-from .access import endpoint_of, vsphere_spec
 from .runtime import Result, module_for, respawn_for, run
+from .vsphere_login import endpoint_of, vsphere_spec
 
 VmWork = Callable[[AnsibleModule, Session, Vm], Result]
 
