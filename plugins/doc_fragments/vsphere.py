@@ -12,7 +12,7 @@ options:
     description: The vCenter or ESXi host. E(VMWARE_HOST) where it is not given.
     type: str
   username:
-    description: Who logs in. E(VMWARE_USER) where it is not given.
+    description: User name. E(VMWARE_USER) where it is not given.
     type: str
   password:
     description: The password. E(VMWARE_PASSWORD) where it is not given.
@@ -66,7 +66,7 @@ options:
         type: dict
         suboptions:
           username:
-            description: Who logs in. E(VMWARE_USER) where it is not given.
+            description: User name. E(VMWARE_USER) where it is not given.
             type: str
           password:
             description: The password. E(VMWARE_PASSWORD) where it is not given.
@@ -95,7 +95,7 @@ options:
             description: The ESXi host that reads the files of a VM of vSphere, where it is not the one that runs it. The host of a C(ssh://) URL counts first.
             type: str
           user:
-            description: Who logs in, where the URL does not say it.
+            description: User name, where the URL does not say it.
             type: str
             default: root
           port:

@@ -31,7 +31,7 @@ options:
     required: true
     env: [{name: VMWARE_HOST}]
   username:
-    description: Who logs in.
+    description: User name.
     type: str
     required: true
     env: [{name: VMWARE_USER}]

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: libvirt_domain
 short_description: Define, start or take back a migrated VM
 description:
-  - Puts the disks of a migrated VM where libvirt shall have them, and defines the VM as M(hyper2kvm.migration.domain_describe) has described it.
+  - Places the disks of a migrated VM in a libvirt pool or directory, and defines the VM as M(hyper2kvm.migration.domain_describe) has described it.
   - The domain gets a mark in its metadata, and domains without it are never touched. What was changed in the domain later, by hand, stays; it is defined
     anew only when its description is another.
   - Disks are copied once. A domain whose disks were migrated again is not given the new ones unless O(overwrite) says so.

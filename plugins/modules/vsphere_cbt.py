@@ -11,7 +11,7 @@ module: vsphere_cbt
 short_description: Enable and query changed block tracking of a VM of vSphere
 description:
   - Tracking takes effect only after the VM was stunned, so a snapshot is taken and removed, and each disk is then checked for its changeId.
-  - It is refused while the VM has snapshots, because queries would be wrong without a word.
+  - It is refused while the VM has snapshots, because queries would be silently wrong.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
 options:

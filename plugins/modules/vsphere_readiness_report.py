@@ -51,7 +51,7 @@ summary:
   returned: success
   type: dict
   contains:
-    ready: {description: Nothing speaks against them., type: int}
+    ready: {description: VMs without migration risks., type: int}
     look: {description: A person should look at them., type: int}
     blocked: {description: They cannot be migrated as they are., type: int}
   sample: {"ready": 12, "look": 3, "blocked": 1}

@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, the hyper2kvm.migration contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What vSphere knows of its VMs, and what speaks against moving them."""
+"""What vSphere knows of its VMs, and the risks of their migration."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ EXAMPLES = r"""
     vm: DC1/vm/production/web01
   register: web01
 
-- name: Say what speaks against it
+- name: Show the migration risks
   ansible.builtin.debug:
     msg: "{{ web01.vms[0].concerns | map(attribute='cause') }}"
 """
 
 RETURN = r"""
 vms:
-  description: Each VM with its hardware and what speaks against its migration.
+  description: Each VM with its hardware and its migration risks.
   returned: success
   type: list
   elements: dict
@@ -63,7 +63,7 @@ vms:
     nics: {description: "The cards with mac, network, model and slot.", type: list, elements: dict}
     snapshots: {description: "The snapshots with id, name, path, created, quiesced and current.", type: list, elements: dict}
     tags: {description: The tags as category/name., type: list, elements: str}
-    concerns: {description: "What speaks against it, each with code, severity, cause and remedy.", type: list, elements: dict}
+    concerns: {description: "Migration risks, each with code, severity, cause and remedy.", type: list, elements: dict}
   sample: [{"name": "web01", "power": "off", "concerns": []}]
 """
 

@@ -21,7 +21,7 @@ class Card:
 def named(nics: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The cards that the operator names, in their order, with the slots that the source knows of those it has too.
 
-    Raises InvalidInput for what is no MAC.
+    Raises InvalidInput for what is not a MAC address.
     """
     slots = {nic["mac"]: nic.get("slot") for nic in known}
     found = [_canonical(nic["mac"], "") for nic in nics]
@@ -29,7 +29,7 @@ def named(nics: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]])
 
 
 def mac_map(values: Mapping[str, str]) -> dict[str, str]:
-    """Old MAC to new, in lower case. Raises InvalidInput for what is no MAC and for a MAC that two cards would have."""
+    """Old MAC to new, in lower case. Raises InvalidInput for what is not a MAC address and for a MAC that two cards would have."""
     found = {_canonical(old, " in the map of MACs"): _canonical(new, " in the map of MACs") for old, new in values.items()}
     if len(set(found.values())) < len(values):
         raise InvalidInput("The map of MACs gives two cards the same MAC.", "Give every card a MAC of its own.")
@@ -39,5 +39,5 @@ def mac_map(values: Mapping[str, str]) -> dict[str, str]:
 def _canonical(text: str, where: str) -> str:
     mac = macs.canonical(text)
     if mac is None:
-        raise InvalidInput(f"{text!r}{where} is no MAC.", "Write MACs as 52:54:00:12:34:56.")
+        raise InvalidInput(f"{text!r}{where} is not a MAC address.", "Write MACs as 52:54:00:12:34:56.")
     return mac

@@ -181,7 +181,7 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
             yield staged_request(params, description, staged, options, for_windows, accept)
     else:
         raise InvalidInput(
-            "There is nothing to look at: the work directory has no overlays and no source was given.",
+            "No input: no source and no disks were given, and the work directory has no overlays.",
             "Give source, disks, or the work_dir of an earlier vmdk_fetch and disk_flatten.",
         )
 

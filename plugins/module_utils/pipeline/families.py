@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which system is on the disks, and its lane: Linux, Windows, or one that is copied as it is. The lanes do not know each other."""
+"""The families of guests: Linux, Windows, and systems that are copied as they are. They do not know each other."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def prepare(guest: OfflineGuest, facts: GuestFacts, request: GuestRequest) -> No
 
 
 def make_plan(guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:
-    """The plan of the guest's lane; empty for a system that is only copied."""
+    """The plan of the guest's family; empty for a system that is only copied."""
     options = request.options
     if facts.os == "windows":
         plan = windows.make_plan(
@@ -167,7 +167,7 @@ def make_plan(guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:
 
 
 def prove(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:
-    """The proof of the guest's lane; None for a system that nothing is known of."""
+    """The proof of the guest's family; None for a system that nothing is known of."""
     provers = {"linux": linux_proof.prove, "windows": windows_proof.prove}
     return provers[facts.os](guest, facts, tables) if facts.os in provers else None
 

@@ -42,7 +42,7 @@ def of_wave(vms: Sequence[Vm]) -> dict[str, tuple[Concern, ...]]:
 
 
 def of_power(name: str, power: str) -> Iterator[Concern]:
-    """What speaks against reading the disks of a VM that is on, off or suspended."""
+    """The risks of reading the disks of a VM that is on, off or suspended."""
     if power == "on":
         yield Concern(
             "vsphere.running",

@@ -87,7 +87,7 @@ def find(vm: Vm, name: str) -> Optional[str]:
 def enable_tracking(session: Session, vm: Vm) -> None:
     """Turn changed block tracking on, with the stun that makes it take effect, and check that every disk has it.
 
-    Raises InvalidInput where it is not supported or snapshots exist: since vSphere 6.5 queries would be wrong without a word.
+    Raises InvalidInput where it is not supported or snapshots exist: since vSphere 6.5 queries would be silently wrong.
     """
     if not vm.cbt_supported or 0 < vm.hardware_version < 7:
         raise InvalidInput(f"{vm.name} does not support changed block tracking.", "It needs hardware version 7 or later.", vm=vm.path)

@@ -252,7 +252,7 @@ def test_cards_that_the_operator_names_keep_the_slots_that_the_source_knows():
     known = [{"mac": MAC, "network": "old", "slot": 192}]
     found = named([{"mac": OTHER.upper(), "network": "x"}, {"mac": MAC, "network": ""}], known)
     assert found == [{"mac": OTHER, "network": "x", "slot": None}, {"mac": MAC, "network": "", "slot": 192}]
-    with pytest.raises(InvalidInput, match="is no MAC"):
+    with pytest.raises(InvalidInput, match="is not a MAC address"):
         named([{"mac": "eth0", "network": ""}], known)
 
 
