@@ -32,8 +32,8 @@ DEFAULTS = {
 SAID = {
     "vsphere_vm_info": ({}, "localhost:9"),
     "vsphere_power": ({"vm": "DC1/vm/web01", "state": "off"}, "localhost:9"),
-    "guest_inspect": ({}, "There is nothing to look at"),
-    "guest_fix_fstab": ({}, "There is nothing to look at"),
+    "guest_inspect": ({}, "No input"),
+    "guest_fix_fstab": ({}, "No input"),
     "guest_fix": ({}, "vmdk_fetch"),  # one with an action plugin
 }
 
