@@ -157,7 +157,65 @@ def between(make: Callable[[Place], tuple[Path, Path]], change: Callable[[Place,
     return run
 
 
+# What a part of a disk may be called, by where the source lies: in the work directory, or where the results go.
+AS_RECORDS = {
+    "the work directory": ("lock", "vm.json", "fetch.json", "disk0-overlay.qcow2"),
+    "the destination": (
+        ".vm.vm.json",
+        ".vm.made",
+        "report.json",
+        "report.md",
+        "plan.json.partial",
+        "vm.xml",
+        "vm-disk0.qcow2",
+        "vm-disk0.qcow2.manifest.json",
+    ),
+}
+
+
+def called(name: str, where: str):
+    """All stages that write, on a source with a part of this name. It is refused or migrated, and not a byte of it is another one."""
+
+    def run(place: Place) -> Outcome:
+        place.write(name, b"\n" + os.urandom(SIZE - 1))
+        source = place.write(
+            "disk.vmdk",
+            f'# Disk DescriptorFile\nversion=1\nCID=0000000a\nparentCID=ffffffff\ncreateType="vmfs"\nRW 2048 VMFS "{name}"\n',
+        )
+        before = {path: path.read_bytes() for path in place.inputs.iterdir()}
+        work = str(place.inputs if where == "the work directory" else place.work / "state")
+        dest = str(place.inputs if where == "the destination" else place.work / "out")
+        disks = [{"path": "/srv/vm-disk0.qcow2", "format": "qcow2"}]
+        said = []
+        for stage, arguments in (
+            ("vmdk_fetch", {"source": [str(source)], "work_dir": work}),
+            ("disk_flatten", {"work_dir": work}),
+            ("qemu_convert", {"work_dir": work, "name": "vm", "dest": dest}),
+            ("domain_describe", {"work_dir": work, "name": "vm", "dest": dest, "disks": disks, "formats": ["qemu"]}),
+            ("migration_report", {"work_dir": work, "name": "vm", "dest": dest}),
+        ):
+            answer = answered(stage, **arguments)
+            if answer.get("failed"):
+                said.append(f"{stage}: {answer['msg']}")
+                refused(answer["msg"], answer.get("hint", ""))
+            changed = [path.name for path, data in before.items() if not path.exists() or path.read_bytes() != data]
+            if changed:
+                return Outcome(WRONG, f"{stage} wrote to {changed}, which the VM comes from")
+        return Outcome(REFUSED if said else USED, "; ".join(said)[:300])
+
+    return run
+
+
 def cases() -> Iterator[Case]:
+    for where, names in AS_RECORDS.items():
+        for name in names:
+            yield Case(
+                f"a part called {name} in {where}",
+                "a part called as a record",
+                called(name, where),
+                varied=name != names[0],
+                expect=(REFUSED,),
+            )
     for kind, make in SOURCES.items():
         for name, change in CHANGES.items():
             yield Case(f"{name} for the {kind} before CONVERT", name, between(make, change, "qemu_convert"), expect=(REFUSED, USED))
