@@ -58,7 +58,7 @@ def test_make_runs_the_tests_that_it_says(suite):
     found = printed(sys.executable, *argv, "--collect-only", "-n", "0")
     assert found.returncode == 0, found.stdout
     tests = [line for line in found.stdout.splitlines() if "::" in line]
-    assert len(tests) > 10 and all(test.startswith(f"tests/{suite}/") for test in tests)
+    assert len(tests) > 5 and all(test.startswith(f"tests/{suite}/") for test in tests)
     assert ("left out this time" in found.stdout) == (suite != "unit")
 
 
