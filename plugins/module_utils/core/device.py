@@ -88,10 +88,14 @@ def lasting(path: str) -> str:
     return next((link for link in links if os.path.realpath(link) == real), real)
 
 
-def lies_on(path: str, below: str) -> bool:
-    """Whether what is written to `path` comes to `below`, both files or block devices: they are the same or share a part (partitions, loop devices of
+def meet(one: str, other: str) -> bool:
+    """Whether what is written to one of two files or block devices comes to the other: they are the same or share a part (partitions, loop devices of
     one file), or the one is made of the other by device mapper or RAID.
     """
+    return _lies_on(one, other) or _lies_on(other, one)
+
+
+def _lies_on(path: str, below: str) -> bool:
     try:
         one, other = _stretch(path), _stretch(below)
     except (OSError, ValueError):  # what is not there, or no path
@@ -99,7 +103,7 @@ def lies_on(path: str, below: str) -> bool:
     if one.of == other.of:
         return one.begin < other.end and other.begin < one.end
     parts = [_read(slave, "dev").strip() for slave in glob.glob(os.path.join(str(one.of), "slaves", "*"))]
-    return any(lies_on(f"/dev/block/{part}", below) for part in parts if part)
+    return any(_lies_on(f"/dev/block/{part}", below) for part in parts if part)
 
 
 @dataclass(frozen=True)

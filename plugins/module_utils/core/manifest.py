@@ -15,12 +15,11 @@ import stat
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Sequence
 
-from . import atomic, device, files, held, rbd, shapes, spared
+from . import atomic, device, files, held, rbd, shapes
 from .errors import MigrationError
 from .shape import misfit, writable
 
 FORMAT = 1
-FETCH = "fetch"  # the stage whose inputs are the source
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,6 @@ class Manifest:
             if not known or misfit(data, shapes.of_record(stage)) is not None:
                 return None
             inputs, outputs, replaces = (_identities(data.get(name, ())) for name in ("inputs", "outputs", "replaces"))
-            if stage == FETCH:  # but for copies of ours, which lie beside the record
-                spared.add(one.path for one in inputs if not one.path.startswith(os.path.join(os.path.dirname(os.path.abspath(path)), "")))
             return cls(stage, inputs, data["options"], outputs, data["result"], replaces)
         except (MigrationError, OSError, ValueError, KeyError, TypeError, RecursionError):
             return None

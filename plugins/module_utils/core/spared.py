@@ -32,12 +32,18 @@ def require(*names: str) -> None:
             found = os.lstat(name)
             for path in _SPARED:
                 if _is(found, path):
-                    raise InvalidInput(
-                        f"{name} is {path}{'' if os.path.abspath(name) == path else ' by another name'}, which the VM comes from, and would be replaced.",
-                        "The source is never written. Name another directory for results and records (migrate_output_dir), or move the source out of it.",
-                        path=name,
-                        source=path,
-                    )
+                    raise replaced(name, path)
+
+
+def replaced(name: str, source: str) -> InvalidInput:
+    """The error for a file that is about to be written and is one of a source."""
+    return InvalidInput(
+        f"{name} is {source}{'' if os.path.abspath(name) == source else ' by another name'}, which the VM comes from, and would be replaced.",
+        "The source is never written. Name another directory for results and records (migrate_output_dir), give them another name (migrate_name), or move"
+        " the source out of it.",
+        path=name,
+        source=source,
+    )
 
 
 def _is(found: os.stat_result, path: str) -> bool:

@@ -15,7 +15,7 @@ import os
 from dataclasses import replace
 from typing import Any, Optional, Sequence
 
-from ..core import atomic, device
+from ..core import atomic, device, spared
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import Identity, Manifest, sha256
 from ..core.trace import point
@@ -104,13 +104,8 @@ def refuse_source(request: Request, inputs: Sequence[Identity]) -> None:
     names = [place for name in written for place in (name, f"{name}{atomic.PARTIAL}")]
     for one in (*(known.path for known in inputs), request.source):
         for name in names:
-            if os.path.lexists(name) and (device.lies_on(name, one) or device.lies_on(one, name)):
-                raise InvalidInput(
-                    f"{name} is {one}{'' if os.path.abspath(name) == one else ' by another name'}, which the VM comes from, and would be replaced.",
-                    "The source is never written. Name another directory for the results (migrate_output_dir), or give them another name (migrate_name).",
-                    path=name,
-                    source=one,
-                )
+            if os.path.lexists(name) and device.meet(name, one):
+                raise spared.replaced(name, one)
 
 
 def refuse_used(request: Request) -> None:

@@ -58,11 +58,7 @@ def _require_distinct(vm: SourceVm) -> None:
         every = own | {known_as(path, inside) for path in found.files()}
         for other, others_own, others in seen:
             # Several disks lie in one archive, each at its offset.
-            if (
-                own & others
-                or others_own & every
-                or (inside is None and (device.lies_on(top.path, other) or device.lies_on(other, top.path)))
-            ):
+            if own & others or others_own & every or (inside is None and device.meet(top.path, other)):
                 raise InvalidInput(
                     f"{vm.name} has one disk twice: {other} and {top.path}.",
                     "Name each disk once, and of a disk with snapshots the newest; or export the VM again.",

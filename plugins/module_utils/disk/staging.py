@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from ..core import atomic, device, files, held, modes
+from ..core import atomic, device, files, held, modes, spared
 from ..core.errors import Busy, InvalidInput
 from ..core.locks import exclusive
 from ..core.manifest import Identity, Manifest
@@ -52,9 +52,17 @@ def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...
     return tuple(found[path] for path in sorted(found))
 
 
+def noted(work_dir: str) -> Optional[Manifest]:
+    """The record of an earlier FETCH, whatever has become of its source, which nothing is written to from here on."""
+    manifest = Manifest.load(os.path.join(work_dir, FETCHED), "fetch")
+    copies = os.path.join(os.path.abspath(work_dir), "")
+    spared.add(one.path for one in (manifest.inputs if manifest is not None else ()) if not one.path.startswith(copies))
+    return manifest
+
+
 def fetched(work_dir: str) -> Optional[Manifest]:
     """The record of an earlier FETCH whose source has not changed since."""
-    manifest = Manifest.load(os.path.join(work_dir, FETCHED), "fetch")
+    manifest = noted(work_dir)
     if manifest is None or not all(identity.holds() for identity in manifest.inputs):
         return None
     return manifest
@@ -184,7 +192,7 @@ def require_whole(work_dir: str) -> None:
 def require_apart(disks: Sequence[StagedDisk], inputs: Sequence[Identity]) -> None:
     """Raise InvalidInput where an overlay would take the place of a file of the source."""
     for disk, known in itertools.product(disks, inputs):
-        if device.lies_on(disk.overlay, known.path):
+        if device.meet(disk.overlay, known.path):
             raise InvalidInput(
                 f"{known.path} is in the place of an overlay, {disk.overlay}.",
                 "The source is never written. Move it out of the work directory, or name another one; then begin with vmdk_fetch.",

@@ -39,7 +39,7 @@ def held(path: str, inputs: Sequence[Identity]) -> Iterator[int]:
             f"{path} is no block device.", "Make it first (LVM: lvcreate --size 20G --name web01 vg0), on the conversion host.", path=path
         )
     number = os.stat(path).st_rdev
-    source = next((one.path for one in inputs if device.lies_on(path, one.path)), "")
+    source = next((one.path for one in inputs if device.meet(path, one.path)), "")
     if source:
         raise InvalidInput(
             f"{path} is on {source}, which the VM comes from.", "The source is never written. Name another device.", path=path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a module runs: under the interpreter that has its libraries, one at a time for each VM, to an answer of Ansible or to its end."""
+"""How a module runs: under the interpreter that has its libraries, to an answer of Ansible or to its end."""
 
 from __future__ import annotations
 

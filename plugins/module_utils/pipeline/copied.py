@@ -117,7 +117,7 @@ def _known(work_dir: str) -> frozenset[str]:
             elif name.endswith(".journal") and _is_journal(path):
                 file = path[: -len(".journal")]
                 found.update([path, file, f"{file}{atomic.PARTIAL}"])
-    fetched = Manifest.load(os.path.join(work_dir, staging.FETCHED), "fetch")
+    fetched = staging.noted(work_dir)
     found.update(_brought(fetched, directory) if fetched is not None else ())
     return frozenset(path for path in found if path.startswith(os.path.join(directory, "")))
 

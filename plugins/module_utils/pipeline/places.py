@@ -20,8 +20,8 @@ from ..core.memory import recall
 from ..core.names import safe
 from ..core.shape import FILE, TEXT, Shape, fits, writable
 from ..core.vm import VmId, places_of, require_same, same
+from ..disk import staging
 from ..disk.request import manifest_path
-from ..disk.staging import FETCHED
 
 IDENTITY = "identity"
 REPORT = "report.json"
@@ -115,7 +115,7 @@ def require_reported(source: Mapping[str, Any], named: Sequence[str], path: str)
 def require_source(directory: str, source: Sequence[str]) -> None:
     """Raise InvalidInput where a work directory belongs to a VM that was named otherwise. The place of the VM is not asked."""
     known = recall(work_dir(directory).path).vm
-    manifest = Manifest.load(os.path.join(directory, FETCHED), "fetch") if known is None else None
+    manifest = staging.noted(directory) if known is None else None
     named = [str(one) for one in manifest.options.get("source") or ()] if manifest is not None else []
     named = list(known.source) if known is not None else named
     if named and places_of(named) != places_of(source):
@@ -156,7 +156,7 @@ def _refuse_earlier(what: str, made_from: Sequence[str], vm: VmId) -> None:
 
 
 def _staged_from(directory: str, vm: VmId) -> Sequence[str]:
-    manifest = Manifest.load(os.path.join(directory, FETCHED), "fetch")
+    manifest = staging.noted(directory)
     if manifest is None:
         return ()
     known = recorded(manifest.result)
@@ -175,6 +175,9 @@ def _converted_from(directory: str, name: str, work: str, vm: VmId) -> Sequence[
             continue
         inputs = places_of(one.path for one in manifest.inputs)
         staged = work and any(one.startswith(os.path.join(os.path.realpath(work), "")) for one in inputs)
-        if not (places_of(vm.source) <= inputs or (staged and os.path.exists(os.path.join(work, FETCHED)) and not _staged_from(work, vm))):
+        if not (
+            places_of(vm.source) <= inputs
+            or (staged and os.path.exists(os.path.join(work, staging.FETCHED)) and not _staged_from(work, vm))
+        ):
             return sorted(one.path for one in manifest.inputs) or ["an unknown source"]
     return ()

@@ -12,8 +12,7 @@ from typing import Any, Mapping, Sequence
 from ..core import atomic
 from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
-from ..disk import qemu_img
-from ..disk.staging import FETCHED, FIXED, REPAIRING
+from ..disk import qemu_img, staging
 
 FORMAT = 1
 PLANNED = "plan.json"  # of the repair, in a work directory
@@ -34,10 +33,8 @@ def recorded(work_dir: str) -> Recorded:
     """From the records that the stages have left, as those of the run that writes the report."""
     if not work_dir:
         return Recorded()
-    fetched, fixed = (
-        Manifest.load(os.path.join(work_dir, name), *stages) for name, stages in ((FETCHED, ("fetch",)), (FIXED, ("fix", REPAIRING)))
-    )
-    if fixed is None or fixed.stage == REPAIRING or (fetched is not None and fetched.inputs != fixed.inputs):
+    fetched, fixed = staging.noted(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING)
+    if fixed is None or fixed.stage == staging.REPAIRING or (fetched is not None and fetched.inputs != fixed.inputs):
         return Recorded(fetched.result if fetched is not None else {})
     plan = atomic.read_text(os.path.join(work_dir, PLANNED))
     return Recorded(fetched.result if fetched is not None else {}, fixed.result, plan or "")

@@ -300,8 +300,8 @@ def test_a_device_made_of_the_source_is_the_source(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "stat", status)
     monkeypatch.setattr(device, "_place", lambda number: str(folders[os.major(number), os.minor(number)]))
-    assert device.lies_on("/dev/a", str(file)) and device.lies_on("/dev/mapper/b", str(file)) and device.lies_on("/dev/mapper/b", "/dev/a")
-    assert not device.lies_on("/dev/a", str(other)) and not device.lies_on("/dev/a", "/dev/block/8:1")
+    assert device.meet("/dev/a", str(file)) and device.meet("/dev/mapper/b", str(file)) and device.meet("/dev/mapper/b", "/dev/a")
+    assert not device.meet("/dev/a", str(other)) and not device.meet("/dev/a", "/dev/block/8:1")
 
 
 def test_a_device_may_get_the_disk_of_a_source_that_is_called_as_its_image_would_be(tmp_path):
