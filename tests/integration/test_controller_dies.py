@@ -73,7 +73,7 @@ def test_what_a_dead_run_has_started_ends_and_begins_nothing(stage, victim, tmp_
     met = tmp_path / "met"
     environment = {**os.environ, "HYPER2KVM_POINT": f"{STAGES[stage]}=wait", "HYPER2KVM_POINTS": str(met)}
     with subprocess.Popen(play(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=harness.ROOT) as run:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 600
         while not (met.exists() and STAGES[stage] in met.read_text().split()):
             assert run.poll() is None and time.monotonic() < deadline, stage
             time.sleep(0.1)

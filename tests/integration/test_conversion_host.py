@@ -34,7 +34,7 @@ def server(tmp_path):
     Path("/run/sshd").mkdir(exist_ok=True)
     child = subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", folder / "config"])
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (folder / "pid").exists():
             time.sleep(0.05)
         yield {

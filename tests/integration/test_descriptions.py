@@ -52,7 +52,7 @@ def test_qemu_takes_the_script_and_sees_the_devices(tmp_path, disks, firmware, b
     assert os.access(script, os.X_OK)
     monitor = "info qtree\ninfo block\nquit\n"
     argv = [script, "-S", "-display", "none", "-monitor", "stdio"]
-    done = subprocess.run(argv, input=monitor, capture_output=True, text=True, check=False, env={**os.environ, "ACCEL": "tcg"}, timeout=60)
+    done = subprocess.run(argv, input=monitor, capture_output=True, text=True, check=False, env={**os.environ, "ACCEL": "tcg"}, timeout=300)
     assert done.returncode == 0, done.stderr
     device = {"virtio": "virtio-blk-pci", "sata": "ide-hd", "ide": "ide-hd"}[bus]
     assert done.stdout.count(f"dev: {device}") == 2 and all(nic["mac"] in done.stdout for nic in NICS)

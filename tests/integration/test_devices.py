@@ -141,7 +141,7 @@ def test_a_device_that_a_vm_runs_on_is_refused(disk, room, attach, tmp_path):
     qemu = ["qemu-system-x86_64", "-accel", "tcg", "-S", "-display", "none", "-nodefaults", "-drive", f"file={device},format=raw,if=virtio"]
     with subprocess.Popen([*qemu, "-qmp", f"unix:{tmp_path}/qmp,server=on,wait=off"]) as vm:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while not (tmp_path / "qmp").exists() and time.monotonic() < deadline:
                 time.sleep(0.1)
             refused = harness.module("qemu_convert", **convert, devices=[device], overwrite=True)

@@ -116,10 +116,10 @@ def test_the_script_for_qemu_asks_for_the_file_with_the_passphrase(staged, tmp_p
     (script,) = harness.module("domain_describe", dest=str(tmp_path), name="vm", vm={"memory": 64}, disks=[done], formats=["qemu"])["files"]
     (tmp_path / "key").write_text(PASSPHRASE)
     argv, env = [script, "-S", "-display", "none", "-monitor", "stdio"], {**os.environ, "ACCEL": "tcg"}
-    without = subprocess.run(argv, input="quit\n", capture_output=True, text=True, check=False, env=env, timeout=60)
+    without = subprocess.run(argv, input="quit\n", capture_output=True, text=True, check=False, env=env, timeout=300)
     assert without.returncode and "KEY_FILE: names no file" in without.stderr
     env["KEY_FILE"] = str(tmp_path / "key")
-    opened = subprocess.run(argv, input="info block\nquit\n", capture_output=True, text=True, check=False, env=env, timeout=60)
+    opened = subprocess.run(argv, input="info block\nquit\n", capture_output=True, text=True, check=False, env=env, timeout=300)
     assert opened.returncode == 0 and ", encrypted)" in opened.stdout, opened.stderr
 
 

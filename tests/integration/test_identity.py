@@ -240,7 +240,7 @@ def between_two_stages(hosts: Path, tmp_path: Path):
     command = [str(harness.BIN / "ansible-playbook"), str(book), "-i", str(hosts), "-e", f"gate={tmp_path / 'gate'}"]
     child = subprocess.Popen(command, cwd=harness.ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        memory, deadline = tmp_path / "out" / "web01" / ".work" / "fetch.json", time.monotonic() + 60
+        memory, deadline = tmp_path / "out" / "web01" / ".work" / "fetch.json", time.monotonic() + 300
         while not memory.exists():
             assert time.monotonic() < deadline and child.poll() is None, child.stdout.read()
             time.sleep(0.1)

@@ -43,7 +43,7 @@ def _started() -> list[subprocess.Popen]:
     for name in ("virtlogd", "libvirtd"):
         with open(f"/tmp/hyper2kvm-{name}.log", "wb") as log:
             daemons.append(subprocess.Popen([*hidden, name], stdout=log, stderr=log, start_new_session=True))
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not answers():
         assert time.monotonic() < deadline, Path("/tmp/hyper2kvm-libvirtd.log").read_text()
         time.sleep(0.2)

@@ -35,7 +35,7 @@ class Machine:
             raise AssertionError(f"{script}: {done.stderr}{done.stdout}")
         return done.stdout
 
-    def wait(self, seconds: float = 300) -> None:
+    def wait(self, seconds: float = 900) -> None:
         """Until SSH answers."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -45,7 +45,7 @@ class Machine:
             time.sleep(2)
         raise AssertionError(f"no SSH within {seconds} s:\n{self.console.read_text(errors='replace')[-3000:]}")
 
-    def expect(self, pattern: str, seconds: float = 90) -> None:
+    def expect(self, pattern: str, seconds: float = 300) -> None:
         """Until the console has shown a line."""
         deadline = time.monotonic() + seconds
         while not re.search(pattern, self.console.read_text(errors="replace")):

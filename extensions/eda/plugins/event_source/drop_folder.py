@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An event source of Event-Driven Ansible: the entries of a folder, whenever they have become others, and when it starts."""
+"""An event source of Event-Driven Ansible: the entries of a folder, when it starts, when something new is there, and now and then as long as something is."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 
 DOCUMENTATION = r"""
@@ -21,6 +22,12 @@ options:
     description: Seconds between two looks.
     type: float
     default: 5
+  again:
+    description:
+      - Seconds after which the same entries are told once more while they still lie there.
+      - A VM that has changed since it arrived, or whose conversion host could not be reached, stays in the folder for the next run.
+    type: float
+    default: 600
 """
 
 EXAMPLES = r"""
@@ -31,25 +38,23 @@ EXAMPLES = r"""
 _PLACES = ("processed", "failed", "duplicates")
 
 
-def entries(path: str) -> dict[str, int]:
-    """What lies in the folder and is not put away, with the nanosecond of its last change."""
-    found = {}
-    for entry in os.scandir(path):
-        if not entry.name.startswith(".") and entry.name not in _PLACES:
-            found[entry.name] = entry.stat(follow_symlinks=False).st_mtime_ns
-    return found
+def entries(path: str) -> list[str]:
+    """What lies in the folder and is not put away."""
+    try:
+        return sorted(name for name in os.listdir(path) if not name.startswith(".") and name not in _PLACES)
+    except FileNotFoundError:  # the folder is not mounted yet
+        return []
 
 
 async def main(queue: asyncio.Queue, args: dict[str, Any]) -> None:
-    """Put an event into `queue` for every new state of the folder that is not empty."""
-    path, delay = str(args["path"]), float(args.get("delay", 5))
-    seen: dict[str, int] = {}
+    """Put an event into `queue` for every new entry of the folder, and every `again` seconds while it is not empty."""
+    path, delay, again = str(args["path"]), float(args.get("delay", 5)), float(args.get("again", 600))
+    seen: list[str] = []
+    told = 0.0
     while True:
-        try:
-            now = entries(path)
-        except FileNotFoundError:
-            now = {}  # something was moved away meanwhile, or the folder is not mounted yet
-        if now and now.keys() - seen.keys():
-            await queue.put({"drop_folder": {"path": path, "entries": sorted(now)}})
+        now = entries(path)
+        if set(now) - set(seen) or (now and time.monotonic() - told >= again):
+            await queue.put({"drop_folder": {"path": path, "entries": now}})
+            told = time.monotonic()
         seen = now
         await asyncio.sleep(delay)
