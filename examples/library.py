@@ -33,11 +33,11 @@ def main(url: str, directory: str) -> str:
         for vm in inventory.vms(session):
             print(f"{vm.path}: {vm.power}, {vm.size >> 20} MiB, {[concern.code for concern in readiness.concerns(vm)]}")
 
-    with sources.opened(url, access, check=True) as planned:
-        print("plan:", planned.transport, [[job.name for job in disk.jobs] for disk in planned.disks])
+    with sources.opened([url], access, check=True) as planned:
+        print("plan:", planned.transport, [disk.virtual_size for disk in planned.sizes()])
 
-    which = fetch.which([url], access)
-    description, dummy = fetch.from_afar(url, access, work_dir, {"source": [url]}, progress, check=False, stay=False, expected=which)
+    which, options = sources.identified([url], access), {"source": [url]}
+    description, dummy = fetch.fetch([url], access, work_dir, options, progress, check=False, stay=False, expected=which)
     overlays = staging.flatten(description, work_dir, ())
     report = repair.fix(families.guest_request(description, overlays), progress)
     for change in report.plan.summary():

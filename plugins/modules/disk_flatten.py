@@ -96,8 +96,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     work_dir_spec,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of, opened
 
 
 def argument_spec() -> dict:
@@ -120,16 +119,16 @@ def work(module: AnsibleModule) -> Result:
         if module.check_mode:
             require("qemu-img")
         if module.check_mode and fetched_of(params) is None and params["source"]:
-            found = look_at(source_of(params), access_of(params))
-            sizes = [disk["virtual_size"] for disk in found]
-            for number, disk in enumerate(found if params["mode"] == "copy" else ()):
-                if "files" in disk:
-                    earlier.refuse_source(Request("", "raw", result(params, disk["name"], number), params["format"]), disk["files"])
+            with opened(source_of(params), access_of(params), check=True) as found:
+                sizes = found.sizes()
+            for number, disk in enumerate(sizes if params["mode"] == "copy" else ()):
+                if disk.files:
+                    earlier.refuse_source(Request("", "raw", result(params, disk.vm, number), params["format"]), disk.files)
             return {
                 "changed": True,
                 "disks": [
-                    {"path": os.path.join(directory, f"disk{number}-overlay.qcow2"), "format": "qcow2", "virtual_size": size}
-                    for number, size in enumerate(sizes)
+                    {"path": os.path.join(directory, f"disk{number}-overlay.qcow2"), "format": "qcow2", "virtual_size": disk.virtual_size}
+                    for number, disk in enumerate(sizes)
                 ],
             }
         base = require_fetched(params)

@@ -170,9 +170,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, source_of, sources_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import which
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import identified, libraries_of
 
 
 def work(module: AnsibleModule) -> Result:
@@ -181,7 +180,7 @@ def work(module: AnsibleModule) -> Result:
         return planned(module, dest)
     directory = os.path.dirname(os.path.abspath(dest))
     if module.params["source"]:
-        vm = which(source_of(module.params), access_of(module.params))
+        vm = identified(source_of(module.params), access_of(module.params))
         places.require_one_of(directory, vm, module.params["moved"])
         with belonging(module, places.plan(dest), vm):
             return planned(module, dest)

@@ -177,8 +177,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     work_dir_spec,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import look_at, reading
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import reading
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of, opened
 
 
 def argument_spec() -> dict:
@@ -243,11 +243,10 @@ def work(module: AnsibleModule) -> Result:
     require_own(module)
     with working_on(module, directory), contextlib.ExitStack() as stack:
         if module.check_mode and params["source"] and not (fetched_of(params) and staging.flattened(directory)):
-            disks = look_at(source_of(params), access_of(params))
-            wanted = requests(params, [staging.StagedDisk("", "", disk["virtual_size"]) for disk in disks])
-            planned = [
-                convert.looked_at(wish, disk["virtual_size"], disk["data"], disk.get("files", ())) for wish, disk in zip(wanted, disks)
-            ]
+            with opened(source_of(params), access_of(params), check=True) as found:
+                disks = found.sizes()
+            wanted = requests(params, [staging.StagedDisk("", "", disk.virtual_size) for disk in disks])
+            planned = [convert.looked_at(wish, disk.virtual_size, disk.data, disk.files) for wish, disk in zip(wanted, disks)]
             return _ahead(params, wanted, planned)
         base = require_fetched(params)
         wanted = requests(params, staging.staged_disks(base.result, directory))

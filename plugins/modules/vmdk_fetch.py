@@ -168,7 +168,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, give_back_when_ended, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, fetch, places
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import is_remote, libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import identified, is_remote, libraries_of
 
 
 def argument_spec() -> dict:
@@ -190,8 +190,8 @@ def argument_spec() -> dict:
 
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
-    source, far = source_of(params), is_remote(params["source"])
-    stay = far and params["fetch"] == "stream"
+    source = source_of(params)
+    stay = is_remote(source) and params["fetch"] == "stream"
     options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
     vm_id = which(module, source, options)
     copied.require_apart(directory, spared.paths())
@@ -208,25 +208,17 @@ def work(module: AnsibleModule) -> Result:
             return {"changed": False, "vm": earlier.result}
         if params["probe"]:
             return {"changed": False, "pending": True}
-        progress = sink(params["progress_file"])
-        if far:
-            vm, concerns = fetch.from_afar(
-                source[0], access_of(params), directory, options, progress, check=module.check_mode, stay=stay, expected=vm_id
-            )
-        else:
-            vm, concerns = (
-                fetch.from_here(
-                    source,
-                    directory,
-                    options,
-                    progress,
-                    accept=params["accept"],
-                    check=module.check_mode,
-                    expected=vm_id,
-                    admit=lambda found: admit(module, owned, found, note=not module.check_mode),
-                ),
-                (),
-            )
+        vm, concerns = fetch.fetch(
+            source,
+            access_of(params),
+            directory,
+            options,
+            sink(params["progress_file"]),
+            check=module.check_mode,
+            stay=stay,
+            expected=vm_id,
+            admit=lambda found: admit(module, owned, found, note=not module.check_mode),
+        )
         for concern in concerns:
             module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
         return {"changed": True, "vm": vm}
@@ -246,7 +238,7 @@ def admit(module: AnsibleModule, owned: list, vm_id: VmId, note: bool = False) -
 def which(module: AnsibleModule, source: list, options: dict) -> VmId:
     """Which VM the source is. What was fetched of a place that does not answer now is still known."""
     try:
-        return fetch.which(source, access_of(module.params))
+        return identified(source, access_of(module.params))
     except (Unreachable, AccessDenied, MissingTool, TransferFailed) as error:
         earlier = staging.fetched(module.params["work_dir"])
         known = places.recorded(earlier.result) if earlier is not None and earlier.options == options else None

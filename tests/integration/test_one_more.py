@@ -47,7 +47,7 @@ def added(collection: Path, new: str, to: str, registry: str, line: str, with_it
 def test_a_source(collection, tmp_path):
     added(
         collection, "one_more_source.py", "sources/store.py", "pipeline/sources.py",
-        "from ..sources import aws, azure, esxi, vsphere\n", "from ..sources import aws, azure, esxi, store, vsphere\n",
+        "from ..sources import aws, azure, esxi, local, vsphere\n", "from ..sources import aws, azure, esxi, local, store, vsphere\n",
     )  # fmt: skip
     vmx(tmp_path / "web01", UUIDS[0], b"a")
     one = {"migrate_source": f"store://{tmp_path}/web01", "migrate_output_dir": str(tmp_path / "out"), "migrate_boot_test": False}

@@ -10,20 +10,19 @@ import urllib.parse
 from dataclasses import replace
 from typing import Iterator
 
-from ..core.errors import InvalidInput
 from ..core.progress import Progress
-from ..core.urls import Form
 from ..core.vm import VmId, place_of
 from ..disk.machine import SourceVm
 from ..disk.source import open_source
 from ..transport.download import Arrived, Job
-from .source import Access, Folder, Remote, RemoteDisk, Source, which
+from .opened import Remote, RemoteDisk
+from .source import Access, Kind, Source, which
 
 
-class Store:
+class Store(Kind):
     """See Source. What is there is off, and nothing is ever left behind."""
 
-    scheme, words, form, libraries = "store", "store:///DIRECTORY", Form(), ()
+    scheme, words = "store", "store:///DIRECTORY"
 
     def identified(self, url: str, access: Access) -> VmId:
         with self.opened(url, access, check=True) as remote:
@@ -48,15 +47,6 @@ class Store:
         )
         known = which(vm, place_of(url), url, [(disk.size, disk.bus, disk.controller, disk.unit) for disk in disks])
         yield Remote(replace(vm, disks=()), disks, "copy", (), bring, local, which=known)
-
-    def folder(self, url: str, access: Access) -> contextlib.AbstractContextManager[Folder]:
-        raise InvalidInput(f"{url} is a folder of this host.", "Copy it.", source=url)
-
-    def clean(self, url: str, access: Access, check: bool) -> tuple[str, ...]:
-        return ()
-
-    def started(self, url: str, access: Access, check: bool) -> bool:
-        return False
 
 
 def _job(path: str) -> Job:

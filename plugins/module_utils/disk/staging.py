@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from ..core.shape import FILE, fits
 from ..core.trace import point
 from . import qemu_img
 from .machine import SourceVm
-from .source import open_source
 
 FETCHED = "fetch.json"
 FLATTENED = "flatten.json"
@@ -222,17 +220,12 @@ def _of_vm(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def temporary(paths: Sequence[str]) -> Iterator[tuple[dict[str, Any], tuple[StagedDisk, ...]]]:
-    """A throw-away staging for looking without leaving anything behind (check mode, inspection)."""
-    with held.sources() as kept:
-        vm = open_source(paths, verify=False)
-        work_dir = tempfile.mkdtemp(prefix="hyper2kvm-")
-        try:
-            description = fetch(vm, paths, work_dir, {}, time.monotonic())
-            yield description, flatten(description, work_dir, ())
-            kept.compare()
-        finally:
-            shutil.rmtree(work_dir)
+def temporary(vm: SourceVm, paths: Sequence[str]) -> Iterator[tuple[dict[str, Any], tuple[StagedDisk, ...], list[int]]]:
+    """A throw-away staging of a VM that is held, for looking without leaving anything behind; nothing of it is brought from elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as work_dir:
+        description = fetch(vm, paths, work_dir, {}, time.monotonic())
+        yield description, flatten(description, work_dir, ()), []
+        held.compare()
 
 
 def require_fetched(work_dir: str, source: Sequence[str] = ()) -> Manifest:

@@ -78,5 +78,6 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
         workers=params["workers"],
         host_slots=params["host_slots"],
         allocated_only=params["allocated_only"],
+        verify=bool(module_params.get("verify")),
         accept=tuple(module_params.get("accept") or ()),
     )

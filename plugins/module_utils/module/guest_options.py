@@ -19,7 +19,8 @@ from ..linux.plan import Options
 from ..linux.tools import HYPERVISORS
 from ..pipeline import families
 from ..pipeline.families import GuestRequest, fixes
-from ..pipeline.fetch import looked_at, reading
+from ..pipeline.fetch import reading
+from ..pipeline.sources import opened
 from ..windows import drivers
 from ..windows.plan import DIRECT, TWO_PHASE
 from ..windows.plan import Options as WindowsOptions
@@ -168,16 +169,15 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
                     "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
                 )
         cards = tuple(Card(nic["mac"]) for nic in named(params["nics"], ()))
-        with encrypted.opened(disks, params.get("passphrase", "")) as opened:
-            attached = tuple(Attached(path, fmt) for path, fmt in opened)
+        with encrypted.opened(disks, params.get("passphrase", "")) as images:
+            attached = tuple(Attached(path, fmt) for path, fmt in images)
             yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = require_fetched(params)
         with reading(base, params["work_dir"], access_of(params), cached=True):
             yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
     elif params["source"]:
-        with contextlib.ExitStack() as stack:
-            description, staged, dummy = stack.enter_context(looked_at(source_of(params), access_of(params)))
+        with opened(source_of(params), access_of(params), check=True) as found, found.looked_at() as (description, staged, dummy):
             yield staged_request(params, description, staged, options, for_windows, accept)
     else:
         raise InvalidInput(

@@ -24,11 +24,11 @@ from ..guest.offline import Attached
 from ..linux.plan import FIXES, Options
 from ..pipeline.engines import OWN, Engine, repair
 from ..pipeline.families import GuestRequest
-from ..pipeline.fetch import looked_at, reading
+from ..pipeline.fetch import reading
 from ..pipeline.live_repair import live_fix
 from ..pipeline.repair import GuestReport, fix, look, masked, take_back
 from ..pipeline.report import PLANNED, REFUSED
-from ..pipeline.sources import libraries_of
+from ..pipeline.sources import libraries_of, opened
 from ..windows import drivers
 from ..windows.plan import Options as WindowsOptions
 from .access import access_of
@@ -196,7 +196,7 @@ def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOpti
     """The repair on throw-away overlays; a source that must be fetched first is only said to be one."""
     params = module.params
     try:
-        with looked_at(source_of(params), access_of(params)) as (description, staged, moved):
+        with opened(source_of(params), access_of(params), check=True) as found, found.looked_at() as (description, staged, moved):
             request = grown_request(params, description, staged, options, for_windows)
             result = report_result(module, repair(engine, request, Silent(), saved), True)
     except NotInPlace as error:

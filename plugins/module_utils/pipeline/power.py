@@ -49,7 +49,7 @@ def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
     if not url:
         return []
     if vm is not None:
-        require_same(vm, sources.identified(url, access), f"What is noted in {work_dir}")
+        require_same(vm, sources.identified([url], access), f"What is noted in {work_dir}")
     done = sources.of(url).started(url, access, check)
     if not check:
         with contextlib.suppress(FileNotFoundError):

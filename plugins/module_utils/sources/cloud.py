@@ -20,11 +20,12 @@ from ..transport.cloud import Cloud, Disk, Vm
 from ..transport.download import Arrived, Job
 from ..transport.files import Files
 from .files import bring_each
-from .source import Access, Folder, Remote, RemoteDisk, refuse, unless_treated, which
+from .opened import Remote, RemoteDisk
+from .source import Access, Can, Kind, refuse, unless_treated, which
 
 
 @dataclass(frozen=True)
-class CloudSource:
+class CloudSource(Kind):
     """See Source. `count`: the names in a URL, which `make` the cloud."""
 
     scheme: str
@@ -33,6 +34,7 @@ class CloudSource:
     make: Callable[..., Cloud]
     libraries: tuple[str, ...] = ()
     form: Form = Form()
+    can: Can = Can(power=True, freeze=True)
 
     def identified(self, url: str, access: Access) -> VmId:
         return self._which(url, self.named(url).find())
@@ -55,9 +57,6 @@ class CloudSource:
         with cloud.exported(vm, cloud.snapshots(vm)) as disks:
             wanted = disks if access.allocated_only else [(files, replace(job, areas=None)) for files, job in disks]
             yield replace(_remote(self.scheme, vm, found, wanted, access), which=identity)
-
-    def folder(self, url: str, access: Access) -> contextlib.AbstractContextManager[Folder]:
-        raise InvalidInput(f"{url}: a VM of a cloud has no files.", "Migrate its disks instead (vmdk_fetch).", source=url)
 
     def clean(self, url: str, access: Access, check: bool) -> tuple[str, ...]:
         cloud = self.named(url)

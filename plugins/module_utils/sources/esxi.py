@@ -26,7 +26,8 @@ from ..transport.files import beside, patiently, read_piece, read_small
 from ..transport.ssh import SshFiles
 from ..vsphere import readiness, snapshots
 from .files import bring_files, in_place
-from .source import Access, Folder, Remote, RemoteDisk, Source, independent, refuse, unless_treated, which
+from .opened import Remote, RemoteDisk
+from .source import Access, Can, Folder, Source, independent, refuse, unless_treated, which
 
 _PLACE = "vm"
 _HOST = re.compile(r"[\w.:%-]+")  # ssh_config(5) may hand it to a shell
@@ -39,6 +40,7 @@ class Esxi:
     words = "ssh://root@host/path/to/vm.vmx"
     form = Form(user=True)
     libraries = ()
+    can = Can(power=True, freeze=True, in_place=True, files=True)
 
     def identified(self, url: str, access: Access) -> VmId:
         with _reached(url, access) as (files, path, dummy):

@@ -14,7 +14,8 @@ from ..transport.download import Arrived, Job, Throttle
 from ..transport.files import Files
 from ..transport.https import HttpsFiles
 from ..transport.ssh import SshFiles
-from .source import Access, InPlace, RemoteDisk
+from .opened import InPlace, RemoteDisk
+from .source import Access
 
 
 def bring_files(files: Files, jobs: Sequence[Job], directory: str, progress: Progress, access: Access) -> tuple[Arrived, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A source: what each kind of place that VMs come from can do, how one may be reached and treated, and what it is once it is open."""
+"""A source: what each kind of place that VMs come from can do, and how one may be reached and treated."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any, Callable, Iterable, Optional, Protocol, Sequence
 
 from ..core.concern import BLOCKER, Concern
 from ..core.errors import Blocked, InvalidInput
-from ..core.progress import Progress
 from ..core.tls import Trust
 from ..core.urls import Form
 from ..core.vm import Mark, VmId, digest_of, place_of
 from ..disk.fingerprint import configuration
 from ..disk.machine import SourceVm
-from ..transport.download import Arrived, Job
 from ..transport.files import Files
-from ..transport.nbdkit import Export
 from ..transport.ssh import Login
 from ..transport.vddk import Vddk
+from .opened import Opened
 
 RUNNING = ("refuse", "snapshot", "shutdown")
 
@@ -30,6 +28,7 @@ class Access:
 
     `host_slots`: how many VMs of one ESXi host are read at once from here; its buffers for such reads are few.
     `allocated_only`: what changed block tracking calls unused is not read. `stopping` is called before a running VM is shut down.
+    `verify`: digests that a package has of its files are compared.
     """
 
     user: str = ""
@@ -47,64 +46,9 @@ class Access:
     workers: int = 2
     host_slots: int = 8
     allocated_only: bool = True
+    verify: bool = False
     accept: tuple[str, ...] = ()
     stopping: Callable[[], None] = field(default=lambda: None, repr=False)
-
-
-# The disks as exports, each on the socket that is given for it (empty: a place of its own); cached, or for one pass.
-InPlace = Callable[[Sequence[str], bool], contextlib.AbstractContextManager[list[Export]]]
-
-
-@dataclass(frozen=True)
-class RemoteDisk:
-    """A disk at the source: its place in the VM, what the guest sees of it (bytes), and the files that hold it, the top one first.
-
-    `flat`: one of them is the disk, byte for byte. `names`: see guest.resolver.Disk.
-    """
-
-    size: int
-    jobs: tuple[Job, ...] = ()
-    bus: Optional[str] = None
-    controller: Optional[int] = None
-    unit: Optional[int] = None
-    flat: bool = False
-    wwn: Optional[str] = None
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A source that is open: the VM without its disks, the disks, why and how they are read, and what brings them into a directory.
-
-    `which` VM it is.
-    """
-
-    vm: SourceVm
-    disks: tuple[RemoteDisk, ...]
-    transport: str
-    concerns: tuple[Concern, ...]
-    bring: Callable[[str, Progress], tuple[Arrived, ...]]
-    local: Callable[[str], SourceVm]
-    in_place: Optional[InPlace] = None
-    which: VmId = VmId("", "")
-
-    def as_result(self) -> dict[str, Any]:
-        """For check mode: what would be fetched."""
-        data = self.vm.as_result()
-        data["disks"] = [
-            {
-                "files": [job.path for job in disk.jobs],
-                "virtual_size": disk.size,
-                "bytes": sum(job.wanted for job in disk.jobs) if disk.jobs else None,
-                "bus": disk.bus,
-                "controller": disk.controller,
-                "unit": disk.unit,
-                "wwn": disk.wwn,
-                "names": list(disk.names),
-            }
-            for disk in self.disks
-        ]
-        return {**data, "transport": self.transport}
 
 
 @dataclass(frozen=True)
@@ -114,6 +58,20 @@ class Folder:
     files: Files
     directory: str
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Can:
+    """What can be asked of a kind of source, beside copying its VMs.
+
+    `power`: shut a running VM down, and start it again. `freeze`: read a snapshot of a running VM. `in_place`: read disks where they are, as some of its VMs
+    allow. `files`: bring a VM's files as they are.
+    """
+
+    power: bool = False
+    freeze: bool = False
+    in_place: bool = False
+    files: bool = False
 
 
 class Source(Protocol):
@@ -135,10 +93,14 @@ class Source(Protocol):
     def libraries(self) -> tuple[str, ...]:
         """The libraries of Python that ask it."""
 
+    @property
+    def can(self) -> Can:
+        """What can be asked of it."""
+
     def identified(self, url: str, access: Access) -> VmId:
         """Which VM is behind a URL. Nothing is changed there, and the VM may run."""
 
-    def opened(self, url: str, access: Access, check: bool) -> contextlib.AbstractContextManager[Remote]:
+    def opened(self, url: str, access: Access, check: bool) -> contextlib.AbstractContextManager[Opened]:
         """The VM, for the time of a block. In check mode nothing is changed there: a running VM is neither stopped nor frozen.
 
         Raises Blocked for concerns that nobody accepted.
@@ -152,6 +114,23 @@ class Source(Protocol):
 
     def started(self, url: str, access: Access, check: bool) -> bool:
         """Start the VM; whether it was off. In check mode it stays off."""
+
+
+class Kind:
+    """A kind of source that can do no more than it says: its VMs are copied, no snapshot is ever left, none is shut down."""
+
+    form = Form()
+    libraries: tuple[str, ...] = ()
+    can = Can()
+
+    def folder(self, url: str, access: Access) -> contextlib.AbstractContextManager[Folder]:
+        raise InvalidInput(f"{url}: its files cannot be brought as they are.", "Migrate its disks instead (vmdk_fetch).", source=url)
+
+    def clean(self, url: str, access: Access, check: bool) -> tuple[str, ...]:
+        return ()
+
+    def started(self, url: str, access: Access, check: bool) -> bool:
+        return False
 
 
 def which(vm: SourceVm, place: str, url: str, sizes: Iterable[Sequence[Any]], disks: tuple[Mark, ...] = ()) -> VmId:

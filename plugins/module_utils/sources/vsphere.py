@@ -16,7 +16,8 @@ from ..transport.download import Arrived
 from ..vsphere import connection, datastores, hardware, inventory, readiness, snapshots
 from ..vsphere.model import Vm
 from . import source, vsphere_transports
-from .source import Access, Folder, Remote, Source, independent, refuse, unless_treated
+from .opened import Remote
+from .source import Access, Can, Folder, Source, independent, refuse, unless_treated
 from .vsphere_transports import described
 
 
@@ -27,6 +28,7 @@ class Vsphere:
     words = "vsphere://vcenter/Datacenter/vm/name"
     form = Form(query=("moref", "uuid", "name"))
     libraries = ("pyVmomi",)
+    can = Can(power=True, freeze=True, in_place=True, files=True)
 
     def identified(self, url: str, access: Access) -> VmId:
         with _reached(url, access) as (session, vm):

@@ -28,7 +28,8 @@ from ..transport.ssh import SshFiles
 from ..vsphere import connection, leases, snapshots
 from ..vsphere.model import Vm, VmDisk
 from .files import bring_each, in_place
-from .source import Access, Remote, RemoteDisk
+from .opened import Remote, RemoteDisk
+from .source import Access
 
 _PACKAGE = "package"
 _ROUNDS = 2  # a disk that did not arrive as it was sent is fetched once more

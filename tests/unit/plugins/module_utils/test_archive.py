@@ -31,6 +31,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import archive
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 
 MIB = 1 << 20
 DISK = random.Random(1).randbytes(70_000).ljust(3 * MIB, b"\0") + b"end".rjust(512, b"\0")
@@ -217,16 +218,8 @@ def test_one_archive_twice_is_refused_before_it_is_unpacked(tmp_path):
             archive.unpacked(paths, str(tmp_path / "w"), Silent())
         for check in (True, False):
             with pytest.raises(InvalidInput, match="one disk twice"):
-                fetch.from_here(
-                    paths,
-                    str(tmp_path / "work"),
-                    {"source": paths, "verify": True},
-                    Silent(),
-                    accept=(),
-                    check=check,
-                    expected=VmId("", ""),
-                    admit=lambda dummy: None,
-                )
+                more = {"check": check, "stay": False, "expected": VmId("", ""), "admit": lambda dummy: None}
+                fetch.fetch(paths, Access(verify=True), str(tmp_path / "work"), {"source": paths, "verify": True}, Silent(), **more)
     with pytest.raises(InvalidInput, match="one disk twice"):
         archive.unpacked([str(path), str(plain), str(plain)], str(tmp_path / "w"), Silent())
     assert not (tmp_path / "w").exists() and not (tmp_path / "work").exists()

@@ -13,8 +13,11 @@ from promptly import within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, files, held, limits, locks, manifest, memory, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError, UnsafeInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import fingerprint, image, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, places, power, recorded
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, power, recorded, sources
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import local
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 
 SECRET = '{"format": 1, "source": "ssh://root@esx1/a", "vm": null, "run": null, "seen": 0}'
@@ -160,8 +163,8 @@ def test_which_vm_it_is_is_read_from_the_file_that_was_checked(tmp_path, monkeyp
     disk, secret = tmp_path / "disk.raw", tmp_path / "secret"
     disk.write_bytes(b"d" * 8192)
     secret.write_bytes(b"s" * 8192)
-    expected = fetch.which([str(disk)], Access())
-    real = fetch.open_source
+    expected = sources.identified([str(disk)], Access())
+    real = open_source
 
     def swapped(*arguments, **more):
         found = real(*arguments, **more)
@@ -169,9 +172,9 @@ def test_which_vm_it_is_is_read_from_the_file_that_was_checked(tmp_path, monkeyp
         disk.symlink_to(secret)
         return found
 
-    monkeypatch.setattr(fetch, "open_source", swapped)
+    monkeypatch.setattr(local, "open_source", swapped)
     _unread(monkeypatch, secret)
-    assert fetch.which([str(disk)], Access()).disks == expected.disks
+    assert sources.identified([str(disk)], Access()).disks == expected.disks
 
 
 def test_no_link_is_followed_to_a_disk_whoever_asks(tmp_path, monkeypatch):
@@ -192,7 +195,7 @@ def test_a_source_that_was_touched_is_another_one_whatever_its_times_say(what, t
     disk, work = tmp_path / "disk.raw", str(tmp_path / "work")
     disk.write_bytes(b"d" * 8192)
     with held.sources():
-        vm = fetch.open_source([str(disk)])
+        vm = open_source([str(disk)])
         staging.fetch(vm, [str(disk)], work, {}, 0.0)
     base = staging.fetched(work)
     assert base is not None
@@ -236,5 +239,5 @@ def test_what_an_earlier_version_has_recorded_still_holds(tmp_path):
 def test_a_place_with_a_pipe_for_its_memory_is_refused_before_anything_is_written(tmp_path):
     os.mkfifo(tmp_path / "vm.json")
     with within(10), pytest.raises(InvalidInput, match="does not say which VM"):
-        places.work_dir(str(tmp_path)).require(fetch.vms.VmId("", "/x"))
+        places.work_dir(str(tmp_path)).require(VmId("", "/x"))
     assert [path.name for path in tmp_path.iterdir()] == ["vm.json"]

@@ -84,7 +84,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("scheme", ["ssh", "vsphere", "aws", "azure", "sftp"])
 def test_a_host_that_cannot_be_is_refused_wherever_a_url_is_read(scheme, host):
     url = f"{scheme}://{host}/a/b"
-    ways = [urls.split, place_of, lambda one: places_of([one]), sources.of, lambda one: sources.identified(one, Access())]
+    ways = [urls.split, place_of, lambda one: places_of([one]), sources.of, lambda one: sources.identified([one], Access())]
     ways += [lambda one, kind=kind: kind.identified(one, Access()) for kind in sources.SOURCES.values()]
     for way in ways:
         with pytest.raises(InvalidInput) as refused:
@@ -96,7 +96,7 @@ def test_a_host_that_cannot_be_is_refused_wherever_a_url_is_read(scheme, host):
 @pytest.mark.parametrize("host", ["a b", "a;id", "$(id)", "a'b"])
 def test_a_host_that_a_shell_may_run_is_none_of_ssh(host):
     with pytest.raises(InvalidInput, match="names no VM"):
-        sources.identified(f"ssh://{host}/a.vmx", Access())
+        sources.identified([f"ssh://{host}/a.vmx"], Access())
 
 
 def test_a_scheme_is_the_same_in_capitals():

@@ -13,6 +13,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import vbox, vmdk, vmx
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 
 DISK = 'scsi0:0.present = "TRUE"\nscsi0:0.fileName = "a.vmdk"\n'
 
@@ -142,10 +143,9 @@ def test_a_vm_that_is_encrypted_is_told_and_one_whose_tpm_alone_is_is_taken(fold
 
 
 def dry(folder, source, accept=()):
-    options = {"source": [source], "verify": True}
-    return fetch.from_here(
-        [source], str(folder / "work"), options, Silent(), accept=accept, check=True, expected=VmId("", ""), admit=lambda dummy: None
-    )
+    access = Access(accept=tuple(accept), verify=True)
+    more = {"check": True, "stay": False, "expected": VmId("", ""), "admit": lambda dummy: None}
+    return fetch.fetch([source], access, str(folder / "work"), {"source": [source]}, Silent(), **more)[0]
 
 
 def test_a_suspended_vm_is_refused_unless_that_is_accepted(folder):

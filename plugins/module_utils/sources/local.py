@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs whose files are on this host: descriptions, disks and block devices, as they are or packed. See opened.Opened."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import Any, Iterator, Sequence
+
+from ..core import held
+from ..core.concern import Concern
+from ..core.errors import NotInPlace
+from ..core.progress import Progress
+from ..core.vm import VmId
+from ..disk import archive, fingerprint, staging
+from ..disk.machine import SourceVm
+from ..disk.source import open_source
+from .opened import DiskSize, Here, InPlace, LookedAt, Opened
+from .source import Access
+
+
+def identified(paths: Sequence[str], access: Access) -> VmId:
+    """Which VM it is. Of its disks no more is read than the ends; of one that is packed only the place is known."""
+    if archive.packed(paths):
+        return fingerprint.packed(paths)
+    with held.sources():  # what is checked is what is read
+        return fingerprint.identity(open_source(paths, verify=False), paths)
+
+
+@contextlib.contextmanager
+def opened(paths: Sequence[str], access: Access) -> Iterator[Opened]:
+    """The VM, its files held for the time of a block."""
+    with held.sources():
+        if archive.packed(paths):
+            archive.require_distinct(paths)
+            yield Packed(tuple(paths), access, fingerprint.packed(paths))
+        else:
+            vm = open_source(paths, access.verify)
+            yield Files(tuple(paths), vm, fingerprint.identity(vm, paths))
+
+
+@dataclass(frozen=True)
+class Files:
+    """A VM that is read as it is."""
+
+    paths: tuple[str, ...]
+    vm: SourceVm
+    which: VmId
+    transport: str = "file"
+    concerns: tuple[Concern, ...] = ()
+
+    def as_result(self) -> dict[str, Any]:
+        return self.vm.as_result()
+
+    def sizes(self) -> tuple[DiskSize, ...]:
+        inputs = staging.source_identities(self.vm, self.paths)
+        return tuple(DiskSize(disk.chain.virtual_size, disk.chain.allocated(), inputs, self.vm.name) for disk in self.vm.disks)
+
+    def missing(self) -> int:
+        return 0
+
+    def require_idle(self, accept: Sequence[str]) -> None:
+        self.vm.check_idle(accept)
+
+    @contextlib.contextmanager
+    def here(self, directory: str, progress: Progress) -> Iterator[Here]:
+        yield Here(self.vm, self.which, self.paths)
+
+    def looked_at(self) -> contextlib.AbstractContextManager[LookedAt]:
+        return staging.temporary(self.vm, self.paths)
+
+    def exports(self) -> InPlace:
+        raise NotInPlace(
+            "The files of the VM are on this host: overlays read them, no export does.", "Run vmdk_fetch again.", source=self.paths
+        )
+
+    def stamps(self) -> list[list[Any]]:
+        return []
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A VM in archives, of which nothing is known before they are unpacked."""
+
+    paths: tuple[str, ...]
+    access: Access
+    which: VmId
+    transport: str = "file"
+    concerns: tuple[Concern, ...] = ()
+
+    def as_result(self) -> dict[str, Any]:
+        return SourceVm(os.path.basename(self.paths[0]), "archive", ()).as_result()
+
+    def sizes(self) -> tuple[DiskSize, ...]:
+        return ()
+
+    def missing(self) -> int:
+        return 0
+
+    def require_idle(self, accept: Sequence[str]) -> None:
+        """Nobody uses a VM that is packed."""
+
+    @contextlib.contextmanager
+    def here(self, directory: str, progress: Progress) -> Iterator[Here]:
+        found = archive.unpacked(self.paths, directory, progress)
+        progress.phase("check the source")
+        vm = open_source(found, self.access.verify)
+        vm.check_idle(self.access.accept)
+        yield Here(vm, fingerprint.identity(vm, self.paths), self.paths)
+
+    def looked_at(self) -> contextlib.AbstractContextManager[LookedAt]:
+        raise self._packed()
+
+    def exports(self) -> InPlace:
+        raise self._packed()
+
+    def stamps(self) -> list[list[Any]]:
+        return []
+
+    def _packed(self) -> NotInPlace:
+        return NotInPlace("The source is packed.", "Fetch it first (the role does so in a real run), or unpack it.", source=self.paths[0])
