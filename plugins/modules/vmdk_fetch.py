@@ -46,6 +46,14 @@ options:
     default: stage
     choices: [stage, stream]
     version_added: 0.2.0
+  needs:
+    description:
+      - Files and directories of the conversion host that later stages will read, as the driver source of a Windows guest.
+      - What is missing is refused before anything is copied.
+    type: list
+    elements: path
+    default: []
+    version_added: 0.2.0
   name:
     description: The name that the results will have, for O(dest) and O(report_dir).
     type: str
@@ -155,11 +163,18 @@ vm:
 """
 
 import contextlib
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes, spared
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import AccessDenied, MissingTool, TransferFailed, Unreachable
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
+    AccessDenied,
+    InvalidInput,
+    MissingTool,
+    TransferFailed,
+    Unreachable,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
@@ -177,6 +192,7 @@ def argument_spec() -> dict:
         "work_dir": {"type": "path", "required": True},
         "verify": {"type": "bool", "default": True},
         "fetch": {"type": "str", "default": "stage", "choices": ["stage", "stream"]},
+        "needs": {"type": "list", "elements": "path", "default": []},
         "name": {"type": "str", "default": ""},
         "dest": {"type": "path"},
         "report_dir": {"type": "path"},
@@ -191,6 +207,7 @@ def argument_spec() -> dict:
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
     source = source_of(params)
+    require_needs(params["needs"])
     stay = is_remote(source) and params["fetch"] == "stream"
     options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
     vm_id = which(module, source, options)
@@ -222,6 +239,17 @@ def work(module: AnsibleModule) -> Result:
         for concern in concerns:
             module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
         return {"changed": True, "vm": vm}
+
+
+def require_needs(needs: list) -> None:
+    """Raise InvalidInput for what a later stage would look for in vain, perhaps hours later."""
+    missing = next((path for path in needs if not os.path.exists(path)), "")
+    if missing:
+        raise InvalidInput(
+            f"{missing} does not exist on the conversion host. The repair of the guest reads it.",
+            "Check migrate_virtio_win, migrate_guest_agent_packages and migrate_windows_wrapper; paths are on the conversion host.",
+            path=missing,
+        )
 
 
 def admit(module: AnsibleModule, owned: list, vm_id: VmId, note: bool = False) -> None:

@@ -38,26 +38,22 @@ def _controller() -> int:
     return parent.pid if parent is not None and parent.pid else os.getppid()
 
 
-class RunAction(ActionBase):
-    """Shared by one stub per short module: the module is told which run it belongs to."""
+class HostAction(ActionBase):
+    """Shared by one stub per module that only looks: a conversion host that cannot be reached fails its task, and the play goes on to its summary."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         del tmp
-        variables = task_vars or {}
-        job = variables.get("awx_job_id") or variables.get("tower_job_id") or ""
-        run = Run.of(_controller(), str(variables.get("inventory_hostname", "")), str(job)).as_data()
-        arguments = dict(self._task.args)
         try:
-            done = self._carry_out({**arguments, "run": run}, task_vars)
-            dead = self._known_dead(done)
-            if dead:
-                done = self._carry_out({**arguments, "run": {**run, "known_dead": dead}}, task_vars)
+            done = self._answer(dict(self._task.args), task_vars)
         except AnsibleConnectionFailure as error:
             if self._task.delegate_to is None:
                 raise
             done = self._not_there(error)
         return {**result, **done}
+
+    def _answer(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        return self._carry_out(arguments, task_vars)
 
     def _not_there(self, error: AnsibleConnectionFailure) -> dict[str, Any]:
         """A failure, which a rescue sees: it is not the VM, whose task this is, that cannot be reached."""
@@ -67,6 +63,18 @@ class RunAction(ActionBase):
 
     def _carry_out(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         return self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=bool(self._task.async_val))
+
+
+class RunAction(HostAction):
+    """Shared by one stub per short module: the module is told which run it belongs to."""
+
+    def _answer(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        variables = task_vars or {}
+        job = variables.get("awx_job_id") or variables.get("tower_job_id") or ""
+        run = Run.of(_controller(), str(variables.get("inventory_hostname", "")), str(job)).as_data()
+        done = self._carry_out({**arguments, "run": run}, task_vars)
+        dead = self._known_dead(done)
+        return self._carry_out({**arguments, "run": {**run, "known_dead": dead}}, task_vars) if dead else done
 
     @staticmethod
     def _known_dead(done: dict[str, Any]) -> str:

@@ -65,5 +65,6 @@ def test_a_running_guest_is_repaired_moved_and_taken_back(tmp_path):
         assert len(made) == 1
         back = harness.playbook("live_rollback", hosts, "-e", f"live_fix_rollback_id={made.pop()}")
         assert back.returncode == 0 and re.search(r"web01 .*changed=1", back.stdout), back.stdout
+        assert "web01: taken back " in back.stdout
         after = state(machine)
         assert after == before, list({*before} ^ {*after})[:20]

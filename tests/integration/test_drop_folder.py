@@ -183,7 +183,8 @@ def test_the_units_start_the_same(drop):
     (drop / "b-flat.vmdk").write_bytes(b"x")
     command = next(line.partition("=")[2] for line in service.splitlines() if line.startswith("ExecStart="))
     done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False, env=ENVIRONMENT, cwd=drop.parent)
-    assert done.returncode == 0 and (drop / "processed" / "a" / "report.json").exists(), done.stdout
+    assert (drop / "processed" / "a" / "report.json").exists(), done.stdout
     assert "it must hold one VM" in (drop / "failed" / "b" / "result.txt").read_text()
+    assert done.returncode == 2 and f"b lies in {drop}/failed" in done.stdout, done.stdout  # so that systemd knows of it, too
     planned = harness.module("drop_folder", check=True, path=str(drop), settle=0)
     assert planned["vms"] == [] and planned["changed"] is False

@@ -176,4 +176,6 @@ def test_the_other_playbooks(hosts, tmp_path):
     assert found.returncode == 0 and "web01: Debian GNU/Linux 12 (bookworm), bios, 1 kernel(s), ifupdown" in found.stdout, found.stdout
     planned = harness.playbook("plan", hosts)
     assert planned.returncode == 0 and json.loads((tmp_path / "out" / "web01" / "plan.json").read_text())["changes"], planned.stdout
-    assert not list((tmp_path / "out").rglob("*.qcow2"))
+    assert f"web01: {tmp_path}/out/web01/plan.json, " in planned.stdout and not list((tmp_path / "out").rglob("*.qcow2"))
+    cleaned = harness.playbook("janitor", hosts)
+    assert cleaned.returncode == 0 and "web01: its source is files of the conversion host" in cleaned.stdout, cleaned.stdout

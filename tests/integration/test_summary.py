@@ -69,3 +69,13 @@ def test_a_fleet_that_failed_as_a_whole_is_summarised_too(vms, tmp_path):
 def test_the_inventory_of_a_fleet_that_failed_as_a_whole_is_counted_too(vms, tmp_path):
     done = playbook("inventory", vms, "--limit", "alpha,mid")
     assert '"inspected": 0' in done.stdout and '"vms": 3' in done.stdout and done.returncode == 2, done.stdout
+
+
+def test_a_conversion_host_that_cannot_be_reached_fails_its_vms_and_not_the_summary(vms, tmp_path):
+    away = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+    one = {"migrate_source": "/nowhere.vmx", "migrate_conversion_host": "worker", "migrate_output_dir": str(tmp_path)}
+    hosts = inventory(tmp_path / "vms.json", web01=one, worker=away)
+    done = playbook("inventory", hosts)
+    assert '"inspected": 0' in done.stdout and "web01 was not looked at" in done.stdout and done.returncode == 2, done.stdout
+    done = playbook("plan", hosts)
+    assert "The conversion host worker cannot be reached" in done.stdout and "unreachable=0" in done.stdout, done.stdout

@@ -215,7 +215,7 @@ def test_a_killed_run_leaves_a_snapshot_that_the_janitor_removes_and_data_that_t
         login = {"VMWARE_USER": peers.USER, "VMWARE_PASSWORD": peers.PASSWORD}
         for arguments, names in ((["--check"], 2), ([], 1)):
             done = harness.playbook("janitor", hosts, *arguments, env=login)
-            assert done.returncode == 0, done.stdout
+            assert done.returncode == 0 and "web01: hyper2kvm-" in done.stdout, done.stdout
             left = harness.module("vsphere_vm_info", vm=VM, hostname="localhost", port=vc.port, **vc.login)["vms"][0]["snapshots"]
             assert len(left) == names
         assert [snapshot["name"] for snapshot in left] == ["mine"]

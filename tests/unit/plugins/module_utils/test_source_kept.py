@@ -54,6 +54,15 @@ def fetched(work: Path, source: Path) -> None:
     assert module("vmdk_fetch", source=[str(source)], work_dir=str(work))["changed"]
 
 
+def test_what_the_repair_would_look_for_in_vain_is_refused_before_anything_is_copied(tmp_path):
+    source, drivers = disk(tmp_path / "vm" / "vm.raw"), tmp_path / "virtio-win.iso"
+    needs = {"source": [str(source)], "work_dir": str(tmp_path / "w"), "needs": [str(source), str(drivers)]}
+    refused("vmdk_fetch", "virtio-win.iso does not exist", **needs)
+    assert not (tmp_path / "w").exists()
+    drivers.write_bytes(b"")
+    assert module("vmdk_fetch", **needs)["changed"]
+
+
 # The place of the copy
 
 
