@@ -273,7 +273,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, files, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, files, modes, spared
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
@@ -290,6 +290,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline impor
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
 
+_RECORD, _LOG, _PICTURE = "boot.manifest.json", "console.log", "console.png"
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 
 
@@ -385,6 +386,8 @@ def of_records(params: dict) -> Optional[dict]:
 
 def work(module: AnsibleModule) -> Result:
     require_own(module)
+    written = {name: os.path.join(module.params["dest"], name) for name in (_RECORD, _LOG, _PICTURE)}
+    spared.require(*(name for path in written.values() for name in (path, f"{path}{atomic.PARTIAL}")))
     params = module.params if module.params["disks"] is not None else of_records(module.params)
     if params is None:
         return {"changed": False, "skipped": True, "skip_reason": "Nothing tells whether a system that is not known has started."}
@@ -407,8 +410,7 @@ def work(module: AnsibleModule) -> Result:
     options["cards"] = [asdict(nic) for nic in nics]  # what is booted: the records have less of a card than the facts
     if description:
         options["description"] = description
-    record = os.path.join(params["dest"], "boot.manifest.json")
-    earlier = Manifest.load(record, "boot")
+    earlier = Manifest.load(written[_RECORD], "boot")
     if earlier is not None and earlier.current("boot", inputs, options) and not params["repeat"]:
         return {"changed": False, "boot": earlier.result}
     if params["probe"]:
@@ -429,8 +431,8 @@ def work(module: AnsibleModule) -> Result:
         params["timeout"],
         params["network"],
         expect=tuple(params["expect"]),
-        screenshot=os.path.join(params["dest"], "console.png"),
-        console_log=os.path.join(params["dest"], "console.log"),
+        screenshot=written[_PICTURE],
+        console_log=written[_LOG],
         checks=checks,
         description=description,
         uri=params["libvirt_uri"],
@@ -448,7 +450,7 @@ def work(module: AnsibleModule) -> Result:
             f"The console is in {request.console_log}. Its last lines:\n{said}",
             boot=outcome.as_result(),
         )
-    Manifest("boot", inputs, options, (), outcome.as_result()).save(record)
+    Manifest("boot", inputs, options, (), outcome.as_result()).save(written[_RECORD])
     return {"changed": True, "boot": outcome.as_result()}
 
 

@@ -6,25 +6,42 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.common.yaml import yaml_load
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import numbers
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs, numbers
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CONCERNS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import ANYTHING, MAC, UUID, Shape, like, misfit, one_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import (
+    ANYTHING,
+    CARD_MAC,
+    TEXT,
+    UUID,
+    Kind,
+    Shape,
+    count,
+    like,
+    misfit,
+    one_of,
+)
 
 HOME = Path(__file__).resolve().parents[2]
 # What is more than its type says, so that no stage has begun when it is refused.
 _SIZE = like("a size such as +10G or 50G", numbers.SIZE.pattern)
+_SOME = count(1, 1 << 31)
 _FORMS: Mapping[str, Shape] = {
-    "migrate_resize": [(_SIZE, one_of(""), None)],
+    "migrate_source": [Kind("a path or a URL", TEXT.holds)],
+    "migrate_resize": [(_SIZE, count(1), one_of(""), None)],
     "migrate_uuid": [(UUID, one_of(""), None)],
-    "migrate_nics": [{"mac": (MAC, one_of(""), None), "": ANYTHING}],
-    "migrate_mac_map": [MAC],
+    "migrate_nics": [{"mac": (CARD_MAC, one_of(""), None), "": ANYTHING}],
+    "migrate_mac_map": [CARD_MAC],
+    **{f"migrate_{name}": [_SOME] for name in ("memory", "cpus", "boot_memory", "boot_cpus", "boot_timeout", "workers", "host_slots")},
+    **{f"migrate_{name}": [count(0)] for name in ("shutdown_timeout", "bandwidth")},
 }
 _UNSUPPORTED = re.compile(r"^(\S+)\. Supported parameters include: ")  # of Ansible, whose words before it are lost here
 _ONE = {"str": "a text", "path": "a path", "int": "a whole number", "float": "a number"}
@@ -111,13 +128,34 @@ def wrong_forms(values: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each value that has the type of its variable, and is none of what that takes."""
     for name, shape in _FORMS.items():
         value = values.get(name)
+        if name == "migrate_mac_map" and isinstance(value, str) and value:
+            value = _mapping(value)
         if value in (None, ""):
             continue
-        every = [*value, *value.values()] if isinstance(value, Mapping) else value if isinstance(value, list) else [value]
+        every = (
+            [*value, *value.values()]
+            if name == "migrate_mac_map" and isinstance(value, Mapping)
+            else value
+            if isinstance(value, list)
+            else [value]
+        )
         found = misfit(every, shape)
         if found is not None:
             at = found[0] if isinstance(value, list) else ""
             yield f"{name}{at} is not {found[1]}."
+            continue
+        given = [one.get("mac") for one in value] if name == "migrate_nics" else value.values() if name == "migrate_mac_map" else ()
+        twice = [mac for mac, times in Counter(map(macs.canonical, filter(None, given))).items() if times > 1]
+        if twice:
+            yield f"{name} gives {twice[0]} to two cards."
+
+
+def _mapping(text: str) -> Any:
+    """What Ansible makes of a text where a dictionary is wanted; nothing of one that it refuses, which is said by `wrong_values`."""
+    try:
+        return check_type_dict(text)
+    except (TypeError, ValueError):
+        return None
 
 
 def _mistaken(option: Mapping[str, Any], value: Any, name: str) -> Iterator[str]:

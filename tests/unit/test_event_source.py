@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 
 from ansible_collections.hyper2kvm.migration.extensions.eda.plugins.event_source import drop_folder
 
@@ -38,6 +40,25 @@ def test_what_stays_is_told_again_until_it_is_gone(tmp_path):
     events = told(tmp_path, one.unlink, again=0.05)
     assert len(events) > 2 and all(event == ["a.raw"] for event in events)
     assert not told(tmp_path, again=0.05)
+
+
+def test_what_is_on_its_way_or_of_the_file_system_is_not_told(tmp_path):
+    for name in (".hidden", "a.ova.part", "b.raw.tmp", "lost+found", "@eaDir"):
+        (tmp_path / name).mkdir()
+    assert not told(tmp_path, again=0.05)
+
+
+def test_a_server_that_is_away_is_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "a.raw").touch()
+    real, answers = os.listdir, [OSError(errno.ESTALE, "Stale file handle"), NotADirectoryError(errno.ENOTDIR, "Not a directory")]
+
+    def listed(path):
+        if answers:
+            raise answers.pop()
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listed)
+    assert told(tmp_path) == [["a.raw"]] and not answers
 
 
 def test_a_folder_that_is_not_there_yet_is_waited_for(tmp_path):

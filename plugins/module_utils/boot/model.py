@@ -62,8 +62,8 @@ class Machine(Protocol):
     def agent(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask the guest agent, and give its answer. Raises OSError while there is none, ValueError for a refusal."""
 
-    def screenshot(self, path: str) -> Optional[str]:
-        """Write a picture of the screen and give its path; None where that cannot be."""
+    def screenshot(self) -> Optional[bytes]:
+        """What its screen shows, as a picture (PNG, or PPM from older libvirt); None where it shows nothing."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from typing import Any, Mapping, Optional
 
-from ..core import modes
+from ..core import atomic, modes
 from ..core.accel import accelerator
 from ..core.progress import Progress
 from . import checks, with_libvirt, with_qemu
@@ -54,9 +53,10 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
                     break
             if "login" in console.seen and now > console.seen["login"] + request.grace:
                 break
-        picture = machine.screenshot(request.screenshot) if request.screenshot else None
-        if picture is not None:
-            os.chmod(picture, request.mode)
+        shown = machine.screenshot() if request.screenshot else None
+        if request.screenshot and shown is not None:
+            atomic.write_bytes(request.screenshot, shown, request.mode)
+        picture = request.screenshot if shown is not None else None
     verdict, cause = _judge(request, console, network, {check.name: why for check, why in left.items()})
     checked = tuple({"name": check.name, "passed": check not in left, "detail": left.get(check, "")} for check in request.checks)
     return BootOutcome(verdict, cause, dict(console.seen), console.lines(), picture, kind, round(time.monotonic() - begin, 1), checked)

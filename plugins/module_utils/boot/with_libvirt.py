@@ -46,8 +46,8 @@ class _Domain(Serial):
         returned: Mapping[str, Any] = answer["return"]
         return returned
 
-    def screenshot(self, path: str) -> Optional[str]:
-        return path if libvirtd.picture(self.host, self.domain, path) else None
+    def screenshot(self) -> Optional[bytes]:
+        return libvirtd.picture(self.host, self.domain)
 
 
 @contextlib.contextmanager

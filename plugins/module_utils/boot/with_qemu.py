@@ -11,8 +11,8 @@ import tempfile
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from ..core import secret
-from ..core.errors import ToolFailed
+from ..core import files, limits, secret
+from ..core.errors import InvalidInput, ToolFailed
 from ..core.process import Limits, start, stop
 from .console import Serial, free_ports, opened
 from .model import BootRequest
@@ -39,10 +39,11 @@ class _Qemu(Serial):
     def agent(self, command: Mapping[str, Any]) -> Mapping[str, Any]:
         return ask_agent(os.path.join(self.scratch, "agent"), command, next(self._numbers))
 
-    def screenshot(self, path: str) -> Optional[str]:
-        with contextlib.suppress(OSError, ValueError):
-            self._asked().execute("screendump", filename=os.path.abspath(path), format="png")
-            return path
+    def screenshot(self) -> Optional[bytes]:
+        picture = os.path.join(self.scratch, "screen.png")
+        with contextlib.suppress(OSError, ValueError, InvalidInput):
+            self._asked().execute("screendump", filename=picture, format="png")
+            return files.read(picture, limits.PICTURE)
         return None
 
     def _asked(self) -> Monitor:

@@ -14,6 +14,7 @@ VMX = 1 * MIB
 XML_ELEMENTS, XML_DEPTH = 100_000, 100
 VM_CPUS, VM_MEMORY = 8192, 64 * TIB  # vSphere allows 960 and 24 TiB
 MANIFEST = 64 * MIB  # our own records, which may lie where others write
+PICTURE = 64 * MIB  # of a screen
 PLAN = 256 * MIB  # it has files of a guest in it
 
 # Archives.

@@ -129,7 +129,8 @@ def _require_no_options(name: str) -> None:
     if any(True for dummy in _options_of_ceph(name)):
         raise InvalidInput(
             "A source names no image of Ceph as it is written here: it has options other than id and conf, which may hold secrets.",
-            "Write rbd:POOL/IMAGE:id=USER:conf=FILE. The key of the user is in the keyring that the file names.",
+            "As a source, map it (rbd map) and name the device. For a result write rbd:POOL/IMAGE:id=USER:conf=FILE; the key of the user is in the keyring that"
+            " the file names.",
         )
 
 

@@ -53,9 +53,14 @@ def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...
 def noted(work_dir: str) -> Optional[Manifest]:
     """The record of an earlier FETCH, whatever has become of its source, which nothing is written to from here on."""
     manifest = Manifest.load(os.path.join(work_dir, FETCHED), "fetch")
-    copies = os.path.join(os.path.abspath(work_dir), "")
-    spared.add(one.path for one in (manifest.inputs if manifest is not None else ()) if not one.path.startswith(copies))
+    ours = os.path.join(os.path.realpath(work_dir), "")
+    spared.add(one.path for one in (manifest.inputs if manifest is not None else ()) if not _real(one.path).startswith(ours))
     return manifest
+
+
+def _real(path: str) -> str:
+    """Where a name really lies, whatever it leads to."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
 def fetched(work_dir: str) -> Optional[Manifest]:

@@ -73,6 +73,8 @@ def sources_of(params: Mapping[str, Any]) -> list[str]:
 def require_own(module: AnsibleModule) -> None:
     """Raise InvalidInput where the work directory is another VM's than that of the source; nothing is compared where one of them is not named."""
     params = module.params
+    if params["work_dir"]:
+        staging.noted(params["work_dir"])  # whatever a stage writes from here on spares the source
     noted = not (module.check_mode and params.get("moved"))  # a dry FETCH says whether the VM has moved, and notes nothing
     if params["work_dir"] and params["source"] and noted:
         places.require_source(params["work_dir"], source_of(params))

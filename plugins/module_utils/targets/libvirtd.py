@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import traceback
 from typing import Any, Iterator, Optional
 from xml.etree import ElementTree
 
-from ..core import modes
 from ..core.errors import MissingTool, ToolFailed, Unreachable
 
 LIBVIRT_ERROR: Optional[str] = None
@@ -109,17 +109,16 @@ def ask_agent(domain: Any, question: str, timeout: int) -> str:
         raise OSError(str(error)) from error
 
 
-def picture(opened: Any, domain: Any, path: str) -> bool:
-    """Write what the first screen shows, in the format that libvirt gives (PNG, or PPM before 8.1); False where it gives none."""
-    stream = opened.newStream(0)
+def picture(opened: Any, domain: Any) -> Optional[bytes]:
+    """What the first screen shows, in the format that libvirt gives (PNG, or PPM before 8.1); None where it gives none."""
+    stream, shown = opened.newStream(0), io.BytesIO()
     try:
         domain.screenshot(stream, 0, 0)
-        with modes.create(path) as file:
-            stream.recvAll(lambda dummy, data, target: target.write(data), file)
+        stream.recvAll(lambda dummy, data, target: target.write(data), shown)
         stream.finish()
-        return True
+        return shown.getvalue()
     except libvirt.libvirtError:
-        return False
+        return None
 
 
 def destroy(domain: Any) -> None:

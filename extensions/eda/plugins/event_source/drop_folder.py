@@ -35,15 +35,17 @@ EXAMPLES = r"""
     path: /srv/drop
 """
 
-_PLACES = ("processed", "failed", "duplicates")
+_PLACES = ("processed", "failed", "duplicates", "lost+found")
+_ON_THEIR_WAY = (".part", ".partial", ".tmp")
 
 
 def entries(path: str) -> list[str]:
-    """What lies in the folder and is not put away."""
+    """What lies in the folder, is not put away and not still on its way."""
     try:
-        return sorted(name for name in os.listdir(path) if not name.startswith(".") and name not in _PLACES)
-    except FileNotFoundError:  # the folder is not mounted yet
+        names = os.listdir(path)
+    except OSError:  # it is not mounted yet, or its server is away; a later look may find it
         return []
+    return sorted(name for name in names if not name.startswith((".", "@")) and not name.endswith(_ON_THEIR_WAY) and name not in _PLACES)
 
 
 async def main(queue: asyncio.Queue, args: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import de
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.locks import exclusive
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.memory import recall
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
 
 MIB = 1 << 20
 HEADS = {
@@ -183,3 +185,26 @@ def test_a_record_without_an_identity_is_one_of_an_earlier_version(tmp_path):
     data["result"]["identity"] = None
     (work / "fetch.json").write_text(json.dumps(data))
     assert module("disk_flatten", work_dir=str(work))["changed"]
+
+
+@pytest.mark.parametrize("given", ["disks", "records"])
+@pytest.mark.parametrize("extent", ["console.log", "console.png", "boot.manifest.json", "boot.manifest.json.partial"])
+def test_what_a_boot_test_leaves_is_to_lie_beside_the_source(tmp_path, extent, given):
+    named, work, result = str(source(tmp_path / "d", extent)), str(tmp_path / "w"), tmp_path / "d" / "web-disk0.raw"
+    there = {"source": [named], "work_dir": work, "dest": str(tmp_path / "d")}
+    assert module("vmdk_fetch", **there, name="web")["changed"]
+    result.write_bytes(bytes(MIB))
+    disks = {"disks": [{"path": str(result), "format": "raw"}]} if given == "disks" else {}
+    refused("boot_test", tmp_path / "d", **there, **disks)
+
+
+def test_a_copy_of_the_source_is_ours_whichever_way_the_work_directory_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(spared, "_SPARED", {})
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    disk, work = tmp_path / "web.raw.gz", tmp_path / "real" / "w"
+    disk.write_bytes(gzip.compress(bytes(MIB)))
+    assert module("vmdk_fetch", source=[str(disk)], work_dir=str(work))["changed"]
+    for way in (work, tmp_path / "link" / "w"):
+        assert staging.noted(str(way)) is not None
+        assert spared.paths() == (str(disk),)

@@ -54,9 +54,17 @@ def test_every_wrong_value_is_named_at_once():
 
 FORMS = [
     ("migrate_resize", "20GB", "migrate_resize is not a size such"), ("migrate_resize", ["+1G", "+20X"], "migrate_resize[1] is not a size"),
-    ("migrate_uuid", "xyz", "migrate_uuid is not a UUID"), ("migrate_nics", [{"mac": "00:11"}], "migrate_nics[0].mac is not a MAC address"),
-    ("migrate_mac_map", {"00:50:56:00:00:01": "x"}, "migrate_mac_map is not a MAC address"),
-    ("migrate_mac_map", {"eth0": "00:50:56:00:00:01"}, "migrate_mac_map is not a MAC address"),
+    ("migrate_uuid", "xyz", "migrate_uuid is not a UUID"), ("migrate_nics", [{"mac": "00:11"}], "migrate_nics[0].mac is not the MAC address"),
+    ("migrate_mac_map", {"00:50:56:00:00:01": "x"}, "migrate_mac_map is not the MAC address"),
+    ("migrate_mac_map", {"eth0": "00:50:56:00:00:01"}, "migrate_mac_map is not the MAC address"),
+    ("migrate_mac_map", '{"00:50:56:00:00:01": "x"}', "migrate_mac_map is not the MAC address"),
+    ("migrate_mac_map", {"00:50:56:00:00:01": "01:00:5e:00:00:01"}, "migrate_mac_map is not the MAC address of a card"),
+    ("migrate_mac_map", {f"00:50:56:00:00:0{n}": "52:54:00:00:00:01" for n in "12"}, "52:54:00:00:00:01 to two cards"),
+    ("migrate_nics", [{"mac": "00:50:56:00:00:01"}, {"mac": "00-50-56-00-00-01"}], "00:50:56:00:00:01 to two cards"),
+    ("migrate_nics", [{"mac": "00:00:00:00:00:00"}], "migrate_nics[0].mac is not the MAC address of a card"),
+    ("migrate_cpus", -1, "migrate_cpus is not a number from 1"), ("migrate_memory", 0, "migrate_memory is not a number"),
+    ("migrate_boot_timeout", "-5", "migrate_boot_timeout is not"), ("migrate_source", 5, "migrate_source is not a path or a URL"),
+    ("migrate_source", ["/a.raw", {"b": 1}], "migrate_source[1] is not a path"), ("migrate_bandwidth", -1, "migrate_bandwidth is not"),
 ]  # fmt: skip
 
 
@@ -72,7 +80,13 @@ def test_what_stages_use_is_taken():
         "migrate_uuid": "564D1D4A-1CB8-4FA8-A7E6-A4A4E1F4A1D2",
         "migrate_nics": [{"mac": "00-50-56-00-00-01", "network": "lan"}, {"mac": ""}],
         "migrate_mac_map": {"00:50:56:00:00:01": "00-50-56-00-00-02"},
+        "migrate_memory": "2048",
+        "migrate_cpus": 4,
+        "migrate_bandwidth": 0,
+        "migrate_source": ["/a.raw", "b.raw"],
     }
+    assert not list(variables.wrong_forms({"migrate_resize": 53687091200, "migrate_mac_map": '{"00:50:56:00:00:01": "00-50-56-00-00-02"}'}))
+    assert not list(variables.wrong_forms({"migrate_mac_map": "00:50:56:00:00:01=00:50:56:00:00:02", "migrate_source": "/a.raw"}))
     assert list(variables.wrong_forms(right)) == list(variables.wrong_forms({"migrate_resize": "50G", "migrate_uuid": ""})) == []
 
 
