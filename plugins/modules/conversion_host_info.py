@@ -52,7 +52,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import edit_hive
 
 
 def argument_spec() -> dict:
@@ -66,7 +66,7 @@ def work(module: AnsibleModule) -> Result:
             check(*([argument] if argument else []))
         except MissingTool:
             missing.append(argument or "OVMF")
-    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": yamlfile.yaml, "hivex": hives.hivex}
+    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": yamlfile.yaml, "hivex": edit_hive.hivex}
     missing += [f"Python module {name}" for name, library in libraries.items() if library is None]
     return {"changed": False, "missing": missing, "accelerator": accelerator() if module.params["probe_accelerator"] else "unknown"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from .changes import Change, CopyFile, MakeLink, RemoveFile, UploadFile, WriteFile
+from .change import Change, Visible
 from .model import BlockDevice, Stat
 from .protocol import Guest
 
@@ -15,28 +15,18 @@ class PendingView:
 
     def __init__(self, base: Guest, pending: tuple[Change, ...]) -> None:
         self._base = base
-        self._pending = {
-            change.path: change for change in pending if isinstance(change, (WriteFile, RemoveFile, CopyFile, MakeLink, UploadFile))
-        }
+        self._pending = {change.path: change for change in pending if isinstance(change, Visible)}
 
     def read(self, path: str) -> Optional[bytes]:
         change = self._pending.get(path)
-        if isinstance(change, WriteFile):
-            return change.after.encode("utf-8", "surrogateescape")
-        if isinstance(change, CopyFile):
-            return self._base.read(change.source)
+        if change is not None:
+            return change.content(self._base)
         return None if self._removed(path) else self._base.read(path)
 
     def stat(self, path: str) -> Optional[Stat]:
         change = self._pending.get(path)
-        if isinstance(change, WriteFile):
-            return Stat("file", len(change.after), change.mode)
-        if isinstance(change, CopyFile):
-            return self._base.stat(change.source)
-        if isinstance(change, MakeLink):
-            return Stat("link", len(change.target), 0o777, target=change.target)
-        if isinstance(change, UploadFile):
-            return Stat("file", change.size, change.mode)
+        if change is not None:
+            return change.entry(self._base)
         return None if self._removed(path) else self._base.stat(path)
 
     def listdir(self, path: str) -> tuple[str, ...]:
@@ -45,7 +35,7 @@ class PendingView:
         for pending, change in self._pending.items():
             if pending.startswith(prefix):
                 name, slash, dummy = pending[len(prefix) :].partition("/")
-                if not isinstance(change, RemoveFile):
+                if not change.removes:
                     names.add(name)
                 elif not slash:
                     names.discard(name)
@@ -62,7 +52,8 @@ class PendingView:
 
     def _removed(self, path: str) -> bool:
         while path != "/":
-            if isinstance(self._pending.get(path), RemoveFile):
+            change = self._pending.get(path)
+            if change is not None and change.removes:
                 return True
             path = path.rpartition("/")[0] or "/"
         return False

@@ -13,7 +13,9 @@ from typing import Sequence
 from ..core import files, limits
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
-from ..guest.changes import Change, RunCommand, UploadFile
+from ..guest.change import Change
+from ..guest.changes.copies import UploadFile
+from ..guest.changes.run import RunCommand
 from ..guest.model import GuestFacts
 from ..guest.protocol import Guest, exists
 from . import selinux

@@ -10,8 +10,11 @@ import re
 from typing import Iterator
 
 from ..core.concern import BLOCKER, WARNING, Findings
-from ..guest.changes import Change, edit, merge, remove
+from ..guest.change import Change
+from ..guest.changes.entries import remove
+from ..guest.changes.write import edit
 from ..guest.model import GuestFacts
+from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from . import cmdline, initramfs

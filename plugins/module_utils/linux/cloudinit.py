@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from ..guest.changes import Change, WriteFile, edit
+from ..guest.change import Change
+from ..guest.changes.write import WriteFile, edit
 from ..guest.protocol import Guest, exists, text
 
 PIN = "/etc/cloud/cloud.cfg.d/99-hyper2kvm.cfg"

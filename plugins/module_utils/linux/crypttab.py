@@ -11,7 +11,8 @@ import struct
 from typing import Optional
 
 from ..core.concern import INFO, WARNING, Findings
-from ..guest.changes import Change, edit
+from ..guest.change import Change
+from ..guest.changes.write import edit
 from ..guest.model import BlockDevice, GuestFacts
 from ..guest.protocol import Guest, text
 from . import mounts

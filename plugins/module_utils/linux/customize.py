@@ -13,7 +13,9 @@ from typing import Mapping
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal
-from ..guest.changes import Change, MakeLink, WriteFile, edit
+from ..guest.change import Change
+from ..guest.changes.entries import MakeLink
+from ..guest.changes.write import WriteFile, edit
 from ..guest.model import GuestFacts
 from ..guest.protocol import Guest, exists, text
 from . import cloudinit, selinux

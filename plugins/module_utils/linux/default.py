@@ -11,7 +11,8 @@ import re
 from typing import Optional, Sequence
 
 from ..core.numbers import decimal
-from ..guest.changes import Change, edit
+from ..guest.change import Change
+from ..guest.changes.write import edit
 from ..guest.protocol import Guest, glob, resolve_link, text
 from .entries import BootEntry, environment, newest_first
 from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, vendor_configs

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Optional
 
 from ..core.concern import BLOCKER, Findings
-from ..guest.changes import Change, CopyFile
+from ..guest.change import Change
+from ..guest.changes.copies import CopyFile
 from ..guest.protocol import Guest
 from .inspect import esp, find_ci
 

@@ -14,11 +14,14 @@ from typing import Optional
 
 from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
-from ..guest.changes import Change, ExtendInitramfs, RunCommand, edit
+from ..guest.change import Change
+from ..guest.changes.run import RunCommand
+from ..guest.changes.write import edit
 from ..guest.model import GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, glob, text
 from . import cmdline, cpio, mounts, storage
 from .entries import boot_entries, images_of
+from .extend_initramfs import ExtendInitramfs
 from .netconf.names import LINK, has_systemd, pin
 
 MODES = ("overlay", "regenerate", "skip")
@@ -106,21 +109,6 @@ def dependencies(guest: Guest, kernel: Kernel) -> dict[str, tuple[str, ...]]:
         if colon:
             found[cpio.module_name(path)] = (path, *rest.split())
     return found
-
-
-def build(guest: Guest, change: ExtendInitramfs) -> bytes:
-    """The archive of a planned extension, read from the guest; the same guest gives the same bytes."""
-    members: list[tuple[str, Optional[bytes]]] = [(name, content.encode("utf-8", "surrogateescape")) for name, content in change.texts]
-    for entry in (*change.modules, *change.indexes):
-        path, dummy, inside = entry.partition(" -> ")
-        data = guest.read(path)
-        if data is None:
-            raise InvalidInput(
-                f"{path}, which the initramfs needs, cannot be read.",
-                "The kernel package is damaged; reinstall it in the guest before the migration.",
-            )
-        members.append((inside, data))
-    return b"\0" * cpio.padding(change.size) + cpio.write(members)
 
 
 def _without_image(guest: Guest, kernel: Kernel, facts: GuestFacts, findings: Findings) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from ..guest.changes import Change, edit
+from ..guest.change import Change
+from ..guest.changes.write import edit
 from ..guest.protocol import Guest, glob, text
 
 _NETWORK = "vmxnet3?|vmxnet2|vlance|pcnet32"

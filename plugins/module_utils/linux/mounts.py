@@ -13,7 +13,8 @@ from typing import Iterator, Optional
 
 from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
-from ..guest.changes import Change, edit
+from ..guest.change import Change
+from ..guest.changes.write import edit
 from ..guest.protocol import Guest, glob, text
 from .cmdline import unstable
 

@@ -16,7 +16,10 @@ from ..core.concern import WARNING, Findings
 from ..core.macs import IN_TEXT
 from ..core.numbers import decimal
 from ..guest.cards import Card
-from ..guest.changes import Change, edit, merge, remove
+from ..guest.change import Change
+from ..guest.changes.entries import remove
+from ..guest.changes.write import edit
+from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from .netconf import names as netnames

@@ -9,8 +9,9 @@ from typing import Callable, Mapping, Optional, Sequence
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.cards import Card, mac_map
-from ..guest.changes import Change, Plan, merge
+from ..guest.change import Change
 from ..guest.model import CardFacts, GuestFacts
+from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.view import PendingView
 from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, storage, tools

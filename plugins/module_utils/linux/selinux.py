@@ -7,7 +7,8 @@ Source: selinux-autorelabel(8): /.autorelabel labels every file at the next boot
 from __future__ import annotations
 
 from ..core.concern import INFO, Findings
-from ..guest.changes import Change, edit
+from ..guest.change import Change
+from ..guest.changes.write import edit
 from ..guest.model import GuestFacts
 from ..guest.protocol import Guest, text
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 
 from ..core.concern import WARNING, Findings
-from ..guest.changes import Change, edit, remove
+from ..guest.change import Change
+from ..guest.changes.entries import remove
+from ..guest.changes.write import edit
 from ..guest.protocol import Guest, text
 from .cmdline import unstable
 

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from typing import Iterable, Sequence
 
 from ..core.concern import WARNING, Findings
-from ..guest.changes import Change, RemoveFile, RunCommand, edit, merge, remove
+from ..guest.change import Change
+from ..guest.changes.entries import RemoveFile, remove
+from ..guest.changes.run import RunCommand
+from ..guest.changes.write import edit
+from ..guest.plan import merge
 from ..guest.protocol import Guest, exists, glob, text
 from ..guest.view import PendingView
 
@@ -240,5 +244,5 @@ def _outermost(changes: Sequence[Change]) -> list[Change]:
     for change in changes:
         inside = isinstance(change, RemoveFile) and any(change.path.startswith(directory + "/") for directory in directories)
         if not inside:
-            kept.setdefault(change.argv if isinstance(change, RunCommand) else change.path, change)
+            kept.setdefault(change.key, change)
     return list(kept.values())

@@ -19,12 +19,13 @@ from ..core.progress import Silent, sink
 from ..core.trace import point
 from ..disk import encrypted, staging
 from ..guest.apply import BACKUPS
-from ..guest.changes import Plan
 from ..guest.offline import Attached
+from ..guest.plan import Plan
 from ..linux.plan import FIXES, Options
 from ..pipeline.engines import OWN, Engine, repair
 from ..pipeline.families import GuestRequest
 from ..pipeline.fetch import reading
+from ..pipeline.kinds import KINDS
 from ..pipeline.live_repair import live_fix
 from ..pipeline.repair import GuestReport, fix, look, masked, take_back
 from ..pipeline.report import PLANNED, REFUSED
@@ -218,7 +219,7 @@ def saved_plan(module: AnsibleModule) -> Optional[Plan]:
         return load_plan(params["plan_file"], params["plan_digest"])
     if not params["plan"]:
         return None
-    plan = Plan.from_data(params["plan"])
+    plan = Plan.from_data(params["plan"], KINDS)
     params["plan"] = {"id": plan.id}
     return plan
 
@@ -231,6 +232,6 @@ def load_plan(path: str, digest: str = "") -> Plan:
             f"{path} is not the plan that was reviewed: its digest is another.", "Make a new plan, and review it.", path=path
         )
     try:
-        return Plan.from_data(json.loads(content))
+        return Plan.from_data(json.loads(content), KINDS)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is no plan: {error}.", "Make a new plan with guest_plan.", path=path) from error

@@ -15,7 +15,7 @@ from ..core.accel import accelerator
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.process import Limits, run
 from ..core.progress import Progress
-from ..guest.changes import Plan
+from ..guest.plan import Plan
 from ..targets.domain import Domain, xml
 from .families import GuestRequest
 from .repair import GuestReport, fix, refuse_blockers, require_proof, validate

@@ -4,27 +4,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Sequence
 
 from ..core.concern import BLOCKER, WARNING, Concern, Findings
 from ..core.errors import UnsupportedGuest
 from ..disk import staging
 from ..guest import assemble
 from ..guest.cards import Card
-from ..guest.changes import EditHive, ExtendInitramfs, Plan
 from ..guest.model import BlockDevice, CardFacts, GuestFacts
 from ..guest.offline import Attached, OfflineGuest
 from ..guest.parttable import Table
+from ..guest.plan import Plan
 from ..guest.proof import Proof
-from ..guest.protocol import Guest, WritableGuest
+from ..guest.protocol import Guest
 from ..guest.resolver import Disk, Use
-from ..linux import cmdline, initramfs
+from ..linux import cmdline
 from ..linux import plan as linux
 from ..linux import proof as linux_proof
 from ..linux.default import default_entry
 from ..linux.entries import boot_entries
 from ..linux.inspect import inspect
-from ..windows import drivers, hives, volumes
+from ..windows import drivers, volumes
 from ..windows import plan as windows
 from ..windows import proof as windows_proof
 from ..windows.storage import FOLDER
@@ -170,11 +170,6 @@ def prove(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optio
     """The proof of the guest's family; None for a system that nothing is known of."""
     provers = {"linux": linux_proof.prove, "windows": windows_proof.prove}
     return provers[facts.os](guest, facts, tables) if facts.os in provers else None
-
-
-def build(guest: WritableGuest, change: Union[ExtendInitramfs, EditHive]) -> bytes:
-    """What a change of a format of its own comes to."""
-    return hives.build(guest, change) if isinstance(change, EditHive) else initramfs.build(guest, change)
 
 
 def backups(facts: GuestFacts) -> str:

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from ..core.errors import ProofFailed
 from ..guest.apply import apply
-from ..guest.changes import Plan
 from ..guest.live import LiveGuest, packages_locked
 from ..guest.model import GuestFacts
+from ..guest.plan import Plan
 from ..linux.inspect import inspect
 from ..linux.plan import Options, complete, make_plan
 from ..linux.proof import prove
-from . import families
 from .repair import GuestReport, Timer, boot_disk, check_space, refuse_blockers, require_proof
 
 
@@ -40,7 +39,7 @@ def live_fix(options: Options, accept: tuple[str, ...], check: bool) -> GuestRep
         if check:
             return GuestReport(facts, plan, timings=timer.phases)
         check_space(guest, facts, plan)
-        outcome = apply(guest, plan, families.build)
+        outcome = apply(guest, plan)
         timer.lap("apply")
     proof = prove(guest, facts, guest.tables)
     timer.lap("prove")

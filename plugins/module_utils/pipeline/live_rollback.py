@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from ..core.errors import InvalidInput
 from ..guest.apply import BACKUPS, undo
-from ..guest.changes import Plan
 from ..guest.live import LiveGuest, packages_locked
+from ..guest.plan import Plan
+from .live_kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def rollback(wanted: str, check: bool) -> RolledBack:
         raise InvalidInput(f"No repair with the id {wanted} was made here.", f"Known ones: {', '.join(applied) or 'none'}.")
     with packages_locked():
         for name in chosen if not check else ():
-            undo(guest, Plan.from_json(guest.read(f"{BACKUPS}/{name}/plan.json")))
+            undo(guest, Plan.from_json(guest.read(f"{BACKUPS}/{name}/plan.json"), KINDS))
     return RolledBack(tuple(chosen), tuple(name for name in applied if name not in chosen))
 
 

@@ -13,15 +13,16 @@ from ..core.errors import Blocked, InvalidInput, NotEnoughSpace, ProofFailed, Un
 from ..core.progress import Progress, Silent
 from ..guest import assemble, grow, parttable, secrets
 from ..guest.apply import apply, undo
-from ..guest.changes import CopyFile, EditHive, ExtendInitramfs, Plan, RunCommand, UploadFile, WriteFile
 from ..guest.model import GuestFacts
 from ..guest.offline import OfflineGuest, open_disks
+from ..guest.plan import Plan
 from ..guest.proof import Proof
 from ..guest.protocol import WritableGuest
 from ..windows import firstboot
 from ..windows import plan as windows
 from . import families
 from .families import GuestRequest
+from .kinds import KINDS
 
 _SPARE = 20 << 20  # bytes that stay free in every file system that is written to
 
@@ -160,24 +161,9 @@ def check_space(guest: SpaciousGuest, facts: GuestFacts, plan: Plan) -> None:
     points = sorted((mount.path for mount in facts.mounts), key=len, reverse=True)
     needs: dict[str, int] = {}
     for change in plan.changes:
-        at = next((point for point in points if change.path == point or change.path.startswith(point.rstrip("/") + "/")), "/")
-        if isinstance(change, WriteFile):
-            needs[at] = needs.get(at, 0) + len(change.after)
-        elif isinstance(change, UploadFile):
-            needs[at] = needs.get(at, 0) + 5 * change.size  # and what comes out of a package
-        elif isinstance(change, ExtendInitramfs):
-            sizes = (guest.stat(entry.partition(" -> ")[0]) for entry in (*change.modules, *change.indexes))
-            needs[at] = needs.get(at, 0) + sum(stat.size for stat in sizes if stat is not None)
-        elif isinstance(change, CopyFile):
-            stat = guest.stat(change.source)
-            needs[at] = needs.get(at, 0) + (stat.size if stat is not None else 0)
-        elif isinstance(change, EditHive):
-            stat = guest.stat(change.path)
-            needs[at] = needs.get(at, 0) + 2 * (stat.size if stat is not None else 0)  # the backup, and what the hive grows by
-        elif isinstance(change, RunCommand):
-            for path in change.touches:
-                stat = guest.stat(path)
-                needs["/"] = needs.get("/", 0) + (stat.size if stat is not None else 0)
+        for path, size in change.needs(guest):
+            at = next((point for point in points if path == point or path.startswith(point.rstrip("/") + "/")), "/")
+            needs[at] = needs.get(at, 0) + size
     for point, need in needs.items():
         free, inodes = guest.free(point)
         spare = _SPARE if point == "/" else 1 << 20
@@ -206,7 +192,7 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         check_space(guest, facts, plan)
         progress.phase("apply")
         families.prepare(guest, facts, request)
-        outcome = apply(guest, plan, families.build, families.backups(facts))
+        outcome = apply(guest, plan, families.backups(facts))
         timer.lap("apply")
         progress.phase("prove")
         proof = families.prove(guest, facts, guest.tables)
@@ -278,7 +264,7 @@ def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...
                 f"{wanted or 'No id'} names no single repair of this guest.", f"Known ones: {', '.join(known) or 'none'}.", known=known
             )
         if chosen and not check:
-            plan = Plan.from_json(guest.read(f"{backups}/{chosen[0]}/plan.json"))
+            plan = Plan.from_json(guest.read(f"{backups}/{chosen[0]}/plan.json"), KINDS)
             families.prepare(guest, facts, request)
             undo(guest, plan, backups)
     return tuple(chosen)

@@ -12,7 +12,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Optional
 
-from ..guest.changes import Change, CopyFile
+from ..guest.change import Change
+from ..guest.changes.copies import CopyFile
 from ..guest.protocol import Guest
 from . import hives, paths
 from .paths import VOLUME
@@ -73,7 +74,7 @@ def plan(guest: Guest, stores_: tuple[str, ...], firmware: str, architecture: st
     changes: list[Change] = []
     for path in stores_:
         changes += _kept(guest, path)
-        draft = hives.Draft(hives.load(guest, path))
+        draft = hives.Draft.of(guest, path)
         loader = default_loader(draft)
         if loader:
             draft.remove_key(f"Objects\\{loader}\\Elements\\{GRAPHICS_MODE_DISABLED}", "the boot loader may use the display of the new VM")

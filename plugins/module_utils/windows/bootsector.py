@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 
-from ..guest.changes import Change, PatchDevice
+from ..guest.change import Change
+from ..guest.changes.patch import PatchDevice
 from ..guest.protocol import Guest
 
 _HEADS = 0x1A

@@ -15,7 +15,7 @@ from typing import Iterator, Mapping, Optional, Protocol, Union
 from ..core import files
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
-from ..guest.changes import CopyFile, UploadFile
+from ..guest.changes.copies import CopyFile, UploadFile
 from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest
 from . import pe

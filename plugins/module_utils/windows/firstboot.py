@@ -21,7 +21,9 @@ from ..core import files
 from ..core.concern import BLOCKER, Findings
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal
-from ..guest.changes import Change, UploadFile, edit
+from ..guest.change import Change
+from ..guest.changes.copies import UploadFile
+from ..guest.changes.write import edit
 from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest, text
 from . import pnp, regf

@@ -1,60 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hives of a guest: read once, edited as a draft, written once by hivex, and verified by a parser that is not hivex."""
+"""Hives of a guest, read once and edited as drafts; one change carries all edits of a hive."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-import traceback
-from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
-from ..core import limits
-from ..core.errors import InvalidInput, MissingTool, ToolFailed
-from ..guest.changes import EditHive, RegistryEdit
-from ..guest.protocol import Guest, too_large
-from . import logs, paths, regf
-from .logs import Replay
+from ..core.errors import InvalidInput
+from ..guest.protocol import Guest
+from . import hivefile, logs, regf
+from .edit_hive import EditHive, RegistryEdit
+from .hivefile import HiveFile
 from .regf import MAX_VALUE, Hive, Value
-
-try:
-    import hivex
-
-    HIVEX_ERROR = None
-except ImportError:  # reported when a hive is to be written
-    hivex = None
-    HIVEX_ERROR = traceback.format_exc()
-
-
-@dataclass(frozen=True)
-class HiveFile:
-    """A hive as it lies in the guest: path, digest of the file and of each log beside it, and the replayed content."""
-
-    path: str
-    sha256: str
-    logs: tuple[tuple[str, str], ...]
-    replay: Replay
-
-
-def load(guest: Guest, path: str) -> HiveFile:
-    """A hive with its pending logs replayed in memory; `path` as it is spelt in the guest. Raises InvalidInput where there is none."""
-    data = _read(guest, path, limits.HIVE)
-    if data is None:
-        raise InvalidInput(
-            f"The registry hive {path} is missing.", "Give all disks of the VM; without its registry Windows does not start."
-        )
-    beside = [found for found in (paths.find(guest, path + suffix) for suffix in (".LOG1", ".LOG2", ".LOG")) if found is not None]
-    texts = {name: _read(guest, name, limits.HIVE_LOG) or b"" for name in dict.fromkeys(beside)}
-    replay = logs.replay(data, list(texts.values()))
-    return HiveFile(path, _digest(data), tuple((name, _digest(log)) for name, log in texts.items()), replay)
-
-
-def _read(guest: Guest, path: str, limit: int) -> Optional[bytes]:
-    found = guest.stat(path)
-    if found is not None and found.size > limit:
-        raise too_large(path, found.size)
-    return guest.read(path)
 
 
 class Draft:
@@ -66,6 +22,11 @@ class Draft:
         self._edits: dict[tuple[str, str], RegistryEdit] = {}
         self._gone: list[str] = []
         self._reasons: list[str] = []
+
+    @classmethod
+    def of(cls, guest: Guest, path: str) -> Draft:
+        """Of the hive at `path`, spelt as in the guest. Raises InvalidInput where there is none."""
+        return cls(hivefile.load(guest, path))
 
     def has(self, path: str) -> bool:
         if self._is_gone(path):
@@ -166,99 +127,3 @@ class Draft:
     def _is_gone(self, path: str) -> bool:
         low = path.lower()
         return any(low == gone.lower() or low.startswith(gone.lower() + "\\") for gone in self._gone)
-
-
-def opens(data: bytes) -> bool:
-    """Whether hivex, the other parser, takes the hive as it is."""
-    if hivex is None:
-        return True
-    with tempfile.NamedTemporaryFile(prefix="hyper2kvm-hive-") as scratch:
-        scratch.write(data)
-        scratch.flush()
-        try:
-            return bool(hivex.Hivex(scratch.name).root())
-        except (RuntimeError, OSError):
-            return False
-
-
-def build(guest: Guest, change: EditHive) -> bytes:
-    """The new content of a hive: logs replayed, edits made by hivex on a copy, the whole tree read back by the other parser.
-
-    Raises ToolFailed when what came out is not exactly what was intended; the hive in the guest is untouched then.
-    """
-    if hivex is None:
-        raise MissingTool(
-            "The hivex Python bindings are not installed for this interpreter.",
-            "Install python3-hivex (Debian, Ubuntu) or python3-hivex of hivex (Fedora, RHEL).",
-            traceback=HIVEX_ERROR,
-        )
-    file = load(guest, change.path)
-    if file.replay.state == logs.INVALID or (file.replay.state == logs.UNREPLAYABLE and not change.forced):
-        raise InvalidInput(
-            f"The registry hive {change.path} is dirty and its logs cannot be replayed.", "Start the source once, shut it down."
-        )
-    start = logs.mended(file.replay.data)
-    with tempfile.TemporaryDirectory(prefix="hyper2kvm-hive-") as scratch:
-        path = os.path.join(scratch, "hive")
-        with open(path, "wb") as out:
-            out.write(start)
-        try:
-            handle = hivex.Hivex(path, write=True)
-            for edit in change.edits:
-                _carry_out(handle, edit)
-            handle.commit(None)
-        except (RuntimeError, OSError) as error:  # an error leaves the copy half written: it is thrown away
-            raise ToolFailed(f"hivex could not edit {change.path}: {error}.", "The hive may be damaged: check it at the source.") from error
-        with open(path, "rb") as result:
-            data = result.read()
-    _verify(start, data, change)
-    return data
-
-
-def _carry_out(handle: Any, edit: RegistryEdit) -> None:
-    node = handle.root()
-    for part in filter(None, edit.key.split("\\")):
-        child = handle.node_get_child(node, part)
-        if child is None and edit.after is None:
-            return
-        node = child if child is not None else handle.node_add_child(node, part)
-    if edit.whole_key:
-        handle.node_delete_child(node)
-    elif edit.after is not None:
-        handle.node_set_value(node, {"key": edit.name, "t": edit.kind, "value": bytes.fromhex(edit.after)})
-    else:
-        kept = [value for value in handle.node_values(node) if handle.value_key(value).lower() != edit.name.lower()]
-        items = [(handle.value_key(value), *handle.value_value(value)) for value in kept]
-        handle.node_set_values(node, [{"key": name, "t": kind, "value": content} for name, kind, content in items])
-
-
-def _verify(start: bytes, data: bytes, change: EditHive) -> None:
-    if not logs.is_clean(data):
-        raise ToolFailed(f"{change.path} came out with a wrong base block.", "This is a defect: nothing was written.")
-    expected = _flat(Hive(start, change.path))
-    for edit in change.edits:
-        low = edit.key.lower()
-        if edit.whole_key:
-            for path in [path for path in expected if path == low or path.startswith(low + "\\")]:
-                del expected[path]
-            continue
-        if edit.after is None:
-            expected.get(low, {}).pop(edit.name.lower(), None)
-            continue
-        parts = low.split("\\")
-        for end in range(1, len(parts) + 1):
-            expected.setdefault("\\".join(parts[:end]), {})
-        expected[low][edit.name.lower()] = (edit.kind, bytes.fromhex(edit.after))
-    if _flat(Hive(data, change.path)) != expected:
-        raise ToolFailed(
-            f"Read back by a second parser, {change.path} does not hold what was intended, or something else changed in it.",
-            "The hive may be damaged: check it at the source. Nothing was written.",
-        )
-
-
-def _flat(hive: Hive) -> dict[str, dict[str, tuple[int, bytes]]]:
-    return {path.lower(): {value.name.lower(): (value.kind, value.data) for value in values} for path, values in hive.walk()}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

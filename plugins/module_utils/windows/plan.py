@@ -10,10 +10,12 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.cards import Card, mac_map
-from ..guest.changes import Change, EditHive, Plan, merge
+from ..guest.change import Change
 from ..guest.model import CardFacts, GuestFacts, Mount, WindowsFacts
+from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from . import bcd, bootsector, devices, drivers, firstboot, hives, identity, logs, network, paths, pnp, regf, storage, tools
+from .edit_hive import EditHive
 
 BACKUPS = "backup"  # below our folder in the Windows directory
 DIRECT, TWO_PHASE = "direct", "two_phase"
@@ -147,7 +149,7 @@ def open_hives(guest: Guest, root: str) -> tuple[hives.Draft, Optional[hives.Dra
     found = {}
     for name in ("SYSTEM", "SOFTWARE"):
         path = paths.find(guest, f"{root}/System32/config/{name}")
-        found[name] = hives.Draft(hives.load(guest, path)) if path is not None else None
+        found[name] = hives.Draft.of(guest, path) if path is not None else None
     system = found["SYSTEM"]
     if system is None:
         raise InvalidInput(f"{root}/System32/config/SYSTEM is missing.", "Restore the registry at the source.")

@@ -14,7 +14,7 @@ from ..guest.model import GuestFacts, WindowsFacts
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, text
-from . import bcd, devices, hives, identity, logs, paths, pe, plan, pnp, regf
+from . import bcd, devices, edit_hive, identity, logs, paths, pe, plan, pnp, regf
 from .hives import Draft
 from .paths import VOLUME
 
@@ -90,7 +90,7 @@ def _before_vista(guest: Guest, windows: WindowsFacts, tables: Mapping[str, Tabl
 
 def _store(guest: Guest, facts: GuestFacts, windows: WindowsFacts, path: str, tables: Mapping[str, Table]) -> Iterator[Check]:
     try:
-        store = Draft(hives.load(guest, path))
+        store = Draft.of(guest, path)
     except MigrationError as error:
         yield Check("bcd.hive", False, error.msg)
         return
@@ -134,7 +134,7 @@ def _registry(guest: Guest, facts: GuestFacts, windows: WindowsFacts) -> Iterato
     except MigrationError as error:
         yield Check("hive.readable", False, error.msg)
         return
-    yield Check("hive.readable", walked > 1 and hives.opens(data), f"{walked} keys, read by two parsers; control set {current}")
+    yield Check("hive.readable", walked > 1 and edit_hive.opens(data), f"{walked} keys, read by two parsers; control set {current}")
     yield Check(
         "guest.release", software is not None and bool(facts.architecture), f"{facts.product}, build {windows.build}, {facts.architecture}"
     )

@@ -7,7 +7,7 @@ import hashlib
 from typing import Mapping, Optional, Sequence, Union
 
 from ..core.concern import WARNING, Findings
-from ..guest.changes import Change
+from ..guest.change import Change
 from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest
 from . import devices, paths, pnp, regf

@@ -21,7 +21,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import newc
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.inspect import inspect
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
 
@@ -70,7 +70,7 @@ class System:
         base = f"{head['modules']}/{kernel}"
         inside = [name for name in ("vmw_pvscsi", head["fstype"], "dm_mod") if name in paths]
         members = [("init", b"#!/bin/sh\n"), (f"{base}/modules.dep", "".join(f"{paths[name]}:\n" for name in inside).encode())]
-        image = cpio.write([*members, *((f"{base}/{paths[name]}", b"\x7fELF") for name in inside)])
+        image = newc.write([*members, *((f"{base}/{paths[name]}", b"\x7fELF") for name in inside)])
         files = {
             "/bin/sh": b"\x7fELF" + bytes(14) + struct.pack("<H", 0x3E) + bytes(40),
             "/usr/bin/vmtoolsd": b"tools",

@@ -11,7 +11,7 @@ from functools import partial
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Kernel, Mount, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, tools
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import newc, tools
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.inspect import inspect
 
 KVER = "6.1.0-1-amd64"
@@ -57,7 +57,7 @@ def initramfs(*modules: str, resume: str = "", compress=partial(gzip.compress, m
     members += [(f"{base}/{DRIVERS[name]}", b"\x7fELF" + name.encode()) for name in modules]
     if resume:
         members.append(("conf/conf.d/resume", f"RESUME={resume}\n".encode()))
-    return compress(cpio.write(members))
+    return compress(newc.write(members))
 
 
 def files(firmware: str = "bios") -> dict[str, str | bytes | Stat]:

@@ -12,12 +12,16 @@ from fixtures import facts, guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan, RunCommand, UploadFile, WriteFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import UploadFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, Stat
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import agent, initramfs, tools
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import agent, tools
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.customize import Customization
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI operator@host"
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nops:x:1000:1001::/home/ops:/bin/bash\n"
@@ -43,7 +47,7 @@ def test_what_the_operator_wants_is_done_once_and_taken_back():
     made = guest(**SYSTEM)
     before = copy.deepcopy(made.files)
     plan = customized(made, EVERYTHING)
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     assert customized(made, EVERYTHING).changes == ()
     assert made.read("/etc/hostname") == b"web02.example.test\n" and b"web02.example.test\n" in made.read("/etc/hosts")
     assert made.read("/root/.ssh/authorized_keys") == f"ssh-rsa AAAA old\n{KEY}\n".encode()
@@ -65,17 +69,17 @@ def test_secrets_are_in_no_report_and_only_in_the_plan_of_the_conversion_host():
     made = guest(**SYSTEM)
     plan = customized(made, EVERYTHING)
     assert "hunter2" not in json.dumps(plan.shown().as_data()) + json.dumps(plan.summary()) + json.dumps(plan.diff())
-    shown = Plan.from_data(json.loads(json.dumps(plan.shown().as_data())))
-    saved = Plan.from_data(json.loads(json.dumps(plan.as_data())))
+    shown = Plan.from_data(json.loads(json.dumps(plan.shown().as_data())), KINDS)
+    saved = Plan.from_data(json.loads(json.dumps(plan.as_data())), KINDS)
     assert saved == plan and shown.id == plan.id == plan.kept().id
     with pytest.raises(InvalidInput, match="does not hold what is secret") as refused:
-        apply(made, shown, initramfs.build)
+        apply(made, shown)
     assert "plan_file" in refused.value.hint
     before = copy.deepcopy(made.files)
-    apply(made, saved, initramfs.build)
+    apply(made, saved)
     kept = made.files[f"/var/lib/hyper2kvm/{plan.id}/plan.json"]
     assert "hunter2" not in str(kept)
-    undo(made, Plan.from_data(json.loads(kept)))
+    undo(made, Plan.from_data(json.loads(kept), KINDS))
     assert made.files == before
 
 
@@ -122,7 +126,7 @@ def test_the_agent_comes_with_what_it_needs_and_goes_again(tmp_path):
     plan = make_plan(made, facts(made), options)
     assert [type(change) for change in plan.changes] == [UploadFile, UploadFile, RunCommand]
     before = copy.deepcopy(made.files)
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     (command,) = made.commands
     assert command[2:4] == ("dpkg", "--install") and all(made.read(path) for path in command[4:]) and len(command) == 6
     undo(made, plan)
@@ -147,7 +151,7 @@ def test_a_database_that_a_command_writes_after_us_goes_back_to_the_first_text(t
     before = copy.deepcopy(made.files)
     options = Options(("vmware_tools", "agent"), agent_packages=packages(tmp_path, "qemu-guest-agent_1.deb"))
     plan = make_plan(made, facts(guest()), options)
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     assert b"open-vm-tools" not in made.read("/var/lib/dpkg/status") and b"qemu-guest-agent" in made.read("/var/lib/dpkg/status")
     undo(made, plan)
     assert made.files == before
@@ -158,7 +162,7 @@ def test_packages_that_changed_since_the_plan_are_refused(tmp_path):
     plan = make_plan(made, facts(made), Options(("agent",), agent_packages=packages(tmp_path, "qemu-guest-agent_1.deb")))
     (tmp_path / "qemu-guest-agent_1.deb").write_bytes(b"other")
     with pytest.raises(StalePlan):
-        apply(made, plan, initramfs.build)
+        apply(made, plan)
     assert made.commands == []
 
 
@@ -198,7 +202,7 @@ def test_two_hypervisors_packages_leave_one_database():
     made.files["/var/lib/dpkg/info/hyperv-daemons.list"] = b"/.\n/usr\n"
     before = copy.deepcopy(made.files)
     plan = make_plan(made, facts(made), Options(("vmware_tools",), remove_tools=("vmware", "hyperv")))
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     status = made.read("/var/lib/dpkg/status")
     assert b"open-vm-tools" not in status and b"hyperv-daemons" not in status and status.count(b"Package:") == 2
     undo(made, plan)
@@ -211,7 +215,7 @@ def test_a_broken_package_database_does_not_stop_the_repair():
             raise ToolFailed("rpmdb: damaged header.", "Rebuild it.")
 
     made = Broken({"/usr/bin/vmtoolsd": "x", "/usr/bin/rpm": "x", "/etc/fstab": ""})
-    outcome = apply(made, make_plan(made, facts(made), Options(("vmware_tools",))), initramfs.build)
+    outcome = apply(made, make_plan(made, facts(made), Options(("vmware_tools",))))
     assert "damaged header" in outcome.output[0]
 
 
@@ -241,7 +245,7 @@ def test_undo_takes_a_half_applied_plan_back():
     made = MemoryGuest({"/a": "1", "/b": "2", "/tool": "x"})
     plan = Plan((WriteFile("/a", "1", "one", "r"), WriteFile("/b", "2", "two", "r"), WriteFile("/c", None, "3", "r")))
     before = copy.deepcopy(made.files)
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     made.files["/b"] = b"2"
     del made.files["/c"]
     undo(made, plan)

@@ -14,10 +14,11 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import qemu_arguments
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -155,7 +156,7 @@ def test_a_proof_that_fails_stops_unless_accepted_and_says_what_was_carried_out(
     failed, plan = Proof((Check("kernel.image", False, "gone"),)), concern(WARNING)
     with pytest.raises(ProofFailed, match=r"kernel\.image: gone") as met:
         repair.require_proof(failed, (), plan)
-    assert Plan.from_json(met.value.plan.encode()).concerns == plan.concerns
+    assert Plan.from_json(met.value.plan.encode(), KINDS).concerns == plan.concerns
     kept = met.value.kept("/w/plan-refused.json")
     assert "is in /w/plan-refused.json." in kept.hint and met.value.hint in kept.hint and kept.msg == met.value.msg
     assert kept.details == {"failures": ["kernel.image"], "plan_file": "/w/plan-refused.json"} and "a.b" not in str(kept.as_result())

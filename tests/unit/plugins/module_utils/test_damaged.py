@@ -21,10 +21,10 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import chain, image, machine, ovf, vbox, vmx
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import live, offline, parttable
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, proof
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, newc, proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import power, recorded
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import kinds, power, recorded
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import inf, logs, pe
 
@@ -90,7 +90,7 @@ MANIFEST = json.dumps({"format": 1, "stage": "fetch", "inputs": [MADE_FROM], "op
 REPORT = json.dumps({"format": 1, "vm": "web01", "source": {}, "facts": {}, "disks": [{"path": "/x", "format": "qcow2"}]})
 MBR = bytes(446) + struct.pack("<B3sB3sII", 0x80, bytes(3), 0x83, bytes(3), 2048, 4096) + bytes(48) + b"\x55\xaa" + bytes(64 * 512)
 PE = b"MZ" + bytes(58) + struct.pack("<I", 64) + b"PE\0\0" + struct.pack("<HH", 0x8664, 1) + bytes(400)
-CPIO = cpio.write([("init", b"#!/bin/sh\n"), ("conf/modules", b"virtio_blk\n")])
+CPIO = newc.write([("init", b"#!/bin/sh\n"), ("conf/modules", b"virtio_blk\n")])
 HOSTILE_NUMBERS = ("²", "٣", "9" * 5000, "-1", "1e400", "0x", "1_0", " 7 ", "18446744073709551616", "", "NaN", "\uff11\uff12")
 
 
@@ -125,7 +125,7 @@ def read_plan(path: Path) -> object:
         data = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return None
-    return Plan.from_data(data)
+    return Plan.from_data(data, kinds.KINDS)
 
 
 def read_note(path: Path) -> object:
@@ -354,7 +354,7 @@ def test_a_place_that_no_disk_has_holds_nothing(offset, tmp_path):
 )
 def test_the_plan_that_a_guest_keeps_is_the_guests_to_forge(kept):
     with pytest.raises(InvalidInput) as refused:
-        Plan.from_json(kept)
+        Plan.from_json(kept, kinds.KINDS)
     assert refused.value.hint
 
 

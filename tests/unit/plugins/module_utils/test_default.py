@@ -9,10 +9,10 @@ from fixtures import DEP, KVER, facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan, merge
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, Stat
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader, initramfs
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan, merge
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.default import default_entry, set_default
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.entries import boot_entries
 
@@ -59,7 +59,7 @@ def test_the_default_is_found_and_changed(name):
     entries = boot_entries(made)
     chosen = default_entry(made, entries)
     assert chosen is not None and (kernel is None or chosen.kernel == kernel)
-    apply(made, Plan(tuple(set_default(made, entries[other]))), initramfs.build)
+    apply(made, Plan(tuple(set_default(made, entries[other]))))
     assert default_entry(made, boot_entries(made)) == entries[other]
     assert all(len(made.read(path) or b"") == 1024 for path in files if path.endswith("grubenv"))
 
@@ -76,7 +76,7 @@ def two_kernels(**more):
 
 def test_a_default_that_cannot_run_is_replaced_and_said():
     made, findings = two_kernels(), Findings()
-    apply(made, Plan(merge(bootloader.plan(made, facts(made), findings))), initramfs.build)
+    apply(made, Plan(merge(bootloader.plan(made, facts(made), findings))))
     assert default_entry(made, boot_entries(made)).kernel == f"/boot/vmlinuz-{KVER}"
     assert [concern.code for concern in findings.concerns] == ["bootloader.default-changed"]
     assert bootloader.plan(made, facts(made), Findings()) == []

@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import BACKUPS, apply, undo
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import (
-    ExtendInitramfs,
-    Plan,
-    RemoveFile,
-    RunCommand,
-    WriteFile,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.entries import RemoveFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, initramfs
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.extend_initramfs import ExtendInitramfs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import FIXES, Options, make_plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 
 FIRMWARES = ("bios", "uefi")
 
@@ -33,7 +32,7 @@ FIRMWARES = ("bios", "uefi")
 def test_nothing_is_left_to_do_after_apply(firmware, fixes):
     made = guest(firmware)
     plan = make_plan(made, facts(made, firmware), Options(fixes))
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     assert make_plan(made, facts(made, firmware), Options(fixes)).changes == ()
 
 
@@ -42,7 +41,7 @@ def test_undo_restores_every_byte(firmware):
     made = guest(firmware)
     before = copy.deepcopy(made.files)
     plan = make_plan(made, facts(made, firmware), Options())
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     assert made.files != before
     undo(made, plan)
     assert made.files == before
@@ -53,10 +52,10 @@ def test_a_saved_plan_does_the_same(monkeypatch):
     monkeypatch.setattr("time.time", lambda: 0.0)  # a second guest of the same files, whenever it is made
     other = guest("uefi")
     plan = make_plan(made, facts(made, "uefi"), Options())
-    saved = Plan.from_data(json.loads(json.dumps(plan.as_data())))
+    saved = Plan.from_data(json.loads(json.dumps(plan.as_data())), KINDS)
     assert saved == plan and saved.id == plan.id
-    apply(made, plan, initramfs.build)
-    apply(other, saved, initramfs.build)
+    apply(made, plan)
+    apply(other, saved)
     assert made.files == other.files
 
 
@@ -67,14 +66,14 @@ def test_a_plan_refuses_a_guest_that_has_changed_since(path):
     made.files[path] += b"\n"
     before = copy.deepcopy(made.files)
     with pytest.raises(StalePlan, match="changed since"):
-        apply(made, plan, initramfs.build)
+        apply(made, plan)
     assert made.files == before
 
 
 def test_undo_refuses_a_file_that_somebody_else_changed():
     made = guest()
     plan = make_plan(made, facts(made), Options())
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     made.files["/etc/fstab"] += b"# mine\n"
     with pytest.raises(StalePlan, match="fstab"):
         undo(made, plan)
@@ -83,7 +82,7 @@ def test_undo_refuses_a_file_that_somebody_else_changed():
 def test_backups_lie_outside_live_configuration():
     made = guest()
     before = set(made.files)
-    apply(made, make_plan(made, facts(made), Options()), initramfs.build)
+    apply(made, make_plan(made, facts(made), Options()))
     unexpected = [path for path in set(made.files) - before if not path.startswith(BACKUPS)]
     assert unexpected == ["/etc/systemd/network/10-hyper2kvm-ens192.link"]
 
@@ -101,7 +100,7 @@ def test_backups_lie_outside_live_configuration():
 )
 def test_a_damaged_plan_is_refused(data):
     with pytest.raises(InvalidInput):
-        Plan.from_data(data)
+        Plan.from_data(data, KINDS)
 
 
 def test_an_unknown_fix_is_refused():
@@ -114,7 +113,7 @@ def test_regenerate_runs_the_guests_own_tool_last_and_keeps_the_old_image():
     made = guest()
     plan = make_plan(made, facts(made), Options(initramfs_mode="regenerate"))
     assert isinstance(plan.changes[-1], RunCommand)
-    outcome = apply(made, plan, initramfs.build)
+    outcome = apply(made, plan)
     assert made.commands == [("/usr/sbin/update-initramfs", "-u", "-k", KVER)]
     assert f"{outcome.backup}{INITRD}" in made.files
 
@@ -123,7 +122,7 @@ def test_the_extended_image_keeps_its_first_archive_and_gains_the_drivers():
     made = guest()
     old = made.read(INITRD)
     plan = make_plan(made, facts(made), Options(("initramfs",)))
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     new = made.read(INITRD)
     image = cpio.read(new)
     assert new.startswith(old)
@@ -147,7 +146,7 @@ def test_an_image_that_drives_cards_knows_their_names(modules, driver, known, mo
     monkeypatch.setitem(fixtures.DRIVERS, "vmxnet3", "kernel/drivers/net/vmxnet3/vmxnet3.ko")
     made = guest(**{INITRD: fixtures.initramfs(*modules)})
     plan = make_plan(made, facts(made), Options(("initramfs",)))
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     image = cpio.read(made.read(INITRD))
     assert ("virtio_net" in image.modules) == driver and (PINNED in image.texts) == known
     assert not known or MAC.encode() in image.texts[PINNED]
@@ -177,7 +176,7 @@ def guests_and_plans(draw):
 def test_apply_then_undo_is_nothing_for_any_plan(pair):
     made, plan = pair
     before = copy.deepcopy(made.files)
-    apply(made, plan, initramfs.build)
+    apply(made, plan)
     for change in plan.changes:
         assert made.read(change.path) == (change.after.encode() if isinstance(change, WriteFile) else None)
     undo(made, plan)
@@ -187,4 +186,4 @@ def test_apply_then_undo_is_nothing_for_any_plan(pair):
 def test_extensions_of_a_plan_are_deterministic():
     made = guest()
     (change,) = [change for change in make_plan(made, facts(made), Options(("initramfs",))).changes if isinstance(change, ExtendInitramfs)]
-    assert initramfs.build(made, change) == initramfs.build(made, change)
+    assert change.archive(made) == change.archive(made)

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import WriteFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
     bootloader,
-    cpio,
     crypttab,
     modules,
     mounts,
     network,
+    newc,
     storage,
     tools,
 )
@@ -101,7 +101,7 @@ def test_any_initramfs_with_any_texts_is_extended_or_refused(files):
     from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import initramfs
     from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.inspect import kernels
 
-    image = cpio.write(sorted(files.items()))
+    image = newc.write(sorted(files.items()))
     made = guest(**{INITRD: image})
     try:
         changes = initramfs.plan(made, GuestFacts(kernels=kernels(made), initramfs_tool="dracut"), "overlay", Findings())

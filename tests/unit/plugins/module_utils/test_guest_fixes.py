@@ -17,10 +17,13 @@ from hypothesis import strategies as st
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile, RemoveFile, RunCommand, WriteFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.entries import RemoveFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, Stat
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, efi, initramfs, inspect, network, storage, tools
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, efi, initramfs, inspect, network, newc, storage, tools
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
 
 
@@ -47,15 +50,15 @@ member = st.tuples(
 @given(st.lists(member, max_size=5, unique_by=lambda pair: pair[0]))
 def test_an_archive_lists_what_was_written(members):
     names = {name for name, dummy in members if not any(other.startswith(name + "/") for other, dummy in members)}
-    assert names <= cpio.read(cpio.write(members)).names
+    assert names <= cpio.read(newc.write(members)).names
 
 
 @pytest.mark.parametrize("first", COMPRESSIONS)
 @pytest.mark.parametrize("early", [False, True])
 def test_a_row_of_archives_behind_any_compression(first, early):
-    main = COMPRESSIONS[first](cpio.write([("init", b"x"), ("conf/modules", b"a\n" * 5000)]))
-    data = (cpio.write([("kernel/x86/microcode/AuthenticAMD.bin", b"u" * 700)]) + bytes(300) if early else b"") + main
-    data += bytes(cpio.padding(len(data))) + cpio.write([("usr/lib/modules/1/virtio_blk.ko", b"m"), ("conf/modules", b"b\n")])
+    main = COMPRESSIONS[first](newc.write([("init", b"x"), ("conf/modules", b"a\n" * 5000)]))
+    data = (newc.write([("kernel/x86/microcode/AuthenticAMD.bin", b"u" * 700)]) + bytes(300) if early else b"") + main
+    data += bytes(newc.padding(len(data))) + newc.write([("usr/lib/modules/1/virtio_blk.ko", b"m"), ("conf/modules", b"b\n")])
     read = cpio.read(data)
     assert {"init", "conf/modules"} <= read.names and read.modules == {"virtio_blk"} and read.texts["conf/modules"] == b"b\n"
     assert ("kernel/x86/microcode/AuthenticAMD.bin" in read.names) == early
@@ -63,7 +66,7 @@ def test_a_row_of_archives_behind_any_compression(first, early):
 
 @pytest.mark.parametrize("first", [name for name in COMPRESSIONS if name != "lz4"])
 def test_a_truncated_image_is_damaged(first):
-    data = COMPRESSIONS[first](cpio.write([("init", bytes(range(256)) * 40)]))
+    data = COMPRESSIONS[first](newc.write([("init", bytes(range(256)) * 40)]))
     with pytest.raises(InvalidInput, match="damaged"):
         cpio.read(data[: len(data) // 2])
 
@@ -166,7 +169,7 @@ def test_mkinitcpio_is_told_for_the_next_update():
 
 
 def test_baked_in_command_lines_lose_the_old_devices():
-    base = cpio.write(
+    base = newc.write(
         [("init", b"x"), ("etc/cmdline.d/95resume.conf", b"resume=/dev/sdz1\n"), ("etc/cmdline.d/95root.conf", b"root=/dev/sda2\n")]
     )
     (change,) = [change for change in plan(guest(**{INITRD: base}))[0] if change.path == INITRD]

@@ -16,8 +16,10 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import Completed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import apply as applying
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import live
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import MakeLink, Plan, RemoveFile, RunCommand, WriteFile
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import initramfs
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.entries import MakeLink, RemoveFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import WriteFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import live_rollback
 
 _NONE = dict.fromkeys(["fstype", "uuid", "label", "partuuid", "partlabel", "parttype"])
@@ -120,14 +122,14 @@ def test_a_plan_is_applied_and_rolled_back_by_its_id(system, tmp_path, monkeypat
     folder.mkdir()
     plan = plan_for(folder)
     before = tree(folder)
-    outcome = applying.apply(live.LiveGuest(), plan, initramfs.build)
+    outcome = applying.apply(live.LiveGuest(), plan)
     assert outcome.output == ("said\n",) and (folder / "image").read_text() == "rebuilt\n" and not (folder / "d").exists()
     with pytest.raises(InvalidInput, match=plan.id):
         live_rollback.rollback("nothing", False)
     assert live_rollback.rollback("", True).undone == (plan.id,) and tree(folder) != before
     assert live_rollback.rollback(plan.id, False) == live_rollback.RolledBack((plan.id,), ())
     assert tree(folder) == before and live_rollback.rollback("", False).undone == ()
-    applying.apply(live.LiveGuest(), plan, initramfs.build)
+    applying.apply(live.LiveGuest(), plan)
     (folder / "a").write_text("mine")
     with pytest.raises(StalePlan, match="changed after"):
         live_rollback.rollback("", False)

@@ -9,14 +9,13 @@ from fixtures import initramfs as image
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import Table
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import initramfs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.proof import prove
 
 
 def repaired(firmware="bios"):
     made = guest(firmware)
-    apply(made, make_plan(made, facts(made, firmware), Options()), initramfs.build)
+    apply(made, make_plan(made, facts(made, firmware), Options()))
     return made
 
 

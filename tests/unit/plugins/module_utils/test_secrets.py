@@ -17,17 +17,21 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import diffs, secrets
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import EditHive, Plan, RegistryEdit, RunCommand, WriteFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import load_plan, recorded_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain, xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive, RegistryEdit
 
 MARK = "mArKeR-7f3a"
 
@@ -97,12 +101,12 @@ def test_a_secret_file_is_shown_by_digest_and_length(name):
     assert MARK not in told and not any(json.dumps(line)[1:-1] in told for line in lines)
     assert secrets.digest(text.encode()) in told and f"({len(text)} bytes)" in told and path in told
     before = dict(made.files)
-    saved = Plan.from_data(json.loads(plan.text()))
+    saved = Plan.from_data(json.loads(plan.text()), KINDS)
     assert saved == plan and saved.id == plan.shown().id
-    outcome = apply(made, saved, None)
+    outcome = apply(made, saved)
     kept = made.files[f"{outcome.backup}/plan.json"]
     assert MARK not in kept.decode() and made.files[path].decode() == text + "# more\n"
-    undo(made, Plan.from_data(json.loads(kept)))
+    undo(made, Plan.from_data(json.loads(kept), KINDS))
     assert made.files == before
 
 
@@ -150,28 +154,28 @@ def test_a_plan_without_its_secrets_is_refused_and_changes_nothing():
     made, plan = planned("/etc/key", f"{MARK}\n", 0o600)
     before = dict(made.files)
     with pytest.raises(InvalidInput, match="does not hold what is secret in /etc/key"):
-        apply(made, plan.shown(), None)
+        apply(made, plan.shown())
     made.files["/etc/key"] = b"another\n"
     with pytest.raises(StalePlan):
-        apply(made, plan, None)
+        apply(made, plan)
     assert set(made.files) == set(before)
 
 
 def test_a_secret_that_somebody_changed_since_is_not_taken_back():
     made, plan = planned("/etc/key", f"{MARK}\n", 0o600)
-    kept = json.loads(made.files[f"{apply(made, plan, None).backup}/plan.json"])
+    kept = json.loads(made.files[f"{apply(made, plan).backup}/plan.json"])
     made.files["/etc/key"] = b"by hand\n"
     with pytest.raises(StalePlan):
-        undo(made, Plan.from_data(kept))
+        undo(made, Plan.from_data(kept, KINDS))
 
 
 def test_a_plan_of_0_1_0_is_taken_back():
     made, plan = planned("/etc/key", f"{MARK}\n", 0o600)
-    outcome = apply(made, plan, None)
+    outcome = apply(made, plan)
     old = plan.as_data()
     del old["changes"][0]["sealed"]
     old["changes"][0]["after"] = secrets.digest(plan.changes[0].after.encode()).split()[0]
-    earlier = Plan.from_data(old)
+    earlier = Plan.from_data(old, KINDS)
     made.files = {path.replace(outcome.backup, f"/var/lib/hyper2kvm/{earlier.id}"): data for path, data in made.files.items()}
     undo(made, earlier)
     assert made.files["/etc/key"].decode() == f"{MARK}\n"
@@ -197,7 +201,7 @@ def test_a_secret_of_the_registry_is_not_shown(key, name):
     told = leaving(plan)
     assert MARK not in told and content not in told and "sha256:" in told and content in plan.text()
     with pytest.raises(InvalidInput, match="does not hold"):
-        apply(MemoryGuest({}), plan.shown(), None)
+        apply(MemoryGuest({}), plan.shown())
 
 
 def test_other_values_of_the_registry_are_shown():
@@ -213,7 +217,7 @@ def test_what_is_said_of_a_guest_holds_no_secrets():
     told = leaving(plan, proof=Proof((Check("a", False, line),)), output=(line, f"https://u:{MARK}@x"))
     assert MARK not in told and "//srv/x" in told
     with pytest.raises(InvalidInput, match="does not hold"):
-        apply(MemoryGuest({"/x": ""}), plan.shown(), None)
+        apply(MemoryGuest({"/x": ""}), plan.shown())
 
 
 def test_what_a_guest_writes_does_not_make_masking_slow():

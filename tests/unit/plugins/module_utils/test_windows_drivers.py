@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat, WindowsFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices, drivers, pe, regf

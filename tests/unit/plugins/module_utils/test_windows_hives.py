@@ -16,9 +16,11 @@ from Registry import Registry
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan, RegistryEdit
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives, logs, regf
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import edit_hive, hives, logs, regf
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import RegistryEdit
 
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data" / "windows"
 PATH = "/c/Windows/System32/config/SYSTEM"
@@ -38,12 +40,12 @@ def flat(data: bytes) -> dict[str, dict[str, tuple[int, bytes]]]:
 def draft(data: bytes, *log: bytes) -> tuple[MemoryGuest, hives.Draft]:
     files = {PATH: data, **{f"{PATH}.LOG{number}": content for number, content in enumerate(log, 1)}}
     guest = MemoryGuest(files)
-    return guest, hives.Draft(hives.load(guest, PATH))
+    return guest, hives.Draft.of(guest, PATH)
 
 
 def written(guest: MemoryGuest, edited: hives.Draft) -> Plan:
     plan = Plan(tuple(edited.change()))
-    apply(guest, plan, hives.build, "/c/backup")
+    apply(guest, plan, "/c/backup")
     return plan
 
 
@@ -100,7 +102,7 @@ def test_one_change_with_every_edit_is_written_once_and_taken_back(tmp_path):
     edited.remove_key("ControlSet001\\Services\\old\\StartOverride", "first")
     (change,) = edited.change()
     assert "-Start = 0\n+Start = 3" in change.diff() and "-[ControlSet001\\Services\\old\\StartOverride]" in change.diff()
-    assert Plan.from_data(Plan((change,)).as_data()) == Plan((change,))
+    assert Plan.from_data(Plan((change,)).as_data(), KINDS) == Plan((change,))
     plan = written(guest, edited)
     after = flat(guest.read(PATH))
     assert after["ControlSet001\\Services\\viostor"]["Start"][1] == bytes(4)
@@ -127,9 +129,9 @@ def test_a_changed_hive_or_log_refuses_the_plan_and_a_later_change_refuses_the_u
     plan = Plan(tuple(edited.change()))
     guest.files[f"{PATH}.LOG1"] = b"other"
     with pytest.raises(StalePlan):
-        apply(guest, plan, hives.build, "/c/backup")
+        apply(guest, plan, "/c/backup")
     guest.files[f"{PATH}.LOG1"] = b"log"
-    apply(guest, plan, hives.build, "/c/backup")
+    apply(guest, plan, "/c/backup")
     guest.files[PATH] = winlab.hive({"Select": {"Current": 9}}, guest.read(PATH))
     with pytest.raises(StalePlan):
         undo(guest, plan, "/c/backup")
@@ -146,13 +148,13 @@ def test_a_write_that_is_not_what_was_intended_reaches_nobody(monkeypatch):
     guest, edited = draft(winlab.hive(TREE))
     before = dict(guest.files)
     edited.set("Select", "Current", regf.DWORD, 2, "why")
-    honest = hives._carry_out
+    honest = edit_hive._carry_out
 
     def wrong(handle, edit):
         honest(handle, edit)
         honest(handle, RegistryEdit("Select", "Extra", regf.DWORD, None, "01000000"))
 
-    monkeypatch.setattr(hives, "_carry_out", wrong)
+    monkeypatch.setattr(edit_hive, "_carry_out", wrong)
     with pytest.raises(ToolFailed, match="second parser"):
         written(guest, edited)
     assert guest.files[PATH] == before[PATH]
@@ -321,12 +323,12 @@ def test_a_dirty_hive_without_logs_needs_the_operators_word():
     edited.set("Select", "Current", regf.DWORD, 2, "why")
     (change,) = edited.change()
     assert change.forced  # the plan has a blocker for it
-    apply(guest, Plan((change,)), hives.build, "/c/backup")
+    apply(guest, Plan((change,)), "/c/backup")
     assert logs.is_clean(guest.read(PATH)) and edited.file.replay.state == logs.UNREPLAYABLE
     unforced = change.__class__(**{**change.__dict__, "forced": False})
     guest = MemoryGuest({PATH: dirtied(OLD)})
     with pytest.raises(InvalidInput, match="dirty"):
-        apply(guest, Plan((unforced,)), hives.build, "/c/backup")
+        apply(guest, Plan((unforced,)), "/c/backup")
 
 
 @given(st.binary(max_size=3000), st.booleans())

@@ -15,8 +15,11 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan, UnsupportedGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import CopyFile, EditHive, PatchDevice, Plan, UploadFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile, UploadFile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.patch import PatchDevice
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, Mount
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import (
     bootsector,
     firstboot,
@@ -31,6 +34,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import
     tools,
     volumes,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive
 
 SERVICES = f"{CS}\\Services"
 UNINSTALL = "Microsoft\\Windows\\CurrentVersion\\Uninstall"
@@ -50,16 +54,16 @@ def repaired(release: winlab.Release, options: plan.Options, made=None, **kwargs
     facts = winlab.inspected(made, release, options)
     changes = winlab.planned(made, facts, options, **kwargs)
     backups = f"/c/{release.root}/hyper2kvm/backup"
-    apply(made, changes, hives.build, backups)
+    apply(made, changes, backups)
     return made, facts, changes, backups
 
 
 def system_of(made, release: winlab.Release) -> hives.Draft:
-    return hives.Draft(hives.load(made, f"/c/{release.root}/System32/config/SYSTEM"))
+    return hives.Draft.of(made, f"/c/{release.root}/System32/config/SYSTEM")
 
 
 def software_of(made, release: winlab.Release) -> hives.Draft:
-    return hives.Draft(hives.load(made, f"/c/{release.root}/System32/config/SOFTWARE"))
+    return hives.Draft.of(made, f"/c/{release.root}/System32/config/SOFTWARE")
 
 
 def codes(changes: Plan) -> set[str]:
@@ -80,14 +84,14 @@ def test_after_the_plan_there_is_nothing_to_do_the_proof_holds_and_undo_restores
     assert facts.disk_bus == "virtio" and facts.phases == (("bootstrap", "final") if boot == plan.TWO_PHASE else ("final",))
     assert not proof.prove(made, facts, winlab.tables(release)).holds
     changes = winlab.planned(made, facts, options)
-    assert Plan.from_data(json.loads(json.dumps(changes.as_data()))) == changes
+    assert Plan.from_data(json.loads(json.dumps(changes.as_data())), KINDS) == changes
     backups = f"/c/{release.root}/hyper2kvm/backup"
-    apply(made, changes, hives.build, backups)
+    apply(made, changes, backups)
     assert winlab.planned(made, winlab.inspected(made, release, options), options).changes == ()
     shown = proof.prove(made, facts, winlab.tables(release))
     assert shown.holds, shown.failures()
     with pytest.raises(StalePlan):
-        apply(made, changes, hives.build, backups)
+        apply(made, changes, backups)
     undo(made, changes, backups)
     assert made.files == before and made.raw == raw
 
@@ -152,7 +156,7 @@ def test_spelling_of_paths_does_not_matter(source):
     facts = winlab.inspected(made, release, plan.Options(source))
     changes = winlab.planned(made, facts, plan.Options(source))
     assert "/c/Windows/SYSTEM32/drivers/viostor.sys" in [change.path for change in changes.changes]
-    apply(made, changes, hives.build, "/c/Windows/hyper2kvm/backup")
+    apply(made, changes, "/c/Windows/hyper2kvm/backup")
     assert proof.prove(made, facts, winlab.tables(release)).holds
 
 
@@ -284,7 +288,7 @@ def test_the_boot_store_is_kept_and_the_display_switched_on_again():
     made, *dummy = repaired(release, plan.Options())
     path = "/efi/EFI/Microsoft/Boot/BCD"
     assert made.read(f"{path}.hyper2kvm") == winlab.files(release)[path]
-    store = hives.Draft(hives.load(made, path))
+    store = hives.Draft.of(made, path)
     assert not store.has(f"Objects\\{winlab.LOADER}\\Elements\\16000046") and store.has(f"Objects\\{winlab.LOADER}\\Elements\\12000002")
 
 
@@ -553,7 +557,7 @@ def test_a_dirty_hive_is_a_blocker_unless_its_logs_replay(source):
         facts = winlab.inspected(made, release, plan.Options(source), findings)
         assert code in {concern.code for concern in findings.concerns} and facts.windows.hives == state
         changes = winlab.planned(made, facts, plan.Options(source))
-        apply(made, changes, hives.build, "/c/Windows/hyper2kvm/backup")
+        apply(made, changes, "/c/Windows/hyper2kvm/backup")
         assert proof.prove(made, facts, winlab.tables(release)).holds
         assert system_of(made, release).has(f"{SERVICES}\\late") == bool(files)
 
@@ -612,5 +616,5 @@ def test_uploaded_files_are_checked_before_anything_is_written(tmp_path):
     with open(upload.source, "ab") as file:
         file.write(b"!")
     with pytest.raises(StalePlan):
-        apply(made, changes, hives.build, "/c/backup")
+        apply(made, changes, "/c/backup")
     assert made.files == before

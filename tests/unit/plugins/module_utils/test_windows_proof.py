@@ -12,7 +12,7 @@ import winlab
 from winlab import CS, RELEASES
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives, plan, proof, regf
 
 SERVICES = f"{CS}\\Services"
@@ -32,10 +32,10 @@ class Case:
 
     def edit(self, work: Callable[[hives.Draft], None], path: str = "") -> None:
         path = path or self.facts.windows.system_hive
-        draft = hives.Draft(hives.load(self.made, path))
+        draft = hives.Draft.of(self.made, path)
         work(draft)
         assert draft.change(), "the mutation changes nothing"
-        apply(self.made, Plan(tuple(draft.change())), hives.build, "/c/mutation")
+        apply(self.made, Plan(tuple(draft.change())), "/c/mutation")
 
     def failures(self) -> set[str]:
         return {check.name for check in proof.prove(self.made, self.facts, winlab.tables(self.release)).failures()}
@@ -51,7 +51,7 @@ def case(name: str, source: str) -> Case:
     release, options = RELEASES[name], plan.Options(source, boot=plan.TWO_PHASE)
     made = winlab.guest(release)
     facts = winlab.inspected(made, release, options)
-    apply(made, winlab.planned(made, facts, options), hives.build, f"/c/{release.root}/hyper2kvm/backup")
+    apply(made, winlab.planned(made, facts, options), f"/c/{release.root}/hyper2kvm/backup")
     found = Case(made, facts, release, options)
     assert not found.failures()
     return found
