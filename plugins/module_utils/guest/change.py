@@ -107,7 +107,7 @@ class Visible(Change):
         """What there will be at its path; `base` is the guest before."""
 
     def content(self, base: Guest) -> Optional[bytes]:
-        """What will be read from its path; `base` is the guest before."""
+        """What will be read from its path, as far as a later fix has to know; `base` is the guest before."""
         return base.read(self.path)
 
 

@@ -53,7 +53,9 @@ class ExtendInitramfs(Change):
         return ()
 
     def undo(self, guest: WritableGuest, backup: str) -> None:
-        guest.truncate(self.path, self.size)
+        """Cut what was appended. An image that the guest has built anew since stays: there is nothing of this in it."""
+        if sha256((guest.read(self.path) or b"")[: self.size]) == self.sha256:
+            guest.truncate(self.path, self.size)
 
     def needs(self, guest: Guest) -> Sequence[tuple[str, int]]:
         return [(self.path, sum(size_of(guest, path) for path, dummy in self._members()))]

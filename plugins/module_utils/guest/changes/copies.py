@@ -77,6 +77,10 @@ class UploadFile(Visible):
     def undo(self, guest: WritableGuest, backup: str) -> None:
         _take_away(guest, self.path, self.replaces, backup)
 
+    def foreign(self, guest: Guest, backup: str) -> bool:
+        data = guest.read(self.path)
+        return data is not None and sha256(data) not in (self.sha256, self.replaces)
+
     def needs(self, guest: Guest) -> Sequence[tuple[str, int]]:
         return [(self.path, 5 * self.size)]  # and what comes out of a package
 

@@ -66,7 +66,10 @@ class MakeLink(Visible):
         return ()
 
     def undo(self, guest: WritableGuest, backup: str) -> None:
-        guest.remove(self.path)
+        """Remove it. What somebody else has put in its place stays."""
+        there = guest.stat(self.path)
+        if there is not None and (there.kind, there.target) == ("link", self.target):
+            guest.remove(self.path)
 
     def entry(self, base: Guest) -> Optional[Stat]:
         return Stat("link", len(self.target), 0o777, target=self.target)
