@@ -68,14 +68,14 @@ options:
   formats:
     description:
       - What is written beside the libvirt description of O(phase=final).
-      - V(qemu) is C(<name>.sh), a script that starts the VM with qemu itself.
       - V(kubevirt) is C(<name>-kubevirt.json), a C(VirtualMachine) whose disks are claims C(<name>-disk0) and so on.
       - V(openstack) is C(<name>-openstack.json), the properties of the image of the system disk.
       - V(proxmox) is C(<name>-proxmox.json), options of C(qm create) and the disks to import.
+      - V(qemu) is C(<name>.sh), a script that starts the VM with qemu itself.
     type: list
     elements: str
     default: []
-    choices: [qemu, kubevirt, openstack, proxmox]
+    choices: [kubevirt, openstack, proxmox, qemu]
 extends_documentation_fragment:
   - hyper2kvm.migration.attributes.run
   - hyper2kvm.migration.attributes
@@ -121,7 +121,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, names, shapes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names, shapes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
@@ -130,7 +130,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
 
 SIDE_DISK_SIZE = 64 << 20  # bytes
@@ -194,16 +194,13 @@ def written(module: AnsibleModule, params: dict) -> Result:
     dest, name, phase = params["dest"], names.safe(params["name"]), params["phase"]
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
     domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
-    path = os.path.join(dest, f"{name}-bootstrap.xml" if phase == BOOTSTRAP else f"{name}.xml")
-    mode = modes.parse(params["mode"])
-    texts = {path: (xml(domain), mode)}
-    for fmt in params["formats"] if phase == FINAL else ():
-        ending, write, program = FORMATS[fmt]
-        texts[os.path.join(dest, name + ending)] = (write(domain), modes.of_program(mode) if program else mode)
-    stale = {file: text for file, text in texts.items() if atomic.read_text(file) != text[0]}
-    for file in stale:
-        ahead.file(file)
-    descriptions.require_ours({file: text for file, (text, dummy) in stale.items()}, name)
+    formats = (FORMATS[fmt] for fmt in dict.fromkeys(params["formats"])) if phase == FINAL else ()
+    base, mode = os.path.join(dest, f"{name}-bootstrap" if phase == BOOTSTRAP else name), modes.parse(params["mode"])
+    described = descriptions.of(domain, base, mode, [libvirt_xml.FORMAT, *formats])
+    stale = [one for one in described if one.stale]
+    for one in stale:
+        ahead.file(one.path)
+    descriptions.require_ours(stale)
     changed = bool(stale) or bool(side and not os.path.exists(side))
     if changed and module.check_mode:
         ahead.writable(dest)
@@ -212,11 +209,10 @@ def written(module: AnsibleModule, params: dict) -> Result:
         if side and not os.path.exists(side):
             qemu_img.create_empty(side, SIDE_DISK_SIZE)
             os.chmod(side, mode)
-        descriptions.note(dest, stale, name)
-        for file, (text, its) in stale.items():
-            atomic.write_text(file, text, its)
-    named = [file for file in texts if not (module.check_mode and file in stale)]
+        descriptions.write(stale)
+    named = [one.path for one in described if not (module.check_mode and one in stale)]
     side = "" if module.check_mode and side and not os.path.exists(side) else side
+    path = described[0].path
     answer = {"changed": changed, "files": [file for file in named if file != path], "side_disk": side}
     return {**answer, "path": path} if path in named else answer
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import shutil
 import subprocess
@@ -65,3 +66,23 @@ def test_a_source(collection, tmp_path):
     run("--check")
     run()
     assert begins(tmp_path / "out" / "web01" / "web01-disk0.qcow2", b"a") and "changed=0" in run()
+
+
+def test_a_format(collection, tmp_path):
+    added(
+        collection, "one_more_format.py", "targets/shelf.py", "targets/formats.py",
+        "from . import kubevirt, openstack, proxmox, qemu_script\n", "from . import kubevirt, openstack, proxmox, qemu_script, shelf\n",
+    )  # fmt: skip
+    out = tmp_path / "out"
+    arguments = {"dest": str(out), "name": "web01", "disks": [{"path": "/a.qcow2", "format": "qcow2"}], "formats": ["qemu", "shelf"]}
+
+    def run() -> str:
+        return subprocess.run(
+            [harness.BIN / "ansible", "localhost", "-m", "hyper2kvm.migration.domain_describe", "-a", json.dumps(arguments)],
+            cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "PYTHONPATH": str(tmp_path)},
+        ).stdout  # fmt: skip
+
+    assert "localhost | CHANGED" in run() and "localhost | SUCCESS" in run()
+    assert json.loads((out / "web01-shelf.json").read_text()) == {"called": "web01", "disks": ["/a.qcow2"]}
+    assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {"web01.xml", "web01.sh", "web01-shelf.json"}

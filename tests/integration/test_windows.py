@@ -26,7 +26,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import Timer, opened
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices
 
 PLAIN = ("xp", "w7", "w10", "w11", "2k22")
@@ -245,11 +245,13 @@ def test_every_description_is_one_that_libvirt_takes(bus, firmware, tmp_path):
         for phase in ("bootstrap", "final"):
             path = tmp_path / "vm.xml"
             path.write_text(
-                xml(describe("a <b>", {"memory": 4096, "cpus": 4}, facts, disks, phase, "default", str(tmp_path / "side.qcow2")))
+                libvirt_xml.FORMAT.text(
+                    describe("a <b>", {"memory": 4096, "cpus": 4}, facts, disks, phase, "default", str(tmp_path / "side.qcow2"))
+                )
             )
             subprocess.run(["virt-xml-validate", path], check=True, capture_output=True)
     with pytest.raises(InvalidInput, match="disks"):
-        xml(describe("vm", {}, {"disk_bus": "ide"}, disks * 2, "final", "default", ""))
+        libvirt_xml.FORMAT.text(describe("vm", {}, {"disk_bus": "ide"}, disks * 2, "final", "default", ""))
 
 
 def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
@@ -259,7 +261,7 @@ def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
     moved = {"cards": [{"mac": "52:54:00:00:00:01"}, {"mac": "00:50:56:00:00:02"}]}
 
     def cards(vm, facts) -> list[tuple[str, str, str]]:
-        text = xml(describe("vm", vm, facts, disks, "final", "other", "", networks))
+        text = libvirt_xml.FORMAT.text(describe("vm", vm, facts, disks, "final", "other", "", networks))
         (tmp_path / "vm.xml").write_text(text)
         subprocess.run(["virt-xml-validate", tmp_path / "vm.xml"], check=True, capture_output=True)
         found = ElementTree.fromstring(text).findall("devices/interface")
@@ -270,7 +272,7 @@ def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
     assert cards({"nics": nics}, moved) == [("52:54:00:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
     assert cards({"nics": [{**nics[0], "network": ""}]}, {}) == [("00:50:56:00:00:01", "network", "other")]
     assert cards({"kind": "disks"}, {}) == [("", "network", "other")] and cards({"kind": "vmx"}, {}) == []
-    text = xml(describe("vm", {"cpus": 8, "cores_per_socket": 4}, {}, disks, "final", "other", ""))
+    text = libvirt_xml.FORMAT.text(describe("vm", {"cpus": 8, "cores_per_socket": 4}, {}, disks, "final", "other", ""))
     assert ElementTree.fromstring(text).find("cpu/topology").attrib == {"sockets": "2", "cores": "4", "threads": "1"}
 
 

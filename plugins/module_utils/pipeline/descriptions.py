@@ -3,59 +3,73 @@
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Iterable, Mapping, Optional
+from dataclasses import dataclass
+from typing import Iterable, Sequence
 
-from ..core import atomic, made, spared
+from ..core import atomic, made, modes, spared
 from ..core.errors import InvalidInput
-from ..targets import domain_xml
+from ..targets.domain import Domain
+from ..targets.format import Format
 
-_SCRIPT = ("#!/bin/sh\nset -eu\n", "\nexec qemu-system-x86_64 ")
+
+@dataclass(frozen=True)
+class Description:
+    """A VM in one format, the file that this goes to, and the mode of that."""
+
+    domain: Domain
+    format: Format
+    path: str
+    text: str
+    mode: int
+
+    @property
+    def stale(self) -> bool:
+        """Whether the file says anything else, or is not there."""
+        return atomic.read_text(self.path) != self.text
+
+    def whose(self) -> str:
+        """The VM that the file describes now; empty for what is no description."""
+        found = atomic.read_text(self.path)
+        return "" if found is None else self.format.whose(found, self.domain)
 
 
-def require_ours(texts: Mapping[str, str], name: str) -> None:
-    """Raise InvalidInput where something that is no description of the VM `name` would be replaced by one of these texts, which are given by their paths.
+def of(domain: Domain, base: str, mode: int, formats: Iterable[Format]) -> tuple[Description, ...]:
+    """The VM in each format, in files that begin with `base`. Raises InvalidInput for a VM that one of them cannot have."""
+    return tuple(
+        Description(domain, one, base + one.ending, one.text(domain), modes.of_program(mode) if one.program else mode) for one in formats
+    )
+
+
+def require_ours(descriptions: Sequence[Description]) -> None:
+    """Raise InvalidInput where something that is no description of the same VM would be replaced by one of these.
 
     What was written here is known by a list, and what an earlier version has written by what it says. Nothing is written.
     """
-    for directory in {os.path.dirname(path) for path in texts}:
-        spared.require(os.path.join(directory, _list(name)))
-    for path, text in texts.items():
-        whose = _whose(atomic.read_text(path), text, name) if os.path.lexists(path) else name
-        if whose != name and (whose or path not in made.noted(os.path.dirname(path), _list(name))):
+    for listed in {_list(one) for one in descriptions}:
+        spared.require(os.path.join(*listed))
+    for one in descriptions:
+        name = one.domain.name
+        whose = one.whose() if os.path.lexists(one.path) else name
+        if whose != name and (whose or one.path not in made.noted(*_list(one))):
             raise InvalidInput(
-                f"{path} is {f'the description of {whose}' if whose else 'no description that was written here'},"
+                f"{one.path} is {f'the description of {whose}' if whose else 'no description that was written here'},"
                 f" and would be replaced by one of {name}.",
                 "Give this VM another name (migrate_name) or another directory, or move away what is there.",
-                path=path,
+                path=one.path,
             )
 
 
-def note(directory: str, paths: Iterable[str], name: str) -> None:
-    """These files, which are about to be written, describe the VM `name`."""
-    new = sorted(set(paths) - made.noted(directory, _list(name)))
-    if new:
-        made.note(directory, *new, name=_list(name))
+def write(descriptions: Sequence[Description]) -> None:
+    """Write them into directories that are there. They are listed first, so that they are known even where the writing is cut short."""
+    for directory, name in {_list(one) for one in descriptions}:
+        new = sorted({one.path for one in descriptions} - made.noted(directory, name))
+        if new:
+            made.note(directory, *new, name=name)
+    for one in descriptions:
+        atomic.write_text(one.path, one.text, one.mode)
 
 
-def _list(name: str) -> str:
-    return f".{name}.made"
-
-
-def _whose(before: Optional[str], after: str, name: str) -> str:
-    """The VM that a description is of; empty for what is none. Only a domain says it: the files in other formats have endings of their own."""
-    if before is None:
-        return ""
-    if after.lstrip().startswith("<"):
-        try:
-            return domain_xml.parse(before).findtext("name") or ""
-        except InvalidInput:
-            return ""
-    if after.startswith(_SCRIPT[0]):
-        return name if before.startswith(_SCRIPT[0]) and _SCRIPT[1] in before else ""
-    try:
-        known, new = json.loads(before), json.loads(after)
-    except (RecursionError, ValueError):
-        return ""
-    return name if isinstance(known, dict) and not known.keys().isdisjoint(new) else ""
+def _list(description: Description) -> tuple[str, str]:
+    """The directory and the name of the list of what was written for a VM."""
+    return os.path.dirname(description.path), f".{description.domain.name}.made"

@@ -16,7 +16,8 @@ from ..core.errors import InvalidInput, ToolFailed
 from ..core.process import Limits, run
 from ..core.progress import Progress
 from ..guest.plan import Plan
-from ..targets.domain import Domain, xml
+from ..targets import libvirt_xml
+from ..targets.domain import Domain
 from .families import GuestRequest
 from .repair import GuestReport, fix, refuse_blockers, require_proof, validate
 
@@ -74,7 +75,8 @@ def convert(engine: Engine, request: GuestRequest, progress: Progress) -> tuple[
         firmware = "uefi" if request.firmware == "uefi" else "bios"
         # On SATA the guest's disks have the names that they had on SCSI, and virt-v2v renames by them.
         with open(description, "w", encoding="utf-8") as file:
-            file.write(xml(Domain("guest", tuple((disk.path, disk.format) for disk in request.disks), firmware=firmware, disk_bus="sata")))
+            disks = tuple((disk.path, disk.format) for disk in request.disks)
+            file.write(libvirt_xml.FORMAT.text(Domain("guest", disks, firmware=firmware, disk_bus="sata")))
         argv = [_PROGRAM, "-i", "libvirtxml", *_keys(request.luks_keys, scratch), *engine.options, description]
         environment = {**os.environ, "LIBGUESTFS_BACKEND": "direct"}
         if request.windows.virtio_win:

@@ -13,8 +13,14 @@ import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain_xml, libvirt_import, libvirtd, placement
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain, xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import (
+    domain_xml,
+    libvirt_import,
+    libvirt_xml,
+    libvirtd,
+    placement,
+)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain
 
 ONE = VmId("u1", "/a/web01.vmx", ("/a/web01.vmx",), "web01", "d1")
 OTHER = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
@@ -40,7 +46,7 @@ def described(folder: Path, vm: VmId | None, memory: int = 256) -> str:
     disk = folder / "web01-disk0.qcow2"
     if not disk.exists():
         disk.write_bytes(b"image")
-    return xml(Domain("web01", ((str(disk), "qcow2"),), memory=memory, vm=vm))
+    return libvirt_xml.FORMAT.text(Domain("web01", ((str(disk), "qcow2"),), memory=memory, vm=vm))
 
 
 def bring(host, description: str, **more: object) -> libvirt_import.Done:

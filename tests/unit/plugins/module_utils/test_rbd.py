@@ -7,7 +7,7 @@ import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import rbd
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain, domain_xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain, domain_xml, libvirt_xml
 
 NAMES = {
     "rbd:vms/web01": rbd.Image("vms/web01"),
@@ -23,7 +23,7 @@ def test_every_program_is_told_the_same_image(name):
     assert image == NAMES[name]
     argv = image.command("info", image.name)
     assert argv[0] == "rbd" and argv[-1] == image.name and ("libvirt" in argv) == (image.user == "libvirt")
-    text = domain.xml(domain.Domain("vm", ((name, "raw"),), devices=frozenset([name])))
+    text = libvirt_xml.FORMAT.text(domain.Domain("vm", ((name, "raw"),), devices=frozenset([name])))
     ((disk, path),) = domain_xml.disks(domain_xml.parse(text))
     assert path == name and disk.get("type") == "network"
     over = domain_xml.for_a_test(text, "test", ["/run/overlay.qcow2"], "tcg", "/run", [])

@@ -28,8 +28,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import load_plan, recorded_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain, xml
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import qemu_script
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml, qemu_script
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive, RegistryEdit
 
@@ -348,7 +348,7 @@ def test_no_cell_is_a_formula(value):
 def test_what_xml_cannot_hold_is_refused(value):
     for domain in (Domain(value, ()), Domain("a", (), (Card("", value),)), Domain("a", (("/" + value, "raw"),))):
         with pytest.raises(InvalidInput, match="cannot be written") as refused:
-            xml(domain)
+            libvirt_xml.FORMAT.text(domain)
         assert "migrate_name" in refused.value.hint
 
 
@@ -356,7 +356,7 @@ def test_what_xml_cannot_hold_is_refused(value):
 def test_what_xml_can_hold_is_text(value):
     from xml.etree import ElementTree
 
-    assert ElementTree.fromstring(xml(Domain(value, ()))).findtext("name") == value
+    assert ElementTree.fromstring(libvirt_xml.FORMAT.text(Domain(value, ()))).findtext("name") == value
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_the_script_takes_names_as_they_are(tmp_path, value):
     import subprocess
 
     path = tmp_path / "vm.sh"
-    path.write_text(qemu_script(Domain(value, ((f"/d/{value}", "raw"),), (Card("", f"bridge:{value}"),))))
+    path.write_text(qemu_script.FORMAT.text(Domain(value, ((f"/d/{value}", "raw"),), (Card("", f"bridge:{value}"),))))
     (tmp_path / "qemu-system-x86_64").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "qemu-system-x86_64").chmod(0o755)
     told = subprocess.run(["sh", path], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/h"}, capture_output=True, text=True, check=True)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VM as OpenStack takes it. Source: OpenStack Glance, "Useful image properties"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core import device
+from .domain import Domain
+from .format import AsJson, Format, require_open
+
+
+def image(domain: Domain) -> dict[str, Any]:
+    """What `openstack image create` and Cinder are told of the system disk: its properties, and the memory (MiB) that it needs.
+
+    Raises InvalidInput for encrypted disks.
+    """
+    require_open(domain, "OpenStack")
+    properties = {
+        "hw_disk_bus": domain.disk_bus,
+        "hw_vif_model": domain.nic_model,
+        "hw_firmware_type": domain.firmware,
+        "hw_machine_type": domain.machine,
+        "hw_cpu_cores": str(domain.topology[1]),
+        "hw_qemu_guest_agent": "yes",
+        "hw_rng_model": "virtio",
+        "hw_video_model": "vga",
+        "os_type": "windows" if domain.windows else "linux",
+        **({"os_secure_boot": "required"} if domain.secure_boot else {}),
+        **({"hw_tpm_model": "tpm-crb", "hw_tpm_version": "2.0"} if domain.tpm else {}),
+    }
+    path, fmt = domain.disks[domain.boot_disk]
+    return {"name": domain.name, "file": device.absolute(path), "disk_format": fmt, "min_ram": domain.memory, "properties": properties}
+
+
+FORMAT: Format = AsJson("openstack", image)
