@@ -135,7 +135,6 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import files, modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
@@ -144,7 +143,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     run_spec,
     source_of,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_import, libvirtd, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirtd, lifecycle, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Unwanted, Wanted
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirt import Libvirt
 
 
 def argument_spec() -> dict:
@@ -174,49 +175,46 @@ def argument_spec() -> dict:
 def work(module: AnsibleModule) -> Result:
     params = module.params
     with libvirtd.connection(params["libvirt_uri"]) as host:
+        target = Libvirt(host, params["pool"] or "", params["accelerator"])
         if params["state"] == "absent":
-            done = taken_back(module, host)
+            done = taken_back(module, target)
         else:
-            done = libvirt_import.bring(host, _wanted(params, host), module.check_mode)
-            if params["pool"] and done.actions and not module.check_mode:
-                host.storagePoolLookupByName(params["pool"]).refresh(0)
+            done = lifecycle.bring(target, _wanted(params, target), module.check_mode)
     result: Result = done.as_result()
     if module._diff and (done.before or done.after):
         result["diff"] = {"before": done.before, "after": done.after}
     return result
 
 
-def taken_back(module: AnsibleModule, host: object) -> libvirt_import.Done:
+def taken_back(module: AnsibleModule, target: Libvirt) -> lifecycle.Done:
     """The domain away, if it is that of the source that is named; nobody works on the VM meanwhile."""
-    params, source = module.params, source_of(module.params) if module.params["source"] else []
-    directory = params["work_dir"] or ""
+    params, directory = module.params, module.params["work_dir"] or ""
+    source = tuple(source_of(params)) if params["source"] else ()
     require_own(module)
     with working_on(module, directory) if os.path.isdir(directory) else contextlib.nullcontext():
-        return libvirt_import.take_back(
-            host,
+        unwanted = Unwanted(
             params["name"],
-            params["quarantine"] or "",
-            params["timeout"],
-            params["power_off"],
-            module.check_mode,
-            modes.parse(params["mode"]),
+            quarantine=params["quarantine"] or "",
+            timeout=params["timeout"],
+            power_off=params["power_off"],
+            mode=modes.parse(params["mode"]),
             source=source,
             description=files.description(params["description"]) if os.path.lexists(params["description"] or "") else "",
         )
+        return lifecycle.take_back(target, unwanted, module.check_mode)
 
 
-def _wanted(params: dict, host: object) -> libvirt_import.Wanted:
-    return libvirt_import.Wanted(
+def _wanted(params: dict, target: Libvirt) -> Wanted:
+    return Wanted(
         files.description(params["description"]),
-        accelerator() if params["accelerator"] == "auto" else params["accelerator"],
-        params["placement"],
-        libvirt_import.directory_of(host, params["pool"]) if params["pool"] else params["directory"] or "",
-        params["overwrite"],
-        params["state"] == "running",
-        params["autostart"],
-        params["passphrase"],
-        tuple(source_of(params)) if params["source"] else (),
-        params["moved"],
+        kind=params["placement"],
+        directory=target.directory() if target.pool else params["directory"] or "",
+        overwrite=params["overwrite"],
+        running=params["state"] == "running",
+        autostart=params["autostart"],
+        passphrase=params["passphrase"],
+        source=tuple(source_of(params)) if params["source"] else (),
+        moved=params["moved"],
     )
 
 

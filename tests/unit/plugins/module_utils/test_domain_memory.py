@@ -15,12 +15,14 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import (
     domain_xml,
-    libvirt_import,
     libvirt_xml,
     libvirtd,
+    lifecycle,
     placement,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Unwanted, Wanted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirt import Libvirt
 
 ONE = VmId("u1", "/a/web01.vmx", ("/a/web01.vmx",), "web01", "d1")
 OTHER = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
@@ -49,12 +51,13 @@ def described(folder: Path, vm: VmId | None, memory: int = 256) -> str:
     return libvirt_xml.FORMAT.text(Domain("web01", ((str(disk), "qcow2"),), memory=memory, vm=vm))
 
 
-def bring(host, description: str, **more: object) -> libvirt_import.Done:
-    return libvirt_import.bring(host, libvirt_import.Wanted(description, "tcg", **more), False)
+def bring(host, description: str, check: bool = False, **more: object) -> lifecycle.Done:
+    return lifecycle.bring(Libvirt(host, accelerator="tcg"), Wanted(description, **more), check)
 
 
-def take_back(host, *source: str, description: str = "") -> libvirt_import.Done:
-    return libvirt_import.take_back(host, "web01", "", 1, True, False, source=source, description=description)
+def take_back(host, *source: str, description: str = "") -> lifecycle.Done:
+    unwanted = Unwanted("web01", timeout=1, power_off=True, source=source, description=description)
+    return lifecycle.take_back(Libvirt(host), unwanted, False)
 
 
 def whose(host) -> VmId | None:
@@ -63,8 +66,8 @@ def whose(host) -> VmId | None:
 
 def test_a_domain_remembers_its_vm_and_a_second_run_changes_nothing(host, tmp_path):
     description = described(tmp_path / "a", ONE)
-    assert bring(host, description).actions == ["define web01"]
-    assert whose(host) == ONE and bring(host, description).actions == []
+    assert bring(host, description).actions == ("define web01",)
+    assert whose(host) == ONE and bring(host, description).actions == ()
 
 
 def test_another_vm_of_the_name_never_gets_the_domain(host, tmp_path):
@@ -72,13 +75,13 @@ def test_another_vm_of_the_name_never_gets_the_domain(host, tmp_path):
     before = host.lookupByName("web01").XMLDesc(0)
     for check in (True, False):
         with pytest.raises(InvalidInput, match=r"The domain web01 belongs to .*/a/web01\.vmx.*/b/web01\.vmx"):
-            libvirt_import.bring(host, libvirt_import.Wanted(described(tmp_path / "b", OTHER), "tcg"), check)
+            bring(host, described(tmp_path / "b", OTHER), check)
     with pytest.raises(InvalidInput, match="belongs to"):
         take_back(host, *OTHER.source)
     with pytest.raises(InvalidInput, match="belongs to"):
         bring(host, described(tmp_path / "a", ONE), source=OTHER.source)
     assert host.lookupByName("web01").XMLDesc(0) == before
-    assert take_back(host, *ONE.source).actions == ["undefine web01"]
+    assert take_back(host, *ONE.source).actions == ("undefine web01",)
 
 
 def test_a_vm_that_moved_keeps_its_domain_on_the_operators_word(host, tmp_path):
@@ -87,7 +90,7 @@ def test_a_vm_that_moved_keeps_its_domain_on_the_operators_word(host, tmp_path):
     with pytest.raises(InvalidInput, match="migrate_moved"):
         bring(host, described(tmp_path / "a", moved))
     uuid = host.lookupByName("web01").UUIDString()
-    assert bring(host, described(tmp_path / "a", moved), moved=True).actions == ["define web01"]
+    assert bring(host, described(tmp_path / "a", moved), moved=True).actions == ("define web01",)
     assert whose(host) == moved and host.lookupByName("web01").UUIDString() == uuid
 
 
@@ -96,7 +99,7 @@ def test_what_says_whose_a_domain_is_is_no_reason_to_define_it_anew(host, tmp_pa
     marks = [domain_xml.mark_of(domain_xml.defined(described(tmp_path / "a", vm), {}, "tcg", {})) for vm in (None, ONE)]
     assert marks[0]["digest"] and marks[0] == marks[1]
     bring(host, described(tmp_path / "a", ONE))
-    assert bring(host, described(tmp_path / "a", replace(ONE, digest="d9"))).actions == []
+    assert bring(host, described(tmp_path / "a", replace(ONE, digest="d9"))).actions == ()
 
 
 def test_a_domain_of_an_earlier_version_is_taken_over_with_its_images_alone(host, tmp_path):
@@ -108,13 +111,13 @@ def test_a_domain_of_an_earlier_version_is_taken_over_with_its_images_alone(host
         take_back(host, *OTHER.source, description=described(tmp_path / "b", OTHER))
     with pytest.raises(InvalidInput, match="does not say which VM it is"):
         take_back(host, *ONE.source)
-    assert bring(host, described(tmp_path / "a", ONE)).actions == ["define web01"] and whose(host) == ONE
+    assert bring(host, described(tmp_path / "a", ONE)).actions == ("define web01",) and whose(host) == ONE
 
 
 def test_a_domain_of_an_earlier_version_is_taken_back_with_its_description(host, tmp_path):
     old = described(tmp_path / "a", None)
     bring(host, old)
-    assert take_back(host, *ONE.source, description=old).actions == ["undefine web01"]
+    assert take_back(host, *ONE.source, description=old).actions == ("undefine web01",)
 
 
 HOSTILE = {
