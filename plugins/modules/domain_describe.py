@@ -121,15 +121,15 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names, shapes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names, shapes, spared
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe, unmapped
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
 
@@ -193,6 +193,9 @@ def written(module: AnsibleModule, params: dict) -> Result:
         raise InvalidInput("disks is empty: a VM needs one to start from.", "Give what qemu_convert returned as disks.", option="disks")
     dest, name, phase = params["dest"], names.safe(params["name"]), params["phase"]
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
+    _require_side(side)
+    for concern in unmapped(params["vm"], params["network"], params["networks"]):
+        module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
     domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
     formats = (FORMATS[fmt] for fmt in dict.fromkeys(params["formats"])) if phase == FINAL else ()
     base, mode = os.path.join(dest, f"{name}-bootstrap" if phase == BOOTSTRAP else name), modes.parse(params["mode"])
@@ -215,6 +218,23 @@ def written(module: AnsibleModule, params: dict) -> Result:
     path = described[0].path
     answer = {"changed": changed, "files": [file for file in named if file != path], "side_disk": side}
     return {**answer, "path": path} if path in named else answer
+
+
+def _require_side(path: str) -> None:
+    """Raise InvalidInput where something else has the name of the small disk, which Windows writes to."""
+    if not path or not os.path.lexists(path):
+        return
+    spared.require(path)
+    try:
+        image = None if os.path.islink(path) else qemu_img.info(path, "qcow2")
+    except ToolFailed:
+        image = None
+    if image is None or image.virtual_size != SIDE_DISK_SIZE or image.backing:
+        raise InvalidInput(
+            f"{path} is not the small disk that lets Windows install its driver.",
+            "Give the VM another name (migrate_name) or another directory, or move away what is there.",
+            path=path,
+        )
 
 
 def main() -> None:

@@ -36,6 +36,7 @@ CONCERNS: Mapping[str, Known] = {
     "kernel.damaged": Known(BLOCKER, "a module that the kernel lists is missing"),
     "network.unassigned": Known(WARNING, "profiles and network cards do not match"),
     "network.assumed-order": Known(WARNING, "several cards were assigned to names in their order"),
+    "network.unmapped": Known(WARNING, "`migrate_network_map` says of some networks where they go, and not of one that a card is on"),
     "network.unreadable": Known(WARNING, "a network file of the guest cannot be read"),
     "network.driver-match": Known(WARNING, "a profile applies only to VMware's driver"),
     "tools.needed": Known(WARNING, "VMware's tools stay because a package depends on them"),

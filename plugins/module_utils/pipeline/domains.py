@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Iterator, Mapping, Sequence
 
 from ..core import macs
+from ..core.concern import WARNING, Concern
 from ..disk.machine import BARE
 from ..targets.domain import Card, Domain
 from .places import recorded
@@ -53,6 +54,20 @@ def describe(
         frozenset(disk["path"] for disk in disks if disk.get("encrypted")),
         next((disk["luks"] for disk in disks if disk.get("luks")), ""),
         recorded(vm),
+    )
+
+
+def unmapped(vm: Mapping[str, Any], network: str, networks: Mapping[str, str]) -> tuple[Concern, ...]:
+    """Networks of the VM's cards that a map of others leaves out; without any map all cards go to `network`, as they shall."""
+    left = sorted({nic.get("network") or "" for nic in vm.get("nics") or () if networks} - {"", *networks})
+    return tuple(
+        Concern(
+            "network.unmapped",
+            WARNING,
+            f"A card of the VM is on {name}, of which migrate_network_map says nothing: it goes to {network}.",
+            "Add it to migrate_network_map, or change the network in the description of the VM.",
+        )
+        for name in left
     )
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from ..core import atomic, device, modes, names
+from ..core import atomic, device, modes, names, spared
 from ..disk import encrypted
 from . import decision, placement
 from .decision import Bringing, Image, Removal, Unwanted, Wanted
@@ -31,6 +31,7 @@ def bring(target: Target, wanted: Wanted, check: bool) -> Done:
     """Make the VM what is wanted. Raises InvalidInput for a VM of that name that is not ours, or that runs on other images."""
     described = target.read(wanted.description)
     name = described.name
+    spared.add((*wanted.source, *(described.vm.source if described.vm is not None else ())))
     images = tuple(_image(path, wanted) for path in described.disks)
     found = target.describe(name, described.secret)
     if found is not None:

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import os
 
-from ..core import atomic, modes
+from ..core import atomic, modes, spared
 from ..core.errors import InvalidInput
 from ..core.manifest import Identity, Manifest
 from ..core.process import Limits, run
@@ -41,6 +41,7 @@ def place(path: str, target: str, kind: str, overwrite: bool = False) -> None:
             "Move it away, choose another directory, or allow to overwrite it.",
             path=target,
         )
+    spared.require(target, record)
     modes.make_directory(os.path.dirname(target), modes.PASSABLE)
     if kind == MOVE:
         _move(path, target)
@@ -73,7 +74,8 @@ def _move(path: str, target: str) -> None:
 def _copied(path: str, target: str, kind: str) -> None:
     if kind != REFLINK:
         atomic.need_space(os.path.dirname(target), os.stat(path).st_blocks * 512, path)
-    partial = f"{target}.partial"
+    partial = f"{target}{atomic.PARTIAL}"
+    modes.create(partial).close()  # cp would write through a link that lies there
     try:
         run(["cp", f"--reflink={'always' if kind == REFLINK else 'auto'}", "--sparse=auto", "--preserve=mode", path, partial], _LONG)
         atomic.publish(partial, target)

@@ -21,6 +21,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.locks import exclusive
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.memory import recall
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import domains
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import placement
 
 MIB = 1 << 20
 HEADS = {
@@ -208,3 +210,53 @@ def test_a_copy_of_the_source_is_ours_whichever_way_the_work_directory_is_named(
     for way in (work, tmp_path / "link" / "w"):
         assert staging.noted(str(way)) is not None
         assert spared.paths() == (str(disk),)
+
+
+@pytest.mark.parametrize("way", ["symbolic", "hard"])
+def test_a_link_in_the_place_of_an_unfinished_copy_is_not_written_through(tmp_path, way):
+    image, victim, target = tmp_path / "web-disk0.raw", tmp_path / "victim", tmp_path / "pool" / "web-disk0.raw"
+    image.write_bytes(b"image" * 1000)
+    victim.write_bytes(b"victim")
+    target.parent.mkdir()
+    (os.symlink if way == "symbolic" else os.link)(victim, f"{target}.partial")
+    placement.place(str(image), str(target), placement.COPY)
+    assert target.read_bytes() == image.read_bytes() and victim.read_bytes() == b"victim"
+
+
+def test_an_image_never_takes_the_place_of_the_source(tmp_path, monkeypatch):
+    monkeypatch.setattr(spared, "_SPARED", {})
+    image, victim = tmp_path / "web-disk0.raw", tmp_path / "pool" / "web-disk0.raw"
+    victim.parent.mkdir()
+    image.write_bytes(b"image")
+    victim.write_bytes(b"victim")
+    spared.add([str(victim)])
+    for kind in (placement.COPY, placement.MOVE):
+        with pytest.raises(InvalidInput, match="which the VM comes from"):
+            placement.place(str(image), str(victim), kind, overwrite=True)
+    assert victim.read_bytes() == b"victim" and image.read_bytes() == b"image"
+
+
+@pytest.mark.parametrize("kind", ["extent", "link", "other size", "overlay"])
+def test_what_is_called_as_the_small_disk_of_windows_is_not_taken_for_it(tmp_path, kind):
+    out, there, other = tmp_path / "out", tmp_path / "out" / "web-driver.qcow2", tmp_path / "other.qcow2"
+    out.mkdir()
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", other, "64M"], check=True)
+    if kind == "extent":
+        there.write_bytes(os.urandom(4096))
+    elif kind == "link":
+        there.symlink_to(other)
+    else:
+        more = ["-b", other, "-F", "qcow2", there] if kind == "overlay" else [there, "1G"]
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *more], check=True)
+    disks = [{"path": str(tmp_path / "web.raw"), "format": "raw", "virtual_size": MIB}]
+    refused("domain_describe", out, "migrate_name", dest=str(out), name="web", disks=disks, phase="bootstrap", facts={"windows": {}})
+    there.unlink()
+    given = {"dest": str(out), "name": "web", "disks": disks, "phase": "bootstrap"}
+    assert module("domain_describe", **given)["changed"] and not module("domain_describe", **given)["changed"]
+
+
+def test_a_card_on_a_network_that_the_map_leaves_out_is_told(tmp_path):
+    vm = {"nics": [{"mac": "00:50:56:00:00:01", "network": "DMZ"}, {"mac": "00:50:56:00:00:02", "network": "lan"}]}
+    told = domains.unmapped(vm, "default", {"lan": "bridge:br0"})
+    assert [concern.code for concern in told] == ["network.unmapped"] and "DMZ" in told[0].cause and "goes to default" in told[0].cause
+    assert not domains.unmapped(vm, "default", {}) and not domains.unmapped({"nics": [{"mac": None}]}, "default", {"lan": "x"})
