@@ -125,11 +125,12 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ah
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BOOTSTRAP, FINAL
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import BOOTSTRAP, FINAL, describe, unmapped
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe, unmapped
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
 

@@ -18,9 +18,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img, sizes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.staging import StagedDisk
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import GuestRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import Attached
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.families import GuestRequest
 
 MIB = 1 << 20
 OLD, NEW = 400 * MIB, 900 * MIB

@@ -22,6 +22,7 @@ import windows_disks
 import winlab
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import GuestRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import Attached
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
@@ -93,7 +94,7 @@ def test_the_whole_playbook(name, lab, tmp_path):
 
 
 def opened_overlay(path: str, writable: bool):
-    return opened(families.GuestRequest((Attached(path, "qcow2"),)), writable, Timer())
+    return opened(GuestRequest((Attached(path, "qcow2"),)), writable, Timer())
 
 
 def digests(guest, facts) -> dict[str, str]:
@@ -128,7 +129,7 @@ def test_undo_restores_every_byte_and_new_files_are_not_for_everyone(name, lab, 
         for path in (f"/c/{release.root}/System32/drivers/viostor.sys", home, f"{home}/work.cmd", f"{home}/drivers/viostor/viostor.inf"):
             assert EVERYONE_FULL not in guest.handle.lgetxattr(path, "system.ntfs_acl"), path
         assert guest.handle.lgetxattr(facts.windows.system_hive, "system.ntfs_acl") == access
-        families.prepare(guest, facts, families.GuestRequest(()))
+        families.of(facts).prepare(guest, facts, GuestRequest(()))
         assert guest.handle.lstatns(f"{home}/backup/{done['id']}")["st_mode"] & 0o77 == 0
     disks = [{"path": overlay, "format": "qcow2"}]
     unknown = harness.module("guest_fix_rollback", disks=disks, id="nothing")
@@ -154,7 +155,7 @@ def test_two_phases_go_on_only_after_the_first_has_worked(lab, tmp_path):
     assert early.returncode != 0 and "the first start is armed after 0 tries" in early.stdout and not (out / "2k22.xml").exists()
     # What Windows does: the Setup command resets itself, the work leaves its marker.
     with opened_overlay(str(out / "2k22-disk0.qcow2"), True) as (guest, facts, dummy):
-        families.prepare(guest, facts, families.GuestRequest(()))
+        families.of(facts).prepare(guest, facts, GuestRequest(()))
         home = f"{facts.windows.system_root}/hyper2kvm"
         guest.write(f"{home}/firstboot.try", b"1\r\n", None)
         guest.write(f"{home}/firstboot.log", b"drivers and network are done\r\n", None)

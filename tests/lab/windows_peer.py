@@ -18,6 +18,7 @@ import harness
 import windows_disks
 import winlab
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import GuestRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import Attached
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.protocol import glob, text
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
@@ -105,7 +106,7 @@ def theirs(name: str, folder: Path, drivers: Path) -> dict[str, str]:
 
 def written(disk: str) -> dict[str, str]:
     """What is in a result, and what the proof says of it on virtio."""
-    with opened(families.GuestRequest((Attached(disk, "qcow2"),)), False, Timer()) as (guest, facts, dummy):
+    with opened(GuestRequest((Attached(disk, "qcow2"),)), False, Timer()) as (guest, facts, dummy):
         windows = facts.windows
         system, software = plan.open_hives(guest, windows.system_root)
         services = f"{windows.control_set}\\Services"
@@ -123,7 +124,7 @@ def written(disk: str) -> dict[str, str]:
             text(guest, path) or "" for path in glob(guest, paths.find(guest, f"{windows.system_root}/hyper2kvm") or "/none", ".cmd")
         ]
         starts = "Setup command" if system.text("Setup", "CmdLine") else "service" if system.has(f"{services}\\firstboot") else "none"
-        proof = families.prove(guest, replace(facts, disk_bus="virtio"), guest.tables)
+        proof = families.of(facts).prove(guest, replace(facts, disk_bus="virtio"), guest.tables)
         return {
             "disk bus": facts.disk_bus,
             "boot drivers": ", ".join(boot) or "none",

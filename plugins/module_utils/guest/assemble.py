@@ -13,7 +13,7 @@ from .offline import OfflineGuest, letters
 from .protocol import exists, text
 from .resolver import DeviceTable, Use
 
-_ROOT_TYPES = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs")
+ROOT_TYPES = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs")
 _SUBVOLUMES = ("@", "@rootfs", "root", "rootfs", "@root")
 
 
@@ -121,7 +121,7 @@ def find_root(guest: OfflineGuest, choice: str = "") -> Optional[BlockDevice]:
     """
     found: list[tuple[BlockDevice, str]] = []
     for device in guest.table.devices:
-        if device.fstype not in _ROOT_TYPES:
+        if device.fstype not in ROOT_TYPES:
             continue
         for subvolume in _candidates(device):
             if _try_root(guest, device, subvolume):

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
+BOOTSTRAP, FINAL = "bootstrap", "final"  # the device sets that a guest starts on
+
 
 @dataclass(frozen=True)
 class Stat:
@@ -140,8 +142,17 @@ class GuestFacts:
     encrypted: tuple[str, ...] = ()
     live: bool = False
     machine: str = "q35"
-    phases: tuple[str, ...] = ("final",)
+    phases: tuple[str, ...] = (FINAL,)
     windows: Optional[WindowsFacts] = None
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class FirstStart:
+    """How far the first start has come: armed, running, done, failed, or none; the number of tries and the end of the log."""
+
+    state: str
+    tries: int
+    log: tuple[str, ...]

@@ -57,6 +57,7 @@ class OfflineGuest:
         self.in_place = False
         self.mounts: tuple[Mount, ...] = ()
         self.unmounted: tuple[str, ...] = ()
+        self.locked: tuple[str, ...] = ()  # UUIDs of encrypted devices that no key opened
         self.grown: tuple[str, ...] = ()
 
     # -- reading ---------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Callable, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
@@ -13,6 +13,7 @@ from ..guest.change import Change
 from ..guest.model import CardFacts, GuestFacts
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
+from ..guest.repairs import Repair, chosen, ordered
 from ..guest.view import PendingView
 from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, storage, tools
 from .netconf import names
@@ -31,28 +32,47 @@ class Options:
     customize: customize.Customization = customize.Customization()
 
 
-Fix = Callable[[Guest, GuestFacts, Options, Findings], Sequence[Change]]
+@dataclass(frozen=True)
+class Work:
+    """What a repair works on. The guest shows it what earlier repairs intend."""
 
-# Tools go before the initramfs is looked at: their modules and rules must not be built in again.
-FIXES: dict[str, Fix] = {
-    "fstab": lambda guest, facts, options, findings: [
-        *mounts.plan(guest, findings, options.fstab_mode),
-        *crypttab.plan(guest, facts, options.fstab_mode, findings),
-    ],
-    "storage": lambda guest, facts, options, findings: storage.plan(guest, findings),
-    "bootloader": lambda guest, facts, options, findings: [
-        *bootloader.plan(guest, facts, findings),
-        *(efi.plan(guest, facts.architecture, findings) if facts.firmware == "uefi" else ()),
-    ],
-    "network": lambda guest, facts, options, findings: [
-        *network.plan(guest, facts.interfaces, mac_map(options.macs), findings),
-        *modules.plan(guest),
-    ],
-    "vmware_tools": lambda guest, facts, options, findings: tools.plan(guest, findings, options.remove_tools),
-    "agent": lambda guest, facts, options, findings: agent.plan(guest, options.agent_packages, facts, findings),
-    "customize": lambda guest, facts, options, findings: customize.plan(guest, facts, options.customize, findings),
-    "initramfs": lambda guest, facts, options, findings: initramfs.plan(guest, facts, options.initramfs_mode, findings),
-}
+    guest: Guest
+    facts: GuestFacts
+    options: Options
+    findings: Findings
+
+
+def _fstab(work: Work) -> list[Change]:
+    mode = work.options.fstab_mode
+    return [*mounts.plan(work.guest, work.findings, mode), *crypttab.plan(work.guest, work.facts, mode, work.findings)]
+
+
+def _bootloader(work: Work) -> list[Change]:
+    changes = list(bootloader.plan(work.guest, work.facts, work.findings))
+    return [*changes, *(efi.plan(work.guest, work.facts.architecture, work.findings) if work.facts.firmware == "uefi" else ())]
+
+
+def _network(work: Work) -> list[Change]:
+    changes = network.plan(work.guest, work.facts.interfaces, mac_map(work.options.macs), work.findings)
+    return [*changes, *modules.plan(work.guest)]
+
+
+def _initramfs(work: Work) -> Sequence[Change]:
+    return initramfs.plan(work.guest, work.facts, work.options.initramfs_mode, work.findings)
+
+
+REPAIRS: tuple[Repair[Work], ...] = (
+    Repair("fstab", _fstab),
+    Repair("storage", lambda work: storage.plan(work.guest, work.findings)),
+    Repair("bootloader", _bootloader),
+    Repair("network", _network),
+    Repair("vmware_tools", lambda work: tools.plan(work.guest, work.findings, work.options.remove_tools)),
+    Repair("agent", lambda work: agent.plan(work.guest, work.options.agent_packages, work.facts, work.findings)),
+    Repair("customize", lambda work: customize.plan(work.guest, work.facts, work.options.customize, work.findings)),
+    # The guest's own tool builds in what the others write, and must not find the old tools' modules and rules any more.
+    Repair("initramfs", _initramfs, after=("fstab", "storage", "bootloader", "network", "vmware_tools", "agent", "customize")),
+)
+FIXES = tuple(repair.name for repair in ordered(REPAIRS))
 
 
 def make_plan(guest: Guest, facts: GuestFacts, options: Options) -> Plan:
@@ -64,12 +84,9 @@ def make_plan(guest: Guest, facts: GuestFacts, options: Options) -> Plan:
     if unknown:
         raise InvalidInput(f"There is no fix called {', '.join(unknown)}.", f"Choose from {', '.join(FIXES)}.")
     findings = Findings()
-    if facts.os != "linux":
-        return Plan()
     pending: list[Change] = []
-    for name, fix in FIXES.items():
-        if not options.fixes or name in options.fixes:
-            pending += fix(PendingView(guest, merge(pending)), facts, options, findings)
+    for repair in chosen(REPAIRS, options.fixes):
+        pending += repair.changes(Work(PendingView(guest, merge(pending)), facts, options, findings))
     _limits(facts, findings)
     return Plan(merge(pending), tuple(findings.concerns))
 

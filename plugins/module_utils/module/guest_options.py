@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from dataclasses import replace
 from typing import Any, Iterator, Mapping, Sequence
@@ -13,12 +14,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ..core.errors import InvalidInput
 from ..disk import encrypted, qemu_img, sizes, staging
 from ..guest.cards import Card, named
+from ..guest.family import GuestRequest
 from ..guest.offline import Attached
 from ..linux.customize import Customization
 from ..linux.plan import Options
 from ..linux.tools import HYPERVISORS
 from ..pipeline import families
-from ..pipeline.families import GuestRequest, fixes
 from ..pipeline.fetch import reading
 from ..pipeline.sources import opened
 from ..windows import drivers
@@ -112,7 +113,7 @@ def options_spec() -> dict[str, Any]:
 
 
 def fixes_spec() -> dict[str, Any]:
-    return {"fixes": {"type": "list", "elements": "str", "default": [], "choices": list(fixes())}}
+    return {"fixes": {"type": "list", "elements": "str", "default": [], "choices": list(families.fixes())}}
 
 
 def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
@@ -135,7 +136,7 @@ def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
     )
 
 
-def windows_options_of(params: Mapping[str, Any]) -> WindowsOptions:
+def windows_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> WindowsOptions:
     """What the operator chose for Windows; drivers of the distribution's package where no source is named."""
     wanted = params.get("windows") or {}
     path = params.get("virtio_win") or (PACKAGED_DRIVERS if os.path.isdir(PACKAGED_DRIVERS) else "")
@@ -147,7 +148,23 @@ def windows_options_of(params: Mapping[str, Any]) -> WindowsOptions:
         wanted.get("boot") or DIRECT,
         tuple(wanted.get("network") or ()),
         wanted.get("wrapper") or "",
+        tuple(fixes),
+        tuple(params["remove_tools"]),
+        tuple(params["agent_packages"]),
+        params["mac_map"],
     )
+
+
+def all_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> tuple[object, ...]:
+    """What the operator chose for each family that there are options for."""
+    return (options_of(params, fixes), windows_options_of(params, fixes))
+
+
+def options_digest(root: str, options: Sequence[object]) -> str:
+    """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
+    given = [one.virtio_win for one in options if isinstance(one, WindowsOptions) and one.virtio_win]
+    stamp = drivers.stamp(given[0]) if given else ""
+    return hashlib.sha256(repr((root, *options, stamp)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @contextlib.contextmanager
@@ -157,8 +174,7 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
     With `overlays`, given disks must be overlays: what is written to must never be a source.
     """
     params = module.params
-    options = options_of(params, fixes) if "fstab_mode" in params else Options()
-    for_windows = windows_options_of(params) if "virtio_win" in params else WindowsOptions()
+    options = all_options_of(params, fixes) if "fstab_mode" in params else ()
     accept = tuple(params.get("accept") or ())
     if params["disks"]:
         disks = named_disks(params)
@@ -171,14 +187,14 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
         cards = tuple(Card(nic["mac"]) for nic in named(params["nics"], ()))
         with encrypted.opened(disks, params.get("passphrase", "")) as images:
             attached = tuple(Attached(path, fmt) for path, fmt in images)
-            yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
+            yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         base = require_fetched(params)
         with reading(base, params["work_dir"], access_of(params), cached=True):
-            yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, for_windows, accept)
+            yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, accept)
     elif params["source"]:
         with opened(source_of(params), access_of(params), check=True) as found, found.looked_at() as (description, staged, dummy):
-            yield staged_request(params, description, staged, options, for_windows, accept)
+            yield staged_request(params, description, staged, options, accept)
     else:
         raise InvalidInput(
             "No input: no source and no disks were given, and the work directory has no overlays.",
@@ -194,23 +210,21 @@ def staged_request(
     params: Mapping[str, Any],
     description: Mapping[str, Any],
     disks: Sequence[staging.StagedDisk],
-    options: Options,
-    for_windows: WindowsOptions,
+    options: Sequence[object],
     accept: tuple[str, ...],
 ) -> GuestRequest:
     """A request for overlays under the operator's parameters."""
     if params["nics"]:
         description = {**description, "nics": named(params["nics"], description.get("nics") or ())}
-    return families.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, for_windows, accept)
+    return families.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, accept)
 
 
 def grown_request(
     params: Mapping[str, Any],
     description: Mapping[str, Any],
     disks: Sequence[staging.StagedDisk],
-    options: Options,
-    for_windows: WindowsOptions,
+    options: Sequence[object],
 ) -> GuestRequest:
     """A request for fresh overlays, which get the sizes that the operator wishes."""
-    request = staged_request(params, description, disks, options, for_windows, tuple(params["accept"]))
+    request = staged_request(params, description, disks, options, tuple(params["accept"]))
     return replace(request, grow=sizes.enlarge(disks, params["grow"]))

@@ -19,21 +19,29 @@ from ..core.progress import Silent, sink
 from ..core.trace import point
 from ..disk import encrypted, staging
 from ..guest.apply import BACKUPS
+from ..guest.family import GuestRequest
 from ..guest.offline import Attached
 from ..guest.plan import Plan
-from ..linux.plan import FIXES, Options
+from ..linux.plan import FIXES
 from ..pipeline.engines import OWN, Engine, repair
-from ..pipeline.families import GuestRequest
 from ..pipeline.fetch import reading
 from ..pipeline.kinds import KINDS
 from ..pipeline.live_repair import live_fix
 from ..pipeline.repair import GuestReport, fix, look, masked, take_back
 from ..pipeline.report import PLANNED, REFUSED
 from ..pipeline.sources import libraries_of, opened
-from ..windows import drivers
-from ..windows.plan import Options as WindowsOptions
 from .access import access_of
-from .guest_options import disk_set_spec, fix_spec, fixes_spec, grown_request, guest_request, named_disks, options_of, windows_options_of
+from .guest_options import (
+    all_options_of,
+    disk_set_spec,
+    fix_spec,
+    fixes_spec,
+    grown_request,
+    guest_request,
+    named_disks,
+    options_digest,
+    options_of,
+)
 from .holding import working_on
 from .runtime import Result, respawn_for, run
 from .source_options import fetched_of, module_with_source, require_fetched, require_own, run_spec, source_of, sources_of
@@ -137,16 +145,15 @@ def live_fix_work(module: AnsibleModule) -> Result:
 def composite_fix(module: AnsibleModule) -> Result:
     """guest_fix: on the overlays of a work directory; in check mode the same on throw-away overlays."""
     params = module.params
-    options = options_of(params, params["fixes"])
-    for_windows = windows_options_of(params)
+    options = all_options_of(params, params["fixes"])
     saved = saved_plan(module)
     engine = Engine(params["engine"], tuple(params["v2v_options"]))
     recorded = {
-        "fixes": list(options.fixes),
-        "fstab_mode": options.fstab_mode,
-        "initramfs": options.initramfs_mode,
+        "fixes": params["fixes"],
+        "fstab_mode": params["fstab_mode"],
+        "initramfs": params["initramfs"],
         "firmware": params["firmware"],
-        "options": options_digest(params["root"], options, for_windows),
+        "options": options_digest(params["root"], options),
         "accept": sorted(params["accept"]),
         "keys": sorted(params["luks_keys"]),
         "nics": [macs.canonical(nic["mac"]) or nic["mac"] for nic in params["nics"]],
@@ -168,14 +175,14 @@ def composite_fix(module: AnsibleModule) -> Result:
         if module.check_mode:
             if not params["source"]:
                 raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
-            return _rehearsed(module, options, for_windows, saved, engine)
+            return _rehearsed(module, options, saved, engine)
         base = require_fetched(params)
         with reading(base, directory, access_of(params), cached=True):
             # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
             staged = staging.flatten(base.result, directory, base.inputs)
             Manifest(staging.REPAIRING, base.inputs, recorded).save(os.path.join(directory, staging.FIXED))
             point("fix.begun")
-            request = grown_request(params, base.result, staged, options, for_windows)
+            request = grown_request(params, base.result, staged, options)
             try:
                 report = repair(engine, request, sink(params["progress_file"]), saved)
             except ProofFailed as error:
@@ -193,23 +200,17 @@ def composite_fix(module: AnsibleModule) -> Result:
         return report_result(module, report, True, kept)
 
 
-def _rehearsed(module: AnsibleModule, options: Options, for_windows: WindowsOptions, saved: Optional[Plan], engine: Engine) -> Result:
+def _rehearsed(module: AnsibleModule, options: Sequence[object], saved: Optional[Plan], engine: Engine) -> Result:
     """The repair on throw-away overlays; a source that must be fetched first is only said to be one."""
     params = module.params
     try:
         with opened(source_of(params), access_of(params), check=True) as found, found.looked_at() as (description, staged, moved):
-            request = grown_request(params, description, staged, options, for_windows)
+            request = grown_request(params, description, staged, options)
             result = report_result(module, repair(engine, request, Silent(), saved), True)
     except NotInPlace as error:
         module.warn(f"The guest was not looked at. {error}")
         return {"changed": True}
     return {**result, "read": sum(moved)} if moved else result
-
-
-def options_digest(root: str, options: Options, for_windows: WindowsOptions) -> str:
-    """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
-    source = drivers.stamp(for_windows.virtio_win) if for_windows.virtio_win else ""
-    return hashlib.sha256(repr((root, options, for_windows, source)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def saved_plan(module: AnsibleModule) -> Optional[Plan]:

@@ -9,10 +9,9 @@ from typing import Any, Iterator, Mapping, Sequence
 from ..core import macs
 from ..core.concern import WARNING, Concern
 from ..disk.machine import BARE
+from ..guest.model import BOOTSTRAP
 from ..targets.domain import Card, Domain
 from .places import recorded
-
-BOOTSTRAP, FINAL = "bootstrap", "final"
 
 
 def describe(

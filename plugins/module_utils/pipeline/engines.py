@@ -15,10 +15,11 @@ from ..core.accel import accelerator
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.process import Limits, run
 from ..core.progress import Progress
+from ..guest.family import GuestRequest
 from ..guest.plan import Plan
 from ..targets import libvirt_xml
 from ..targets.domain import Domain
-from .families import GuestRequest
+from . import families
 from .repair import GuestReport, fix, refuse_blockers, require_proof, validate
 
 OWN, V2V, V2V_THEN_OWN, OWN_THEN_V2V = "own", "v2v", "v2v_then_own", "own_then_v2v"
@@ -79,8 +80,9 @@ def convert(engine: Engine, request: GuestRequest, progress: Progress) -> tuple[
             file.write(libvirt_xml.FORMAT.text(Domain("guest", disks, firmware=firmware, disk_bus="sata")))
         argv = [_PROGRAM, "-i", "libvirtxml", *_keys(request.luks_keys, scratch), *engine.options, description]
         environment = {**os.environ, "LIBGUESTFS_BACKEND": "direct"}
-        if request.windows.virtio_win:
-            environment["VIRTIO_WIN"] = request.windows.virtio_win
+        drivers = families.drivers(request)
+        if drivers.path:
+            environment["VIRTIO_WIN"] = drivers.path
         if accelerator() == "tcg":
             environment["LIBGUESTFS_BACKEND_SETTINGS"] = "force_tcg"
         done = run(argv, _LIMITS, check=False, env=environment)

@@ -13,15 +13,13 @@ from ..core.errors import Blocked, InvalidInput, NotEnoughSpace, ProofFailed, Un
 from ..core.progress import Progress, Silent
 from ..guest import assemble, grow, parttable, secrets
 from ..guest.apply import apply, undo
-from ..guest.model import GuestFacts
+from ..guest.family import GuestRequest
+from ..guest.model import FirstStart, GuestFacts
 from ..guest.offline import OfflineGuest, open_disks
 from ..guest.plan import Plan
 from ..guest.proof import Proof
 from ..guest.protocol import WritableGuest
-from ..windows import firstboot
-from ..windows import plan as windows
 from . import families
-from .families import GuestRequest
 from .kinds import KINDS
 
 _SPARE = 20 << 20  # bytes that stay free in every file system that is written to
@@ -49,7 +47,7 @@ class GuestReport:
     proof: Optional[Proof] = None
     output: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
-    firstboot: Optional[firstboot.Progress] = None
+    firstboot: Optional[FirstStart] = None
     grown: tuple[str, ...] = ()
 
     def as_result(self) -> dict[str, Any]:
@@ -91,13 +89,14 @@ def opened(
 ) -> Iterator[tuple[OfflineGuest, GuestFacts, tuple[Concern, ...]]]:
     """The guest with everything mounted, its facts, and the concerns of the inspection itself."""
     progress.phase("start the appliance")
-    with open_disks(request.disks, writable, request.windows.virtio_win if request.windows.iso else "") as guest:
+    drivers = families.drivers(request)
+    with open_disks(request.disks, writable, drivers.path if drivers.iso else "") as guest:
         timer.lap("launch")
         ends = grow.partitions(guest, request.grow) if writable and request.grow else []
         progress.phase("inspect")
-        locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
+        guest.locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
         starts = firmware(request.firmware, guest.tables)
-        facts, concerns = families.find(guest, request, starts, locked)
+        facts, concerns = families.find(guest, replace(request, firmware=starts))
         facts = replace(facts, boot_disk=boot_disk(starts, guest.tables))
         for path in guest.unmounted:
             concerns.append(
@@ -140,7 +139,7 @@ def firmware(choice: str, tables: Mapping[str, parttable.Table]) -> str:
 
 def planned(guest: OfflineGuest, facts: GuestFacts, concerns: Sequence[Concern], request: GuestRequest) -> Plan:
     """The plan for an opened guest, with every concern."""
-    plan = families.make_plan(guest, facts, request)
+    plan = families.of(facts).plan(guest, facts, request).guarded(guest)
     return replace(plan, concerns=(*concerns, *plan.concerns))
 
 
@@ -191,11 +190,12 @@ def fix(request: GuestRequest, progress: Progress, saved: Optional[Plan] = None)
         refuse_blockers(plan, request.accept)
         check_space(guest, facts, plan)
         progress.phase("apply")
-        families.prepare(guest, facts, request)
-        outcome = apply(guest, plan, families.backups(facts))
+        family = families.of(facts)
+        family.prepare(guest, facts, request)
+        outcome = apply(guest, plan, family.backups(facts))
         timer.lap("apply")
         progress.phase("prove")
-        proof = families.prove(guest, facts, guest.tables)
+        proof = family.prove(guest, facts, guest.tables)
         timer.lap("prove")
         if proof is not None:
             require_proof(proof, request.accept, plan)
@@ -231,7 +231,7 @@ def validate(request: GuestRequest) -> GuestReport:
     """The static proof of disks as they are."""
     timer = Timer()
     with opened(request, False, timer) as (guest, facts, concerns):
-        proof = families.prove(guest, facts, guest.tables)
+        proof = families.of(facts).prove(guest, facts, guest.tables)
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases)
 
@@ -240,11 +240,10 @@ def first_start(request: GuestRequest) -> GuestReport:
     """How far the first start of Windows has come, and the proof of the disks as Windows left them. Raises UnsupportedGuest for others."""
     timer = Timer()
     with opened(request, False, timer) as (guest, facts, concerns):
-        if facts.windows is None:
+        progress = families.of(facts).first_start(guest, facts)
+        if progress is None:
             raise UnsupportedGuest(f"{facts.product or 'This guest'} is no Windows.", "Only Windows has first-boot work.")
-        system, dummy = windows.open_hives(guest, facts.windows.system_root)
-        progress = firstboot.read(guest, facts.windows, system)
-        proof = families.prove(guest, facts, guest.tables)
+        proof = families.of(facts).prove(guest, facts, guest.tables)
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases, firstboot=progress)
 
@@ -256,7 +255,8 @@ def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...
     changed one of its files since.
     """
     with opened(request, not check, Timer()) as (guest, facts, dummy):
-        backups = families.backups(facts)
+        family = families.of(facts)
+        backups = family.backups(facts)
         known = [name for name in guest.listdir(backups) if guest.stat(f"{backups}/{name}/plan.json") is not None]
         chosen = [name for name in known if name == wanted or not wanted]
         if len(chosen) > 1 or (wanted and not chosen):
@@ -265,6 +265,6 @@ def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...
             )
         if chosen and not check:
             plan = Plan.from_json(guest.read(f"{backups}/{chosen[0]}/plan.json"), KINDS)
-            families.prepare(guest, facts, request)
+            family.prepare(guest, facts, request)
             undo(guest, plan, backups)
     return tuple(chosen)

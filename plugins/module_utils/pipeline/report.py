@@ -169,7 +169,8 @@ def _left(data: Mapping[str, Any]) -> list[str]:
         f" and {facts.get('firmware') or 'the same'} firmware; it starts from disk {facts.get('boot_disk') or 0}."
         + (" The .xml beside this page says so to libvirt." if data["disks"] else "")
     ]
-    steps += _windows(facts, str(data["vm"])) if facts.get("os") == "windows" else []
+    first_start = _FIRST_STARTS.get(facts.get("os", ""))
+    steps += first_start(facts, str(data["vm"])) if first_start is not None else []
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]
 
@@ -189,6 +190,10 @@ def _windows(facts: Mapping[str, Any], name: str) -> list[str]:
         " If the firmware finds no loader: bcdboot C:\\Windows from a recovery medium. The boot configuration from before is BCD.hyper2kvm beside BCD."
     )
     return steps
+
+
+# What a person does at the first start, by the family as facts name it: a report is written from records, where nothing is known of guests.
+_FIRST_STARTS = {"windows": _windows}
 
 
 def _mib(size: int) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-BOOTSTRAP, FINAL = "bootstrap", "final"
-
 
 @dataclass(frozen=True)
 class PciDevice:

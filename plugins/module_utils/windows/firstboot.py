@@ -24,7 +24,7 @@ from ..core.numbers import decimal
 from ..guest.change import Change
 from ..guest.changes.copies import UploadFile
 from ..guest.changes.write import edit
-from ..guest.model import WindowsFacts
+from ..guest.model import FirstStart, WindowsFacts
 from ..guest.protocol import Guest, text
 from . import pnp, regf
 from .drivers import STORAGE, Package
@@ -295,16 +295,7 @@ def _ghosts(work: Work) -> list[str]:
     return lines
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far the first start has come: armed, running, done, failed, or none; the number of tries and the end of the log."""
-
-    state: str
-    tries: int
-    log: tuple[str, ...]
-
-
-def read(guest: Guest, facts: WindowsFacts, system: Draft) -> Progress:
+def read(guest: Guest, facts: WindowsFacts, system: Draft) -> FirstStart:
     """What the guest says of its first start."""
     home = f"{facts.system_root}/{FOLDER}"
     done, tries = (text(guest, f"{home}/{DONE}") or "").strip(), (text(guest, f"{home}/{TRIES}") or "").strip()
@@ -316,4 +307,4 @@ def read(guest: Guest, facts: WindowsFacts, system: Draft) -> Progress:
         state = "running"
     else:
         state = "armed" if armed else "none"
-    return Progress(state, decimal(tries) or 0, log)
+    return FirstStart(state, decimal(tries) or 0, log)

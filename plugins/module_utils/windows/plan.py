@@ -4,20 +4,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from typing import Any, Callable, Mapping, Optional, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Mapping, Optional, Sequence
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.cards import Card, mac_map
 from ..guest.change import Change
-from ..guest.model import CardFacts, GuestFacts, Mount, WindowsFacts
+from ..guest.model import BOOTSTRAP, FINAL, CardFacts, GuestFacts, Mount, WindowsFacts
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
+from ..guest.repairs import Repair, chosen, ordered
 from . import bcd, bootsector, devices, drivers, firstboot, hives, identity, logs, network, paths, pnp, regf, storage, tools
 from .edit_hive import EditHive
 
-BACKUPS = "backup"  # below our folder in the Windows directory
 DIRECT, TWO_PHASE = "direct", "two_phase"
 
 
@@ -26,7 +26,8 @@ class Options:
     """What the operator chose for Windows. `drivers` are names of optional drivers, all of them where none is named.
 
     `virtio_win` is the driver source on the conversion host, `iso` whether it is mounted in the appliance; `wrapper` a program that runs
-    a command as a service; `network` overrides settings of cards, by MAC.
+    a command as a service; `network` overrides settings of cards, by MAC. The others are as for Linux; records of earlier versions hold a digest
+    of the options as they are written out, without them.
     """
 
     virtio_win: str = ""
@@ -35,11 +36,15 @@ class Options:
     boot: str = DIRECT
     network: tuple[Mapping[str, Any], ...] = ()
     wrapper: str = ""
+    fixes: tuple[str, ...] = field(default=(), repr=False)
+    remove_tools: tuple[str, ...] = field(default=("vmware",), repr=False)
+    agent_packages: tuple[str, ...] = field(default=(), repr=False)
+    macs: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Work:
-    """What a fix works on. Its registry edits go to the drafts, everything else is returned."""
+    """What a repair works on. Its registry edits go to the drafts, everything else is returned."""
 
     guest: Guest
     facts: GuestFacts
@@ -47,10 +52,7 @@ class Work:
     system: hives.Draft
     software: Optional[hives.Draft]
     options: Options
-    remove_tools: tuple[str, ...]
-    installers: tuple[str, ...]
-    cards: tuple[Card, ...]
-    macs: Mapping[str, str]
+    cards: Sequence[Card]
     findings: Findings
     tree: Optional[drivers.Tree]
     packages: Mapping[str, drivers.Package]
@@ -78,19 +80,19 @@ def _boot_files(work: Work) -> list[Change]:
 
 
 def _vmware_tools(work: Work) -> list[Change]:
-    tools.plan(work.system, work.windows, work.remove_tools, work.findings)
+    tools.plan(work.system, work.windows, work.options.remove_tools, work.findings)
     return []
 
 
 def _firstboot(work: Work) -> list[Change]:
     known = network.adapters(work.system, work.windows)
-    here, dummy = network.matched(known, work.cards, work.macs, work.findings)
+    here, dummy = network.matched(known, work.cards, mac_map(work.options.macs), work.findings)
     here = network.overridden(here, work.options.network)
     virtual = work.facts.nic_model == "virtio"
     # The settings of a card that nobody could assign stay where they are, for a person to look up.
     restored = {one.guid for one in here}
     old = [one for one in known if one.guid in restored or ("15AD" in one.instance.upper() and not one.static)]
-    installers, left = firstboot.installers(work.installers, work.facts.architecture)
+    installers, left = firstboot.installers(work.options.agent_packages, work.facts.architecture)
     if left:
         work.findings.add(
             "windows.agent-package",
@@ -102,7 +104,7 @@ def _firstboot(work: Work) -> list[Change]:
         work.packages,
         tuple(adapter for adapter in here if adapter.static or adapter.dns),
         tuple(old) if virtual else (),
-        tuple(tools.products(work.software, work.remove_tools)) if work.software is not None else (),
+        tuple(tools.products(work.software, work.options.remove_tools)) if work.software is not None else (),
         installers,
         _disks_online(work),
     )
@@ -133,15 +135,13 @@ def _disks_online(work: Work) -> Optional[int]:
     return kept
 
 
-Fix = Callable[[Work], Sequence[Change]]
-
-# Storage first: nothing else matters to a Windows that does not find its disk.
-FIXES: Mapping[str, Fix] = {
-    "virtio": _virtio,
-    "boot_files": _boot_files,
-    "vmware_tools": _vmware_tools,
-    "firstboot": _firstboot,
-}
+REPAIRS: tuple[Repair[Work], ...] = (
+    Repair("virtio", _virtio),
+    Repair("boot_files", _boot_files),
+    Repair("vmware_tools", _vmware_tools),
+    Repair("firstboot", _firstboot),
+)
+FIXES = tuple(repair.name for repair in ordered(REPAIRS))
 
 
 def open_hives(guest: Guest, root: str) -> tuple[hives.Draft, Optional[hives.Draft]]:
@@ -162,7 +162,6 @@ def inspect(
     mounts: Sequence[Mount],
     firmware: str,
     cards: Sequence[Card],
-    macs: Mapping[str, str],
     options: Options,
     findings: Findings,
 ) -> GuestFacts:
@@ -171,7 +170,7 @@ def inspect(
     windows = identity.identify(guest, system, software, root)
     identity.concerns(guest, windows, system, software, findings)
     _dirty(system, software, findings)
-    known = mac_map(macs)
+    known = mac_map(options.macs)
     here, dummy = network.matched(network.adapters(system, windows), cards, known, Findings())
     here = network.overridden(here, options.network)
     others = [known.get(card.mac.lower(), card.mac) for card in cards if card.mac]
@@ -212,7 +211,7 @@ def _targets(guest: Guest, facts: GuestFacts, system: hives.Draft, options: Opti
     staged = guest.stat(f"{windows.system_root}/{storage.FOLDER}/drivers/netkvm") is not None
     installed = staged or pnp.effective_start(system, windows, "netkvm") is not None
     nic = "virtio" if "netkvm" in packages or installed else "e1000e" if windows.nt >= (6, 1) else "rtl8139"
-    phases = (devices.BOOTSTRAP, devices.FINAL) if options.boot == TWO_PHASE and bus == "virtio" else (devices.FINAL,)
+    phases = (BOOTSTRAP, FINAL) if options.boot == TWO_PHASE and bus == "virtio" else (FINAL,)
     return replace(facts, disk_bus=bus, nic_model=nic, phases=phases)
 
 
@@ -242,16 +241,7 @@ def source(guest: Guest, options: Options) -> Optional[drivers.Tree]:
     return drivers.IsoTree(guest) if options.iso else drivers.HostTree(options.virtio_win)
 
 
-def make_plan(
-    guest: Guest,
-    facts: GuestFacts,
-    options: Options,
-    fixes: Sequence[str],
-    remove_tools: Sequence[str],
-    installers: Sequence[str],
-    cards: Sequence[Card],
-    macs: Mapping[str, str],
-) -> Plan:
+def make_plan(guest: Guest, facts: GuestFacts, options: Options, cards: Sequence[Card]) -> Plan:
     """The changes that let this Windows start on KVM; nothing is written."""
     windows = facts.windows
     if windows is None:
@@ -260,33 +250,15 @@ def make_plan(
     system, software = open_hives(guest, windows.system_root)
     tree = source(guest, options)
     packages = drivers.select(tree, windows, facts.architecture, options.drivers, findings) if tree is not None else {}
-    _driver_concerns(facts, windows, options, packages, findings)
-    work = Work(
-        guest,
-        facts,
-        windows,
-        system,
-        software,
-        options,
-        tuple(remove_tools),
-        tuple(installers),
-        tuple(cards),
-        mac_map(macs),
-        findings,
-        tree,
-        packages,
-    )
-    changes: list[Change] = []
-    for name, fix in FIXES.items():
-        if not fixes or name in fixes:
-            changes += fix(work)
+    work = Work(guest, facts, windows, system, software, options, cards, findings, tree, packages)
+    _driver_concerns(work)
+    changes = [change for repair in chosen(REPAIRS, options.fixes) for change in repair.changes(work)]
     edits: list[EditHive] = [*system.change(), *(software.change() if software is not None else ())]
     return Plan(merge([*changes, *edits]), tuple(findings.concerns))
 
 
-def _driver_concerns(
-    facts: GuestFacts, windows: WindowsFacts, options: Options, packages: Mapping[str, drivers.Package], findings: Findings
-) -> None:
+def _driver_concerns(work: Work) -> None:
+    facts, windows, options, packages, findings = work.facts, work.windows, work.options, work.packages, work.findings
     fallback = devices.fallback_bus(windows.nt).upper()
     if facts.disk_bus != "virtio":
         cause = (

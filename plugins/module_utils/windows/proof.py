@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Iterator, Mapping, Optional
 
 from ..core.errors import MigrationError
-from ..guest.model import GuestFacts, WindowsFacts
+from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, WindowsFacts
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, text
@@ -138,7 +138,7 @@ def _registry(guest: Guest, facts: GuestFacts, windows: WindowsFacts) -> Iterato
     yield Check(
         "guest.release", software is not None and bool(facts.architecture), f"{facts.product}, build {windows.build}, {facts.architecture}"
     )
-    buses = {devices.BOOTSTRAP: devices.fallback_bus(windows.nt), devices.FINAL: facts.disk_bus}
+    buses = {BOOTSTRAP: devices.fallback_bus(windows.nt), FINAL: facts.disk_bus}
     for phase in facts.phases:
         for device in devices.storage(buses[phase], facts.machine):
             yield from _controller(guest, facts, windows, system, phase, device)

@@ -17,7 +17,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile, UploadFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.patch import PatchDevice
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, Mount
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, FirstStart, Mount
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import (
@@ -426,7 +426,7 @@ def test_settings_that_could_not_be_assigned_are_not_thrown_away(source):
     options = plan.Options(source)
     facts = winlab.inspected(made, release, options)
     for cards, kept in (((Card(MAC, 192),), False), ((Card(MAC), Card(OTHER_MAC)), True)):
-        changes = plan.make_plan(made, facts, options, ("firstboot",), (), (), cards, {})
+        changes = plan.make_plan(made, facts, replace(options, fixes=("firstboot",), remove_tools=()), cards)
         text = next(change.after for change in changes.changes if change.path.endswith("work.cmd"))
         assert (winlab.GUID not in text) == kept and ("windows.card-unmatched" in codes(changes)) == kept
 
@@ -452,10 +452,10 @@ def test_the_first_start_is_armed_once_and_resets_itself_first(source):
     assert starter.index("SetupType /t REG_DWORD /d 0") < starter.index("schtasks") < starter.index("call ")
     assert firstboot.read(made, facts.windows, system).state == "armed"
     made.files["/c/Windows/hyper2kvm/firstboot.try"] = b"2\r\n"
-    assert firstboot.read(made, facts.windows, system) == firstboot.Progress("running", 2, ())
+    assert firstboot.read(made, facts.windows, system) == FirstStart("running", 2, ())
     made.files["/c/Windows/hyper2kvm/firstboot.done"] = b"ok\r\n"
     made.files["/c/Windows/hyper2kvm/firstboot.log"] = b"a\r\nb\r\n"
-    assert firstboot.read(made, facts.windows, system) == firstboot.Progress("done", 2, ("a", "b"))
+    assert firstboot.read(made, facts.windows, system) == FirstStart("done", 2, ("a", "b"))
     assert not winlab.planned(made, facts, plan.Options(source), ("firstboot",)).changes  # it is not armed again
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 import tempfile
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import hivex
@@ -434,8 +434,10 @@ CARDS = (Card(MAC, 192),)
 def inspected(made: MemoryGuest, release: Release, options: plan.Options, findings: Findings | None = None) -> GuestFacts:
     root = f"/c/{release.root}"
     mounts = (Mount("/dev/sda2", "/c"),)
-    return plan.inspect(made, root, mounts, release.firmware, CARDS, {}, options, findings if findings is not None else Findings())
+    return plan.inspect(
+        made, root, mounts, release.firmware, cards=CARDS, options=options, findings=findings if findings is not None else Findings()
+    )
 
 
 def planned(made: MemoryGuest, facts: GuestFacts, options: plan.Options, fixes: tuple[str, ...] = (), installers: tuple[str, ...] = ()):
-    return plan.make_plan(made, facts, options, fixes, ("vmware",), installers, CARDS, {})
+    return plan.make_plan(made, facts, replace(options, fixes=fixes, agent_packages=installers), CARDS)

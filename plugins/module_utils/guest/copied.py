@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The family of all other systems, which are copied as they are: no repair, disks and cards that every system has drivers for."""
+
+from __future__ import annotations
+
+from typing import Mapping, Optional
+
+from ..core.concern import BLOCKER, WARNING, Findings
+from .family import Family, GuestRequest
+from .model import CardFacts, GuestFacts
+from .offline import OfflineGuest
+from .parttable import Table
+from .proof import Proof
+from .protocol import Guest
+
+
+class Copied(Family):
+    """See Family. It takes every guest, so it is asked last."""
+
+    name = "unknown"
+
+    def found(self, guest: OfflineGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
+        if guest.locked:
+            findings.add(
+                "luks.locked",
+                BLOCKER,
+                f"No Linux root file system was found, and encrypted devices stayed locked: {', '.join(guest.locked)}.",
+                "Give their keys in migrate_luks_keys, or accept luks.locked to copy the disks as they are.",
+            )
+        else:
+            kinds = sorted({device.fstype for device in guest.devices() if device.fstype}) or ["nothing that is known"]
+            findings.add(
+                "guest.unknown",
+                WARNING,
+                f"Neither Linux nor Windows was found; the disks hold {', '.join(kinds)}. They are copied without a repair.",
+                "Give all disks of the VM if some are missing. Define the VM with SATA disks and e1000e cards, and look at its first boot.",
+            )
+        cards = tuple(CardFacts("", card.mac) for card in request.cards if card.mac)
+        return GuestFacts(os=self.name, firmware=request.firmware, cards=cards, disk_bus="sata", nic_model="e1000e", encrypted=guest.locked)
+
+    def prove(self, guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:
+        return None  # nothing is known of how it boots
+
+
+FAMILY = Copied()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Linux as one of the families of guests."""
+
+from __future__ import annotations
+
+from typing import Mapping, Optional
+
+from ..core.concern import Findings
+from ..guest import assemble
+from ..guest.family import Family, GuestRequest
+from ..guest.model import GuestFacts
+from ..guest.offline import OfflineGuest
+from ..guest.parttable import Table
+from ..guest.plan import Plan
+from ..guest.proof import Proof
+from ..guest.protocol import Guest
+from ..guest.resolver import Use
+from . import cmdline, proof
+from .default import default_entry
+from .entries import boot_entries
+from .inspect import inspect
+from .plan import FIXES, Options, complete, make_plan
+
+
+class Linux(Family):
+    """See Family."""
+
+    name = "linux"
+    filesystems = assemble.ROOT_TYPES
+    fixes = FIXES
+
+    def found(self, guest: OfflineGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
+        root = assemble.find_root(guest, request.root)
+        if root is None:
+            return None
+        assemble.mount_all(guest, root)
+        # What the default entry calls the root says more about the guest's names.
+        entry = default_entry(guest, boot_entries(guest))
+        named = cmdline.values(entry.cmdline, "root")[-1:] if entry is not None else []
+        if named:
+            assemble.learn(guest, root, [Use(named[0], "/")])
+        facts = inspect(guest, root, guest.subvolume, guest.mounts, request.firmware, guest.locked)
+        facts, more = complete(facts, guest, request.cards, request.of(Options).macs)
+        findings.concerns += more.concerns
+        return facts
+
+    def plan(self, guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:
+        return make_plan(guest, facts, request.of(Options))
+
+    def prove(self, guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:
+        return proof.prove(guest, facts, tables)
+
+
+FAMILY = Linux()
