@@ -23,8 +23,8 @@ from ..pipeline import families
 from ..pipeline.fetch import reading
 from ..pipeline.sources import opened
 from ..windows import drivers
-from ..windows.plan import DIRECT, TWO_PHASE
-from ..windows.plan import Options as WindowsOptions
+from ..windows.work import DIRECT, TWO_PHASE
+from ..windows.work import Options as WindowsOptions
 from .access import access_of
 from .source_options import require_fetched, source_of, work_dir_spec
 

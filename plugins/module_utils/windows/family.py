@@ -15,8 +15,9 @@ from ..guest.plan import Plan
 from ..guest.proof import Proof
 from ..guest.protocol import Guest
 from . import drivers, firstboot, proof, volumes
-from .plan import FIXES, Options, inspect, make_plan, open_hives
+from .plan import FIXES, inspect, make_plan, open_hives
 from .storage import FOLDER
+from .work import Options
 
 _BACKUPS = "backup"  # below our folder in the Windows directory
 

@@ -31,6 +31,7 @@ from .drivers import STORAGE, Package
 from .hives import Draft
 from .network import Adapter
 from .storage import FOLDER
+from .work import Work
 
 TASK = "hyper2kvm-firstboot"
 DONE, LOG, TRIES = "firstboot.done", "firstboot.log", "firstboot.try"
@@ -48,7 +49,7 @@ _REASON = "what Windows does by itself at its first start"
 
 
 @dataclass(frozen=True)
-class Work:
+class Todo:
     """What there is to do. `san_policy` is what the policy for new disks was before (NO_POLICY: not set), None where it is not restored."""
 
     packages: Mapping[str, Package]
@@ -63,21 +64,21 @@ class Work:
         return not (self.packages or self.adapters or self.products or self.installers)
 
 
-def plan(guest: Guest, facts: WindowsFacts, system: Draft, work: Work, wrapper: str, findings: Findings) -> list[Change]:
+def plan(work: Work, todo: Todo) -> list[Change]:
     """The scripts and what starts them; nothing where they have done their work already."""
-    home = f"{facts.system_root}/{FOLDER}"
-    script = _script(facts, work, bool(wrapper))
+    guest, wrapper, home = work.guest, work.options.wrapper, f"{work.windows.system_root}/{FOLDER}"
+    script = _script(work.windows, todo, bool(wrapper))
     changes: list[Change] = []
-    if guest.stat(f"{home}/{DONE}") is not None or work.empty:
+    if guest.stat(f"{home}/{DONE}") is not None or todo.empty:
         return changes
     for name, content in (("work.cmd", script), *(() if wrapper else (("firstboot.cmd", _starter()),))):
         changes += edit(f"{home}/{name}", text(guest, f"{home}/{name}"), content, _REASON)
-    for source in (*work.installers, *((wrapper,) if wrapper else ())):
+    for source in (*todo.installers, *((wrapper,) if wrapper else ())):
         changes += _upload(guest, source, f"{home}/{'' if source == wrapper else 'packages/'}{os.path.basename(source)}")
     if wrapper:
-        _service(facts, system, os.path.basename(wrapper))
+        _service(work.windows, work.system, os.path.basename(wrapper))
     else:
-        _setup(system, findings)
+        _setup(work.system, work.findings)
     return changes
 
 
@@ -167,7 +168,7 @@ def _starter() -> str:
     )
 
 
-def _script(facts: WindowsFacts, work: Work, wrapped: bool) -> str:
+def _script(facts: WindowsFacts, todo: Todo, wrapped: bool) -> str:
     lines = [
         "@echo off",
         "setlocal enableextensions disabledelayedexpansion",
@@ -184,21 +185,21 @@ def _script(facts: WindowsFacts, work: Work, wrapped: bool) -> str:
         "set PNPUTIL=%SystemRoot%\\System32\\pnputil.exe",
         'if exist "%SystemRoot%\\Sysnative\\pnputil.exe" set PNPUTIL=%SystemRoot%\\Sysnative\\pnputil.exe',
     ]
-    ordered = sorted(work.packages, key=lambda name: (name not in _CRITICAL, _CRITICAL.index(name) if name in _CRITICAL else 0, name))
-    lines += [f"call :driver {'critical' if name in _CRITICAL else 'optional'} {name} {work.packages[name].driver.inf}" for name in ordered]
-    lines += [f"call :card{index}" for index, dummy in enumerate(work.adapters)]
-    lines += ["if not %WORST%==0 goto :quit", *_ghosts(work)]
+    ordered = sorted(todo.packages, key=lambda name: (name not in _CRITICAL, _CRITICAL.index(name) if name in _CRITICAL else 0, name))
+    lines += [f"call :driver {'critical' if name in _CRITICAL else 'optional'} {name} {todo.packages[name].driver.inf}" for name in ordered]
+    lines += [f"call :card{index}" for index, dummy in enumerate(todo.adapters)]
+    lines += ["if not %WORST%==0 goto :quit", *_ghosts(todo)]
     lines += [f'>"%HOME%\\{DONE}" echo ok', 'call :say "drivers and network are done"']
-    if work.san_policy is not None:
-        verb, value = ("delete", "/f") if work.san_policy == NO_POLICY else ("add", f"/t REG_DWORD /d {work.san_policy} /f")
+    if todo.san_policy is not None:
+        verb, value = ("delete", "/f") if todo.san_policy == NO_POLICY else ("add", f"/t REG_DWORD /d {todo.san_policy} /f")
         lines.append(f'reg {verb} "{_PARTMGR}" /v SanPolicy {value} >>"%LOG%" 2>&1')
         lines.append(f'reg delete "{_PARTMGR}" /v {POLICY_BEFORE} /f >>"%LOG%" 2>&1')
     lines += [
         f'start "" /wait msiexec /i "%HOME%\\packages\\{os.path.basename(path)}" /qn /norestart /l* "%HOME%\\{os.path.basename(path)}.log"'
-        for path in work.installers
+        for path in todo.installers
     ]
     lines += [
-        f'start "" /wait msiexec /x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"' for code in work.products
+        f'start "" /wait msiexec /x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"' for code in todo.products
     ]
     lines += [
         'call :say "end"',
@@ -241,7 +242,7 @@ def _script(facts: WindowsFacts, work: Work, wrapped: bool) -> str:
         "set WORST=1",
         "goto :eof",
     ]
-    for index, adapter in enumerate(work.adapters):
+    for index, adapter in enumerate(todo.adapters):
         lines += [f":card{index}", *_card(facts, adapter), "goto :eof"]
     return _batch(lines)
 
@@ -283,10 +284,10 @@ def _metric(metric: int, new: bool) -> str:
     return f" gwmetric={metric or 1}" if metric or not new else ""
 
 
-def _ghosts(work: Work) -> list[str]:
+def _ghosts(todo: Todo) -> list[str]:
     """The old cards are devices that are no more: they would hold their addresses and names."""
     lines = []
-    for adapter in work.ghosts:
+    for adapter in todo.ghosts:
         if _INSTANCE.match(adapter.instance) and _GUID.match(adapter.guid):
             lines += [
                 f'"%PNPUTIL%" /remove-device "{adapter.instance}" >>"%LOG%" 2>&1',

@@ -4,70 +4,29 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
-from typing import Any, Mapping, Optional, Sequence
+from dataclasses import replace
+from typing import Optional, Sequence
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.cards import Card, mac_map
 from ..guest.change import Change
-from ..guest.model import BOOTSTRAP, FINAL, CardFacts, GuestFacts, Mount, WindowsFacts
+from ..guest.model import BOOTSTRAP, FINAL, CardFacts, GuestFacts, Mount
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
 from . import bcd, bootsector, devices, drivers, firstboot, hives, identity, logs, network, paths, pnp, regf, storage, tools
 from .edit_hive import EditHive
-
-DIRECT, TWO_PHASE = "direct", "two_phase"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the operator chose for Windows. `drivers` are names of optional drivers, all of them where none is named.
-
-    `virtio_win` is the driver source on the conversion host, `iso` whether it is mounted in the appliance; `wrapper` a program that runs
-    a command as a service; `network` overrides settings of cards, by MAC. The others are as for Linux; records of earlier versions hold a digest
-    of the options as they are written out, without them.
-    """
-
-    virtio_win: str = ""
-    iso: bool = False
-    drivers: tuple[str, ...] = ()
-    boot: str = DIRECT
-    network: tuple[Mapping[str, Any], ...] = ()
-    wrapper: str = ""
-    fixes: tuple[str, ...] = field(default=(), repr=False)
-    remove_tools: tuple[str, ...] = field(default=("vmware",), repr=False)
-    agent_packages: tuple[str, ...] = field(default=(), repr=False)
-    macs: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a repair works on. Its registry edits go to the drafts, everything else is returned."""
-
-    guest: Guest
-    facts: GuestFacts
-    windows: WindowsFacts
-    system: hives.Draft
-    software: Optional[hives.Draft]
-    options: Options
-    cards: Sequence[Card]
-    findings: Findings
-    tree: Optional[drivers.Tree]
-    packages: Mapping[str, drivers.Package]
+from .work import TWO_PHASE, Options, Work
 
 
 def _virtio(work: Work) -> list[Change]:
-    storage.enable_inbox(work.guest, work.windows, work.system, work.findings)
+    storage.enable_inbox(work)
     if work.windows.nt >= (6, 2):
         power = f"{work.windows.control_set}\\Control\\Session Manager\\Power"
         if work.system.number(power, "HiberbootEnabled"):
             work.system.set(power, "HiberbootEnabled", regf.DWORD, 0, "a shutdown is one: no session is left on the disk")
-    if work.tree is None:
-        return []
-    changes = storage.inject(work.guest, work.windows, work.facts.architecture, work.system, work.tree, work.packages, work.findings)
-    return [*changes, *storage.stage(work.guest, work.windows, work.tree, work.packages, work.software)]
+    return [*storage.inject(work, work.tree), *storage.stage(work, work.tree)] if work.tree is not None else []
 
 
 def _boot_files(work: Work) -> list[Change]:
@@ -100,7 +59,7 @@ def _firstboot(work: Work) -> list[Change]:
             f"These packages are not for Windows and are left out: {', '.join(map(os.path.basename, left))}.",
             "Give the agent as an .msi file.",
         )
-    todo = firstboot.Work(
+    todo = firstboot.Todo(
         work.packages,
         tuple(adapter for adapter in here if adapter.static or adapter.dns),
         tuple(old) if virtual else (),
@@ -108,7 +67,7 @@ def _firstboot(work: Work) -> list[Change]:
         installers,
         _disks_online(work),
     )
-    return firstboot.plan(work.guest, work.windows, work.system, todo, work.options.wrapper, work.findings)
+    return firstboot.plan(work, todo)
 
 
 def _disks_online(work: Work) -> Optional[int]:

@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Mapping, Optional, Sequence, Union
+from typing import Mapping, Sequence
 
-from ..core.concern import WARNING, Findings
+from ..core.concern import WARNING
 from ..guest.change import Change
 from ..guest.model import WindowsFacts
-from ..guest.protocol import Guest
 from . import devices, paths, pnp, regf
 from .drivers import STORAGE, Package, Tree
 from .hives import Draft
 from .pnp import DATABASE
+from .work import Work
 
 FOLDER = "hyper2kvm"  # below the Windows directory: everything of ours
 _HDC_CLASS = "{4d36e96a-e325-11ce-bfc1-08002be10318}"
@@ -32,36 +32,34 @@ _REASON = "storage drivers that are ready before anything else"
 _INBOX_REASON = "the disk controller that needs no driver of ours can be started from"
 
 
-def inject(
-    guest: Guest, facts: WindowsFacts, architecture: str, system: Draft, tree: Tree, packages: Mapping[str, Package], findings: Findings
-) -> list[Change]:
+def inject(work: Work, tree: Tree) -> list[Change]:
     """Make viostor and vioscsi start with Windows and lead their devices to them."""
     changes: list[Change] = []
     for name in STORAGE:
-        package = packages.get(name)
+        package = work.packages.get(name)
         if package is None or package.driver.service is None:
             continue
-        changes += _program(guest, facts, tree, package, findings)
-        _service(facts, system, package)
-        if pnp.uses_database(facts):
-            _database(system, package, architecture)
+        changes += _program(work, tree, package)
+        _service(work.windows, work.system, package)
+        if pnp.uses_database(work.windows):
+            _database(work.system, package, work.facts.architecture)
         else:
-            _critical(facts, system, package)
+            _critical(work.windows, work.system, package)
     return changes
 
 
-def _program(guest: Guest, facts: WindowsFacts, tree: Tree, package: Package, findings: Findings) -> list[Union[Change]]:
+def _program(work: Work, tree: Tree, package: Package) -> list[Change]:
     """The driver's own file, in place of another that may lie there."""
     service = package.driver.service
     if service is None:
         return []
     source = dict(package.files)[service.image.rsplit("\\", 1)[-1].lower()]
-    dest = paths.place(guest, f"{facts.system_root}/{service.image}".replace("\\", "/"))
-    data, there = tree.read(source), guest.read(dest)
+    dest = paths.place(work.guest, f"{work.windows.system_root}/{service.image}".replace("\\", "/"))
+    data, there = tree.read(source), work.guest.read(dest)
     if there == data:
         return []
     if there is not None:
-        findings.add(
+        work.findings.add(
             "windows.driver-replaced",
             WARNING,
             f"{dest} is there in another version and is replaced by that of the driver source.",
@@ -130,15 +128,16 @@ def _driven(system: Draft, identifier: str, inf: str, service: str) -> bool:
     return any(pnp.registered(system, f"PCI\\{identifier}", other).service.lower() == service.lower() for other in others)
 
 
-def enable_inbox(guest: Guest, facts: WindowsFacts, system: Draft, findings: Findings) -> None:
+def enable_inbox(work: Work) -> None:
     """Make the drivers that Windows brings along usable for its start: AHCI, or IDE before Vista."""
+    facts, system = work.windows, work.system
     kind = "ide" if facts.nt < (6, 0) else "storahci" if facts.nt >= (6, 2) else "msahci"
     for service, identifiers_ in _INBOX[kind]:
         key = f"{pnp.services(facts)}\\{service}"
         image = paths.image(facts.system_root, system.text(key, "ImagePath"), service, facts.drive)
-        if not system.has(key) or image is None or paths.find(guest, image) is None:
+        if not system.has(key) or image is None or paths.find(work.guest, image) is None:
             if service != "pciide":
-                findings.add(
+                work.findings.add(
                     "windows.no-inbox-driver",
                     WARNING,
                     f"The driver {service} for {devices.fallback_bus(facts.nt).upper()} disks is missing.",
@@ -154,16 +153,16 @@ def enable_inbox(guest: Guest, facts: WindowsFacts, system: Draft, findings: Fin
                 system.set(entry, "ClassGUID", regf.SZ, _HDC_CLASS, _INBOX_REASON)
 
 
-def stage(guest: Guest, facts: WindowsFacts, tree: Tree, packages: Mapping[str, Package], software: Optional[Draft]) -> list[Change]:
+def stage(work: Work, tree: Tree) -> list[Change]:
     """Every package's files in a folder of its own, and these folders where Windows looks for drivers."""
     changes: list[Change] = []
-    for name, package in packages.items():
+    for name, package in work.packages.items():
         for file, source in package.files:
-            dest = f"{facts.system_root}/{FOLDER}/drivers/{name}/{file}"
-            if guest.stat(dest) is None:
+            dest = f"{work.windows.system_root}/{FOLDER}/drivers/{name}/{file}"
+            if work.guest.stat(dest) is None:
                 changes.append(tree.change(source, dest, "drivers that Windows installs at its first start"))
-    if software is not None:
-        _device_path(software, [f"%SystemRoot%\\{FOLDER}\\drivers\\{name}" for name in packages])
+    if work.software is not None:
+        _device_path(work.software, [f"%SystemRoot%\\{FOLDER}\\drivers\\{name}" for name in work.packages])
     return changes
 
 

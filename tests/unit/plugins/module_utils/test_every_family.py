@@ -37,6 +37,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import first_start, fix, look, take_back, validate
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import plan as windows
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import TWO_PHASE
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import Options as WindowsOptions
 
 
 class FreeBsd(Family):
@@ -72,7 +74,7 @@ def windows_guest(name: str) -> Callable[[str], tuple[Staged, GuestRequest]]:
     def made(drivers: str) -> tuple[Staged, GuestRequest]:
         release = winlab.RELEASES[name]
         guest = Staged(winlab.guest(release), winlab.tables(release))
-        return guest, GuestRequest((), winlab.CARDS, release.firmware, options=(windows.Options(drivers),))
+        return guest, GuestRequest((), winlab.CARDS, release.firmware, options=(WindowsOptions(drivers),))
 
     return made
 
@@ -262,8 +264,8 @@ def test_encrypted_devices_that_stayed_locked_keep_a_guest_from_being_copied(dri
 
 def test_each_family_has_its_own_options():
     mine = linux.Options(("fstab",))
-    request = GuestRequest((), options=(windows.Options("/drivers"), mine))
-    assert request.of(linux.Options) is mine and request.of(windows.Options).virtio_win == "/drivers"
+    request = GuestRequest((), options=(WindowsOptions("/drivers"), mine))
+    assert request.of(linux.Options) is mine and request.of(WindowsOptions).virtio_win == "/drivers"
     assert GuestRequest(()).of(linux.Options) == linux.Options()
     assert families.drivers(request).path == "/drivers" and not families.drivers(GuestRequest(())).path
 
@@ -272,8 +274,8 @@ def test_records_of_earlier_versions_hold_the_same_digest_of_the_options():
     same = {"fixes": ("fstab",), "remove_tools": ("vmware", "hyperv"), "agent_packages": ("/a.deb",)}
     given = linux.Options(macs={"00:50:56:00:00:01": "52:54:00:00:00:01"}, fstab_mode="noop", initramfs_mode="regenerate",
                           customize=linux.customize.Customization("web01"), **same)  # fmt: skip
-    for_windows = windows.Options(drivers=("balloon",), boot=windows.TWO_PHASE, macs=given.macs, **same)
-    assert options_digest("", (linux.Options(), windows.Options())).startswith("372769bec301f519")
+    for_windows = WindowsOptions(drivers=("balloon",), boot=TWO_PHASE, macs=given.macs, **same)
+    assert options_digest("", (linux.Options(), WindowsOptions())).startswith("372769bec301f519")
     assert options_digest("/dev/sda2", (given, for_windows)).startswith("859088b99599a262")
 
 
@@ -320,7 +322,7 @@ def test_where_a_repair_of_linux_is_listed_does_not_matter(name, mode, position,
 @pytest.mark.parametrize("position", range(len(windows.REPAIRS)))
 @pytest.mark.parametrize("release", winlab.RELEASES.values(), ids=winlab.RELEASES)
 def test_where_a_repair_of_windows_is_listed_does_not_matter(release, position, drivers, monkeypatch):
-    made, options = winlab.guest(release), windows.Options(drivers, boot=windows.TWO_PHASE)
+    made, options = winlab.guest(release), WindowsOptions(drivers, boot=TWO_PHASE)
     facts = winlab.inspected(made, release, options)
 
     def planned() -> list[str]:

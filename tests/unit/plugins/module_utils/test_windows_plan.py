@@ -35,6 +35,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import
     volumes,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import DIRECT, TWO_PHASE, Options
 
 SERVICES = f"{CS}\\Services"
 UNINSTALL = "Microsoft\\Windows\\CurrentVersion\\Uninstall"
@@ -48,7 +49,7 @@ def source(tmp_path_factory):
     )
 
 
-def repaired(release: winlab.Release, options: plan.Options, made=None, **kwargs):
+def repaired(release: winlab.Release, options: Options, made=None, **kwargs):
     """A guest with its facts, its plan carried out, and where the backup lies."""
     made = made or winlab.guest(release)
     facts = winlab.inspected(made, release, options)
@@ -73,15 +74,15 @@ def codes(changes: Plan) -> set[str]:
 # -- laws -------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("boot", [plan.DIRECT, plan.TWO_PHASE])
+@pytest.mark.parametrize("boot", [DIRECT, TWO_PHASE])
 @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
 def test_after_the_plan_there_is_nothing_to_do_the_proof_holds_and_undo_restores_every_byte(release, boot, source):
-    options = plan.Options(source, boot=boot)
+    options = Options(source, boot=boot)
     made = winlab.guest(release)
     before = dict(made.files)
     raw = dict(made.raw)
     facts = winlab.inspected(made, release, options)
-    assert facts.disk_bus == "virtio" and facts.phases == (("bootstrap", "final") if boot == plan.TWO_PHASE else ("final",))
+    assert facts.disk_bus == "virtio" and facts.phases == (("bootstrap", "final") if boot == TWO_PHASE else ("final",))
     assert not proof.prove(made, facts, winlab.tables(release)).holds
     changes = winlab.planned(made, facts, options)
     assert Plan.from_data(json.loads(json.dumps(changes.as_data())), KINDS) == changes
@@ -101,15 +102,15 @@ def test_each_fix_alone_keeps_the_laws(fix, source):
     release = RELEASES["w10"]
     made = winlab.guest(release)
     before = dict(made.files)
-    made, facts, changes, backups = repaired(release, plan.Options(source), made, fixes=(fix,))
-    assert changes.changes and not winlab.planned(made, facts, plan.Options(source), (fix,)).changes
+    made, facts, changes, backups = repaired(release, Options(source), made, fixes=(fix,))
+    assert changes.changes and not winlab.planned(made, facts, Options(source), (fix,)).changes
     undo(made, changes, backups)
     assert made.files == before
 
 
 @pytest.mark.parametrize("release", RELEASES.values(), ids=RELEASES)
 def test_each_hive_is_written_once(release, source):
-    dummy, facts, changes, dummy2 = repaired(release, plan.Options(source))
+    dummy, facts, changes, dummy2 = repaired(release, Options(source))
     written = [change.path for change in changes.changes if isinstance(change, EditHive)]
     assert len(written) == len(set(written)) and facts.windows.system_hive in written
 
@@ -132,19 +133,19 @@ def test_releases_go_by_version_build_and_kind(nt, build, server, wanted):
 
 
 def test_the_product_name_is_put_right_and_everything_else_read():
-    facts = winlab.inspected(winlab.guest(RELEASES["w11"]), RELEASES["w11"], plan.Options())
+    facts = winlab.inspected(winlab.guest(RELEASES["w11"]), RELEASES["w11"], Options())
     assert (facts.product, facts.version, facts.architecture, facts.hostname) == ("Windows 11 Pro", "10.0.22631", "x86_64", "WIN")
     assert facts.windows.stores == ("/efi/EFI/Microsoft/Boot/BCD",) and facts.windows.drive == "C" and facts.tools == ("vmware",)
-    xp = winlab.inspected(winlab.guest(RELEASES["xp"]), RELEASES["xp"], plan.Options())
+    xp = winlab.inspected(winlab.guest(RELEASES["xp"]), RELEASES["xp"], Options())
     assert (xp.architecture, xp.machine, xp.disk_bus, xp.nic_model) == ("i686", "pc", "ide", "rtl8139")
 
 
 def test_a_control_set_of_zero_falls_back_and_a_missing_one_is_refused():
     release = replace(RELEASES["w7"], extra={"Select": {"Current": 0, "Default": 0}})
-    assert winlab.inspected(winlab.guest(release), release, plan.Options()).windows.control_set == CS
+    assert winlab.inspected(winlab.guest(release), release, Options()).windows.control_set == CS
     release = replace(RELEASES["w7"], extra={"Select": {"Current": 7}})
     with pytest.raises(UnsupportedGuest, match="control set 7"):
-        winlab.inspected(winlab.guest(release), release, plan.Options())
+        winlab.inspected(winlab.guest(release), release, Options())
 
 
 def test_spelling_of_paths_does_not_matter(source):
@@ -153,8 +154,8 @@ def test_spelling_of_paths_does_not_matter(source):
     spelt = (("/System32/config/SYSTEM", "/System32/config/system"), ("/System32/config", "/System32/Config"), ("/System32", "/SYSTEM32"))
     for usual, other in spelt:
         made.files = {path.replace(usual, other): data for path, data in made.files.items()}
-    facts = winlab.inspected(made, release, plan.Options(source))
-    changes = winlab.planned(made, facts, plan.Options(source))
+    facts = winlab.inspected(made, release, Options(source))
+    changes = winlab.planned(made, facts, Options(source))
     assert "/c/Windows/SYSTEM32/drivers/viostor.sys" in [change.path for change in changes.changes]
     apply(made, changes, "/c/Windows/hyper2kvm/backup")
     assert proof.prove(made, facts, winlab.tables(release)).holds
@@ -171,7 +172,7 @@ ROLES = {
 def test_roles_that_deserve_a_look_are_concerns(code):
     release = replace(RELEASES["2k22"], extra=ROLES[code])
     findings = Findings()
-    winlab.inspected(winlab.guest(release), release, plan.Options(), findings)
+    winlab.inspected(winlab.guest(release), release, Options(), findings)
     assert code in {concern.code for concern in findings.concerns}
 
 
@@ -184,7 +185,7 @@ def test_policies_updates_and_fast_startup_are_concerns():
     }
     made = winlab.guest(release, {"/c/Windows/System32/config/SOFTWARE": winlab.hive(soft), "/c/hiberfil.sys": bytes(4096)})
     findings = Findings()
-    winlab.inspected(made, release, plan.Options(), findings)
+    winlab.inspected(made, release, Options(), findings)
     assert {"windows.device-policy", "windows.pending-updates", "windows.fast-startup"} <= {concern.code for concern in findings.concerns}
 
 
@@ -193,12 +194,12 @@ def test_policies_updates_and_fast_startup_are_concerns():
 
 def test_the_old_database_up_to_7_and_the_new_one_from_8_on(source):
     for name in ("xp", "w7"):
-        made, *dummy = repaired(RELEASES[name], plan.Options(source))
+        made, *dummy = repaired(RELEASES[name], Options(source))
         system = system_of(made, RELEASES[name])
         key = f"{CS}\\Control\\CriticalDeviceDatabase\\PCI#VEN_1AF4&DEV_1001&SUBSYS_00021AF4&REV_00"
         assert system.text(key, "Service") == "viostor" and system.text(key, "ClassGUID") == winlab.SCSI
         assert not system.has("DriverDatabase")
-    made, *dummy = repaired(RELEASES["w10"], plan.Options(source))
+    made, *dummy = repaired(RELEASES["w10"], Options(source))
     system = system_of(made, RELEASES["w10"])
     assert not system.has(f"{CS}\\Control\\CriticalDeviceDatabase")
     package = system.text("DriverDatabase\\DriverInfFiles\\viostor.inf", "Active")
@@ -215,7 +216,7 @@ def test_the_old_database_up_to_7_and_the_new_one_from_8_on(source):
 def test_overrides_of_an_earlier_installation_go(source):
     extra = {f"{SERVICES}\\viostor": {"Start": 3, "Type": 1}, f"{SERVICES}\\viostor\\StartOverride": {"0": 3}}
     release = replace(RELEASES["w10"], extra=extra)
-    made, facts, *dummy = repaired(release, plan.Options(source))
+    made, facts, *dummy = repaired(release, Options(source))
     system = system_of(made, release)
     for service in ("viostor", "storahci"):
         assert not system.has(f"{SERVICES}\\{service}\\StartOverride")
@@ -235,7 +236,7 @@ def test_a_driver_that_windows_has_installed_stays_in_charge_and_an_older_file_i
     old = winlab.program(pad=512)
     made = winlab.guest(release, {"/c/Windows/System32/drivers/viostor.sys": old})
     before = dict(made.files)
-    made, facts, changes, backups = repaired(release, plan.Options(source), made)
+    made, facts, changes, backups = repaired(release, Options(source), made)
     system = system_of(made, release)
     assert [value.name for value in system.values(f"{database}\\DeviceIds\\PCI\\{ident}")] == ["oem7.inf"]
     assert "windows.driver-replaced" in codes(changes) and proof.prove(made, facts, winlab.tables(release)).holds
@@ -247,7 +248,7 @@ def test_a_driver_that_windows_has_installed_stays_in_charge_and_an_older_file_i
 def test_without_drivers_the_guest_gets_what_windows_brings_along():
     for name, bus, card in (("xp", "ide", "rtl8139"), ("w7", "sata", "e1000e"), ("2k22", "sata", "e1000e")):
         release = RELEASES[name]
-        made, facts, changes, dummy = repaired(release, plan.Options())
+        made, facts, changes, dummy = repaired(release, Options())
         assert (facts.disk_bus, facts.nic_model) == (bus, card) and "windows.no-drivers" in codes(changes)
         assert proof.prove(made, facts, winlab.tables(release)).holds
 
@@ -256,21 +257,21 @@ def test_a_release_without_a_folder_is_a_concern(tmp_path):
     winlab.driver_tree(tmp_path, {"w7": ("i686",)})
     release = RELEASES["w10"]
     made = winlab.guest(release)
-    facts = winlab.inspected(made, release, plan.Options(str(tmp_path)))
-    assert facts.disk_bus == "sata" and "windows.no-drivers" in codes(winlab.planned(made, facts, plan.Options(str(tmp_path))))
+    facts = winlab.inspected(made, release, Options(str(tmp_path)))
+    assert facts.disk_bus == "sata" and "windows.no-drivers" in codes(winlab.planned(made, facts, Options(str(tmp_path))))
 
 
 def test_a_32_bit_driver_in_the_folder_of_a_64_bit_guest_is_never_used(tmp_path):
     winlab.driver_tree(tmp_path, {"w10": ("x86_64",)})
     for name in ("viostor", "vioscsi"):
         (tmp_path / name / "w10" / "amd64" / f"{name}.sys").write_bytes(winlab.program("i686"))
-    made, facts, changes, dummy = repaired(RELEASES["w10"], plan.Options(str(tmp_path)))
+    made, facts, changes, dummy = repaired(RELEASES["w10"], Options(str(tmp_path)))
     assert facts.disk_bus == "sata" and {"windows.driver-unusable", "windows.no-drivers"} <= codes(changes)
     assert made.stat("/c/Windows/System32/drivers/viostor.sys") is None
 
 
 def test_where_windows_looks_for_drivers_is_extended_once(source):
-    made, *dummy = repaired(RELEASES["w10"], plan.Options(source, drivers=("netkvm",)))
+    made, *dummy = repaired(RELEASES["w10"], Options(source, drivers=("netkvm",)))
     value = software_of(made, RELEASES["w10"]).value("Microsoft\\Windows\\CurrentVersion", "DevicePath")
     folder = "%SystemRoot%\\hyper2kvm\\drivers\\"
     assert value.kind == regf.EXPAND_SZ
@@ -285,7 +286,7 @@ def test_where_windows_looks_for_drivers_is_extended_once(source):
 
 def test_the_boot_store_is_kept_and_the_display_switched_on_again():
     release = RELEASES["w10"]
-    made, *dummy = repaired(release, plan.Options())
+    made, *dummy = repaired(release, Options())
     path = "/efi/EFI/Microsoft/Boot/BCD"
     assert made.read(f"{path}.hyper2kvm") == winlab.files(release)[path]
     store = hives.Draft.of(made, path)
@@ -300,7 +301,7 @@ def test_uefi_finds_windows_without_a_boot_entry(source):
         made = winlab.guest(release, {fallback: there} if there else {})
         if there is None:
             del made.files[fallback]
-        changes = winlab.planned(made, winlab.inspected(made, release, plan.Options()), plan.Options(), ("boot_files",))
+        changes = winlab.planned(made, winlab.inspected(made, release, Options()), Options(), ("boot_files",))
         copies = [change for change in changes.changes if isinstance(change, CopyFile) and change.path.lower().endswith("bootx64.efi")]
         assert bool(copies) == replaced
 
@@ -308,7 +309,7 @@ def test_uefi_finds_windows_without_a_boot_entry(source):
 def test_the_heads_of_an_old_boot_sector_follow_the_size_of_the_disk():
     assert [bootsector.heads(size) for size in (1 << 30, 3 << 30, 80 << 30)] == [0x40, 0x80, 0xFF]
     release = RELEASES["xp"]
-    made, dummy, changes, backups = repaired(release, plan.Options())
+    made, dummy, changes, backups = repaired(release, Options())
     (patch,) = [change for change in changes.changes if isinstance(change, PatchDevice)]
     assert (patch.offset, patch.after) == (0x1A, "4000") and made.raw["/dev/sda2"][0x1A:0x1C] == b"\x40\0"
     undo(made, changes, backups)
@@ -319,7 +320,7 @@ def test_the_heads_of_an_old_boot_sector_follow_the_size_of_the_disk():
 
 
 def test_tools_leave_their_filters_before_they_are_disabled_and_look_alikes_stay():
-    made, *dummy = repaired(RELEASES["w10"], plan.Options())
+    made, *dummy = repaired(RELEASES["w10"], Options())
     system = system_of(made, RELEASES["w10"])
     assert {name: system.number(f"{SERVICES}\\{name}", "Start") for name in ("VMTools", "VMMemCtl", "vmmouse", "vmci", "storflt", "LSI_SAS")} == {
         "VMTools": 4, "VMMemCtl": 4, "vmmouse": 4, "vmci": 0, "storflt": 3, "LSI_SAS": 0,
@@ -332,7 +333,7 @@ def test_tools_that_nobody_named_stay_with_a_word():
     release = RELEASES["w10"]
     made = winlab.guest(release)
     findings = Findings()
-    facts = winlab.inspected(made, release, plan.Options())
+    facts = winlab.inspected(made, release, Options())
     system = system_of(made, release)
     tools.plan(system, facts.windows, (), findings)
     assert system.change() == [] and [concern.code for concern in findings.concerns] == ["windows.tools-left"]
@@ -358,7 +359,7 @@ def script(made, release: winlab.Release) -> str:
 
 
 def test_settings_of_the_card_are_restored_by_mac(source):
-    made, facts, *dummy = repaired(RELEASES["w10"], plan.Options(source))
+    made, facts, *dummy = repaired(RELEASES["w10"], Options(source))
     (card,) = facts.cards
     assert (card.mac, card.method, card.addresses, card.gateway) == (MAC, "static", ("192.168.10.5/24", "192.168.10.6/24"), "192.168.10.1")
     text = script(made, RELEASES["w10"])
@@ -371,7 +372,7 @@ def test_settings_of_the_card_are_restored_by_mac(source):
 
 
 def test_before_vista_netsh_is_spoken_to_as_it_was(source):
-    text_of_xp = script(repaired(RELEASES["xp"], plan.Options(source))[0], RELEASES["xp"])
+    text_of_xp = script(repaired(RELEASES["xp"], Options(source))[0], RELEASES["xp"])
     assert 'netsh interface ip set address name="%NAME%" source=static addr=192.168.10.5 mask=255.255.255.0 >>' in text_of_xp
     assert 'netsh interface ip add address name="%NAME%" gateway=192.168.10.1 gwmetric=1' in text_of_xp
     assert "set dns " in text_of_xp and "validate" not in text_of_xp
@@ -390,7 +391,7 @@ def test_a_hostile_registry_never_reaches_the_script(source):
         }
     }
     release = replace(RELEASES["w10"], extra=extra)
-    made, *dummy = repaired(release, plan.Options(source))
+    made, *dummy = repaired(release, Options(source))
     text = script(made, release)
     assert "format c" not in text and "ComSpec" not in text and "`" not in text and "& del" not in text
     assert "address=10.0.0.1 mask=255.0.0.0" in text and "8.8.8.8" in text
@@ -410,7 +411,7 @@ def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
     release = replace(release, extra=tree)
     made = winlab.guest(release)
     system = system_of(made, release)
-    windows = winlab.inspected(made, release, plan.Options()).windows
+    windows = winlab.inspected(made, release, Options()).windows
     known = network.adapters(system, windows)
     findings = Findings()
     here, rest = network.matched(known, (Card(OTHER_MAC, 224), Card(MAC, 192)), {}, findings)
@@ -423,7 +424,7 @@ def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
 def test_settings_that_could_not_be_assigned_are_not_thrown_away(source):
     release = RELEASES["w7"]
     made = winlab.guest(release)
-    options = plan.Options(source)
+    options = Options(source)
     facts = winlab.inspected(made, release, options)
     for cards, kept in (((Card(MAC, 192),), False), ((Card(MAC), Card(OTHER_MAC)), True)):
         changes = plan.make_plan(made, facts, replace(options, fixes=("firstboot",), remove_tools=()), cards)
@@ -433,7 +434,7 @@ def test_settings_that_could_not_be_assigned_are_not_thrown_away(source):
 
 def test_the_operators_settings_go_before_the_registrys(source):
     wanted = ({"mac": MAC, "addresses": ["10.9.8.7/16"], "gateway": "10.9.0.1", "dns": ["10.9.0.2"], "suffix": "example.org"},)
-    made, facts, *dummy = repaired(RELEASES["w10"], plan.Options(source, network=wanted))
+    made, facts, *dummy = repaired(RELEASES["w10"], Options(source, network=wanted))
     text = script(made, RELEASES["w10"])
     assert "address=10.9.8.7 mask=255.255.0.0 gateway=10.9.0.1" in text and "192.168.10" not in text
     assert facts.cards[0].addresses == ("10.9.8.7/16",)
@@ -444,7 +445,7 @@ def test_the_operators_settings_go_before_the_registrys(source):
 
 def test_the_first_start_is_armed_once_and_resets_itself_first(source):
     release = RELEASES["2k22"]
-    made, facts, *dummy = repaired(release, plan.Options(source))
+    made, facts, *dummy = repaired(release, Options(source))
     system = system_of(made, release)
     assert (system.number("Setup", "SetupType"), system.number("Setup", "SystemSetupInProgress")) == (2, 1)
     assert system.text("Setup", "CmdLine") == 'cmd.exe /c "%SystemRoot%\\hyper2kvm\\firstboot.cmd"'
@@ -456,12 +457,12 @@ def test_the_first_start_is_armed_once_and_resets_itself_first(source):
     made.files["/c/Windows/hyper2kvm/firstboot.done"] = b"ok\r\n"
     made.files["/c/Windows/hyper2kvm/firstboot.log"] = b"a\r\nb\r\n"
     assert firstboot.read(made, facts.windows, system) == FirstStart("done", 2, ("a", "b"))
-    assert not winlab.planned(made, facts, plan.Options(source), ("firstboot",)).changes  # it is not armed again
+    assert not winlab.planned(made, facts, Options(source), ("firstboot",)).changes  # it is not armed again
 
 
 def test_every_label_that_the_script_calls_exists(source):
     for release in RELEASES.values():
-        text = script(repaired(release, plan.Options(source))[0], release)
+        text = script(repaired(release, Options(source))[0], release)
         called = set(re.findall(r"(?:call|goto) :(\w+)", text)) - {"eof"}
         assert called <= set(re.findall(r"^:(\w+)", text, re.MULTILINE))
         critical = [line for line in text.splitlines() if line.startswith("call :driver")]
@@ -471,7 +472,7 @@ def test_every_label_that_the_script_calls_exists(source):
 def test_a_windows_in_its_own_setup_is_a_blocker(source):
     release = replace(RELEASES["w10"], extra={"Setup": {"SetupType": 1, "CmdLine": "oobe"}})
     made = winlab.guest(release)
-    changes = winlab.planned(made, winlab.inspected(made, release, plan.Options(source)), plan.Options(source))
+    changes = winlab.planned(made, winlab.inspected(made, release, Options(source)), Options(source))
     assert "windows.setup-pending" in codes(changes)
 
 
@@ -480,7 +481,7 @@ def test_a_wrapper_makes_it_a_service_and_an_installer_goes_along(tmp_path, sour
     for path in (wrapper, agent, package):
         path.write_bytes(b"program")
     release = RELEASES["w10"]
-    options = plan.Options(source, wrapper=str(wrapper))
+    options = Options(source, wrapper=str(wrapper))
     made, facts, changes, dummy = repaired(release, options, installers=(str(agent), str(package)))
     system = system_of(made, release)
     key = f"{SERVICES}\\hyper2kvm-firstboot"
@@ -524,11 +525,11 @@ def test_a_volume_that_stays_read_only_is_an_error_before_anything_is_written():
 def test_data_disks_come_online_and_the_policy_is_set_back(source):
     release = RELEASES["2k22"]
     key = f"{SERVICES}\\partmgr\\Parameters"
-    for boot, before in ((plan.DIRECT, None), (plan.DIRECT, 3), (plan.TWO_PHASE, 3)):
+    for boot, before in ((DIRECT, None), (DIRECT, 3), (TWO_PHASE, 3)):
         varied = replace(release, extra={key: {"SanPolicy": before}} if before is not None else {})
         made = winlab.guest(varied)
         made.names["/dev/sdb1"] = BlockDevice("/dev/sdb1", "ntfs", "AA", disk=1, part=1)
-        options = plan.Options(source, boot=boot)
+        options = Options(source, boot=boot)
         files = dict(made.files)
         made, facts, changes, backups = repaired(varied, options, made)
         assert not winlab.planned(made, facts, options).changes
@@ -537,7 +538,7 @@ def test_data_disks_come_online_and_the_policy_is_set_back(source):
         back = "/v SanPolicy /f" if before is None else "/v SanPolicy /t REG_DWORD /d 3 /f"
         undo(made, changes, backups)
         assert made.files == files
-        assert (back in text) == (boot == plan.DIRECT) and ("windows.san-policy" in codes(changes)) == (boot == plan.TWO_PHASE)
+        assert (back in text) == (boot == DIRECT) and ("windows.san-policy" in codes(changes)) == (boot == TWO_PHASE)
 
 
 # -- states -------------------------------------------------------------------------------------------------------------------------------
@@ -554,9 +555,9 @@ def test_a_dirty_hive_is_a_blocker_unless_its_logs_replay(source):
     for files, code, state in (({}, "windows.dirty-hive", "unreplayable"), (log, "windows.hive-replayed", "replayed")):
         made = winlab.guest(release, {"/c/Windows/System32/config/SYSTEM": dirtied(clean), **files})
         findings = Findings()
-        facts = winlab.inspected(made, release, plan.Options(source), findings)
+        facts = winlab.inspected(made, release, Options(source), findings)
         assert code in {concern.code for concern in findings.concerns} and facts.windows.hives == state
-        changes = winlab.planned(made, facts, plan.Options(source))
+        changes = winlab.planned(made, facts, Options(source))
         apply(made, changes, "/c/Windows/hyper2kvm/backup")
         assert proof.prove(made, facts, winlab.tables(release)).holds
         assert system_of(made, release).has(f"{SERVICES}\\late") == bool(files)
@@ -568,7 +569,7 @@ def test_a_damaged_hive_is_an_error_with_a_remedy():
     data[4096 + 0x24 : 4096 + 0x60] = bytes(0x3C)
     made = winlab.guest(release, {"/c/Windows/System32/config/SYSTEM": bytes(data)})
     with pytest.raises(InvalidInput, match="damaged"):
-        winlab.inspected(made, release, plan.Options())
+        winlab.inspected(made, release, Options())
 
 
 def test_the_dirty_flag_of_ntfs_is_read_from_the_volume():
@@ -611,7 +612,7 @@ def test_uploaded_files_are_checked_before_anything_is_written(tmp_path):
     release = RELEASES["w10"]
     made = winlab.guest(release)
     before = dict(made.files)
-    changes = winlab.planned(made, winlab.inspected(made, release, plan.Options(str(tmp_path))), plan.Options(str(tmp_path)))
+    changes = winlab.planned(made, winlab.inspected(made, release, Options(str(tmp_path))), Options(str(tmp_path)))
     upload = next(change for change in changes.changes if isinstance(change, UploadFile))
     with open(upload.source, "ab") as file:
         file.write(b"!")

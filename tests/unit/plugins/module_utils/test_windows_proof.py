@@ -13,7 +13,8 @@ from winlab import CS, RELEASES
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives, plan, proof, regf
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives, proof, regf
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import TWO_PHASE, Options
 
 SERVICES = f"{CS}\\Services"
 DATABASE = "DriverDatabase"
@@ -28,7 +29,7 @@ class Case:
     made: object
     facts: object
     release: winlab.Release
-    options: plan.Options
+    options: Options
 
     def edit(self, work: Callable[[hives.Draft], None], path: str = "") -> None:
         path = path or self.facts.windows.system_hive
@@ -48,7 +49,7 @@ def source(tmp_path_factory):
 
 
 def case(name: str, source: str) -> Case:
-    release, options = RELEASES[name], plan.Options(source, boot=plan.TWO_PHASE)
+    release, options = RELEASES[name], Options(source, boot=TWO_PHASE)
     made = winlab.guest(release)
     facts = winlab.inspected(made, release, options)
     apply(made, winlab.planned(made, facts, options), f"/c/{release.root}/hyper2kvm/backup")
@@ -218,6 +219,6 @@ def test_the_boot_files_of_xp_are_missed(name, source):
 def test_an_unrepaired_guest_of_each_kind_does_not_prove():
     for release in RELEASES.values():
         made = winlab.guest(release)
-        facts = replace(winlab.inspected(made, release, plan.Options()), disk_bus="virtio")
+        facts = replace(winlab.inspected(made, release, Options()), disk_bus="virtio")
         failed = {check.name for check in proof.prove(made, facts, winlab.tables(release)).failures()}
         assert failed == {"final.device"}

@@ -17,6 +17,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import bcd, logs, pe, plan, regf
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import Options
 
 CS = "ControlSet001"
 DISK, SCSI, VOLUME, NET = (
@@ -431,7 +432,7 @@ def guest(release: Release, change: dict[str, bytes] | None = None) -> MemoryGue
 CARDS = (Card(MAC, 192),)
 
 
-def inspected(made: MemoryGuest, release: Release, options: plan.Options, findings: Findings | None = None) -> GuestFacts:
+def inspected(made: MemoryGuest, release: Release, options: Options, findings: Findings | None = None) -> GuestFacts:
     root = f"/c/{release.root}"
     mounts = (Mount("/dev/sda2", "/c"),)
     return plan.inspect(
@@ -439,5 +440,5 @@ def inspected(made: MemoryGuest, release: Release, options: plan.Options, findin
     )
 
 
-def planned(made: MemoryGuest, facts: GuestFacts, options: plan.Options, fixes: tuple[str, ...] = (), installers: tuple[str, ...] = ()):
+def planned(made: MemoryGuest, facts: GuestFacts, options: Options, fixes: tuple[str, ...] = (), installers: tuple[str, ...] = ()):
     return plan.make_plan(made, facts, replace(options, fixes=fixes, agent_packages=installers), CARDS)

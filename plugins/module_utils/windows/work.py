@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator chose for Windows, and what its repairs work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Sequence
+
+from ..core.concern import Findings
+from ..guest.cards import Card
+from ..guest.model import GuestFacts, WindowsFacts
+from ..guest.protocol import Guest
+from .drivers import Package, Tree
+from .hives import Draft
+
+DIRECT, TWO_PHASE = "direct", "two_phase"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator chose for Windows. `drivers` are names of optional drivers, all of them where none is named.
+
+    `virtio_win` is the driver source on the conversion host, `iso` whether it is mounted in the appliance; `wrapper` a program that runs
+    a command as a service; `network` overrides settings of cards, by MAC. The others are as for Linux; records of earlier versions hold a digest
+    of the options as they are written out, without them.
+    """
+
+    virtio_win: str = ""
+    iso: bool = False
+    drivers: tuple[str, ...] = ()
+    boot: str = DIRECT
+    network: tuple[Mapping[str, Any], ...] = ()
+    wrapper: str = ""
+    fixes: tuple[str, ...] = field(default=(), repr=False)
+    remove_tools: tuple[str, ...] = field(default=("vmware",), repr=False)
+    agent_packages: tuple[str, ...] = field(default=(), repr=False)
+    macs: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a repair works on. Its registry edits go to the drafts, everything else is returned."""
+
+    guest: Guest
+    facts: GuestFacts
+    windows: WindowsFacts
+    system: Draft
+    software: Optional[Draft]
+    options: Options
+    cards: Sequence[Card]
+    findings: Findings
+    tree: Optional[Tree]
+    packages: Mapping[str, Package]
