@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Archives and compressed files with a VM inside: unpacked member by member, within limits, and what in them is the VM.
 
-Only what may belong to a VM is unpacked, under its own path below one directory. An archive in an archive is unpacked too.
+Only what may belong to a VM is unpacked, under its own path below one directory: neither hidden files nor what systems leave beside others (`litter`).
+An archive in an archive is unpacked too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Progress
 from ..core.trace import point
-from . import image, packed_stream, tape, vmdk
+from . import image, litter, packed_stream, tape, vmdk
 from .source import known_as
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
@@ -206,7 +207,7 @@ def _members(path: str) -> Generator[Member, None, None]:
                     plain = member.isreg() or member.issparse()
                     yield member.name, cast("Optional[BinaryIO]", archive.extractfile(member)) if plain else None
         else:
-            yield os.path.splitext(os.path.basename(path))[0], packed_stream.plain(file, path, True)
+            yield os.path.splitext(os.path.basename(path))[0].lstrip("."), packed_stream.plain(file, path, True)
 
 
 def _zipped(file: BinaryIO, path: str) -> Generator[Member, None, None]:
@@ -232,6 +233,8 @@ def _target(name: str, directory: str, path: str) -> Optional[str]:
     """Where a member goes; None for what cannot belong to a VM."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not parts or not (_is_packed(parts[-1]) or _suffix(parts[-1]) in (*_DESCRIPTIONS, *_ALSO, *image.READERS)):
+        return None
+    if litter.is_litter("/".join(parts)) or litter.is_hidden(parts[-1]):
         return None
     if name.startswith("/") or ".." in parts or "\\" in name or any(ord(char) < 32 for char in name):
         raise UnsafeInput(f"{path} has the member {name!r}, which reaches elsewhere.", "Do not use this archive.", path=path, member=name)

@@ -16,7 +16,7 @@ from ..core import files, macs
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import ovf_disks, ovf_items, ovf_manifest, ovf_package, vbox, xmlfile
+from . import litter, ovf_disks, ovf_items, ovf_manifest, ovf_package, vbox, xmlfile
 from .machine import Nic, SourceVm, bus_key
 
 _FIRMWARE, _SECURE = "firmware", "bootOptions.efiSecureBootEnabled"
@@ -27,7 +27,8 @@ def read(path: str, verify: bool = True) -> SourceVm:
     """The VM of an .ova or .ovf. With `verify` the manifest's digests are compared, which reads every listed file once."""
     package = ovf_package.index(path)
     members = package.members
-    descriptors = [name for name in members if name.lower().endswith(".ovf")] if package.archive else [os.path.basename(path)]
+    inside = (name for name in members if name.lower().endswith(".ovf") and not litter.is_hidden(name))
+    descriptors = list(inside) if package.archive else [os.path.basename(path)]
     if len(descriptors) != 1:
         raise InvalidInput(f"{path} holds {len(descriptors)} .ovf descriptors, it must hold one.", "Export the VM again.", path=path)
     envelope = members.get(descriptors[0])

@@ -14,7 +14,7 @@ from typing import Iterable, Optional
 
 from ..core import files
 from ..core.errors import InvalidInput
-from . import chain, xmlfile
+from . import chain, litter, xmlfile
 from .ovf_package import Member, Package
 
 _LINE = re.compile(r"^\s*(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$", re.IGNORECASE)
@@ -97,7 +97,7 @@ def _name(package: Package, usual: str) -> Optional[str]:
     found = [name for name, stem in stems.items() if stem == os.path.splitext(usual)[0]]
     found = found or [name for name, stem in stems.items() if f"{stem}.ovf" not in there]  # which is that of another VM
     if package.archive and not found:
-        found = [name for name in there if name.lower().endswith(".mf")]
+        found = [name for name in there if name.lower().endswith(".mf") and not litter.is_hidden(name)]
     if len(found) > 1:
         raise InvalidInput(
             f"{package.path} has {len(found)} manifests: {', '.join(sorted(found))[:200]}.",

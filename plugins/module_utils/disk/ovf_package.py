@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from ..core import files, held
 from ..core.errors import InvalidInput, UnsafeInput
-from . import chain, tape, vmdk
+from . import chain, litter, tape, vmdk
 
 _MAX_MEMBERS = 1000
 _HERE = re.compile(r"^(\./+)+")
@@ -97,11 +97,13 @@ def _of_tar(path: str) -> dict[str, Member]:
     try:
         with files.opened(path, "The package") as file:
             members: dict[str, Member] = {}
-            for info, dummy in tape.members(file, path):
-                if len(members) == _MAX_MEMBERS:
+            for number, (info, dummy) in enumerate(tape.members(file, path)):
+                if number == _MAX_MEMBERS:
                     raise UnsafeInput(
                         f"{path} has more than {_MAX_MEMBERS} members.", "An OVA has a handful of files; export the VM again.", path=path
                     )
+                if litter.is_litter(info.name):
+                    continue
                 if not info.isreg() or info.sparse is not None:
                     raise UnsafeInput(
                         f"{path} holds {info.name!r}, which is not a plain file.",

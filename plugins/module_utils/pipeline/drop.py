@@ -21,7 +21,7 @@ from typing import AbstractSet, Any, Iterable, Iterator, Mapping, Optional, Sequ
 
 from ..core import atomic, files, limits, modes, names
 from ..core.errors import InvalidInput, MigrationError, SourceChanged, UnsafeInput
-from ..disk import archive, image, vmdk
+from ..disk import archive, image, litter, vmdk
 from ..disk.source import open_source
 from . import beside
 
@@ -157,7 +157,7 @@ def _is_same(folder: str, item: Item) -> bool:
     try:
         if item.seal:
             return _seal(_signature(folder, item.entries)) == item.seal
-        return _content(path for path, dummy in _files(folder, item.entries)) == item.digest
+        return _content(path for path, dummy in _files(folder, item.entries) if not _is_hidden(folder, path)) == item.digest
     except (MigrationError, OSError):
         return False
 
@@ -195,7 +195,7 @@ def _entries(folder: str) -> list[str]:
     return sorted(
         entry
         for entry in os.listdir(folder)
-        if not entry.startswith(".") and not entry.endswith((_DONE, ".part", ".partial", ".tmp")) and entry not in _PLACES
+        if not litter.is_hidden(entry) and not entry.endswith((_DONE, ".part", ".partial", ".tmp")) and entry not in _PLACES
     )
 
 
@@ -208,9 +208,9 @@ def _name(stem: str, entry: str) -> str:
 
 
 def _files(folder: str, entries: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file of these entries, whatever it is, with what lstat(2) says of it.
+    """Every file of these entries but litter, whatever it is, with what lstat(2) says of it; of a hidden directory that cannot be looked at itself.
 
-    Raises OSError for what cannot be looked at, and for more files than any VM has.
+    Raises OSError for what else cannot be looked at, and for more files than any VM has.
     """
     stack, count = [os.path.join(folder, entry) for entry in reversed(entries)], 0
     while stack:
@@ -219,12 +219,27 @@ def _files(folder: str, entries: Sequence[str]) -> Iterator[tuple[str, os.stat_r
         if not stat.S_ISDIR(found.st_mode):
             yield path, found
             continue
-        with os.scandir(path) as listing:
-            inside = [entry.path for entry in itertools.islice(listing, limits.ENTRY_FILES + 1)]
+        try:
+            inside = _inside(path, limits.ENTRY_FILES - count)
+        except OSError:
+            if not _is_hidden(folder, path):
+                raise
+            yield path, found
+            continue
         count += len(inside)
-        if count > limits.ENTRY_FILES:
-            raise OSError(errno.E2BIG, f"more than {limits.ENTRY_FILES} files", path)
         stack += sorted(inside, reverse=True)
+
+
+def _inside(path: str, most: int) -> list[str]:
+    with os.scandir(path) as listing:
+        inside = list(itertools.islice(listing, most + 1))
+    if len(inside) > most:
+        raise OSError(errno.E2BIG, f"more than {limits.ENTRY_FILES} files", path)
+    return [entry.path for entry in inside if not litter.is_litter(entry.name)]
+
+
+def _is_hidden(folder: str, path: str) -> bool:
+    return litter.is_hidden(os.path.relpath(path, folder))
 
 
 def _signature(folder: str, entries: Sequence[str]) -> Optional[Signature]:
@@ -249,6 +264,8 @@ def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
     reads: set[str] = set()
     try:
         for path, info in _files(folder, entries):
+            if _is_hidden(folder, path):
+                continue
             if not stat.S_ISREG(info.st_mode):
                 raise files.irregular(path, "The entry", info.st_mode)
             found.append(path)
@@ -330,6 +347,13 @@ def _require_whole(folder: str, found: Sequence[str], used: set[str], reads: set
         raise InvalidInput(
             f"{_listed(spare)} in {folder} belong to no disk of the VM that they lie with{f', as far as it can be read: {why}' if why else '.'}",
             f"Remove what is not needed. {_TOGETHER}",
+            path=folder,
+        )
+    hidden = [path for path in used if _is_hidden(folder, path)]
+    if hidden:
+        raise InvalidInput(
+            f"The VM reads {_listed(hidden)} in {folder}, and hidden files are not waited for.",
+            "Give them names that do not begin with a dot, and correct them in the description.",
             path=folder,
         )
     if reads:

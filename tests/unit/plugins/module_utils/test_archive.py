@@ -289,3 +289,49 @@ def test_a_member_that_cannot_be_there_is_refused_with_true_words(tmp_path, make
 def test_a_member_that_is_deep_enough_is_taken(tmp_path):
     path = tarred(tmp_path / "vm.tar", {"/".join(["d"] * 63 + ["disk.raw"]): DISK})
     assert Path(archive.unpack(str(path), str(tmp_path / "w"), Silent())).read_bytes() == DISK
+
+
+LITTER = (
+    "._a.vmdk",
+    "./._a.vmx",
+    "__MACOSX/._a.vmx",
+    "__MACOSX/vm/a.vmdk",
+    "vm/.a.vmx",
+    "@eaDir/a.vmdk/a.vmdk",
+    "#recycle/old.vmx",
+    "lost+found/old.raw",
+    "$RECYCLE.BIN/old.zip",
+    "System Volume Information/a.vmdk",
+    "..._/../__macosx/a.vmx",
+)
+
+
+@pytest.mark.parametrize("make", [tarred, zipped])
+def test_what_systems_leave_beside_files_is_no_part_of_a_vm(tmp_path, make):
+    members = {**dict.fromkeys(LITTER, b"AppleDouble"), "a.vmdk": b"disk", ".vms/vm/a.vmx": b"a dot on the way to a VM hides nothing of it"}
+    archive.unpack(
+        str(make(tmp_path / "vm", members).rename(tmp_path / f"vm{'.zip' if make is zipped else '.tar'}")), str(tmp_path / "to"), Silent()
+    )
+    found = {str(path.relative_to(tmp_path / "to")) for path in (tmp_path / "to").rglob("*") if path.is_file()}
+    assert found - {archive.RECORD, archive.made.LIST} == {"a.vmdk", ".vms/vm/a.vmx"}
+
+
+def test_a_link_among_the_litter_makes_no_archive_hostile(tmp_path):
+    with tarfile.open(tarred(tmp_path / "vm.tar", {"disk.raw": DISK}), "a") as made:
+        info = tarfile.TarInfo("._disk.raw")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        made.addfile(info)
+    assert archive.unpack(str(tmp_path / "vm.tar"), str(tmp_path / "to"), Silent()).endswith("/disk.raw")
+
+
+def test_litter_counts_as_members(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "_MEMBERS", 3)
+    with pytest.raises(InvalidInput, match="more than 3 members"):
+        archive.unpack(
+            str(tarred(tmp_path / "vm.tar", dict.fromkeys(("._a", "._b", "._c", "a.raw"), b"x"))), str(tmp_path / "to"), Silent()
+        )
+
+
+def test_a_compressed_disk_may_be_hidden_itself(tmp_path):
+    path = written(tmp_path / ".disk.raw.gz", gzip.compress(DISK))
+    assert Path(archive.unpack(str(path), str(tmp_path / "to"), Silent())).read_bytes() == DISK

@@ -479,3 +479,86 @@ def test_a_directory_and_what_lies_beside_its_vm_are_one(tmp_path):
     (tmp_path / "web.log").write_text("x")
     (tmp_path / "web.nvram").write_bytes(bytes(5 << 20))
     assert not found(tmp_path)["web"].fault
+
+
+LITTER = (
+    "._a.vmx",
+    "._a.vmdk",
+    ".DS_Store",
+    ".old.vmx",
+    ".Trash-1000/files/b.vmdk",
+    ".snapshot/hourly.0/a.vmx",
+    "__MACOSX/._a.vmx",
+    "__MACOSX/b.vmdk",
+    "@eaDir/a.vmdk/SYNOINDEX_MEDIA_INFO",
+    "@eaDir/b.vmx",
+    "#recycle/b.raw",
+    "lost+found/b.raw",
+    "Thumbs.db",
+    "desktop.ini",
+    "$RECYCLE.BIN/S-1-5/b.vhdx",
+    "a.vmdk:Zone.Identifier",
+)
+
+
+def with_litter(folder):
+    for name in LITTER:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7".ljust(17 << 20 if name.endswith(("raw", "vhdx")) else 4096))
+
+
+def a_vm(folder):
+    folder.mkdir(exist_ok=True)
+    flat(folder, "a")
+    (folder / "a.vmx").write_text('scsi0:0.present = "TRUE"\nscsi0:0.fileName = "a.vmdk"\n')
+
+
+def test_what_systems_leave_beside_a_vm_goes_with_it_and_is_no_vm(tmp_path):
+    a_vm(tmp_path / "web01")
+    with_litter(tmp_path / "web01")
+    with_litter(tmp_path)
+    for link in (tmp_path / "web01" / ".lock", tmp_path / "web01" / "@eaDir" / "link"):
+        link.symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "web01" / "._pipe")
+    (item,) = drop.arrived(str(tmp_path), 0, 0)
+    assert (item.name, item.source, item.fault) == ("web01", str(tmp_path / "web01" / "a.vmx"), "")
+    (tmp_path / "web01" / ".DS_Store").write_bytes(b"Finder has looked at it")
+    (tmp_path / "web01" / "@eaDir" / "new").write_bytes(b"so has the index of the NAS")
+    gone = drop.put_away(str(tmp_path), item, drop.PROCESSED, "", "done")
+    assert (tmp_path / gone / "web01" / "@eaDir" / "new").exists() and (tmp_path / "lost+found").exists()
+    assert sorted(os.listdir(gone)) == ["result.txt", "web01"]
+
+
+def test_the_same_vm_is_the_same_whatever_a_system_has_left_in_it(tmp_path):
+    for name in ("one", "two"):
+        a_vm(tmp_path / name)
+    with_litter(tmp_path / "two")
+    one, two = found(tmp_path).values()
+    assert one.digest == two.digest and not two.fault
+
+
+def test_a_hidden_directory_with_more_files_than_a_vm_is_not_looked_at(tmp_path, monkeypatch):
+    a_vm(tmp_path / "web01")
+    (tmp_path / "web01" / ".git").mkdir()
+    for number in range(9):
+        (tmp_path / "web01" / ".git" / str(number)).write_bytes(b"x")
+    monkeypatch.setattr(drop.limits, "ENTRY_FILES", 8)
+    assert found(tmp_path)["web01"].fault == ""
+
+
+def test_a_hidden_file_that_grows_is_waited_for(tmp_path):
+    a_vm(tmp_path / "web01")
+    part = tmp_path / "web01" / ".b.vmdk.Xy12zz"
+    part.write_bytes(b"x")
+    timer = threading.Timer(0.7, lambda: part.write_bytes(b"xx"))
+    timer.start()
+    assert not found(tmp_path, settle=1.5, wait=1.6)
+    timer.join()
+
+
+def test_a_vm_that_reads_a_hidden_file_is_told(tmp_path):
+    a_vm(tmp_path / "web01")
+    flat(tmp_path / "web01", ".b")
+    with (tmp_path / "web01" / "a.vmx").open("a") as file:
+        file.write('scsi0:1.present = "TRUE"\nscsi0:1.fileName = ".b.vmdk"\n')
+    assert ".b-flat.vmdk, .b.vmdk in" in found(tmp_path)["web01"].fault

@@ -204,6 +204,16 @@ def test_of_two_files_the_one_of_the_literal_name_is_meant(tmp_path):
     assert disks_of(alone(tmp_path, "a%20b.vmdk", "a%20b.vmdk")) == ["a%20b.vmdk"]
 
 
+def test_what_a_mac_adds_to_a_package_is_no_part_of_it(tmp_path):
+    alone(tmp_path, "a.vmdk")
+    litter = ("._vm.ovf", "._a.vmdk", ".DS_Store", "._other.mf", ".old.ovf", ".old.mf", "@eaDir/vm.ovf", "__MACOSX/._vm.ovf")
+    for name in litter:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    (disk,) = open_source([packed_as(tmp_path, "a.vmdk", *litter, "@eaDir")]).disks
+    assert disk.chain.offset
+
+
 @pytest.mark.parametrize(
     "href",
     [
