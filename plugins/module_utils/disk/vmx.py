@@ -22,6 +22,9 @@ _NIC = re.compile(r"^ethernet([0-9]{1,4})\.present$")
 _DISK_TYPES = re.compile(r"|disk|plaindisk|rawdisk|\w+-harddisk")
 _REMOVABLE = re.compile(r"cd-?rom|dvd|floppy")
 _NO_MEDIUM = ("auto detect", "emptybackingstring")
+# Drives of the host. Below genscsi lie robots and tapes too; in a vml name the second byte is the device's type by SPC, and 05 is a CD.
+_DRIVE = re.compile(r"/vmfs/devices/(cdrom/[^/]+|genscsi/vml\.[0-9a-f]{2}05[0-9a-f]*)|/dev/(cdrom|cdrw|dvd|dvdrw|sr|scd|fd)[0-9]*")
+_HERE = re.compile(r"^(\.[/\\]+)+")
 _FIRMWARES = {"": "bios", "bios": "bios", "efi": "uefi"}
 _TRUE, _FALSE = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0", "")
 
@@ -117,8 +120,9 @@ def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, SourceDi
     for device in devices:
         name, kind = values.get(f"{device}.filename", ""), values.get(f"{device}.devicetype", "").strip().lower()
         present = _flag(values, f"{device}.present", path, "true" if name else "false")
-        if not present or _REMOVABLE.search(kind) or (not kind and (name.lower().endswith((".iso", ".flp")) or name.lower() in _NO_MEDIUM)):
+        if not present or _is_removable(values, device, kind, name.lower(), path):
             continue
+        _require_controller(values, device, name, path)
         if not _DISK_TYPES.fullmatch(kind) or not name.lower().endswith(".vmdk"):
             raise _no_disk(device, name, kind, path)
         if values.get(f"{device}.redo"):
@@ -129,7 +133,10 @@ def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, SourceDi
             )
         place = _PLACE.fullmatch(device)
         if place is not None:
-            yield vmdk.plain_name(name, f"the disk {device}"), SourceDisk(chain.Chain(()), place[1], int(place[2]), int(place[3]))
+            yield (
+                vmdk.plain_name(_HERE.sub("", name), f"the disk {device}"),
+                SourceDisk(chain.Chain(()), place[1], int(place[2]), int(place[3])),
+            )
     for key, name in values.items():  # USB, NVDIMM, and whatever is yet to come
         device, dummy, what = key.rpartition(".")
         if (
@@ -139,6 +146,30 @@ def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, SourceDi
             and _flag(values, f"{device}.present", path, "true")
         ):
             raise _no_disk(device, name, values.get(f"{device}.devicetype", "").lower(), path)
+
+
+def _is_removable(values: Mapping[str, str], device: str, kind: str, name: str, path: str) -> bool:
+    """Whether it is a drive for CDs or floppies: by its type; by its medium, where it has none; or since the host, or a client of VMware, has the drive."""
+    if _REMOVABLE.search(kind) or (not kind and (name.endswith((".iso", ".flp")) or name in _NO_MEDIUM)):
+        return True
+    if kind in ("", "scsi-passthru") and _DRIVE.fullmatch(name):
+        return True
+    return not kind and not name.endswith(".vmdk") and _flag(values, f"{device}.clientdevice", path)
+
+
+def _require_controller(values: Mapping[str, str], device: str, name: str, path: str) -> None:
+    """Raise InvalidInput for a device on a controller that is said to be absent: VMware attaches none of its devices then, and so does libvirt (vmx.c),
+    while virt-v2v takes them. One that is not mentioned is there.
+    """
+    controller = device.partition(":")[0]
+    if not _flag(values, f"{controller}.present", path, "true"):
+        raise InvalidInput(
+            f"{path} has a device {device} with the file {name[:80]!r}, but says that its controller {controller} is not present: VMware starts the VM "
+            "without it.",
+            f'In a copy of the VM, leave it out by {device}.present = "FALSE", or correct {controller}.present = "TRUE".',
+            path=path,
+            device=device,
+        )
 
 
 def _no_disk(device: str, name: str, kind: str, path: str) -> InvalidInput:

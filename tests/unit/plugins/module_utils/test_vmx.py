@@ -7,7 +7,7 @@ import pytest
 from test_vmdk_chain import descriptor, flat
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, Busy, InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, Busy, InvalidInput, UnsafeInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import vbox, vmdk, vmx
@@ -60,6 +60,12 @@ def test_whatever_says_yes_does(folder, present):
     [
         ("sata0:1", "b.vmdk", "scsi-passthru-rdm"),
         ("scsi0:1", "/vmfs/devices/genscsi/naa.1", "scsi-passthru"),
+        ("scsi0:1", "/vmfs/devices/genscsi/mpx.vmhba1:C0:T0:L0", "scsi-passthru"),
+        ("scsi0:1", "/vmfs/devices/genscsi/vml.0000000000766d686261343a303a30", "scsi-passthru"),
+        ("scsi0:1", "/vmfs/devices/cdrom/../disks/naa.1", "scsi-passthru"),
+        ("scsi0:1", "/vmfs/devices/disks/naa.1", "scsi-passthru"),
+        ("ide0:1", "/dev/sdb", ""),
+        ("ide0:1", "/dev/cdrom/../sda", ""),
         ("scsi0:1", "b.vmdk", "something-new"),
         ("scsi0:1", "data.img", "rawDisk"),
         ("scsi0:1", "data.img", ""),
@@ -90,6 +96,15 @@ def test_a_word_that_is_neither_yes_nor_no_is_refused(folder):
         ("sata0:1", "", "cdrom-raw", "TRUE"),
         ("ide1:0", "cd.iso", "", "TRUE"),
         ("ide1:0", "auto detect", "", "TRUE"),
+        ("scsi0:1", "/vmfs/devices/cdrom/mpx.vmhba32:C0:T0:L0", "scsi-passthru", "TRUE"),
+        ("scsi0:1", "/vmfs/devices/genscsi/vml.0005000000766d686261343a303a30", "SCSI-passthru", "TRUE"),
+        ("ide1:0", "/vmfs/devices/cdrom/vmhba0:0:0", "", "TRUE"),
+        ("ide1:0", "/dev/cdrom", "", "TRUE"),
+        ("sata0:1", "/dev/sr0", "cdrom-raw", "TRUE"),
+        ("ide1:0", "/usr/lib/vmware/isoimages/linux.iso", "cdrom-image", "TRUE"),
+        ("ide1:0", "D:", "ATAPI-cdrom", "TRUE"),
+        ("floppy0", "/vmfs/volumes/x/a.flp", "file", "TRUE"),
+        ("floppy0", "/dev/fd0", "device", "TRUE"),
         ("floppy0", "a.flp", "file", "TRUE"),
         ("serial0", "out.txt", "", "TRUE"),
         ("scsi0:1", "data.img", "rawDisk", "FALSE"),
@@ -99,6 +114,43 @@ def test_a_word_that_is_neither_yes_nor_no_is_refused(folder):
 )
 def test_drives_and_what_is_not_there_are_left_out(folder, device, file, kind, present):
     assert len(opened(folder, second(device, file, kind, present)).disks) == 1
+
+
+def test_a_drive_of_a_client_is_left_out_and_a_disk_of_one_is_none(folder):
+    client = 'ide1:0.clientDevice = "TRUE"\n'
+    assert len(opened(folder, second("ide1:0", file="") + client).disks) == 1
+    assert len(opened(folder, second("ide1:0") + client).disks) == 2
+
+
+@pytest.mark.parametrize("name", ["./b.vmdk", "././b.vmdk", ".//b.vmdk", ".\\b.vmdk"])
+def test_a_dot_before_the_name_of_a_disk_is_its_own_directory(folder, name):
+    assert [disk.chain.files()[0] for disk in opened(folder, second("scsi0:1", name)).disks] == [
+        str(folder / "a.vmdk"),
+        str(folder / "b.vmdk"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["./../b.vmdk", "../b.vmdk", "./x/b.vmdk", "/b.vmdk", "x/./b.vmdk", ".\\..\\b.vmdk", "./nbd:b.vmdk"])
+def test_a_dot_leads_nowhere_else(folder, name):
+    with pytest.raises(UnsafeInput, match="plain file name"):
+        opened(folder, second("scsi0:1", name))
+
+
+def test_a_disk_with_and_without_a_dot_is_one(folder):
+    assert "has one disk twice" in refused(folder, second("scsi0:1", "./a.vmdk"))
+
+
+@pytest.mark.parametrize("said", ["FALSE", "no", "0", ""])
+@pytest.mark.parametrize("bus", ["scsi", "sata", "ide", "nvme"])
+def test_a_disk_on_a_controller_that_is_absent_is_neither_taken_nor_left_out(folder, bus, said):
+    absent = f'{bus}1.present = "{said}"\n'
+    assert f"device {bus}1:0 with the file 'b.vmdk', but says that its controller {bus}1 is not present" in refused(
+        folder, second(f"{bus}1:0") + absent
+    )
+    assert len(opened(folder, second(f"{bus}1:0", present="FALSE") + absent).disks) == 1
+    assert len(opened(folder, second(f"{bus}1:0", "", "cdrom-raw") + absent).disks) == 1
+    assert len(opened(folder, second(f"{bus}1:0") + absent.replace(f'"{said}"', '"TRUE"')).disks) == 2
+    assert len(opened(folder, second(f"{bus}1:0")).disks) == 2
 
 
 ENCRYPTED = [
