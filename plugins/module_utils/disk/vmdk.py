@@ -28,8 +28,11 @@ _MAGIC_COWD = b"COWD"
 _MAGIC_SESPARSE = struct.pack("<Q", 0x00000000CAFEBABE)
 _GD_AT_END = 0xFFFFFFFFFFFFFFFF
 _EXTENT = re.compile(r'^(RW|RDONLY|NOACCESS)\s+([0-9]{1,15})\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+([0-9]{1,15}))?)?(?:\s+\S+)*\s*$')
+# In an embedded descriptor the extent is the file itself, and its name the path that it was made under, in whatever characters.
+_EMBEDDED = re.compile(rb"^([ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+[0-9]{1,15}[ \t]+[A-Z]+)(?:[ \t][^\r\n]*)?(?=[\r\n]|\Z)", re.MULTILINE)
 _PAIR = re.compile(r'^([A-Za-z][A-Za-z0-9_.:-]*)\s*=\s*(?:"(.*)"|(.*?))\s*$')
 _ENCRYPTED, _FILTERS = re.compile(r"crypt|(^|\.)(key|keys|keyid|keysafe|datafilekey)$"), re.compile(r"iofilter|sidecar")
+_LINES = re.compile(r"\r\n|\r|\n")  # str.splitlines takes bytes of names in UTF-8 for ends of lines
 _NOTHING = ("", "0", "false", "no", "none")
 _PLAIN_NAME = re.compile(r'^[^/\\\0:"\r\n]+$')
 
@@ -85,11 +88,11 @@ def plain_name(name: str, what: str) -> str:
 def parse_descriptor(text: str, path: str) -> Descriptor:
     """Parse the text of a descriptor strictly; `path` is only for messages.
 
-    Raises InvalidInput for anything malformed or unknown and UnsafeInput for names that reach elsewhere.
+    Raises InvalidInput for anything malformed, unknown or contradictory and UnsafeInput for names that reach elsewhere.
     """
     pairs: dict[str, str] = {}
     extents: list[Extent] = []
-    for number, raw in enumerate(text.split("\0", 1)[0].splitlines(), 1):
+    for number, raw in enumerate(_LINES.split(text.split("\0", 1)[0]), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -99,7 +102,8 @@ def parse_descriptor(text: str, path: str) -> Descriptor:
         elif pair:
             key, value = pair[1] if pair[1].startswith("ddb.") else pair[1].lower(), pair[2] if pair[2] is not None else pair[3]
             _require_plain(key, value, path)
-            pairs.setdefault(key, value)
+            if pairs.setdefault(key, value) != value:
+                raise _contradictory(path, f"gives {key[:80]} twice, as {pairs[key][:80]!r} and as {value[:80]!r}")
         else:
             raise InvalidInput(
                 f"{path} line {number} is not part of a VMDK descriptor: {line[:80]!r}.",
@@ -160,6 +164,24 @@ def _extent(match: re.Match[str], path: str) -> Extent:
             f"{path} has an extent that cannot be read ({match[0][:80]!r}).", "The descriptor is damaged; copy it again.", path=path
         )
     return Extent(access, sectors, kind, plain_name(name, "the extent"), offset)
+
+
+def _require_distinct(descriptor: Descriptor, path: str) -> Descriptor:
+    """The same. Raises InvalidInput where two extents are of the same data: a flat file may have several, one behind the other."""
+    ends: dict[str, int] = {}
+    for extent in sorted(descriptor.extents, key=lambda one: one.offset):
+        if extent.offset < ends.get(extent.name, 0):
+            raise _contradictory(path, f"has the same data of {extent.name} twice")
+        ends[extent.name] = extent.offset + extent.sectors if extent.kind in FLAT_KINDS else NO_PARENT << 32
+    return descriptor
+
+
+def _contradictory(path: str, what: str) -> InvalidInput:
+    return InvalidInput(
+        f"{path} {what}.",
+        "Leave the line that is meant in a copy of the VM, or copy it again: VMware does not write such a descriptor.",
+        path=path,
+    )
 
 
 def _cid(pairs: dict[str, str], key: str, path: str) -> int:
@@ -244,7 +266,8 @@ def read_descriptor(file: BinaryIO, path: str, base: int = 0, length: Optional[i
         )
     if header is not None:
         file.seek(base + header.descriptor_at)
-        return parse_descriptor(_decode(file.read(min(header.descriptor_size, MAX_DESCRIPTOR)), path), path), header
+        text = _EMBEDDED.sub(rb'\1 "embedded"', file.read(min(header.descriptor_size, MAX_DESCRIPTOR)).split(b"\0", 1)[0])
+        return parse_descriptor(_decode(text, path), path), header
     file.seek(base)
     text = file.read(MAX_DESCRIPTOR + 1)
     if len(text) > MAX_DESCRIPTOR or not text.lstrip().lower().startswith(b"# disk descriptorfile"):
@@ -253,7 +276,7 @@ def read_descriptor(file: BinaryIO, path: str, base: int = 0, length: Optional[i
             "Name the small .vmdk text file, not its -flat, -delta or -sesparse part.",
             path=path,
         )
-    return parse_descriptor(_decode(text, path), path), None
+    return _require_distinct(parse_descriptor(_decode(text, path), path), path), None
 
 
 def _decode(data: bytes, path: str) -> str:

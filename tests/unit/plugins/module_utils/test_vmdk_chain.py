@@ -49,6 +49,91 @@ def test_a_sparse_disk_holds_its_own_data_whatever_name_it_had(tmp_path):
     assert found.files() == (str(path),) and found.virtual_size == 1 << 20
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            f'"{name}"'
+            for name in ("/build/out/photon.vmdk", "../x.vmdk", "D:\\vm\\x.vmdk", "[ds1] x/x.vmdk", "nbd://host/x", "", 'a"b', " ", "a\tb")
+        ),
+        '"\u00c5\u0405\u2028.vmdk"',
+        '"x.vmdk',
+        "x.vmdk",
+        "",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_the_name_in_an_embedded_descriptor_is_not_read(tmp_path, name, encoding):
+    held = 'encoding="UTF-8"\n'
+    text = descriptor("RW 2048 SPARSE NAME", extra=held).encode().replace(b"NAME", name.encode(encoding).replace(b"\0", b"\xff"))
+    data = bytearray(sparse())
+    data[512 : 512 + 20 * 512] = text.ljust(20 * 512, b"\0")
+    (tmp_path / "renamed.vmdk").write_bytes(data)
+    found = chain.resolve(str(tmp_path / "renamed.vmdk"))
+    assert found.files() == (str(tmp_path / "renamed.vmdk"),) and found.virtual_size == 1 << 20
+    work = tmp_path / "work"
+    work.mkdir()
+    found.stage(str(work), "disk0")
+    assert {os.readlink(path) for path in work.iterdir() if path.is_symlink()} == {str(tmp_path / "renamed.vmdk")}
+
+
+@pytest.mark.parametrize(
+    "extents", ['NOACCESS 2048 SPARSE "x"', 'RW 2048 VMFSRDM "x"', 'RW 2048 NEW "x"', 'RW 0 SPARSE "x"', 'RW 1 SPARSE "x"\n' * 2]
+)
+def test_the_rest_of_an_embedded_extent_is_read(tmp_path, extents):
+    (tmp_path / "x.vmdk").write_bytes(sparse(text=descriptor(extents)))
+    with pytest.raises(InvalidInput):
+        chain.resolve(str(tmp_path / "x.vmdk"))
+
+
+CONTRADICTIONS = {
+    "CID=00000002": "gives cid twice, as '00000001' and as '00000002'",
+    "parentCID=0000000a": "gives parentcid twice",
+    'PARENTCID="0000000a"': "gives parentcid twice",
+    'createType="vmfs"': "gives createtype twice",
+    "version=3": "gives version twice",
+    'ddb.uuid = "1"\nddb.uuid = "2"': "gives ddb.uuid twice",
+    'parentFileNameHint="a.vmdk"\nparentFileNameHint="b.vmdk"': "gives parentfilenamehint twice",
+    'changeTrackPath="a-ctk.vmdk"\nchangeTrackPath=""': "gives changetrackpath twice",
+}
+
+
+@pytest.mark.parametrize("lines", CONTRADICTIONS)
+@pytest.mark.parametrize("embedded", [False, True])
+def test_a_descriptor_that_contradicts_itself_is_refused(tmp_path, lines, embedded):
+    path = flat(tmp_path, extra=lines)
+    if embedded:
+        path.write_bytes(sparse(text=descriptor('RW 2048 SPARSE "x"', extra=lines)))
+    with pytest.raises(InvalidInput, match=CONTRADICTIONS[lines]) as caught:
+        chain.resolve(str(path))
+    assert caught.value.hint
+
+
+def test_a_descriptor_may_say_the_same_twice(tmp_path):
+    assert chain.resolve(str(flat(tmp_path, extra='CID=00000001\nparentCID="ffffffff"\ncreateType=monolithicFlat'))).virtual_size == 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("extents", "right"),
+    [
+        ('RW 1024 FLAT "disk-flat.vmdk" 0\nRW 1024 FLAT "disk-flat.vmdk" 1024', True),
+        ('RW 1024 FLAT "disk-flat.vmdk" 1024\nRW 1024 FLAT "disk-flat.vmdk" 0', True),
+        ('RW 2048 FLAT "disk-flat.vmdk" 0\nRW 2048 FLAT "disk-flat.vmdk" 0', False),
+        ('RW 1024 FLAT "disk-flat.vmdk" 0\nRW 1024 VMFS "disk-flat.vmdk" 1023', False),
+        ('RW 2048 SPARSE "disk-s001.vmdk"\nRW 2048 SPARSE "disk-s001.vmdk"', False),
+        ('RW 2048 SESPARSE "disk-s001.vmdk"\nRW 1 SPARSE "disk-s001.vmdk" 4096', False),
+    ],
+)
+def test_no_data_are_twice_in_a_disk(tmp_path, extents, right):
+    path = flat(tmp_path)
+    path.write_text(descriptor(extents))
+    if right:
+        assert chain.resolve(str(path)).virtual_size == 1 << 20
+        return
+    with pytest.raises(InvalidInput, match=r"has the same data of disk-\w+\.vmdk twice"):
+        chain.resolve(str(path))
+
+
 def test_a_chain_is_followed_and_its_identifiers_verified(tmp_path):
     flat(tmp_path, "base", cid="0000000a")
     flat(tmp_path, "one", cid="0000000b", parent="0000000a", extra='parentFileNameHint="base.vmdk"')
