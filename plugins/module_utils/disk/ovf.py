@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """OVF packages: an .ovf with its files in a folder, or all of it in an uncompressed tar (.ova), whose disks are read in place.
 
-Source: DMTF DSP0243 (OVF 1.1, 2.0) and DSP0004 resource types; VMware's vmw: extensions. What a consumer may choose by DSP0243 (one of several
+Source: DMTF DSP0243 (OVF 1.1, 2.0) and DSP0004 resource types; VMware's vmw: extensions; oVirt's OvfWriter (MACAddress, while its Address
+is a place on the PCI bus). What a consumer may choose by DSP0243 (one of several
 hardware sections, one of several VMs) is not chosen here; only of deployment options it says which one is meant.
 """
 
@@ -115,7 +116,7 @@ def _nics(items: Sequence[ovf_items.Item], adapters: Sequence[Nic]) -> tuple[Nic
 
 def _nic(item: ovf_items.Item) -> Nic:
     return Nic(
-        macs.of_card(item.get("Address")),
+        macs.of_card(item.get("Address")) or macs.of_card(item.get("MACAddress")),
         item.get("Connection"),
         item.get("ResourceSubType"),
         decimal(item.config.get("slotInfo.pciSlotNumber")),

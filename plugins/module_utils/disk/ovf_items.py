@@ -34,6 +34,7 @@ _ONCE = (
     "ResourceSubType",
     "Parent",
     "Address",
+    "MACAddress",
     "AddressOnParent",
     "VirtualQuantity",
     "AllocationUnits",

@@ -17,7 +17,8 @@ from ..core.errors import InvalidInput
 from . import chain, litter, xmlfile
 from .ovf_package import Member, Package
 
-_LINE = re.compile(r"^\s*(SHA1|SHA256|SHA512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$", re.IGNORECASE)
+# openssl 3 calls them SHA2-256 and SHA2-512.
+_LINE = re.compile(r"^\s*SHA-?(?:2-(?=[25]))?(1|256|512)\s*\((.+)\)\s*=\s*([0-9a-fA-F]+)\s*$", re.IGNORECASE)
 _WITHOUT = "To go without digests, remove the manifest"
 
 
@@ -78,7 +79,14 @@ def find(package: Package, descriptor: str) -> Optional[Manifest]:
         member = package.known_as(match[2])
         if member is None:
             continue
-        found = member, match[1].upper(), match[3].lower()
+        if member.name == name:
+            raise InvalidInput(
+                f"The manifest {name} of {package.path} lists itself; no file can hold the digest that it has with it.",
+                f"Remove that line, the other digests count then. {_WITHOUT} ({name}).",
+                path=package.path,
+                manifest=name,
+            )
+        found = member, f"SHA{match[1]}", match[3].lower()
         if lines.setdefault((member.name, found[1]), found) != found:
             raise InvalidInput(
                 f"{name} of {package.path} gives two {found[1]} digests of {member.name}.",

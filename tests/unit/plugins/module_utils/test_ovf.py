@@ -343,6 +343,11 @@ def with_box(cards, machine):
 
 
 ADDRESS = "<Address>00-50-56-AA-BB-CC</Address>"
+OF_OVIRT = (
+    "<rasd:OtherResourceType/><rasd:ResourceSubType>3</rasd:ResourceSubType><rasd:Linked>true</rasd:Linked><rasd:Name>nic1</rasd:Name>"
+    "<rasd:ElementName>nic1</rasd:ElementName><rasd:MACAddress>56:6f:1a:2b:00:01</rasd:MACAddress><rasd:speed>10000</rasd:speed>"
+    "<Type>interface</Type><Device>bridge</Device><rasd:Address>{type=pci, slot=0x03, bus=0x00, domain=0x0000, function=0x0}</rasd:Address>"
+).replace("rasd:", "")
 
 
 @pytest.mark.parametrize(
@@ -353,10 +358,18 @@ ADDRESS = "<Address>00-50-56-AA-BB-CC</Address>"
         ("", box("080027000001"), ["08:00:27:00:00:01"]),
         (card(7) + card(8), box("080027000001"), [None, None]),  # which of them it is cannot be told
         (card(7, "<Address>7</Address>"), "", [None]),
+        (card(7, OF_OVIRT), "", ["56:6f:1a:2b:00:01"]),
+        (card(7, "<MACAddress>00:00:00:00:00:00</MACAddress>"), "", [None]),
+        (card(7, OF_OVIRT) + card(8), box("080027000001", "080027000002"), ["56:6f:1a:2b:00:01", "08:00:27:00:00:02"]),
     ],
 )
 def test_virtualbox_says_the_macs_in_its_own_section(tmp_path, cards, machine, macs):
     assert [nic.mac for nic in opened(tmp_path, with_box(cards, machine)).nics] == macs
+
+
+def test_a_card_with_two_macs_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="two values of MACAddress"):
+        opened(tmp_path, with_box(card(7, OF_OVIRT + "<MACAddress>56:6f:1a:2b:00:02</MACAddress>"), ""))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,20 @@ MANIFESTS = {
     "in small letters": (line("a.vmdk") + line("b.vmdk", wrong=True).lower(), "vm.mf", "b.vmdk does not have the SHA256 digest"),
     "of a description that was changed": (line("vm.ovf", wrong=True) + line("a.vmdk") + line("b.vmdk"), "vm.mf", "vm.ovf does not have"),
     "that contradicts itself": (WHOLE + line("a.vmdk", wrong=True), "vm.mf", "two SHA256 digests of a.vmdk"),
+    "of openssl 3 that does not fit": (
+        line("a.vmdk").replace("SHA256", "SHA2-256") + line("b.vmdk", wrong=True).replace("SHA256", "SHA2-256"),
+        "vm.mf",
+        "b.vmdk does not have the SHA256 digest",
+    ),
+    "that contradicts itself in two spellings": (
+        WHOLE + line("a.vmdk", wrong=True).replace("SHA256", "SHA2-256"),
+        "vm.mf",
+        "two SHA256 digests",
+    ),
+    "of another family": (WHOLE.replace("SHA256", "SHA3-256"), "vm.mf", "gives no SHA1, SHA256 or SHA512"),
+    "of a cut digest": (WHOLE.replace("SHA256", "SHA2-512/256"), "vm.mf", "gives no SHA1, SHA256 or SHA512"),
+    "that lists itself": (WHOLE + f"SHA256 (vm.mf) = {hashlib.sha256().hexdigest()}\n", "vm.mf", "manifest vm.mf of .* lists itself"),
+    "that lists itself with a dot": (f"SHA2-512(./vm.mf)= {'0' * 128}\n" + WHOLE, "vm.mf", "manifest vm.mf of .* lists itself"),
     "in another format": ("d41d8cd98f00b204e9800998ecf8427e  a.vmdk\n" + WHOLE, "vm.mf", "gives no SHA1, SHA256 or SHA512"),
     "with MD5": ("MD5(a.vmdk)= d41d8cd98f00b204e9800998ecf8427e\n" + WHOLE, "vm.mf", "gives no SHA1, SHA256 or SHA512"),
 }
@@ -100,8 +114,29 @@ def test_two_manifests_are_refused_and_one_of_another_stem_is_used_in_an_archive
         WHOLE.replace("(", " (./", 1).replace("(a", "(./a"),
         WHOLE + line("a.vmdk").replace("a.vmdk", "cd.iso") + line("a.vmdk").replace("a.vmdk", "../nvram"),
         line("a.vmdk", "SHA1") + line("a.vmdk", "SHA512") + line("b.vmdk"),
+        WHOLE.replace("SHA256", "SHA2-256"),
+        WHOLE.replace("SHA256", "SHA2-256 ").replace("= ", " = "),
+        WHOLE.replace("SHA256", "sha2-256"),
+        WHOLE.replace("SHA256", "SHA-256") + WHOLE,
+        (line("a.vmdk", "SHA512") + line("b.vmdk", "SHA512")).replace("SHA512", "SHA2-512")
+        + line("vm.ovf", "SHA1").replace("SHA1", "SHA-1"),
+        WHOLE + line("vm.ovf").replace("vm.ovf", "vm2.mf"),
     ],
-    ids=["plain", "of Windows", "with a mark", "in small letters", "with dots", "with what is not here", "several digests"],
+    ids=[
+        "plain",
+        "of Windows",
+        "with a mark",
+        "in small letters",
+        "with dots",
+        "with what is not here",
+        "several digests",
+        "of openssl 3",
+        "of openssl 3 with spaces",
+        "of openssl 3 in small letters",
+        "with a dash",
+        "of two lengths",
+        "with a manifest that is not here",
+    ],
 )
 def test_a_manifest_as_tools_write_it_is_read(tmp_path, text, packed):
     assert len(manifested(tmp_path, text, packed=packed).disks) == 2
