@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Any
 from xml.etree import ElementTree
 from xml.parsers import expat
@@ -11,6 +12,8 @@ from ..core import limits
 from ..core.errors import InvalidInput, UnsafeInput
 
 LIMIT = limits.DESCRIPTION  # bytes
+# Source: expat.h, XML_ERROR_UNKNOWN_ENCODING and XML_ERROR_INCORRECT_ENCODING.
+_ENCODINGS = (18, 19)
 
 
 def parse(text: bytes, name: str) -> ElementTree.Element:
@@ -21,6 +24,8 @@ def parse(text: bytes, name: str) -> ElementTree.Element:
     """
     if len(text) > LIMIT:
         raise InvalidInput(f"{name} has more than {LIMIT >> 20} MiB, which no description needs.", "Name the VM's description.", path=name)
+    if text.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the parser takes it for UTF-16
+        raise _unknown(name, "UTF-32")
     _check(text, name)
     try:
         root = ElementTree.fromstring(text)
@@ -59,4 +64,15 @@ def _check(text: bytes, name: str) -> None:
 
 
 def _broken(name: str, error: Exception) -> InvalidInput:
+    """Of an encoding that only its writer knows nothing is damaged. The parser leaves most of them to Python, which says it in errors of its own."""
+    if isinstance(error, (LookupError, ValueError)) or getattr(error, "code", None) in _ENCODINGS:
+        return _unknown(name, str(error))
     return InvalidInput(f"{name} is not well-formed XML: {error}.", "The package is damaged; export the VM again.", path=name)
+
+
+def _unknown(name: str, what: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name} is in an encoding that is not read: {what}.",
+        'Save it as UTF-8, with encoding="UTF-8" in its first line; the manifest (.mf) of a package does not fit then, so remove it.',
+        path=name,
+    )

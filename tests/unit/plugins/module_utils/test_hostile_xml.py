@@ -65,6 +65,30 @@ def test_what_is_too_much_or_broken_is_refused_in_little_memory(name):
     assert words == "" and memory < PEAK, (words, memory >> 20)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(
+            f'<?xml version="1.0" encoding="{name}"?><a/>'.encode()
+            for name in ("x-none", "GBK", "shift_jis", "utf-7", "zlib", "rot13", "ucs-4")
+        ),
+        b'<?xml version="1.0" encoding="utf-16"?><a/>',
+        '<?xml version="1.0" encoding="gb18030"?><a n="\u4e2d"/>'.encode("gb18030"),
+        "<a/>".encode("utf-32"),
+    ],
+)
+def test_an_encoding_that_is_not_known_is_called_so(data):
+    with pytest.raises(InvalidInput, match="encoding that is not read") as caught:
+        xmlfile.parse(data, "vm.ovf")
+    assert "as UTF-8" in caught.value.hint and "damaged" not in str(caught.value)
+
+
+def test_what_is_damaged_is_not_called_an_encoding():
+    with pytest.raises(InvalidInput, match="not well-formed") as caught:
+        xmlfile.parse(b'<?xml version="1.0" encoding="utf-8"?><a>', "vm.ovf")
+    assert "damaged" in caught.value.hint
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1", "windows-1252"])
 def test_encodings_are_read(encoding):
     root = xmlfile.parse(said(encoding, '<e:a xmlns:e="urn:x" e:n="\u00fc"><b>x</b></e:a>'), "vm.ovf")
