@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A folder that VMs are dropped into: what in it is a VM, which have arrived whole, which came before, and where they go afterwards.
+"""A folder that VMs are dropped into: which of its VMs have arrived whole, which came before, and where they go afterwards.
 
 An entry of the folder is a directory with a VM in it, or a file at its top with the parts that belong to it. It has arrived when nothing of it has
 changed for some time, or when a file with its name and the suffix .done lies beside it.
@@ -17,22 +17,18 @@ import shutil
 import stat
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import AbstractSet, Any, Iterable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Optional, Sequence
 
 from ..core import atomic, files, limits, modes, names
 from ..core.errors import InvalidInput, MigrationError, SourceChanged, UnsafeInput
-from ..disk import archive, image, litter, vmdk
-from ..disk.source import open_source
-from . import beside
+from ..disk import litter, vmdk
+from . import beside, dropped
 
 PROCESSED, FAILED, DUPLICATES = "processed", "failed", "duplicates"
 _PLACES = (PROCESSED, FAILED, DUPLICATES)
 _DONE = ".done"
 _KNOWN = ".digests.json"  # of what was processed, by digest
 _POLL = 0.5  # seconds
-_TOGETHER = "Put the files of each VM into a directory of its own."
-_ALONE = "Leave one description of a VM. "
-_ORDER = (".vmx", ".vbox", ".ovf")  # which of several descriptions of the same files is taken
 
 Signature = tuple[tuple[str, int, int, int, int], ...]  # path, size, times of change, inode
 
@@ -91,7 +87,7 @@ def arrived(folder: str, settle: float, wait: float) -> list[Item]:
 def _alone(item: Item, reads: Mapping[str, set[str]]) -> Item:
     """A disk of another VM is no VM."""
     owner = next((name for name, entries in reads.items() if name != item.name and entries & set(item.entries)), "")
-    return replace(item, source="", fault=f"The VM {owner} reads it. {_TOGETHER}") if owner and not item.fault else item
+    return replace(item, source="", fault=f"The VM {owner} reads it. {dropped.TOGETHER}") if owner and not item.fault else item
 
 
 def known(folder: str) -> Mapping[str, str]:
@@ -157,7 +153,7 @@ def _is_same(folder: str, item: Item) -> bool:
     try:
         if item.seal:
             return _seal(_signature(folder, item.entries)) == item.seal
-        return _content(path for path, dummy in _files(folder, item.entries) if not _is_hidden(folder, path)) == item.digest
+        return _content(path for path, dummy in _files(folder, item.entries) if not dropped.is_hidden(folder, path)) == item.digest
     except (MigrationError, OSError):
         return False
 
@@ -222,7 +218,7 @@ def _files(folder: str, entries: Sequence[str]) -> Iterator[tuple[str, os.stat_r
         try:
             inside = _inside(path, limits.ENTRY_FILES - count)
         except OSError:
-            if not _is_hidden(folder, path):
+            if not dropped.is_hidden(folder, path):
                 raise
             yield path, found
             continue
@@ -236,10 +232,6 @@ def _inside(path: str, most: int) -> list[str]:
     if len(inside) > most:
         raise OSError(errno.E2BIG, f"more than {limits.ENTRY_FILES} files", path)
     return [entry.path for entry in inside if not litter.is_litter(entry.name)]
-
-
-def _is_hidden(folder: str, path: str) -> bool:
-    return litter.is_hidden(os.path.relpath(path, folder))
 
 
 def _signature(folder: str, entries: Sequence[str]) -> Optional[Signature]:
@@ -264,116 +256,21 @@ def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
     reads: set[str] = set()
     try:
         for path, info in _files(folder, entries):
-            if _is_hidden(folder, path):
+            if dropped.is_hidden(folder, path):
                 continue
             if not stat.S_ISREG(info.st_mode):
                 raise files.irregular(path, "The entry", info.st_mode)
             found.append(path)
         digest = _content(found)
-        source = _chosen(folder, found)
-        used, why = _used(folder, source, found)
-        reads = {_parts(folder, path)[0] for path in used - set(map(os.path.abspath, found))} - set(entries)
-        _require_whole(folder, found, used, reads, why)
+        vm = dropped.choose(folder, found)
+        reads = vm.elsewhere(folder, entries, found)
+        dropped.require_whole(folder, found, vm, reads)
     except FileNotFoundError:
         raise
     except (MigrationError, OSError, ValueError) as error:
         why = str(error) if isinstance(error, MigrationError) else f"It cannot be looked at: {error}. Check its permissions and its names."
         return Item(name, "", tuple(entries), digest, why), reads
-    return Item(name, source, tuple(entries), digest), reads
-
-
-def _chosen(folder: str, found: Sequence[str]) -> str:
-    """What to migrate among the files of an entry: its description, its disk, or the one archive that there is."""
-    every = _every(found)
-    own = [path for path in found if not beside.is_beside(path, every)]
-    packed = [path for path in own if archive.packed([path])]
-    plain = [path for path in own if path not in packed]
-    if packed and not any(path.lower().endswith(beside.OF_VMS) for path in plain):
-        if len(packed) > 1:
-            raise InvalidInput(f"{folder} holds {_listed(packed)}, it must hold one VM.", _TOGETHER, path=folder)
-        return packed[0]
-    described = {_suffix(path): path for path in plain if _suffix(path) in _ORDER}
-    first = next((described[suffix] for suffix in _ORDER if suffix in described), "")
-    if len(described) > 1 and len({_read(path) for path in described.values()}) == 1 and _read(first):
-        plain = [path for path in plain if path == first or path not in described.values()]
-    several = sum(_suffix(path) in (*_ORDER, ".ova") for path in plain) > 1
-    return archive.choose(plain, folder, f"{_ALONE if several else ''}{_TOGETHER}")
-
-
-def _read(source: str) -> frozenset[str]:
-    """The files that a VM is read from as it runs now; none where it cannot be read."""
-    try:
-        return _files_of(source)
-    except MigrationError:
-        return frozenset()
-
-
-def _files_of(source: str) -> frozenset[str]:
-    return frozenset(os.path.abspath(path) for disk in open_source([source], verify=False).disks for path in disk.chain.files())
-
-
-def _used(folder: str, source: str, found: Sequence[str]) -> tuple[set[str], str]:
-    """The files that a VM is read from, with its snapshots and descriptions. Where it cannot be read, those that may be its own, and why: its migration
-    says it too.
-    """
-    if archive.packed([source]):
-        return {os.path.abspath(source)}, ""
-    try:
-        used = set(_files_of(source))
-    except MigrationError as error:
-        return {os.path.abspath(path) for path in found if path == source or _may_name(folder, source, path)}, error.msg
-    for path in found:
-        if path.lower().endswith((".vmdk", *image.READERS)) and not vmdk.PART.search(path) and os.path.abspath(path) not in used:
-            with contextlib.suppress(MigrationError):
-                files_of = {os.path.abspath(file) for file in open_source([path]).disks[0].chain.files()}
-                used |= files_of if files_of & used else set()
-    return used | {os.path.abspath(path) for path in found if path == source or _suffix(path) in _ORDER}, ""
-
-
-def _may_name(folder: str, source: str, path: str) -> bool:
-    """Whether a file may be a disk of a VM, or a part of one, that cannot be read. A directory and a file of its name may be two VMs."""
-    ours, others = _parts(folder, source), _parts(folder, path)
-    if (len(ours) > 1 or len(others) > 1) and ours[0] != others[0]:
-        return False
-    disks = {".vmx": (".vmdk",), ".vbox": (".vmdk", *image.READERS), ".ovf": (".vmdk", *image.READERS, ".gz")}.get(_suffix(source))
-    return vmdk.PART.search(path) is not None if disks is None else path.lower().endswith(disks)
-
-
-def _require_whole(folder: str, found: Sequence[str], used: set[str], reads: set[str], why: str) -> None:
-    """Raise InvalidInput for a VM with files of another VM: whatever is not read would be put away as if it had been migrated."""
-    every = _every(found)
-    spare = [path for path in found if os.path.abspath(path) not in used and beside.may_be_a_disk(path, every)]
-    if spare:
-        raise InvalidInput(
-            f"{_listed(spare)} in {folder} belong to no disk of the VM that they lie with{f', as far as it can be read: {why}' if why else '.'}",
-            f"Remove what is not needed. {_TOGETHER}",
-            path=folder,
-        )
-    hidden = [path for path in used if _is_hidden(folder, path)]
-    if hidden:
-        raise InvalidInput(
-            f"The VM reads {_listed(hidden)} in {folder}, and hidden files are not waited for.",
-            "Give them names that do not begin with a dot, and correct them in the description.",
-            path=folder,
-        )
-    if reads:
-        raise InvalidInput(f"The VM reads {', '.join(sorted(reads))}, which are other entries of {folder}.", _TOGETHER, path=folder)
-
-
-def _every(found: Sequence[str]) -> AbstractSet[str]:
-    return frozenset(path.lower() for path in found)
-
-
-def _parts(folder: str, path: str) -> list[str]:
-    return os.path.relpath(path, folder).split(os.sep)
-
-
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
-
-
-def _listed(paths: Sequence[str]) -> str:
-    return ", ".join(sorted(map(os.path.basename, paths)))
+    return Item(name, vm.source, tuple(entries), digest), reads
 
 
 def _content(paths: Iterable[str]) -> str:
