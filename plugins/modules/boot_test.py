@@ -291,7 +291,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline impor
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
 
-_RECORD, _LOG, _PICTURE = "boot.manifest.json", "console.log", "console.png"
+_RECORD = "boot.manifest.json"
+_LOG = "console.log"
+_PICTURE = "console.png"
 _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 
 

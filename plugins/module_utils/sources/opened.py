@@ -53,16 +53,19 @@ class Here:
 
 
 class Opened(Protocol):
-    """A source for as long as it is open. `which` VM it is; `concerns` are worth a warning, `transport` is how its disks come."""
+    """A source for as long as it is open."""
 
     @property
-    def which(self) -> VmId: ...
+    def which(self) -> VmId:
+        """Which VM it is."""
 
     @property
-    def concerns(self) -> tuple[Concern, ...]: ...
+    def concerns(self) -> tuple[Concern, ...]:
+        """What is worth a warning, or to be known."""
 
     @property
-    def transport(self) -> str: ...
+    def transport(self) -> str:
+        """How its disks come."""
 
     def as_result(self) -> dict[str, Any]:
         """The VM's description, for check mode."""
