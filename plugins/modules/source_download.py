@@ -112,7 +112,7 @@ def work(module: AnsibleModule) -> Result:
     if params["probe"]:
         return {"changed": False, "pending": True}
     progress, mode, access = sink(params["progress_file"]), modes.parse(params["mode"]), access_of(params)
-    vm = sources.identified([params["source"]], access)
+    vm = sources.of(params["source"]).identified(params["source"], access)
     places.require_one_of(params["dest"], vm, params["moved"])
     with belonging(module, places.folder(params["dest"]), vm, mode):
         changed, files = download.download(

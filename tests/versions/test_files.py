@@ -133,7 +133,7 @@ def test_what_is_dropped_under_any_name_is_put_away_with_the_reason(run, marked,
     named[entry] = marked.text("lookup", "first")
     variables = {"drop_folder_path": str(drop), "drop_folder_settle": 0, "migrate_output_dir": str(tmp_path / "out"), "kept_secret": SECRET}
     done = run("ansible-playbook", harness.ROOT / "playbooks" / "drop_folder.yml", "-e", json.dumps(variables))
-    assert done.returncode == 0 and "Traceback" not in done.stdout and SECRET not in done.stdout, done.stdout[-6000:]
+    assert done.returncode == 2 and "Traceback" not in done.stdout and SECRET not in done.stdout, done.stdout[-6000:]
     put_away = {}
     for result in (drop / "failed").glob("*/result.txt"):
         put_away.update({entry.name: result.read_text() for entry in result.parent.iterdir() if entry.name in named})

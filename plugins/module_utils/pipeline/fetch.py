@@ -84,7 +84,8 @@ def _admitted(here: Here, work_dir: str, expected: VmId, admit: Callable[[VmId],
         if here.which != expected:
             admit(here.which)
     except MigrationError:
-        copied.remove(work_dir)
+        if here.arrived is None and brought(here.paths):
+            copied.remove(work_dir)
         raise
 
 

@@ -48,9 +48,10 @@ def give_back(work_dir: str, access: Access, check: bool) -> list[str]:
     url, vm = noted(work_dir), places.recorded(_noted(work_dir))
     if not url:
         return []
+    kind = sources.of(url)
     if vm is not None:
-        require_same(vm, sources.identified([url], access), f"What is noted in {work_dir}")
-    done = sources.of(url).started(url, access, check)
+        require_same(vm, kind.identified(url, access), f"What is noted in {work_dir}")
+    done = kind.started(url, access, check)
     if not check:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(work_dir, _NOTE))

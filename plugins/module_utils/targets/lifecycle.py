@@ -32,7 +32,7 @@ def bring(target: Target, wanted: Wanted, check: bool) -> Done:
     described = target.read(wanted.description)
     name = described.name
     spared.add((*wanted.source, *(described.vm.source if described.vm is not None else ())))
-    images = tuple(_image(path, wanted) for path in described.disks)
+    images = tuple(_image(path, wanted) for path in dict.fromkeys(described.disks))
     found = target.describe(name, described.secret)
     if found is not None:
         decision.require_ours(name, found)

@@ -79,7 +79,7 @@ class UploadFile(Visible):
 
     def foreign(self, guest: Guest, backup: str) -> bool:
         data = guest.read(self.path)
-        return data is not None and sha256(data) not in (self.sha256, self.replaces)
+        return exists(guest, self.path) if data is None else sha256(data) not in (self.sha256, self.replaces)
 
     def needs(self, guest: Guest) -> Sequence[tuple[str, int]]:
         return [(self.path, 5 * self.size)]  # and what comes out of a package

@@ -10,7 +10,7 @@ from typing import Any, Mapping, Optional, Sequence
 from .. import diffs, secrets
 from ..change import Change, Visible, keep, parent, put_back
 from ..model import Stat
-from ..protocol import Guest, WritableGuest
+from ..protocol import Guest, WritableGuest, exists
 
 _WAS_SEALED = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -87,7 +87,7 @@ class WriteFile(Visible):
 
     def foreign(self, guest: Guest, backup: str) -> bool:
         data = guest.read(self.path)
-        return not (self.fits(data) or self.began(data))
+        return exists(guest, self.path) if data is None and self.before is None else not (self.fits(data) or self.began(data))
 
     def needs(self, guest: Guest) -> Sequence[tuple[str, int]]:
         return [(self.path, len(self.after))]

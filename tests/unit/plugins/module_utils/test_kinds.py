@@ -13,7 +13,7 @@ import pytest
 import winlab
 from fixtures import initramfs
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import StalePlan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import BACKUPS, apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.change import Change, Visible
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile, UploadFile
@@ -190,3 +190,37 @@ def test_two_of_one_kind_and_key_are_one(example):
     merged = merge([command, example.change, example.change])
     assert sorted(map(repr, merged)) == sorted(map(repr, (command, example.change)))
     assert merged[-1].name == "run"
+
+
+@pytest.mark.parametrize("kind", ["write", "upload"])
+def test_a_directory_in_the_place_of_a_new_file_is_somebody_elses(kind, tmp_path):
+    (tmp_path / "host").write_bytes(HOST_FILE)
+    upload = UploadFile(str(tmp_path / "host"), "/etc/new", len(HOST_FILE), sha256(HOST_FILE), "why")
+    plan = Plan((WriteFile("/etc/new", None, "text", "why") if kind == "write" else upload,))
+    guest = MemoryGuest({"/etc/hosts": "x"})
+    apply(guest, plan)
+    guest.remove("/etc/new")
+    guest.files["/etc/new/kept"] = b"theirs"
+    with pytest.raises(StalePlan):
+        undo(guest, plan)
+    assert guest.read("/etc/new/kept") == b"theirs"
+
+
+def test_an_image_that_has_become_larger_than_what_is_read_is_cut_all_the_same():
+    class Limited(MemoryGuest):
+        def truncate(self, path, size):
+            self.files[path] = self.files[path][:size]
+
+        def read(self, path):
+            if len(self.files.get(path, b"")) > len(INITRD):
+                raise InvalidInput("It is too large.", "Look at it.")
+            return super().read(path)
+
+        def append(self, path, data):
+            self.files[path] += data
+
+    guest = Limited({"/boot/initrd": INITRD, "/lib/a.ko": "a"})
+    plan = Plan((ExtendInitramfs("/boot/initrd", len(INITRD), sha256(INITRD), ("/lib/a.ko",), (), (), "why"),))
+    apply(guest, plan)
+    undo(guest, plan)
+    assert guest.read("/boot/initrd") == INITRD
