@@ -387,6 +387,33 @@ def of_records(params: dict) -> Optional[dict]:
     }
 
 
+def _request(params: dict, written: dict, nics: tuple, checks: tuple, description: str) -> BootRequest:
+    disks = tuple((disk["path"], disk["format"]) for disk in params["disks"])
+    return BootRequest(
+        disks,
+        params["firmware"],
+        nics,
+        params["boot_disk"],
+        params["disk_bus"],
+        params["nic_model"],
+        tuple(dict.fromkeys(params["luks_keys"].values())),
+        params["memory"],
+        params["cpus"],
+        params["timeout"],
+        params["network"],
+        expect=tuple(params["expect"]),
+        screenshot=written[_PICTURE],
+        console_log=written[_LOG],
+        checks=checks,
+        description=description,
+        uri=params["libvirt_uri"],
+        scratch=params["dest"],
+        encrypted=encrypted.require(disks, params["passphrase"]),
+        passphrase=params["passphrase"],
+        mode=modes.parse(params["mode"]),
+    )
+
+
 def work(module: AnsibleModule) -> Result:
     require_own(module)
     written = {name: os.path.join(module.params["dest"], name) for name in (_RECORD, _LOG, _PICTURE)}
@@ -420,30 +447,7 @@ def work(module: AnsibleModule) -> Result:
         return {"changed": False, "pending": True}
     if module.check_mode:
         return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode"}}
-    disks = tuple((disk["path"], disk["format"]) for disk in params["disks"])
-    request = BootRequest(
-        disks,
-        params["firmware"],
-        nics,
-        params["boot_disk"],
-        params["disk_bus"],
-        params["nic_model"],
-        tuple(dict.fromkeys(params["luks_keys"].values())),
-        params["memory"],
-        params["cpus"],
-        params["timeout"],
-        params["network"],
-        expect=tuple(params["expect"]),
-        screenshot=written[_PICTURE],
-        console_log=written[_LOG],
-        checks=checks,
-        description=description,
-        uri=params["libvirt_uri"],
-        scratch=params["dest"],
-        encrypted=encrypted.require(disks, params["passphrase"]),
-        passphrase=params["passphrase"],
-        mode=mode,
-    )
+    request = _request(params, written, nics, checks, description)
     modes.make_directory(params["dest"], modes.with_disks(mode), modes.with_disks(mode))
     outcome = boot(request, sink(params["progress_file"]))
     if outcome.verdict != "passed":

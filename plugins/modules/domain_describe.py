@@ -196,7 +196,7 @@ def written(module: AnsibleModule, params: dict) -> Result:
     side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
     _require_side(side)
     for concern in unmapped(params["vm"], params["network"], params["networks"]):
-        module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
+        module.warn(str(concern))
     domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
     formats = (FORMATS[fmt] for fmt in dict.fromkeys(params["formats"])) if phase == FINAL else ()
     base, mode = os.path.join(dest, f"{name}-bootstrap" if phase == BOOTSTRAP else name), modes.parse(params["mode"])

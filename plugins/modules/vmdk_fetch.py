@@ -237,7 +237,7 @@ def work(module: AnsibleModule) -> Result:
             admit=lambda found: admit(module, owned, found, note=not module.check_mode),
         )
         for concern in concerns:
-            module.warn(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")
+            module.warn(str(concern))
         return {"changed": True, "vm": vm}
 
 

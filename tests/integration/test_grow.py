@@ -88,7 +88,9 @@ def lvm_in_luks(handle, disk):
     handle.part_init(disk, "gpt")
     handle.part_add(disk, "p", sector(1), sector(399) - 1)
     # With few iterations, which is seconds under emulation.
-    handle.debug("sh", [f"printf %s '{KEY}' | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 {disk}1 -"])
+    handle.debug(
+        "sh", [f"udevadm settle; printf %s '{KEY}' | cryptsetup -q luksFormat --pbkdf pbkdf2 --pbkdf-force-iterations 1000 {disk}1 -"]
+    )
     handle.cryptsetup_open(f"{disk}1", KEY, "shut")
     handle.pvcreate("/dev/mapper/shut")
     handle.vgcreate("vault", ["/dev/mapper/shut"])

@@ -17,6 +17,10 @@ class Concern:
     cause: str
     remedy: str
 
+    def __str__(self) -> str:
+        """All of it in a line, as a module warns of it."""
+        return f"{self.code} ({self.severity}): {self.cause} {self.remedy}"
+
 
 @dataclass
 class Findings:

@@ -58,7 +58,7 @@ def report_result(module: AnsibleModule, report: GuestReport, changed: bool, pla
         result["diff"] = [*({"prepared": f"grown: {line}\n"} for line in report.grown), *report.plan.diff()]
     said = 0
     for number, concern in enumerate(report.plan.concerns):
-        text = masked(f"{concern.code} ({concern.severity}): {concern.cause} {concern.remedy}")[:_LONGEST_WARNING]
+        text = masked(str(concern))[:_LONGEST_WARNING]
         said += len(text)
         if said > _LONGEST_WARNINGS:
             module.warn(f"There are {len(report.plan.concerns) - number} more concerns; the report of the migration has all of them.")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import dataclass
 from typing import Any, Iterator, Sequence
@@ -36,19 +37,33 @@ def opened(paths: Sequence[str], access: Access) -> Iterator[Opened]:
             archive.require_distinct(paths)
             yield Packed(tuple(paths), access, fingerprint.packed(paths))
         else:
-            vm = open_source(paths, access.verify)
-            yield Files(tuple(paths), vm, fingerprint.identity(vm, paths))
+            yield Files(tuple(paths), open_source(paths, access.verify))
+
+
+class _OfThisHost:
+    """Nothing of it moves, and nothing is worth a warning before its disks are looked at."""
+
+    transport = "file"
+    concerns: tuple[Concern, ...] = ()
+
+    def missing(self) -> int:
+        return 0
+
+    def stamps(self) -> list[list[Any]]:
+        return []
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(_OfThisHost):
     """A VM that is read as it is."""
 
     paths: tuple[str, ...]
     vm: SourceVm
-    which: VmId
-    transport: str = "file"
-    concerns: tuple[Concern, ...] = ()
+
+    @functools.cached_property
+    def which(self) -> VmId:
+        """For it the ends of the disks are read, which who only looks at a VM does not ask."""
+        return fingerprint.identity(self.vm, self.paths)
 
     def as_result(self) -> dict[str, Any]:
         return self.vm.as_result()
@@ -56,9 +71,6 @@ class Files:
     def sizes(self) -> tuple[DiskSize, ...]:
         inputs = staging.source_identities(self.vm, self.paths)
         return tuple(DiskSize(disk.chain.virtual_size, disk.chain.allocated(), inputs, self.vm.name) for disk in self.vm.disks)
-
-    def missing(self) -> int:
-        return 0
 
     def require_idle(self, accept: Sequence[str]) -> None:
         self.vm.check_idle(accept)
@@ -75,28 +87,20 @@ class Files:
             "The files of the VM are on this host: overlays read them, no export does.", "Run vmdk_fetch again.", source=self.paths
         )
 
-    def stamps(self) -> list[list[Any]]:
-        return []
-
 
 @dataclass(frozen=True)
-class Packed:
+class Packed(_OfThisHost):
     """A VM in archives, of which nothing is known before they are unpacked."""
 
     paths: tuple[str, ...]
     access: Access
     which: VmId
-    transport: str = "file"
-    concerns: tuple[Concern, ...] = ()
 
     def as_result(self) -> dict[str, Any]:
         return SourceVm(os.path.basename(self.paths[0]), "archive", ()).as_result()
 
     def sizes(self) -> tuple[DiskSize, ...]:
         return ()
-
-    def missing(self) -> int:
-        return 0
 
     def require_idle(self, accept: Sequence[str]) -> None:
         """Nobody uses a VM that is packed."""
@@ -114,9 +118,6 @@ class Packed:
 
     def exports(self) -> InPlace:
         raise self._packed()
-
-    def stamps(self) -> list[list[Any]]:
-        return []
 
     def _packed(self) -> NotInPlace:
         return NotInPlace("The source is packed.", "Fetch it first (the role does so in a real run), or unpack it.", source=self.paths[0])

@@ -35,7 +35,7 @@ EXAMPLES = r"""
     path: /srv/drop
 """
 
-_PLACES = ("processed", "failed", "duplicates", "lost+found")
+_PLACES = ("processed", "failed", "duplicates", "lost+found", "@eaDir")
 _ON_THEIR_WAY = (".part", ".partial", ".tmp")
 
 
@@ -45,7 +45,7 @@ def entries(path: str) -> list[str]:
         names = os.listdir(path)
     except OSError:  # it is not mounted yet, or its server is away; a later look may find it
         return []
-    return sorted(name for name in names if not name.startswith((".", "@")) and not name.endswith(_ON_THEIR_WAY) and name not in _PLACES)
+    return sorted(name for name in names if not name.startswith(".") and not name.endswith(_ON_THEIR_WAY) and name not in _PLACES)
 
 
 async def main(queue: asyncio.Queue, args: dict[str, Any]) -> None:
