@@ -71,32 +71,16 @@ disks:
   sample: [{"path": "/var/lib/migration/web01/disk0-overlay.qcow2", "format": "qcow2", "virtual_size": 10737418240}]
 """
 
-import os
+from typing import Any, Mapping
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging, working_on
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
-    fetched_of,
     module_with_source,
-    require_fetched,
-    require_own,
     run_spec,
-    source_of,
-    sources_of,
+    subject_of,
     work_dir_spec,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of, opened
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.flatten import Flatten, FlattenOptions
 
 
 def argument_spec() -> dict:
@@ -112,71 +96,13 @@ def argument_spec() -> dict:
     return spec
 
 
-def work(module: AnsibleModule) -> Result:
-    params, directory = module.params, module.params["work_dir"]
-    require_own(module)
-    with working_on(module, directory):
-        if module.check_mode:
-            require("qemu-img")
-        if module.check_mode and fetched_of(params) is None and params["source"]:
-            with opened(source_of(params), access_of(params), check=True) as found:
-                sizes = found.sizes()
-            for number, disk in enumerate(sizes if params["mode"] == "copy" else ()):
-                if disk.files:
-                    earlier.refuse_source(Request("", "raw", result(params, disk.vm, number), params["format"]), disk.files)
-            return {
-                "changed": True,
-                "disks": [
-                    {"path": os.path.join(directory, f"disk{number}-overlay.qcow2"), "format": "qcow2", "virtual_size": disk.virtual_size}
-                    for number, disk in enumerate(sizes)
-                ],
-            }
-        base = require_fetched(params)
-        if params["mode"] == "copy":
-            dest = places.results(params["dest"], base.result["name"], directory)
-            with belonging(module, dest, places.recorded(base.result)):
-                return copy(module, base)
-        staging.require_apart(staging.staged_disks(base.result, directory), base.inputs)
-        changed = not staging.flattened(directory)
-        if changed and not module.check_mode:
-            with staging.holding(base, directory):
-                staging.flatten(base.result, directory, base.inputs)
-        disks = staging.staged_disks(base.result, directory)
-        return {
-            "changed": changed,
-            "disks": [{"path": disk.overlay, "format": "qcow2", "virtual_size": disk.virtual_size} for disk in disks],
-        }
-
-
-def copy(module: AnsibleModule, base: staging.Manifest) -> Result:
-    changed, disks = False, []
-    if "stream" in base.result.get("origin", {}):
-        raise InvalidInput("The disks were not staged, so there is nothing to copy.", "Stage them (migrate_fetch: stage).")
-    if module.check_mode:
-        ahead.writable(module.params["dest"])
-    for number, disk in enumerate(staging.staged_disks(base.result, module.params["work_dir"])):
-        dest = result(module.params, base.result["name"], number)
-        request = Request(disk.top, disk.format, dest, module.params["format"])
-        done = earlier.done_before(request, base.inputs)
-        if done is None:
-            changed = True
-            with staging.holding(base, module.params["work_dir"]) as unchanged:
-                done = (
-                    convert.plan(request, base.inputs) if module.check_mode else convert.convert(request, base.inputs, Silent(), unchanged)
-                )
-        disks.append(done)
-    return {"changed": changed, "disks": disks}
-
-
-def result(params: dict, name: str, number: int) -> str:
-    """Where the copy of a disk goes."""
-    return os.path.join(params["dest"], f"{safe(name)}-disk{number}.{params['format']}")
+def stage_of(params: Mapping[str, Any]) -> Flatten:
+    dest = params["dest"] if params["mode"] == "copy" else ""
+    return Flatten(FlattenOptions(subject_of(params), dest, params["format"]))
 
 
 def main() -> None:
-    module = module_with_source(argument_spec(), required_if=[("mode", "copy", ["dest"])])
-    respawn_for(*libraries_of(sources_of(module.params)))
-    run(module, work)
+    run_stage(module_with_source(argument_spec(), required_if=[("mode", "copy", ["dest"])]), stage_of)
 
 
 if __name__ == "__main__":

@@ -126,11 +126,16 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BOOTSTRAP, FINAL
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
+    module_with_source,
+    require_own,
+    run_of,
+    run_spec,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe, unmapped
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
 
@@ -162,7 +167,9 @@ def work(module: AnsibleModule) -> Result:
     if params["work_dir"]:
         params = with_records(params)
     _require_right(params)
-    with belonging(module, places.results(params["dest"], params["name"]), places.recorded(params["vm"]), modes.parse(params["mode"])):
+    with belonging(
+        run_of(module), places.results(params["dest"], params["name"]), places.recorded(params["vm"]), modes.parse(params["mode"])
+    ):
         return written(module, params)
 
 

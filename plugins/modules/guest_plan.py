@@ -165,11 +165,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import fix_spec, fixes_spec, guest_request
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import report_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, source_of, sources_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
+    module_with_source,
+    run_of,
+    source_of,
+    sources_of,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import identified, libraries_of
 
@@ -182,7 +187,7 @@ def work(module: AnsibleModule) -> Result:
     if module.params["source"]:
         vm = identified(source_of(module.params), access_of(module.params))
         places.require_one_of(directory, vm, module.params["moved"])
-        with belonging(module, places.plan(dest), vm):
+        with belonging(run_of(module), places.plan(dest), vm):
             return planned(module, dest)
     if not module.check_mode:
         modes.make_directory(directory, modes.PASSABLE, modes.PASSABLE)

@@ -135,14 +135,15 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import files, modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
     module_with_source,
     require_own,
+    run_of,
     run_spec,
     source_of,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirtd, lifecycle, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Unwanted, Wanted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirt import Libvirt
@@ -191,7 +192,7 @@ def taken_back(module: AnsibleModule, target: Libvirt) -> lifecycle.Done:
     params, directory = module.params, module.params["work_dir"] or ""
     source = tuple(source_of(params)) if params["source"] else ()
     require_own(module)
-    with working_on(module, directory) if os.path.isdir(directory) else contextlib.nullcontext():
+    with working_on(run_of(module), directory) if os.path.isdir(directory) else contextlib.nullcontext():
         unwanted = Unwanted(
             params["name"],
             quarantine=params["quarantine"] or "",

@@ -95,10 +95,15 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, shapes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import done_with
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
+    module_with_source,
+    require_own,
+    run_of,
+    run_spec,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import done_with
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
 
 
@@ -155,7 +160,7 @@ def work(module: AnsibleModule) -> Result:
     ended = [places.work_dir(params["work_dir"])] if params["work_dir"] else []
     if vm.get("name"):
         ended += [places.results(directory, str(vm["name"])) for directory in sorted({dest, params["results"] or dest})]
-    done_with(module, *ended)
+    done_with(run_of(module), *ended)
     return {"changed": bool(changes), "report": os.path.join(dest, "report.md"), "verdict": verdict(data)}
 
 

@@ -164,20 +164,21 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging, working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
-    fetched_of,
     module_with_source,
     progress_spec,
     require_fetched,
     require_own,
+    run_of,
     source_of,
     sources_of,
+    subject_of,
     work_dir_spec,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import reading
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging, working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of, opened
 
 
@@ -241,8 +242,8 @@ def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, devi
 def work(module: AnsibleModule) -> Result:
     params, directory = module.params, module.params["work_dir"]
     require_own(module)
-    with working_on(module, directory), contextlib.ExitStack() as stack:
-        if module.check_mode and params["source"] and not (fetched_of(params) and staging.flattened(directory)):
+    with working_on(run_of(module), directory), contextlib.ExitStack() as stack:
+        if module.check_mode and params["source"] and not (subject_of(params).fetched() and staging.flattened(directory)):
             with opened(source_of(params), access_of(params), check=True) as found:
                 disks = found.sizes()
             wanted = requests(params, [staging.StagedDisk("", "", disk.virtual_size) for disk in disks])
@@ -252,7 +253,10 @@ def work(module: AnsibleModule) -> Result:
         wanted = requests(params, staging.staged_disks(base.result, directory))
         stack.enter_context(
             belonging(
-                module, places.results(params["dest"], params["name"], directory), places.recorded(base.result), modes.parse(params["mode"])
+                run_of(module),
+                places.results(params["dest"], params["name"], directory),
+                places.recorded(base.result),
+                modes.parse(params["mode"]),
             )
         )
         inputs = [(*base.inputs, Identity.of(wish.source)) for wish in wanted]

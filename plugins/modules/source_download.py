@@ -87,10 +87,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, run_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import download, places, sources
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging
 
 
 def argument_spec() -> dict:
@@ -114,7 +114,7 @@ def work(module: AnsibleModule) -> Result:
     progress, mode, access = sink(params["progress_file"]), modes.parse(params["mode"]), access_of(params)
     vm = sources.of(params["source"]).identified(params["source"], access)
     places.require_one_of(params["dest"], vm, params["moved"])
-    with belonging(module, places.folder(params["dest"]), vm, mode):
+    with belonging(run_of(module), places.folder(params["dest"]), vm, mode):
         changed, files = download.download(
             params["source"], access, params["dest"], params["include"], params["exclude"], progress, module.check_mode, mode
         )

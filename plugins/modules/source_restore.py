@@ -59,10 +59,15 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
+    module_with_source,
+    require_own,
+    run_of,
+    run_spec,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, power
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
 
 
@@ -82,7 +87,7 @@ def work(module: AnsibleModule) -> Result:
     respawn_for(*libraries_of([power.noted(directory)]))
     if not os.path.isdir(directory):
         return {"changed": False, "actions": []}
-    with working_on(module, directory):
+    with working_on(run_of(module), directory):
         actions = power.give_back(directory, access_of(module.params), module.check_mode)
         removed, left = copied.forget(directory, module.check_mode) if module.params["forget"] else (False, [])
     actions += [f"removed what was staged in {directory}"] if removed else []

@@ -162,28 +162,13 @@ vm:
   sample: {"name": "web01", "kind": "vmx", "firmware": "bios", "memory": 2048, "disks": [{"path": "/exports/web01/web01.vmdk", "virtual_size": 10737418240}]}
 """
 
-import contextlib
-import os
+from typing import Any, Mapping
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, modes, spared
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import (
-    AccessDenied,
-    InvalidInput,
-    MissingTool,
-    TransferFailed,
-    Unreachable,
-)
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging, working_on
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, give_back_when_ended, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, source_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, fetch, places
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import identified, is_remote, libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import Fetch, FetchOptions
 
 
 def argument_spec() -> dict:
@@ -204,85 +189,27 @@ def argument_spec() -> dict:
     }
 
 
-def work(module: AnsibleModule) -> Result:
-    params, directory = module.params, module.params["work_dir"]
-    source = source_of(params)
-    require_needs(params["needs"])
-    stay = is_remote(source) and params["fetch"] == "stream"
-    options = {"source": source, "verify": params["verify"], **({"fetch": "stream"} if stay else {})}
-    vm_id = which(module, source, options)
-    copied.require_apart(directory, spared.paths())
-    mode = modes.parse(params["mode"])
-    owned = [places.work_dir(directory)]
-    for dest in dict.fromkeys(filter(None, (params["dest"], params["report_dir"]))):
-        owned.append(places.results(dest, params["name"], directory))
-    admit(module, owned, vm_id)
-    with working_on(module, directory, mode), contextlib.ExitStack() as stack:
-        for place in owned:
-            stack.enter_context(belonging(module, place, vm_id, mode))
-        earlier = staging.fetched(directory)
-        if earlier is not None and earlier.options == options and fetch.unchanged(earlier.result, vm_id):
-            return {"changed": False, "vm": earlier.result}
-        if params["probe"]:
-            return {"changed": False, "pending": True}
-        vm, concerns = fetch.fetch(
-            source,
+def stage_of(params: Mapping[str, Any]) -> Fetch:
+    return Fetch(
+        FetchOptions(
+            tuple(source_of(params)),
+            params["work_dir"],
             access_of(params),
-            directory,
-            options,
-            sink(params["progress_file"]),
-            check=module.check_mode,
-            stay=stay,
-            expected=vm_id,
-            admit=lambda found: admit(module, owned, found, note=not module.check_mode),
+            stay=params["fetch"] == "stream",
+            needs=tuple(params["needs"]),
+            name=params["name"],
+            dest=params["dest"] or "",
+            report_dir=params["report_dir"] or "",
+            mode=modes.parse(params["mode"]),
         )
-        for concern in concerns:
-            module.warn(str(concern))
-        return {"changed": True, "vm": vm}
-
-
-def require_needs(needs: list) -> None:
-    """Raise InvalidInput for what a later stage would look for in vain, perhaps hours later."""
-    missing = next((path for path in needs if not os.path.exists(path)), "")
-    if missing:
-        raise InvalidInput(
-            f"{missing} does not exist on the conversion host. The repair of the guest reads it.",
-            "Check migrate_virtio_win, migrate_guest_agent_packages and migrate_windows_wrapper; paths are on the conversion host.",
-            path=missing,
-        )
-
-
-def admit(module: AnsibleModule, owned: list, vm_id: VmId, note: bool = False) -> None:
-    """Refuse a VM where anything that it is to have belongs to another one; `note` that it does not."""
-    params = module.params
-    for place in owned:
-        place.require(vm_id, params["moved"])
-    if params["report_dir"]:
-        places.require_report(params["report_dir"], vm_id, params["moved"])
-    for place in owned if note else ():
-        memory.claim(place.path, place.what, vm_id, None, moved=params["moved"])
-
-
-def which(module: AnsibleModule, source: list, options: dict) -> VmId:
-    """Which VM the source is. What was fetched of a place that does not answer now is still known."""
-    try:
-        return identified(source, access_of(module.params))
-    except (Unreachable, AccessDenied, MissingTool, TransferFailed) as error:
-        earlier = staging.fetched(module.params["work_dir"])
-        known = places.recorded(earlier.result) if earlier is not None and earlier.options == options else None
-        if known is None or not is_remote(source):
-            raise
-        module.warn(f"The source was not asked whether it still is what was fetched of it: {error}")
-        return known
+    )
 
 
 def main() -> None:
     module = module_with_source(argument_spec())
-    respawn_for(*libraries_of(module.params["source"]))
-    give_back_when_ended()
     if (module.params["dest"] or module.params["report_dir"]) and not module.params["name"]:
         module.fail_json(msg="dest and report_dir need name, the name of the VM there.")
-    run(module, work)
+    run_stage(module, stage_of)
 
 
 if __name__ == "__main__":

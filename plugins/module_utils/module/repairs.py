@@ -25,6 +25,7 @@ from ..guest.plan import Plan
 from ..linux.plan import FIXES
 from ..pipeline.engines import OWN, Engine, repair
 from ..pipeline.fetch import reading
+from ..pipeline.holding import working_on
 from ..pipeline.kinds import KINDS
 from ..pipeline.live_repair import live_fix
 from ..pipeline.repair import GuestReport, fix, look, masked, take_back
@@ -42,9 +43,8 @@ from .guest_options import (
     options_digest,
     options_of,
 )
-from .holding import working_on
 from .runtime import Result, respawn_for, run
-from .source_options import fetched_of, module_with_source, require_fetched, require_own, run_spec, source_of, sources_of
+from .source_options import module_with_source, require_fetched, require_own, run_of, run_spec, source_of, sources_of, subject_of
 
 _LONGEST_WARNING, _LONGEST_WARNINGS = 500, 2500  # characters of a concern, and of all, among the warnings
 
@@ -103,7 +103,10 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
             "A source is never written.", "Run vmdk_fetch and disk_flatten, then name their work_dir; or use check mode to see the changes."
         )
     require_own(module)
-    with working_on(module, directory) if directory else contextlib.nullcontext(), guest_request(module, fixes, overlays=True) as request:
+    with (
+        working_on(run_of(module), directory) if directory else contextlib.nullcontext(),
+        guest_request(module, fixes, overlays=True) as request,
+    ):
         if module.check_mode:
             report = look(request, plan_too=True)
         else:
@@ -162,9 +165,9 @@ def composite_fix(module: AnsibleModule) -> Result:
         **({"grow": params["grow"]} if any(params["grow"]) else {}),
     }
     directory = params["work_dir"]
-    with working_on(module, directory):
+    with working_on(run_of(module), directory):
         require_own(module)
-        base = fetched_of(params) if module.check_mode else staging.fetched(directory)
+        base = subject_of(params).fetched() if module.check_mode else staging.fetched(directory)
         recorded["vm"] = (base.result.get("identity") or {}).get("digest", "") if base is not None else ""
         earlier = Manifest.load(os.path.join(directory, staging.FIXED), "fix", staging.REPAIRING)
         if base is not None and earlier is not None and earlier.current("fix", base.inputs, recorded):

@@ -18,7 +18,7 @@ from ansible.module_utils.common.validation import check_type_str
 
 from ..core import urls
 from ..core.bounded import bounded
-from ..core.errors import Busy, InvalidInput, MigrationError, OutOfResources, of_system
+from ..core.errors import InvalidInput, MigrationError, OutOfResources, of_system
 from ..core.watch import lives
 from ..guest import diffs
 
@@ -93,8 +93,6 @@ def run(module: AnsibleModule, work: Callable[[AnsibleModule], Result]) -> None:
         threading.Thread(target=_end_with, args=(watched,), daemon=True).start()
     try:
         result = work(module)
-    except Pending:
-        result = {"changed": False, "pending": True}
     except MigrationError as error:
         _fail(module, error)
     except OSError as error:
@@ -191,7 +189,3 @@ def _importable(library: str) -> bool:
     except ImportError:
         return False
     return True
-
-
-class Pending(Busy):
-    """A stage of a run that has ended is still at work, which is not waited for while only asking."""

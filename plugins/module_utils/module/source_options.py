@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..core import urls
+from ..core import memory, urls
 from ..core.errors import InvalidInput, UnsafeInput
 from ..core.manifest import Manifest
+from ..core.progress import sink
 from ..disk import staging
-from ..pipeline import places
+from ..pipeline import subject
+from ..pipeline.holding import Run
 from ..pipeline.sources import FORMS, is_remote
-from .access import access_spec
+from ..pipeline.subject import Subject
+from ..sources.source import Access
+from .access import access_of, access_spec
 from .runtime import module_for
 
 
@@ -64,27 +68,35 @@ def source_of(params: Mapping[str, Any]) -> list[str]:
 
 
 def sources_of(params: Mapping[str, Any]) -> list[str]:
-    """Where the disks of a VM come from: what the user names, and what an earlier FETCH into its work directory has noted."""
-    earlier = staging.fetched(params["work_dir"]) if params.get("work_dir") else None
-    noted = earlier.options.get("source") if earlier is not None else None
-    return [*(params.get("source") or ()), *(noted if isinstance(noted, list) else ())]
+    """Where the disks of a VM come from, see subject.sources_of."""
+    return subject.sources_of(params.get("source") or (), params.get("work_dir") or "")
+
+
+def subject_of(params: Mapping[str, Any]) -> Subject:
+    """The VM that a module works on."""
+    source = tuple(source_of(params)) if params["source"] else ()
+    return Subject(params["work_dir"] or "", source, access_of(params) if "access" in params else Access())
+
+
+def run_of(module: AnsibleModule) -> Run:
+    """How the module runs, from the parameters of progress_spec, or of run_spec alone. Raises InvalidInput for what is no run."""
+    params = module.params
+    data = params.get("run") or {}
+    return Run(
+        check=module.check_mode,
+        probe=bool(params.get("probe")),
+        moved=bool(params.get("moved")),
+        diff=module._diff,
+        progress=sink(params.get("progress_file")),
+        warn=module.warn,
+        by=memory.Run.from_data(data) if data else None,
+        known_dead=str(data.get("known_dead") or ""),
+    )
 
 
 def require_own(module: AnsibleModule) -> None:
-    """Raise InvalidInput where the work directory is another VM's than that of the source; nothing is compared where one of them is not named."""
-    params = module.params
-    if params["work_dir"]:
-        staging.noted(params["work_dir"])  # whatever a stage writes from here on spares the source
-    noted = not (module.check_mode and params.get("moved"))  # a dry FETCH says whether the VM has moved, and notes nothing
-    if params["work_dir"] and params["source"] and noted:
-        places.require_source(params["work_dir"], source_of(params))
-
-
-def fetched_of(params: Mapping[str, Any]) -> Optional[Manifest]:
-    """What FETCH has staged, if that is of what the user names; None where a run would fetch first."""
-    earlier = staging.fetched(params["work_dir"])
-    noted = earlier.options.get("source") if earlier is not None else None
-    return earlier if not (params.get("source") and noted) or noted == source_of(params) else None
+    """Raise InvalidInput where the work directory is another VM's than that of the source, see Subject.require_own."""
+    subject_of(module.params).require_own(run_of(module))
 
 
 def require_fetched(params: Mapping[str, Any]) -> Manifest:

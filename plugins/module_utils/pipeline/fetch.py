@@ -7,13 +7,14 @@ import contextlib
 import functools
 import os
 import time
-from dataclasses import replace
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
-from ..core import ahead
+from ..core import ahead, memory, modes, spared
 from ..core import vm as vms
 from ..core.concern import INFO, Concern
-from ..core.errors import MigrationError, SourceChanged
+from ..core.errors import AccessDenied, InvalidInput, MigrationError, MissingTool, SourceChanged, TransferFailed, Unreachable
 from ..core.manifest import Manifest
 from ..core.progress import Progress
 from ..core.trace import point
@@ -22,7 +23,142 @@ from ..disk import staging
 from ..sources.opened import Here, Opened
 from ..sources.source import Access
 from . import copied, places, power
-from .sources import brought, opened, require_in_place
+from .holding import Run
+from .sources import brought, identified, is_remote, libraries_of, opened, require_in_place
+from .stage import Claims, Plain, Result
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """`source` is a URL, or paths that are absolute. `stay`: the disks stay at their source, where it is elsewhere, and are read when the result is written.
+
+    `needs` are paths that later stages will look for. `name` is what the VM is called in `dest`, where its images go, and in `report_dir`; both may be empty.
+    """
+
+    source: tuple[str, ...]
+    work_dir: str
+    access: Access = Access()
+    stay: bool = False
+    needs: tuple[str, ...] = ()
+    name: str = ""
+    dest: str = ""
+    report_dir: str = ""
+    mode: int = modes.FILE
+
+    @property
+    def streamed(self) -> bool:
+        return self.stay and is_remote(self.source)
+
+    def recorded(self) -> dict[str, Any]:
+        """What makes another staging of the same source."""
+        return {"source": list(self.source), "verify": self.access.verify, **({"fetch": "stream"} if self.streamed else {})}
+
+
+@dataclass(frozen=True)
+class Fetch(Plain):
+    """FETCH: a source becomes a checked, staged disk set in a work directory, which belongs to its VM from then on, as do the places of its results.
+
+    Answers `vm`, its description.
+    """
+
+    options: FetchOptions
+    name = "fetch"
+    gives_back = True  # leases and snapshots
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        return libraries_of(self.options.source)
+
+    @property
+    def holds(self) -> str:
+        return self.options.work_dir
+
+    @property
+    def mode(self) -> int:
+        return self.options.mode
+
+    @cached_property
+    def _which(self) -> tuple[VmId, str]:
+        """Which VM the source is, and why it was not asked: what was fetched of a place that does not answer now is still known."""
+        try:
+            return identified(self.options.source, self.options.access), ""
+        except (Unreachable, AccessDenied, MissingTool, TransferFailed) as error:
+            earlier = self._recorded()
+            known = places.recorded(earlier.result) if earlier is not None else None
+            if known is None or not is_remote(self.options.source):
+                raise
+            return known, f"The source was not asked whether it still is what was fetched of it: {error}"
+
+    def _recorded(self) -> Optional[Manifest]:
+        earlier = staging.fetched(self.options.work_dir)
+        return earlier if earlier is not None and earlier.options == self.options.recorded() else None
+
+    @cached_property
+    def _owned(self) -> tuple[places.Place, ...]:
+        wanted = self.options
+        there = dict.fromkeys(directory for directory in (wanted.dest, wanted.report_dir) if directory)
+        return (places.work_dir(wanted.work_dir), *(places.results(directory, wanted.name, wanted.work_dir) for directory in there))
+
+    def require(self, run: Run) -> None:
+        _require_needs(self.options.needs)
+        vm, why = self._which
+        if why:
+            run.warn(why)
+        copied.require_apart(self.options.work_dir, spared.paths())
+        self._admit(run, vm)
+
+    def _admit(self, run: Run, vm: VmId) -> None:
+        """Raise InvalidInput where anything that the VM is to have belongs to another one."""
+        for place in self._owned:
+            place.require(vm, run.moved)
+        if self.options.report_dir:
+            places.require_report(self.options.report_dir, vm, run.moved)
+
+    def claims(self, run: Run) -> Claims:
+        return Claims(self._owned, self._which[0])
+
+    def earlier(self, run: Run) -> Optional[Result]:
+        earlier = self._recorded()
+        return {"vm": earlier.result} if earlier is not None and unchanged(earlier.result, self._which[0]) else None
+
+    def would(self, run: Run) -> Result:
+        return self._fetched(run, lambda vm: self._admit(run, vm))
+
+    def run(self, run: Run) -> Result:
+        def admit(vm: VmId) -> None:
+            self._admit(run, vm)
+            for place in self._owned:
+                memory.claim(place.path, place.what, vm, None, moved=run.moved)
+
+        return self._fetched(run, admit)
+
+    def _fetched(self, run: Run, admit: Callable[[VmId], None]) -> Result:
+        wanted = self.options
+        vm, concerns = fetch(
+            wanted.source,
+            wanted.access,
+            wanted.work_dir,
+            wanted.recorded(),
+            run.progress,
+            check=run.check,
+            stay=wanted.streamed,
+            expected=self._which[0],
+            admit=admit,
+        )
+        for concern in concerns:
+            run.warn(str(concern))
+        return {"vm": vm}
+
+
+def _require_needs(needs: Sequence[str]) -> None:
+    """Raise InvalidInput for what a later stage would look for in vain, perhaps hours later."""
+    missing = next((path for path in needs if not os.path.exists(path)), "")
+    if missing:
+        raise InvalidInput(
+            f"{missing} does not exist on the conversion host. The repair of the guest reads it.",
+            "Check migrate_virtio_win, migrate_guest_agent_packages and migrate_windows_wrapper; paths are on the conversion host.",
+            path=missing,
+        )
 
 
 def fetch(

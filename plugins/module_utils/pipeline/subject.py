@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VM that a stage works on: where it is worked on, what it comes from, and how that is reached."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Optional, Sequence
+
+from ..core.manifest import Manifest
+from ..disk import staging
+from ..sources.opened import Opened
+from ..sources.source import Access
+from . import places
+from .holding import Run
+from .sources import libraries_of, opened
+
+
+def sources_of(source: Sequence[str], work_dir: str) -> list[str]:
+    """Where the disks of a VM come from: what the user names, and what an earlier FETCH into its work directory has noted."""
+    return [*source, *(_noted(staging.fetched(work_dir)) if work_dir else ())]
+
+
+def _noted(fetched: Optional[Manifest]) -> list[str]:
+    noted = fetched.options.get("source") if fetched is not None else None
+    return noted if isinstance(noted, list) else []
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`work_dir` is empty for a VM that has none here, `source` for whichever VM the work directory is of: a URL, or paths that are absolute."""
+
+    work_dir: str = ""
+    source: tuple[str, ...] = ()
+    access: Access = Access()
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The libraries of Python that ask the place of its disks."""
+        return libraries_of(sources_of(self.source, self.work_dir))
+
+    def require_own(self, run: Run) -> None:
+        """Raise InvalidInput where the work directory is another VM's than that of the source; nothing is compared where one of them is not named."""
+        if self.work_dir:
+            staging.noted(self.work_dir)  # whatever a stage writes from here on spares the source
+        noted = not (run.check and run.moved)  # a dry FETCH says whether the VM has moved, and notes nothing
+        if self.work_dir and self.source and noted:
+            places.require_source(self.work_dir, self.source)
+
+    def fetched(self) -> Optional[Manifest]:
+        """What FETCH has staged, if that is of the source that is named; None where a run would fetch first."""
+        earlier = staging.fetched(self.work_dir)
+        noted = earlier.options.get("source") if earlier is not None else None
+        return earlier if not (self.source and noted) or noted == list(self.source) else None
+
+    def require_fetched(self) -> Manifest:
+        """The same. Raises InvalidInput where there is nothing, or that of another source."""
+        return staging.require_fetched(self.work_dir, self.source)
+
+    def looked_at(self) -> contextlib.AbstractContextManager[Opened]:
+        """The source itself, for the time of a block in which nothing is changed there."""
+        return opened(self.source, self.access, check=True)

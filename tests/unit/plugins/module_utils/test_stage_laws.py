@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The laws of stages, which each of them is held to: who is new here has a line in CASES."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils import pipeline
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, flatten
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import Run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Plain, Stage, carry_out
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.subject import Subject
+
+MINE = Run(by=memory.Run.of(os.getpid()))
+
+
+def subject(place: Path) -> Subject:
+    return Subject(str(place / "out" / ".work"), (str(place / "a.raw"),))
+
+
+def source(place: Path) -> None:
+    (place / "a.raw").write_bytes(b"\x33" * 512 + bytes(1 << 20))
+
+
+def fetching(place: Path) -> Stage:
+    of = subject(place)
+    return fetch.Fetch(fetch.FetchOptions(of.source, of.work_dir, name="a", dest=str(place / "out"), report_dir=str(place / "out")))
+
+
+def flattening(place: Path) -> Stage:
+    return flatten.Flatten(flatten.FlattenOptions(subject(place)))
+
+
+def copying(place: Path) -> Stage:
+    return flatten.Flatten(flatten.FlattenOptions(subject(place), str(place / "copies"), "raw"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stage, those before it, and what does its work, which can be made to fail."""
+
+    made: Callable[[Path], Stage]
+    before: tuple[str, ...]
+    works: tuple[object, str]
+
+
+CASES = {
+    "fetch": Case(fetching, (), (staging, "fetch")),
+    "flatten": Case(flattening, ("fetch",), (staging, "flatten")),
+    "flatten, copies": Case(copying, ("fetch",), (flatten.convert, "convert")),
+}
+EACH = pytest.mark.parametrize("name", CASES)
+
+
+@pytest.fixture
+def ready(tmp_path, monkeypatch) -> Callable[[str], Stage]:
+    """What makes a stage anew, once those before it are through."""
+    source(tmp_path)
+
+    def of(name: str) -> Callable[[], Stage]:
+        for before in CASES[name].before:
+            carry_out(CASES[before].made(tmp_path), Run())
+        return lambda: CASES[name].made(tmp_path)
+
+    return of
+
+
+class Worked(Exception):
+    pass
+
+
+@pytest.fixture
+def failing(monkeypatch) -> Callable[[str], None]:
+    def work(*dummy: object, **more: object) -> None:
+        raise Worked
+
+    return lambda name: monkeypatch.setattr(*CASES[name].works, work)
+
+
+def everything(place: Path) -> dict[str, tuple[int, ...]]:
+    """All that is there, but for how the source is held while it is read: by a lock, and by links that are made anew."""
+    found = {path: path.lstat() for path in place.rglob("*") if path.name != "held" and not path.is_symlink()}
+    return {str(path): () if path.is_dir() else (status.st_mtime_ns, status.st_size, status.st_ino) for path, status in found.items()}
+
+
+def test_every_stage_is_held_to_the_laws(tmp_path):
+    for module in pkgutil.iter_modules(pipeline.__path__):
+        importlib.import_module(f"{pipeline.__name__}.{module.name}")
+    assert {type(case.made(tmp_path)) for case in CASES.values()} == set(Plain.__subclasses__())
+    assert {case.made(tmp_path).name for case in CASES.values()} == {name.partition(",")[0] for name in CASES}
+
+
+@EACH
+def test_check_mode_writes_nothing_and_answers_as_a_run_does(name, ready, tmp_path):
+    stage = ready(name)
+    before = everything(tmp_path)
+    would = carry_out(stage(), Run(check=True))
+    assert would["changed"] and everything(tmp_path) == before
+    done = carry_out(stage(), Run())
+    assert done["changed"] and would.keys() <= done.keys()
+
+
+@EACH
+def test_a_second_run_is_unchanged_and_says_the_same(name, ready, failing):
+    stage = ready(name)
+    first = json.loads(json.dumps(carry_out(stage(), MINE)))
+    failing(name)
+    for run in (MINE, Run(), Run(probe=True), Run(check=True)):
+        assert carry_out(stage(), run) == {**first, "changed": False}
+
+
+@EACH
+def test_one_stage_can_be_carried_out_again(name, ready):
+    stage = ready(name)()
+    assert [carry_out(stage, Run())["changed"] for dummy in range(2)] == [True, False]
+
+
+@EACH
+def test_a_probe_does_not_work(name, ready, failing, tmp_path):
+    stage = ready(name)
+    failing(name)
+    assert carry_out(stage(), Run(probe=True)) == {"changed": False, "pending": True}
+    with pytest.raises(Worked):
+        carry_out(stage(), Run())
+
+
+def claimed(stage: Stage) -> list[str]:
+    """The files that remember for whom the stage keeps something."""
+    stage.require(Run())
+    places = [place.path for place in stage.claims(Run()).places]
+    return list(dict.fromkeys([*([os.path.join(stage.holds, "vm.json")] if stage.holds else []), *places]))
+
+
+@EACH
+def test_whom_another_run_works_on_is_left_alone(name, ready, failing, tmp_path):
+    stage = ready(name)
+    failing(name)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        for path in claimed(stage()):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            memory.claim(path, "it", None, memory.Run.of(other.pid))
+            with pytest.raises(Busy, match=f"process {other.pid}"):
+                carry_out(stage(), MINE)
+            memory.release(path, memory.Run.of(other.pid))
+        other.kill()
+
+
+@EACH
+def test_a_run_that_fails_keeps_nothing(name, ready, failing):
+    stage = ready(name)
+    failing(name)
+    paths = claimed(stage())
+    before = [memory.recall(path).vm for path in paths]
+    with pytest.raises(Worked):
+        carry_out(stage(), MINE)
+    assert [(memory.recall(path).vm, memory.recall(path).run) for path in paths] == [(vm, None) for vm in before]
+
+
+@EACH
+def test_another_vm_keeps_its_places(name, ready, failing):
+    stage = ready(name)
+    failing(name)
+    other = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
+    for path in claimed(stage()):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if memory.recall(path).vm is not None:
+            continue
+        memory.claim(path, "it", other, None)
+        for run in (MINE, Run(check=True)):
+            with pytest.raises(Exception, match="belongs to"):
+                carry_out(stage(), run)
+        os.unlink(path)
