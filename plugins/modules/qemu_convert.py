@@ -149,37 +149,17 @@ disks:
   sample: [{"path": "/var/lib/images/web01/web01-disk0.qcow2", "format": "qcow2", "virtual_size": 10737418240, "device": false, "encrypted": false}]
 """
 
-import contextlib
-import os
-from collections.abc import Sequence
+from typing import Any, Mapping
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import absolute
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import convert, earlier, sizes, staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
     module_with_source,
     progress_spec,
-    require_fetched,
-    require_own,
-    run_of,
-    source_of,
-    sources_of,
     subject_of,
     work_dir_spec,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import reading
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging, working_on
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of, opened
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.convert import Convert, ConvertOptions
 
 
 def argument_spec() -> dict:
@@ -203,97 +183,21 @@ def argument_spec() -> dict:
     }
 
 
-def requests(params: dict, disks: Sequence[staging.StagedDisk]) -> list:
-    """One request per disk."""
-    named = [os.path.realpath(absolute(device)) for device in params["devices"] if device]
-    if params["devices"] and not named:
-        raise InvalidInput("The list of devices names none: its texts are empty.", "Name a device, or leave the list out to make images.")
-    if disks:  # of an archive nothing is known before it is unpacked
-        sizes.require_at_most_one_each(params["resize"], len(disks))
-    if len(params["devices"]) > len(disks) > 0 or len(set(named)) < len(named):
-        raise InvalidInput(
-            f"{', '.join(params['devices'])} are not one device for each of {len(disks)} disks.",
-            "Name each device once, in the order of the disks.",
+def stage_of(params: Mapping[str, Any]) -> Convert:
+    same = ("name", "dest", "format", "compression", "preallocation", "cluster_size", "passphrase", "overwrite", "file_digest")
+    return Convert(
+        ConvertOptions(
+            subject_of(params),
+            resize=tuple(params["resize"]),
+            devices=tuple(params["devices"]),
+            mode=modes.parse(params["mode"]),
+            **{option: params[option] for option in same},
         )
-    wishes, devices = dict(enumerate(params["resize"])), dict(enumerate(params["devices"]))
-    return [request(params, number, disk, wishes.get(number, ""), devices.get(number, "")) for number, disk in enumerate(disks)]
-
-
-def request(params: dict, number: int, disk: staging.StagedDisk, wish: str, device: str) -> Request:
-    """What a device gets is raw, and as large as the device."""
-    fmt = "raw" if device else params["format"]
-    dest = os.path.join(params["dest"], f"{names.safe(params['name'])}-disk{number}.{fmt}")
-    of_images = {} if device else {name: params[name] for name in ("compression", "preallocation", "cluster_size")}
-    return Request(
-        disk.overlay,
-        "qcow2",
-        dest,
-        fmt,
-        size=sizes.new_size(wish, disk.virtual_size) if wish else None,
-        overwrite=params["overwrite"],
-        device=absolute(device) if device else "",
-        passphrase=params["passphrase"],
-        mode=modes.parse(params["mode"]),
-        file_digest=params["file_digest"],
-        **of_images,
     )
 
 
-def work(module: AnsibleModule) -> Result:
-    params, directory = module.params, module.params["work_dir"]
-    require_own(module)
-    with working_on(run_of(module), directory), contextlib.ExitStack() as stack:
-        if module.check_mode and params["source"] and not (subject_of(params).fetched() and staging.flattened(directory)):
-            with opened(source_of(params), access_of(params), check=True) as found:
-                disks = found.sizes()
-            wanted = requests(params, [staging.StagedDisk("", "", disk.virtual_size) for disk in disks])
-            planned = [convert.looked_at(wish, disk.virtual_size, disk.data, disk.files) for wish, disk in zip(wanted, disks)]
-            return _ahead(params, wanted, planned)
-        base = require_fetched(params)
-        wanted = requests(params, staging.staged_disks(base.result, directory))
-        stack.enter_context(
-            belonging(
-                run_of(module),
-                places.results(params["dest"], params["name"], directory),
-                places.recorded(base.result),
-                modes.parse(params["mode"]),
-            )
-        )
-        inputs = [(*base.inputs, Identity.of(wish.source)) for wish in wanted]
-        done = [earlier.done_before(wish, made_from, params["probe"]) for wish, made_from in zip(wanted, inputs)]
-        if all(done):
-            if not module.check_mode:
-                stages.converted(directory, [made_from[-1] for made_from in inputs], done)
-            return {"changed": False, "disks": done}
-        if params["probe"]:
-            return {"changed": False, "pending": True}
-        staging.require_whole(directory)
-        if module.check_mode:
-            with reading(base, directory, access_of(params), cached=False):
-                planned = [before or convert.plan(wish, made_from) for wish, made_from, before in zip(wanted, inputs, done)]
-            return _ahead(params, [wish for wish, before in zip(wanted, done) if not before], planned)
-        progress = sink(params["progress_file"])
-        with reading(base, directory, access_of(params), cached=False) as unchanged:
-            results = [
-                before or convert.convert(wish, made_from, progress, unchanged) for wish, made_from, before in zip(wanted, inputs, done)
-            ]
-        stages.converted(directory, [made_from[-1] for made_from in inputs], results)
-        return {"changed": True, "disks": results}
-
-
-def _ahead(params: dict, wanted: Sequence[Request], planned: list) -> Result:
-    """For check mode: the plans, unless the run would lack a tool, rights or space."""
-    require("qemu-img")
-    ahead.writable(params["dest"])
-    plans = {plan["path"]: plan for plan in planned}
-    convert.check_room([(wish, plans[wish.output]) for wish in wanted])
-    return {"changed": True, "disks": planned}
-
-
 def main() -> None:
-    module = module_with_source(argument_spec())
-    respawn_for(*libraries_of(sources_of(module.params)))
-    run(module, work)
+    run_stage(module_with_source(argument_spec()), stage_of)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,19 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import sizes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import Request, largest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.staging import StagedDisk
-from ansible_collections.hyper2kvm.migration.plugins.modules import qemu_convert
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.subject import Subject
 
 MIB, GIB, TIB = 1 << 20, 1 << 30, 1 << 40
 
 
-def params(tmp_path, **given):
-    usual = {name: spec.get("default") for name, spec in qemu_convert.argument_spec().items()}
-    return {**usual, "name": "vm", "dest": str(tmp_path), "passphrase": "", "mode": None, **given}
+def options(tmp_path, **given):
+    return convert.ConvertOptions(Subject(), "vm", str(tmp_path), **given)
 
 
 def planned(tmp_path, disks=(MIB,), **given):
     """What the sizes of the results are, by the way that check mode and a run share."""
-    wanted = qemu_convert.requests(params(tmp_path, **given), [StagedDisk("", "", size) for size in disks])
+    wanted = convert.requests(options(tmp_path, **given), [StagedDisk("", "", size) for size in disks])
     return [request.virtual_size(size, 0) for request, size in zip(wanted, disks)]
 
 
@@ -77,7 +77,7 @@ def test_what_can_be_is_planned(tmp_path, given, expected):
 
 
 def test_a_list_of_devices_may_leave_disks_to_images(tmp_path):
-    wanted = qemu_convert.requests(params(tmp_path, devices=["", "/dev/vg0/b"]), [StagedDisk("", "", MIB)] * 2)
+    wanted = convert.requests(options(tmp_path, devices=["", "/dev/vg0/b"]), [StagedDisk("", "", MIB)] * 2)
     assert [request.device for request in wanted] == ["", "/dev/vg0/b"]
 
 

@@ -20,7 +20,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import me
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, flatten
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, fetch, flatten
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import Run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Plain, Stage, carry_out
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.subject import Subject
@@ -49,6 +49,10 @@ def copying(place: Path) -> Stage:
     return flatten.Flatten(flatten.FlattenOptions(subject(place), str(place / "copies"), "raw"))
 
 
+def converting(place: Path) -> Stage:
+    return convert.Convert(convert.ConvertOptions(subject(place), "a", str(place / "results")))
+
+
 @dataclass(frozen=True)
 class Case:
     """A stage, those before it, and what does its work, which can be made to fail."""
@@ -62,6 +66,7 @@ CASES = {
     "fetch": Case(fetching, (), (staging, "fetch")),
     "flatten": Case(flattening, ("fetch",), (staging, "flatten")),
     "flatten, copies": Case(copying, ("fetch",), (flatten.convert, "convert")),
+    "convert": Case(converting, ("fetch", "flatten"), (convert.convert, "convert")),
 }
 EACH = pytest.mark.parametrize("name", CASES)
 
