@@ -117,29 +117,14 @@ side_disk:
   sample: ""
 """
 
-import os
+from typing import Any, Mapping
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, modes, names, shapes, spared
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, ToolFailed
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import TEXT, require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qemu_img
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BOOTSTRAP, FINAL
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
-    module_with_source,
-    require_own,
-    run_of,
-    run_spec,
-)
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe, unmapped
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, run_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.describe import Describe, DescribeOptions
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
-
-SIDE_DISK_SIZE = 64 << 20  # bytes
 
 
 def argument_spec() -> dict:
@@ -161,92 +146,20 @@ def argument_spec() -> dict:
     }
 
 
-def work(module: AnsibleModule) -> Result:
-    params = module.params
-    require_own(module)
-    if params["work_dir"]:
-        params = with_records(params)
-    _require_right(params)
-    with belonging(
-        run_of(module), places.results(params["dest"], params["name"]), places.recorded(params["vm"]), modes.parse(params["mode"])
-    ):
-        return written(module, params)
-
-
-def _require_right(params: dict) -> None:
-    """Raise InvalidInput, which names the option, for what no VM can have."""
-    require("vm", params["vm"], shapes.VM, "Give what vmdk_fetch returned as vm, or leave it out where there is a work_dir.")
-    require("facts", params["facts"], shapes.FACTS, "Give what guest_fix returned as facts, or leave it out where there is a work_dir.")
-    require("disks", params["disks"], [shapes.DISK], "Give what qemu_convert returned as disks.")
-    require(
-        "networks",
-        params["networks"],
-        {"": TEXT},
-        "Write the name of a network, or bridge: and that of a bridge, for each network at the source.",
+def stage_of(params: Mapping[str, Any]) -> Describe:
+    same = ("name", "dest", "vm", "facts", "disks", "phase", "network", "networks")
+    return Describe(
+        DescribeOptions(
+            subject=subject_of(params),
+            formats=tuple(params["formats"]),
+            mode=modes.parse(params["mode"]),
+            **{option: params[option] for option in same},
+        )
     )
 
 
-def with_records(params: dict) -> dict:
-    """The parameters, with what the stages before have recorded where they say nothing."""
-    before = stages.known(params["work_dir"])
-    facts, phase = params["facts"], params["phase"]
-    if not facts:
-        facts, phase = before.facts, next(iter(before.facts.get("phases") or ()), phase)
-    disks = stages.so_far(params["work_dir"]).disks if params["disks"] is None else params["disks"]
-    return {**params, "vm": {**before.vm, **params["vm"]}, "facts": facts, "phase": phase, "disks": disks}
-
-
-def written(module: AnsibleModule, params: dict) -> Result:
-    if not params["disks"]:
-        raise InvalidInput("disks is empty: a VM needs one to start from.", "Give what qemu_convert returned as disks.", option="disks")
-    dest, name, phase = params["dest"], names.safe(params["name"]), params["phase"]
-    side = os.path.join(dest, f"{name}-driver.qcow2") if phase == BOOTSTRAP else ""
-    _require_side(side)
-    for concern in unmapped(params["vm"], params["network"], params["networks"]):
-        module.warn(str(concern))
-    domain = describe(name, params["vm"], params["facts"], params["disks"], phase, params["network"], side, params["networks"])
-    formats = (FORMATS[fmt] for fmt in dict.fromkeys(params["formats"])) if phase == FINAL else ()
-    base, mode = os.path.join(dest, f"{name}-bootstrap" if phase == BOOTSTRAP else name), modes.parse(params["mode"])
-    described = descriptions.of(domain, base, mode, [libvirt_xml.FORMAT, *formats])
-    stale = [one for one in described if one.stale]
-    for one in stale:
-        ahead.file(one.path)
-    descriptions.require_ours(stale)
-    changed = bool(stale) or bool(side and not os.path.exists(side))
-    if changed and module.check_mode:
-        ahead.writable(dest)
-    elif changed:
-        modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
-        if side and not os.path.exists(side):
-            qemu_img.create_empty(side, SIDE_DISK_SIZE)
-            os.chmod(side, mode)
-        descriptions.write(stale)
-    named = [one.path for one in described if not (module.check_mode and one in stale)]
-    side = "" if module.check_mode and side and not os.path.exists(side) else side
-    path = described[0].path
-    answer = {"changed": changed, "files": [file for file in named if file != path], "side_disk": side}
-    return {**answer, "path": path} if path in named else answer
-
-
-def _require_side(path: str) -> None:
-    """Raise InvalidInput where something else has the name of the small disk, which Windows writes to."""
-    if not path or not os.path.lexists(path):
-        return
-    spared.require(path)
-    try:
-        image = None if os.path.islink(path) else qemu_img.info(path, "qcow2")
-    except ToolFailed:
-        image = None
-    if image is None or image.virtual_size != SIDE_DISK_SIZE or image.backing:
-        raise InvalidInput(
-            f"{path} is not the small disk that lets Windows install its driver.",
-            "Give the VM another name (migrate_name) or another directory, or move away what is there.",
-            path=path,
-        )
-
-
 def main() -> None:
-    run(module_with_source(argument_spec(), required_one_of=[("disks", "work_dir")]), work)
+    run_stage(module_with_source(argument_spec(), required_one_of=[("disks", "work_dir")]), stage_of)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import pipeline
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, fetch, flatten
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, describe, fetch, flatten
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import Run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Plain, Stage, carry_out
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.subject import Subject
@@ -53,6 +53,10 @@ def converting(place: Path) -> Stage:
     return convert.Convert(convert.ConvertOptions(subject(place), "a", str(place / "results")))
 
 
+def describing(place: Path) -> Stage:
+    return describe.Describe(describe.DescribeOptions("a", str(place / "results"), subject(place), formats=("kubevirt",)))
+
+
 @dataclass(frozen=True)
 class Case:
     """A stage, those before it, and what does its work, which can be made to fail."""
@@ -67,6 +71,7 @@ CASES = {
     "flatten": Case(flattening, ("fetch",), (staging, "flatten")),
     "flatten, copies": Case(copying, ("fetch",), (flatten.convert, "convert")),
     "convert": Case(converting, ("fetch", "flatten"), (convert.convert, "convert")),
+    "describe": Case(describing, ("fetch", "flatten", "convert"), (describe.descriptions, "write")),
 }
 EACH = pytest.mark.parametrize("name", CASES)
 
@@ -182,10 +187,11 @@ def test_another_vm_keeps_its_places(name, ready, failing):
     other = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
     for path in claimed(stage()):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if memory.recall(path).vm is not None:
-            continue
+        mine = memory.recall(path).vm
+        Path(path).unlink(missing_ok=True)
         memory.claim(path, "it", other, None)
         for run in (MINE, Run(check=True)):
-            with pytest.raises(Exception, match="belongs to"):
+            with pytest.raises(InvalidInput, match="belongs to"):
                 carry_out(stage(), run)
         os.unlink(path)
+        memory.claim(path, "it", mine, None)
