@@ -174,9 +174,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     sources_of,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import identified, libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import belonging
 
 
 def work(module: AnsibleModule) -> Result:

@@ -143,7 +143,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     run_spec,
     source_of,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import working_on
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirtd, lifecycle, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Unwanted, Wanted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirt import Libvirt

@@ -88,23 +88,12 @@ verdict:
   sample: Migrated, proved and booted.
 """
 
-import os
+from typing import Any, Mapping
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes, shapes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
-    module_with_source,
-    require_own,
-    run_of,
-    run_spec,
-)
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import done_with
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.report import as_data, as_json, as_markdown, recorded, verdict
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, run_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.reporting import Report, ReportOptions
 
 
 def argument_spec() -> dict:
@@ -124,48 +113,21 @@ def argument_spec() -> dict:
     }
 
 
-def work(module: AnsibleModule) -> Result:
-    params, dest, mode = module.params, module.params["dest"], modes.parse(module.params["mode"])
-    require_own(module)
-    noted = recorded(params["work_dir"] or "")
-    vm = {**(noted.vm or params["vm"]), **({"name": params["name"]} if params["name"] else {})}
-    whose = places.recorded(vm)
-    if whose is not None:
-        places.require_report(dest, whose, params["moved"])
-    disks, boot = params["disks"], params["boot"]
-    if params["work_dir"]:
-        disks = stages.results(params["work_dir"]) if disks is None else disks
-        boot = stages.booted(dest) if boot is None else boot
-    require("vm", vm, shapes.SAID, "Give what vmdk_fetch returned as vm, or the work_dir.")
-    require("guest", params["guest"], shapes.GUEST, "Give what guest_fix returned, or the work_dir.")
-    require("disks", disks or [], [shapes.DISK], "Give what qemu_convert returned as disks.")
-    require("boot", boot or {}, shapes.BOOT, "Give what boot_test returned as boot.")
-    if not (noted.vm or params["vm"]):
-        raise InvalidInput(
-            f"There is nothing to report: {params['work_dir'] or 'no work_dir'} says of no VM that it was fetched.",
-            "Run the migration first, or name the source and the places as they were in that run.",
+def stage_of(params: Mapping[str, Any]) -> Report:
+    return Report(
+        ReportOptions(
+            params["dest"],
+            subject_of(params),
+            name=params["name"] or "",
+            results=params["results"] or "",
+            mode=modes.parse(params["mode"]),
+            **{option: params[option] for option in ("vm", "guest", "disks", "boot")},
         )
-    data = as_data(vm, noted.guest or params["guest"], disks or [], boot or {})
-    plan = noted.plan or as_json(params["guest"].get("plan") or {})
-    texts = {"report.json": as_json(data), "report.md": as_markdown(data), "plan.json": plan}
-    changes = {name: after for name, after in texts.items() if atomic.read_text(os.path.join(dest, name)) != after}
-    for name in changes:
-        ahead.file(os.path.join(dest, name))
-    if changes and module.check_mode:
-        return {"changed": True, "verdict": "Dry run: nothing was written."}
-    if changes:
-        modes.make_directory(dest, modes.with_disks(mode), modes.with_disks(mode))
-        for name, after in changes.items():
-            atomic.write_text(os.path.join(dest, name), after, modes.FILE if name == "plan.json" else mode)
-    ended = [places.work_dir(params["work_dir"])] if params["work_dir"] else []
-    if vm.get("name"):
-        ended += [places.results(directory, str(vm["name"])) for directory in sorted({dest, params["results"] or dest})]
-    done_with(run_of(module), *ended)
-    return {"changed": bool(changes), "report": os.path.join(dest, "report.md"), "verdict": verdict(data)}
+    )
 
 
 def main() -> None:
-    run(module_with_source(argument_spec()), work)
+    run_stage(module_with_source(argument_spec()), stage_of)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, run_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import download, places, sources
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import belonging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import belonging
 
 
 def argument_spec() -> dict:

@@ -67,8 +67,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     run_spec,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, power
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import working_on
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import working_on
 
 
 def argument_spec() -> dict:

@@ -25,12 +25,12 @@ from ..guest.plan import Plan
 from ..linux.plan import FIXES
 from ..pipeline.engines import OWN, Engine, repair
 from ..pipeline.fetch import reading
-from ..pipeline.holding import working_on
 from ..pipeline.kinds import KINDS
 from ..pipeline.live_repair import live_fix
 from ..pipeline.repair import GuestReport, fix, look, masked, take_back
 from ..pipeline.report import PLANNED, REFUSED
 from ..pipeline.sources import libraries_of, opened
+from ..pipeline.stage import working_on
 from .access import access_of
 from .guest_options import (
     all_options_of,

@@ -14,8 +14,8 @@ from ..core.manifest import Manifest
 from ..core.progress import sink
 from ..disk import staging
 from ..pipeline import subject
-from ..pipeline.holding import Run
 from ..pipeline.sources import FORMS, is_remote
+from ..pipeline.stage import Run
 from ..pipeline.subject import Subject
 from ..sources.source import Access
 from .access import access_of, access_spec

@@ -18,8 +18,7 @@ from ..disk import convert, earlier, sizes, staging
 from ..disk.request import Request
 from . import places, stages
 from .fetch import reading
-from .holding import Run
-from .stage import Claims, Plain, Result
+from .stage import Claims, Plain, Result, Run
 from .subject import Subject
 
 

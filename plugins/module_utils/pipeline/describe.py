@@ -16,8 +16,7 @@ from ..guest.model import BOOTSTRAP, FINAL
 from ..targets import libvirt_xml
 from ..targets.formats import FORMATS
 from . import descriptions, domains, places, stages
-from .holding import Run
-from .stage import Claims, Plain, Result
+from .stage import Claims, Plain, Result, Run
 from .subject import Subject
 
 SIDE_DISK_SIZE = 64 << 20  # bytes

@@ -23,9 +23,8 @@ from ..disk import staging
 from ..sources.opened import Here, Opened
 from ..sources.source import Access
 from . import copied, places, power
-from .holding import Run
 from .sources import brought, identified, is_remote, libraries_of, opened, require_in_place
-from .stage import Claims, Plain, Result
+from .stage import Claims, Plain, Result, Run
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from ..core.progress import Silent
 from ..disk import convert, earlier, staging
 from ..disk.request import Request
 from . import places
-from .holding import Run
-from .stage import Claims, Plain, Result
+from .stage import Claims, Plain, Result, Run
 from .subject import Subject
 
 

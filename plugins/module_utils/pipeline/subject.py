@@ -12,8 +12,8 @@ from ..disk import staging
 from ..sources.opened import Opened
 from ..sources.source import Access
 from . import places
-from .holding import Run
 from .sources import libraries_of, opened
+from .stage import Run
 
 
 def sources_of(source: Sequence[str], work_dir: str) -> list[str]:

@@ -23,7 +23,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.memory import Memory, Run, claim, name_of, recall, release
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import ToFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import Mark, VmId
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import holding, places
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, stage
 
 ONE = VmId("u1", "/a/web01.vmx", ("/a/web01.vmx",), "web01", "d1")
 OTHER = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
@@ -224,43 +224,43 @@ def test_a_holder_that_stands_still_is_not_waited_for_for_ever(tmp_path, monkeyp
 
 def test_a_stage_keeps_the_vm_for_its_run_and_gives_it_back_when_it_fails(tmp_path):
     work, place = str(tmp_path / "w"), places.work_dir(str(tmp_path / "w"))
-    with holding.working_on(holding.Run(by=mine()), work):
+    with stage.working_on(stage.Run(by=mine()), work):
         pass
     assert recall(place.path).run == mine()
     with (
         process() as child,
         pytest.raises(Busy, match=f"process {os.getpid()}"),
-        holding.working_on(holding.Run(by=Run.of(child.pid)), work),
+        stage.working_on(stage.Run(by=Run.of(child.pid)), work),
     ):
         pass
-    with pytest.raises(ZeroDivisionError), holding.working_on(holding.Run(by=mine()), work):
+    with pytest.raises(ZeroDivisionError), stage.working_on(stage.Run(by=mine()), work):
         raise ZeroDivisionError
-    with process() as child, holding.working_on(holding.Run(by=Run.of(child.pid)), work):
+    with process() as child, stage.working_on(stage.Run(by=Run.of(child.pid)), work):
         pass
-    holding.done_with(holding.Run(by=mine()), place)
+    stage.done_with(stage.Run(by=mine()), place)
 
 
 def test_a_first_stage_that_fails_takes_no_place_for_its_vm(tmp_path):
     place = places.results(str(tmp_path / "out"), "web01")
-    with pytest.raises(ZeroDivisionError), holding.belonging(holding.Run(by=mine()), place, ONE):
+    with pytest.raises(ZeroDivisionError), stage.belonging(stage.Run(by=mine()), place, ONE):
         raise ZeroDivisionError
     assert not (tmp_path / "out").exists()
-    with holding.belonging(holding.Run(by=mine()), place, OTHER):
+    with stage.belonging(stage.Run(by=mine()), place, OTHER):
         pass
-    with pytest.raises(ZeroDivisionError), holding.belonging(holding.Run(by=mine()), place, OTHER):
+    with pytest.raises(ZeroDivisionError), stage.belonging(stage.Run(by=mine()), place, OTHER):
         raise ZeroDivisionError
     assert recall(place.path).vm == OTHER
 
 
 def test_check_mode_refuses_another_vm_and_writes_nothing(tmp_path):
     place = places.results(str(tmp_path / "out"), "web01")
-    with holding.belonging(holding.Run(by=mine(), check=True), place, ONE):
+    with stage.belonging(stage.Run(by=mine(), check=True), place, ONE):
         assert not (tmp_path / "out").exists()
-    with holding.belonging(holding.Run(by=mine()), place, ONE):
+    with stage.belonging(stage.Run(by=mine()), place, ONE):
         pass
-    with pytest.raises(InvalidInput, match="belongs to"), holding.belonging(holding.Run(by=mine(), check=True), place, OTHER):
+    with pytest.raises(InvalidInput, match="belongs to"), stage.belonging(stage.Run(by=mine(), check=True), place, OTHER):
         pass
-    with holding.belonging(holding.Run(by=mine(), check=True, moved=True), place, replace(ONE, place="/c")):
+    with stage.belonging(stage.Run(by=mine(), check=True, moved=True), place, replace(ONE, place="/c")):
         pass
 
 
@@ -268,17 +268,17 @@ def test_check_mode_refuses_another_vm_and_writes_nothing(tmp_path):
 def test_the_last_stage_of_a_run_that_has_ended_is_waited_for_with_the_reason(tmp_path, here):
     work = str(tmp_path / "w")
     dead = ended_run() if here else replace(mine(), host="elsewhere")
-    with holding.working_on(holding.Run(by=dead), work):
+    with stage.working_on(stage.Run(by=dead), work):
         pass
     progress = tmp_path / "progress.json"
-    given = holding.Run(by=mine(), progress=ToFile(str(progress)), known_dead="" if here else name_of(dead))
-    with open(tmp_path / "w" / "lock", "rb+") as stage:
-        fcntl.flock(stage, fcntl.LOCK_EX)
-        with pytest.raises(holding.Pending), holding.working_on(replace(given, probe=True), work):
+    given = stage.Run(by=mine(), progress=ToFile(str(progress)), known_dead="" if here else name_of(dead))
+    with open(tmp_path / "w" / "lock", "rb+") as working:
+        fcntl.flock(working, fcntl.LOCK_EX)
+        with pytest.raises(stage.Pending), stage.working_on(replace(given, probe=True), work):
             pass
-        threading.Timer(1.0, fcntl.flock, (stage, fcntl.LOCK_UN)).start()
+        threading.Timer(1.0, fcntl.flock, (working, fcntl.LOCK_UN)).start()
         begin = time.monotonic()
-        with holding.working_on(given, work):
+        with stage.working_on(given, work):
             assert time.monotonic() - begin > 0.8
     assert "a run that has ended" in progress.read_text()
     assert recall(places.work_dir(work).path).run == mine()
@@ -287,17 +287,17 @@ def test_the_last_stage_of_a_run_that_has_ended_is_waited_for_with_the_reason(tm
 def test_a_stage_of_a_run_that_lives_is_not_waited_for(tmp_path):
     work = str(tmp_path / "w")
     with process() as child:
-        with holding.working_on(holding.Run(by=Run.of(child.pid)), work):
+        with stage.working_on(stage.Run(by=Run.of(child.pid)), work):
             pass
-        with open(tmp_path / "w" / "lock", "rb+") as stage:
-            fcntl.flock(stage, fcntl.LOCK_EX)
-            with pytest.raises(Busy, match=f"process {child.pid}"), holding.working_on(holding.Run(by=mine()), work):
+        with open(tmp_path / "w" / "lock", "rb+") as working:
+            fcntl.flock(working, fcntl.LOCK_EX)
+            with pytest.raises(Busy, match=f"process {child.pid}"), stage.working_on(stage.Run(by=mine()), work):
                 pass
 
 
 def test_a_module_that_knows_no_run_is_kept_away_by_stages_alone(tmp_path):
     work = str(tmp_path / "w")
-    with process() as child, holding.working_on(holding.Run(by=Run.of(child.pid)), work):
+    with process() as child, stage.working_on(stage.Run(by=Run.of(child.pid)), work):
         pass
-    with holding.working_on(holding.Run(by=None), work):
+    with stage.working_on(stage.Run(by=None), work):
         pass

@@ -20,9 +20,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import me
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, describe, fetch, flatten
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.holding import Run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Plain, Stage, carry_out
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, describe, fetch, flatten, reporting
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Plain, Run, Stage, carry_out
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.subject import Subject
 
 MINE = Run(by=memory.Run.of(os.getpid()))
@@ -57,6 +56,10 @@ def describing(place: Path) -> Stage:
     return describe.Describe(describe.DescribeOptions("a", str(place / "results"), subject(place), formats=("kubevirt",)))
 
 
+def reported(place: Path) -> Stage:
+    return reporting.Report(reporting.ReportOptions(str(place / "results"), subject(place), name="a"))
+
+
 @dataclass(frozen=True)
 class Case:
     """A stage, those before it, and what does its work, which can be made to fail."""
@@ -72,6 +75,7 @@ CASES = {
     "flatten, copies": Case(copying, ("fetch",), (flatten.convert, "convert")),
     "convert": Case(converting, ("fetch", "flatten"), (convert.convert, "convert")),
     "describe": Case(describing, ("fetch", "flatten", "convert"), (describe.descriptions, "write")),
+    "report": Case(reported, ("fetch", "flatten", "convert"), (reporting.atomic, "write_text")),
 }
 EACH = pytest.mark.parametrize("name", CASES)
 
@@ -195,3 +199,16 @@ def test_another_vm_keeps_its_places(name, ready, failing):
                 carry_out(stage(), run)
         os.unlink(path)
         memory.claim(path, "it", mine, None)
+
+
+def test_the_vm_is_kept_between_the_stages_and_the_report_ends_it(ready, tmp_path):
+    ready("fetch")
+    ended = CASES["report"].made(tmp_path).ended()
+    for name in ("fetch", "flatten", "convert", "describe"):
+        carry_out(CASES[name].made(tmp_path), MINE)
+        assert memory.recall(ended[0].path).run == MINE.by
+    stage = CASES["report"].made(tmp_path)
+    carry_out(stage, Run(by=MINE.by, check=True))
+    assert memory.recall(ended[0].path).run == MINE.by
+    carry_out(stage, MINE)
+    assert [memory.recall(place.path).run for place in stage.ended()] == [None, None]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""REPORT: what the stages have recorded becomes the report of one VM, and its migration ends."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Mapping, Optional, Sequence
+
+from ..core import ahead, atomic, modes, shapes
+from ..core.errors import InvalidInput
+from ..core.shape import require
+from . import places, report, stages
+from .stage import Plain, Result, Run
+from .subject import Subject
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """The report goes to `dest`; the images went to `results`, or there too where that is empty. `name` is what the VM is called on the target.
+
+    `vm`, `guest`, `disks` and `boot` are what FETCH, FIX, CONVERT and the boot test have answered. A work directory knows better of the first two, and
+    whatever is None of the others.
+    """
+
+    dest: str
+    subject: Subject = Subject()
+    name: str = ""
+    vm: Mapping[str, Any] = field(default_factory=dict)
+    guest: Mapping[str, Any] = field(default_factory=dict)
+    disks: Optional[Sequence[Mapping[str, Any]]] = None
+    boot: Optional[Mapping[str, Any]] = None
+    results: str = ""
+    mode: int = modes.FILE
+
+
+@dataclass(frozen=True)
+class Report(Plain):
+    """REPORT, the last stage. Answers `report`, the page for people, and the `verdict`."""
+
+    options: ReportOptions
+    name = "report"
+
+    @property
+    def mode(self) -> int:
+        return self.options.mode
+
+    @cached_property
+    def _noted(self) -> report.Recorded:
+        return report.recorded(self.options.subject.work_dir)
+
+    @cached_property
+    def _vm(self) -> dict[str, Any]:
+        name = {"name": self.options.name} if self.options.name else {}
+        return {**(self._noted.vm or self.options.vm), **name}
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        wanted, work_dir = self.options, self.options.subject.work_dir
+        disks, boot = wanted.disks, wanted.boot
+        if work_dir:
+            disks = stages.results(work_dir) if disks is None else disks
+            boot = stages.booted(wanted.dest) if boot is None else boot
+        require("vm", self._vm, shapes.SAID, "Give what vmdk_fetch returned as vm, or the work_dir.")
+        require("guest", wanted.guest, shapes.GUEST, "Give what guest_fix returned, or the work_dir.")
+        require("disks", disks or [], [shapes.DISK], "Give what qemu_convert returned as disks.")
+        require("boot", boot or {}, shapes.BOOT, "Give what boot_test returned as boot.")
+        if not (self._noted.vm or wanted.vm):
+            raise InvalidInput(
+                f"There is nothing to report: {work_dir or 'no work_dir'} says of no VM that it was fetched.",
+                "Run the migration first, or name the source and the places as they were in that run.",
+            )
+        return report.as_data(self._vm, self._noted.guest or wanted.guest, disks or [], boot or {})
+
+    @cached_property
+    def _changes(self) -> dict[str, str]:
+        """The files that are to be written, and what is to be in them."""
+        plan = self._noted.plan or report.as_json(self.options.guest.get("plan") or {})
+        texts = {"report.json": report.as_json(self._data), "report.md": report.as_markdown(self._data), "plan.json": plan}
+        return {name: text for name, text in texts.items() if atomic.read_text(self._path(name)) != text}
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.options.dest, name)
+
+    def require(self, run: Run) -> None:
+        self.options.subject.require_own(run)
+        whose = places.recorded(self._vm)
+        if whose is not None:
+            places.require_report(self.options.dest, whose, run.moved)
+        for name in self._changes:
+            ahead.file(self._path(name))
+
+    def earlier(self, run: Run) -> Optional[Result]:
+        return None if self._changes else self._answer()
+
+    def would(self, run: Run) -> Result:
+        return {"verdict": "Dry run: nothing was written."}
+
+    def run(self, run: Run) -> Result:
+        mode = modes.with_disks(self.mode)
+        modes.make_directory(self.options.dest, mode, mode)
+        for name, text in self._changes.items():
+            atomic.write_text(self._path(name), text, modes.FILE if name == "plan.json" else self.mode)
+        return self._answer()
+
+    def _answer(self) -> Result:
+        return {"report": self._path("report.md"), "verdict": report.verdict(self._data)}
+
+    def ended(self) -> Sequence[places.Place]:
+        wanted, work_dir = self.options, self.options.subject.work_dir
+        ended = [places.work_dir(work_dir)] if work_dir else []
+        if self._vm.get("name"):
+            there = sorted({wanted.dest, wanted.results or wanted.dest})
+            ended += [places.results(directory, str(self._vm["name"])) for directory in there]
+        return ended
