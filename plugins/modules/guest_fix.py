@@ -217,12 +217,16 @@ proof:
   sample: {"verdict": "passed", "checks": [{"name": "boot loader", "passed": true, "detail": "grub on disk 0"}]}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import fix_spec, fixes_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import composite_fix
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import respawn_for, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, sources_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
+from typing import Any, Optional
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import all_options_of, fix_spec, fixes_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN, Engine
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import Fix, FixOptions
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repaired import load_plan
 
 
 def argument_spec() -> dict:
@@ -243,10 +247,36 @@ def argument_spec() -> dict:
     return spec
 
 
+def stage_of(params: dict[str, Any]) -> Fix:
+    return Fix(
+        FixOptions(
+            subject_of(params),
+            all_options_of(params, params["fixes"]),
+            firmware=params["firmware"],
+            luks_keys=params["luks_keys"],
+            root=params["root"],
+            nics=tuple(params["nics"]),
+            grow=tuple(params["grow"]),
+            engine=Engine(params["engine"], tuple(params["v2v_options"])),
+            plan=_saved_plan(params),
+            plan_too=params["return_plan"],
+        )
+    )
+
+
+def _saved_plan(params: dict[str, Any]) -> Optional[Plan]:
+    """The plan that the user gave, as data or as a file, if there is one. Ansible does not answer with it."""
+    if params["plan_file"]:
+        return load_plan(params["plan_file"], params["plan_digest"])
+    if not params["plan"]:
+        return None
+    plan = Plan.from_data(params["plan"], KINDS)
+    params["plan"] = {"id": plan.id}
+    return plan
+
+
 def main() -> None:
-    module = module_with_source(argument_spec(), mutually_exclusive=[("plan", "plan_file")])
-    respawn_for("guestfs", *libraries_of(sources_of(module.params)))
-    run(module, composite_fix)
+    run_stage(module_with_source(argument_spec(), mutually_exclusive=[("plan", "plan_file")]), stage_of)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-from dataclasses import replace
 from typing import Any, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..core.errors import InvalidInput
-from ..disk import encrypted, qemu_img, sizes, staging
+from ..disk import encrypted, qemu_img, staging
 from ..guest.cards import Card, named
 from ..guest.family import GuestRequest
 from ..guest.offline import Attached
@@ -21,12 +19,10 @@ from ..linux.plan import Options
 from ..linux.tools import HYPERVISORS
 from ..pipeline import families
 from ..pipeline.fetch import reading
-from ..pipeline.sources import opened
 from ..windows import drivers
 from ..windows.work import DIRECT, TWO_PHASE
 from ..windows.work import Options as WindowsOptions
-from .access import access_of
-from .source_options import require_fetched, source_of, work_dir_spec
+from .source_options import subject_of, work_dir_spec
 
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
@@ -160,13 +156,6 @@ def all_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> tuple[obj
     return (options_of(params, fixes), windows_options_of(params, fixes))
 
 
-def options_digest(root: str, options: Sequence[object]) -> str:
-    """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
-    given = [one.virtio_win for one in options if isinstance(one, WindowsOptions) and one.virtio_win]
-    stamp = drivers.stamp(given[0]) if given else ""
-    return hashlib.sha256(repr((root, *options, stamp)).encode("utf-8", "surrogateescape")).hexdigest()
-
-
 @contextlib.contextmanager
 def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bool = False) -> Iterator[GuestRequest]:
     """The request behind `disks`, a `work_dir` with overlays, or a `source`, which is looked at through throw-away overlays.
@@ -189,11 +178,12 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
             attached = tuple(Attached(path, fmt) for path, fmt in images)
             yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
-        base = require_fetched(params)
-        with reading(base, params["work_dir"], access_of(params), cached=True):
-            yield staged_request(params, base.result, staging.staged_disks(base.result, params["work_dir"]), options, accept)
+        subject = subject_of(params)
+        base = subject.require_fetched()
+        with reading(base, subject.work_dir, subject.access, cached=True):
+            yield staged_request(params, base.result, staging.staged_disks(base.result, subject.work_dir), options, accept)
     elif params["source"]:
-        with opened(source_of(params), access_of(params), check=True) as found, found.looked_at() as (description, staged, dummy):
+        with subject_of(params).looked_at() as found, found.looked_at() as (description, staged, dummy):
             yield staged_request(params, description, staged, options, accept)
     else:
         raise InvalidInput(
@@ -214,17 +204,6 @@ def staged_request(
     accept: tuple[str, ...],
 ) -> GuestRequest:
     """A request for overlays under the operator's parameters."""
-    if params["nics"]:
-        description = {**description, "nics": named(params["nics"], description.get("nics") or ())}
-    return families.guest_request(description, disks, params["firmware"], params["luks_keys"], params["root"], options, accept)
-
-
-def grown_request(
-    params: Mapping[str, Any],
-    description: Mapping[str, Any],
-    disks: Sequence[staging.StagedDisk],
-    options: Sequence[object],
-) -> GuestRequest:
-    """A request for fresh overlays, which get the sizes that the operator wishes."""
-    request = staged_request(params, description, disks, options, tuple(params["accept"]))
-    return replace(request, grow=sizes.enlarge(disks, params["grow"]))
+    return families.guest_request(
+        description, disks, params["firmware"], params["luks_keys"], params["root"], options, accept, params["nics"]
+    )

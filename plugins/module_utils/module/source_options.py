@@ -10,9 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..core import memory, urls
 from ..core.errors import InvalidInput, UnsafeInput
-from ..core.manifest import Manifest
 from ..core.progress import sink
-from ..disk import staging
 from ..pipeline import subject
 from ..pipeline.sources import FORMS, is_remote
 from ..pipeline.stage import Run
@@ -97,8 +95,3 @@ def run_of(module: AnsibleModule) -> Run:
 def require_own(module: AnsibleModule) -> None:
     """Raise InvalidInput where the work directory is another VM's than that of the source, see Subject.require_own."""
     subject_of(module.params).require_own(run_of(module))
-
-
-def require_fetched(params: Mapping[str, Any]) -> Manifest:
-    """What FETCH has staged, which must be what the user names, if that is named."""
-    return staging.require_fetched(params["work_dir"], source_of(params) if params.get("source") else ())

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional, Sequence
 from ..core.concern import Concern, Findings
 from ..disk import staging
 from ..guest import copied
-from ..guest.cards import Card
+from ..guest.cards import Card, named
 from ..guest.family import DriverSource, Family, GuestRequest
 from ..guest.model import GuestFacts
 from ..guest.offline import Attached, OfflineGuest
@@ -28,17 +28,20 @@ def guest_request(
     root: str = "",
     options: Sequence[object] = (),
     accept: Sequence[str] = (),
+    nics: Sequence[Mapping[str, Any]] = (),
 ) -> GuestRequest:
     """What is to be repaired: the overlays of a fetched VM, with the places and cards that its source gives them.
 
-    `options` are what the operator chose for each family; `firmware` auto takes what the source says.
+    `options` are what the operator chose for each family; `firmware` auto takes what the source says. `nics` stand in for the cards of the source.
+    Raises InvalidInput for a MAC of them that is none.
     """
     places = [
         Disk(entry.get("bus"), entry.get("controller"), entry.get("unit"), entry.get("wwn"), tuple(entry.get("names") or ()))
         for entry in description["disks"]
     ]
     attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
-    cards = tuple(Card(nic.get("mac"), nic.get("slot")) for nic in description.get("nics") or ())
+    known = description.get("nics") or ()
+    cards = tuple(Card(nic.get("mac"), nic.get("slot")) for nic in (named(nics, known) if nics else known))
     starts = firmware if firmware != "auto" else description.get("firmware") or "auto"
     return GuestRequest(attached, cards, starts, luks_keys or {}, root, tuple(options), tuple(accept))
 

@@ -31,8 +31,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.protocol import Guest, exists, text
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.repairs import Repair, ordered
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import plan as linux
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import options_digest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import options_digest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import first_start, fix, look, take_back, validate
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import plan as windows

@@ -25,9 +25,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import load_plan, recorded_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repaired import load_plan, of_record
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml, qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
@@ -88,7 +88,7 @@ def leaving(plan, **more):
     """Everything that a module returns and the report shows."""
     record = repair.GuestReport(facts(guest()), plan, **more).as_result()
     data = report.as_data({"name": "vm"}, record, [], {})
-    told = {"result": recorded_result(record, True, "/p"), "diff": plan.diff(), "plan": plan.shown().as_data(), "report": data}
+    told = {"result": of_record(record, "/p"), "diff": plan.diff(), "plan": plan.shown().as_data(), "report": data}
     return json.dumps(told) + report.as_markdown(data)
 
 
@@ -239,7 +239,7 @@ def test_a_plan_of_hundreds_of_files_is_a_short_result_and_says_what_is_cut():
     proof = Proof(tuple(Check(f"c{number}", True, "detail " * 20) for number in range(300)))
     found = repair.GuestReport(facts(made), Plan((*plan.changes, *many), concerns), proof, ("line\n" * 2000,) * 50)
     record = found.as_result()
-    answer = runtime.within(recorded_result(record, True, "/w/plan.json"))
+    answer = runtime.within(of_record(record, "/w/plan.json"))
     assert size(record) > 200_000 and size(answer) <= runtime.LONGEST
     assert answer["summary"]["write"] >= 600 and answer["plan_digest"] == found.plan.digest and answer["plan_file"] == "/w/plan.json"
     assert answer["cut"]["changes"] == f"{len(record['changes'])} in all" and answer["concerns"] and answer["changes"]

@@ -14,15 +14,21 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import pipeline
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, describe, fetch, flatten, reporting
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, describe, fetch, fix, flatten, reporting
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import Engine
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import options_digest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import GuestReport
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Plain, Run, Stage, carry_out
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.subject import Subject
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 
 MINE = Run(by=memory.Run.of(os.getpid()))
 
@@ -52,6 +58,10 @@ def converting(place: Path) -> Stage:
     return convert.Convert(convert.ConvertOptions(subject(place), "a", str(place / "results")))
 
 
+def fixing(place: Path) -> Stage:
+    return fix.Fix(fix.FixOptions(subject(place)))
+
+
 def describing(place: Path) -> Stage:
     return describe.Describe(describe.DescribeOptions("a", str(place / "results"), subject(place), formats=("kubevirt",)))
 
@@ -73,6 +83,7 @@ CASES = {
     "fetch": Case(fetching, (), (staging, "fetch")),
     "flatten": Case(flattening, ("fetch",), (staging, "flatten")),
     "flatten, copies": Case(copying, ("fetch",), (flatten.convert, "convert")),
+    "fix": Case(fixing, ("fetch",), (fix, "repair")),
     "convert": Case(converting, ("fetch", "flatten"), (convert.convert, "convert")),
     "describe": Case(describing, ("fetch", "flatten", "convert"), (describe.descriptions, "write")),
     "report": Case(reported, ("fetch", "flatten", "convert"), (reporting.atomic, "write_text")),
@@ -84,6 +95,8 @@ EACH = pytest.mark.parametrize("name", CASES)
 def ready(tmp_path, monkeypatch) -> Callable[[str], Stage]:
     """What makes a stage anew, once those before it are through."""
     source(tmp_path)
+    made = guest()
+    monkeypatch.setattr(fix, "repair", lambda *dummy: GuestReport(facts(made), Plan((), ())))
 
     def of(name: str) -> Callable[[], Stage]:
         for before in CASES[name].before:
@@ -212,3 +225,19 @@ def test_the_vm_is_kept_between_the_stages_and_the_report_ends_it(ready, tmp_pat
     assert memory.recall(ended[0].path).run == MINE.by
     carry_out(stage, MINE)
     assert [memory.recall(place.path).run for place in stage.ended()] == [None, None]
+
+
+def test_what_is_recorded_of_options_stays_as_earlier_versions_have_it():
+    """Another record would be another stage to do: every VM would be fetched and repaired again."""
+    of = Subject("/w", ("/srv/a.raw",), Access(verify=True, accept=("b", "a")))
+    assert fetch.FetchOptions(of.source, of.work_dir, of.access).recorded() == {"source": ["/srv/a.raw"], "verify": True}
+    streamed = fetch.FetchOptions(("vsphere://vc/DC1/vm/a",), of.work_dir, of.access, stay=True)
+    assert streamed.recorded() == {"source": ["vsphere://vc/DC1/vm/a"], "verify": True, "fetch": "stream"}
+    usual = {
+        "fixes": [], "fstab_mode": "stabilize-all", "initramfs": "overlay", "firmware": "auto", "accept": ["a", "b"], "keys": [], "nics": [],
+        "plan": None, "vm": "d", "options": options_digest("", fix.FixOptions(of).chosen),
+    }  # fmt: skip
+    assert fix.FixOptions(of).recorded("d") == usual
+    given = fix.FixOptions(of, grow=("", "+1G"), engine=Engine("v2v", ("--x",)), nics=({"mac": "52-54-00-AB-CD-EF"},), luks_keys={"b": "x"})
+    more = {"grow": ["", "+1G"], "engine": ["v2v", "--x"], "nics": ["52:54:00:ab:cd:ef"], "keys": ["b"]}
+    assert given.recorded("d") == {**usual, **more} and fix.FixOptions(of, grow=("",)).recorded("d") == usual

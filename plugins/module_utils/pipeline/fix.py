@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""FIX: the guest is repaired on fresh overlays, and proves that it will boot."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any, Mapping, Optional, Sequence
+
+from ..core import atomic, macs
+from ..core.errors import InvalidInput, NotInPlace, ProofFailed
+from ..core.manifest import Identity, Manifest
+from ..core.progress import Silent
+from ..core.trace import point
+from ..disk import sizes, staging
+from ..guest.family import GuestRequest
+from ..guest.plan import Plan
+from ..linux.plan import Options as LinuxOptions
+from ..windows import drivers
+from ..windows.work import Options as WindowsOptions
+from . import families, repaired
+from .engines import OWN, Engine, repair
+from .fetch import reading
+from .report import PLANNED, REFUSED
+from .stage import Plain, Result, Run
+from .subject import Subject
+
+
+@dataclass(frozen=True)
+class FixOptions:
+    """`chosen` is what the operator chose for each family of guests. `nics` (mac, network) stand in for the cards that the source describes.
+
+    `firmware` is auto, bios or uefi; `luks_keys` are passphrases by UUID or device, `root` is the device of the root file system where it is not found.
+    `grow` has a size for each disk as disk/sizes reads it, or an empty text. `plan`, if there is one, is carried out in place of a new one.
+    """
+
+    subject: Subject
+    chosen: tuple[object, ...] = (LinuxOptions(), WindowsOptions())
+    firmware: str = "auto"
+    luks_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    root: str = ""
+    nics: tuple[Mapping[str, Any], ...] = ()
+    grow: tuple[str, ...] = ()
+    engine: Engine = Engine()
+    plan: Optional[Plan] = None
+    plan_too: bool = False
+
+    def recorded(self, vm: str) -> dict[str, Any]:
+        """What makes another repair of the same disks. `vm`: the digest of the VM's configuration."""
+        linux = next((one for one in self.chosen if isinstance(one, LinuxOptions)), LinuxOptions())
+        return {
+            "fixes": list(linux.fixes),
+            "fstab_mode": linux.fstab_mode,
+            "initramfs": linux.initramfs_mode,
+            "firmware": self.firmware,
+            "options": options_digest(self.root, self.chosen),
+            "accept": sorted(self.subject.access.accept),
+            "keys": sorted(self.luks_keys),
+            "nics": [macs.canonical(nic["mac"]) or nic["mac"] for nic in self.nics],
+            "plan": self.plan.id if self.plan is not None else None,
+            "vm": vm,
+            **({"engine": [self.engine.name, *self.engine.options]} if self.engine.name != OWN else {}),
+            **({"grow": list(self.grow)} if any(self.grow) else {}),
+        }
+
+
+def options_digest(root: str, chosen: Sequence[object]) -> str:
+    """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
+    given = [one.virtio_win for one in chosen if isinstance(one, WindowsOptions) and one.virtio_win]
+    stamp = drivers.stamp(given[0]) if given else ""
+    return hashlib.sha256(repr((root, *chosen, stamp)).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Fix(Plain):
+    """FIX. Answers what repaired.answer says of the guest; in check mode of the same repair on throw-away overlays."""
+
+    options: FixOptions
+    name = "fix"
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        return ("guestfs", *self.options.subject.libraries)
+
+    @property
+    def holds(self) -> str:
+        return self.options.subject.work_dir
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.options.subject.work_dir, name)
+
+    def _recorded(self, base: Manifest) -> dict[str, Any]:
+        return self.options.recorded((base.result.get("identity") or {}).get("digest", ""))
+
+    def require(self, run: Run) -> None:
+        self.options.subject.require_own(run)
+
+    def earlier(self, run: Run) -> Optional[Result]:
+        base = self.options.subject.fetched() if run.check else staging.fetched(self.options.subject.work_dir)
+        before = Manifest.load(self._path(staging.FIXED), "fix", staging.REPAIRING)
+        if base is None or before is None or not before.current("fix", base.inputs, self._recorded(base)):
+            return None
+        plan = {"plan": repaired.load_plan(self._path(PLANNED)).shown().as_data()} if self.options.plan_too else {}
+        return {**repaired.of_record(before.result, self._path(PLANNED)), **plan}
+
+    def would(self, run: Run) -> Result:
+        """The repair on throw-away overlays; a source that must be fetched first is only said to be one."""
+        subject = self.options.subject
+        if not subject.source:
+            raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
+        try:
+            with subject.looked_at() as found, found.looked_at() as (description, staged, moved):
+                report = repair(self.options.engine, self._request(description, staged), Silent(), self.options.plan)
+                result = repaired.answer(report, run, plan_too=self.options.plan_too)
+        except NotInPlace as error:
+            run.warn(f"The guest was not looked at. {error}")
+            return {}
+        return {**result, "read": sum(moved)} if moved else result
+
+    def run(self, run: Run) -> Result:
+        subject = self.options.subject
+        base = subject.require_fetched()
+        recorded = self._recorded(base)
+        with reading(base, subject.work_dir, subject.access, cached=True):
+            # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
+            staged = staging.flatten(base.result, subject.work_dir, base.inputs)
+            Manifest(staging.REPAIRING, base.inputs, recorded).save(self._path(staging.FIXED))
+            point("fix.begun")
+            try:
+                report = repair(self.options.engine, self._request(base.result, staged), run.progress, self.options.plan)
+            except ProofFailed as error:
+                atomic.write_text(self._path(REFUSED), error.plan)
+                raise error.kept(self._path(REFUSED)) from None
+            point("fix.done")
+        point("fix.compared")
+        outputs = tuple(Identity.of(disk.overlay) for disk in staged)
+        atomic.write_text(self._path(PLANNED), report.plan.text())
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(REFUSED))
+        Manifest("fix", base.inputs, recorded, outputs, report.as_result()).save(self._path(staging.FIXED))
+        point("fix.recorded")
+        return repaired.answer(report, run, self._path(PLANNED), self.options.plan_too)
+
+    def _request(self, description: Mapping[str, Any], disks: Sequence[staging.StagedDisk]) -> GuestRequest:
+        """What is to be repaired; fresh overlays get the sizes that the operator wishes."""
+        wanted = self.options
+        request = families.guest_request(
+            description, disks, wanted.firmware, wanted.luks_keys, wanted.root, wanted.chosen, wanted.subject.access.accept, wanted.nics
+        )
+        return replace(request, grow=sizes.enlarge(disks, wanted.grow))
