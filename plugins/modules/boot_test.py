@@ -265,36 +265,14 @@ boot:
   sample: {"verdict": "passed", "cause": "", "signals": {"kernel": 3.1, "login": 24.5, "ssh": 25.0}, "seconds": 25.6}
 """
 
-import os
-from dataclasses import asdict
-from typing import Optional
+from typing import Any, Mapping
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import SYSTEMS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, files, modes, spared
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import require
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
-    module_with_source,
-    progress_spec,
-    require_own,
-)
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import stages
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.boot_test import BootTest, BootTestOptions, nic_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirtd import SYSTEM
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
-
-_RECORD = "boot.manifest.json"
-_LOG = "console.log"
-_PICTURE = "console.png"
-_HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 
 
 def argument_spec() -> dict:
@@ -358,116 +336,35 @@ def argument_spec() -> dict:
     }
 
 
-def _nic(card: dict) -> Nic:
-    return Nic(card["mac"], next((address for address in card["addresses"] if ":" not in address), ""), card["gateway"])
-
-
-def _check(entry: dict) -> Check:
-    if bool(entry["port"]) == bool(entry["command"]):
-        raise InvalidInput("A check has neither a port nor a command, or both.", "Give each check one of them.")
-    if entry["tls"] and not entry["http"]:
-        raise InvalidInput("A check over TLS has nothing to ask.", "Give it a path (http: /).")
-    return Check(**{**entry, "command": tuple(entry["command"])})
-
-
-def of_records(params: dict) -> Optional[dict]:
-    """The parameters with the results of the work directory and the hardware that was found; None for a guest whose start nothing would tell."""
-    before = stages.so_far(params["work_dir"])
-    vm, facts = before.vm, before.facts
-    if facts.get("os", "linux") not in SYSTEMS:
-        return None
-    unknown = params["firmware"] if params["firmware"] != "bios" else vm.get("firmware") or "bios"
-    cards = facts.get("cards") or [nic for nic in vm.get("nics", ()) if nic.get("mac")]
-    return {
-        **params,
-        **{name: facts[name] for name in ("boot_disk", "disk_bus", "nic_model") if name in facts},
-        "firmware": facts.get("firmware") or unknown,
-        "disks": [{"path": disk["path"], "format": disk["format"]} for disk in before.disks],
-        "cards": [{"mac": card["mac"], "addresses": card.get("addresses") or [], "gateway": card.get("gateway") or ""} for card in cards],
-    }
-
-
-def _request(params: dict, written: dict, nics: tuple, checks: tuple, description: str) -> BootRequest:
-    disks = tuple((disk["path"], disk["format"]) for disk in params["disks"])
-    return BootRequest(
-        disks,
-        params["firmware"],
-        nics,
-        params["boot_disk"],
-        params["disk_bus"],
-        params["nic_model"],
-        tuple(dict.fromkeys(params["luks_keys"].values())),
-        params["memory"],
-        params["cpus"],
-        params["timeout"],
-        params["network"],
+def stage_of(params: Mapping[str, Any]) -> BootTest:
+    same = ("firmware", "boot_disk", "disk_bus", "nic_model", "memory", "cpus", "timeout", "network", "passphrase")
+    request = BootRequest(
+        tuple((disk["path"], disk["format"]) for disk in params["disks"] or ()),
+        nics=tuple(nic_of(card) for card in params["cards"]),
+        passphrases=tuple(dict.fromkeys(params["luks_keys"].values())),
         expect=tuple(params["expect"]),
-        screenshot=written[_PICTURE],
-        console_log=written[_LOG],
-        checks=checks,
-        description=description,
+        checks=tuple(Check(**{**entry, "command": tuple(entry["command"])}) for entry in params["checks"]),
         uri=params["libvirt_uri"],
-        scratch=params["dest"],
-        encrypted=encrypted.require(disks, params["passphrase"]),
-        passphrase=params["passphrase"],
         mode=modes.parse(params["mode"]),
+        **{option: params[option] for option in same},
     )
-
-
-def work(module: AnsibleModule) -> Result:
-    require_own(module)
-    written = {name: os.path.join(module.params["dest"], name) for name in (_RECORD, _LOG, _PICTURE)}
-    spared.require(*(name for path in written.values() for name in (path, f"{path}{atomic.PARTIAL}")))
-    params = module.params if module.params["disks"] is not None else of_records(module.params)
-    if params is None:
-        return {"changed": False, "skipped": True, "skip_reason": "Nothing tells whether a system that is not known has started."}
-    checks, mode = tuple(_check(entry) for entry in params["checks"]), modes.parse(params["mode"])
-    missing = [disk["path"] for disk in params["disks"] if not exists(disk["path"])]
-    if module.check_mode:
-        ahead.writable(params["dest"])
-        if params["backend"] == "qemu":
-            require("qemu-system-x86_64")
-        if params["backend"] == "qemu" and params["firmware"] == "uefi":
-            firmware_files()
-    if missing and module.check_mode:
-        return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet"}}
-    if missing:
-        raise InvalidInput(f"{missing[0]} does not exist.", "Convert the VM first.", path=missing[0])
-    description = files.description(params["description"]) if params["backend"] == "libvirt" else ""
-    inputs = tuple(Identity.of(disk["path"]) for disk in params["disks"])
-    options = {key: params[key] for key in (*_HARDWARE, "memory", "cpus", "timeout", "network", "expect", *(("checks",) if checks else ()))}
-    nics = tuple(_nic(card) for card in params["cards"])
-    options["cards"] = [asdict(nic) for nic in nics]  # what is booted: the records have less of a card than the facts
-    if description:
-        options["description"] = description
-    earlier = Manifest.load(written[_RECORD], "boot")
-    if earlier is not None and earlier.current("boot", inputs, options) and not params["repeat"]:
-        return {"changed": False, "boot": earlier.result}
-    if params["probe"]:
-        return {"changed": False, "pending": True}
-    if module.check_mode:
-        return {"changed": True, "boot": {"verdict": "not run", "cause": "check mode"}}
-    request = _request(params, written, nics, checks, description)
-    modes.make_directory(params["dest"], modes.with_disks(mode), modes.with_disks(mode))
-    outcome = boot(request, sink(params["progress_file"]))
-    if outcome.verdict != "passed":
-        said = "\n".join(outcome.console[-12:])
-        raise BootFailed(
-            f"The boot test failed: {outcome.cause}.",
-            f"The console is in {request.console_log}. Its last lines:\n{said}",
-            boot=outcome.as_result(),
+    return BootTest(
+        BootTestOptions(
+            params["dest"],
+            subject_of(params),
+            request,
+            of_records=params["disks"] is None,
+            description=params["description"] if params["backend"] == "libvirt" else "",
+            repeat=params["repeat"],
         )
-    Manifest("boot", inputs, options, (), outcome.as_result()).save(written[_RECORD])
-    return {"changed": True, "boot": outcome.as_result()}
+    )
 
 
 def main() -> None:
     module = module_with_source(
         argument_spec(), required_if=[("backend", "libvirt", ["description"])], required_one_of=[("disks", "work_dir")]
     )
-    if module.params["backend"] == "libvirt":
-        respawn_for("libvirt")
-    run(module, work)
+    run_stage(module, stage_of)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from ..core.errors import InvalidInput
 from ..core.manifest import Identity, Manifest
 from ..disk import staging
 
-_CONVERTED, _BOOTED = "convert.json", "boot.manifest.json"
+BOOTED = "boot.manifest.json"  # in the directory of the results
+_CONVERTED = "convert.json"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def results(work_dir: str) -> list[dict[str, Any]]:
 
 def booted(directory: str) -> dict[str, Any]:
     """What the boot test there said, if its disks are still as they were then."""
-    test = Manifest.load(os.path.join(directory, _BOOTED), "boot")
+    test = Manifest.load(os.path.join(directory, BOOTED), "boot")
     return test.result if test is not None and all(disk.holds() for disk in test.inputs) else {}
 
 

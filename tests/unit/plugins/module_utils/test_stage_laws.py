@@ -9,7 +9,7 @@ import os
 import pkgutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -17,12 +17,21 @@ import pytest
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import pipeline
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootOutcome, Check
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import convert, describe, fetch, fix, flatten, reporting
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import (
+    boot_test,
+    convert,
+    describe,
+    fetch,
+    fix,
+    flatten,
+    reporting,
+)
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import Engine
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import options_digest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import GuestReport
@@ -66,6 +75,11 @@ def describing(place: Path) -> Stage:
     return describe.Describe(describe.DescribeOptions("a", str(place / "results"), subject(place), formats=("kubevirt",)))
 
 
+def booting(place: Path) -> Stage:
+    request = boot_test.BootRequest((), nics=(boot_test.Nic("00:50:56:00:00:01"),))
+    return boot_test.BootTest(boot_test.BootTestOptions(str(place / "results"), subject(place), request, of_records=True))
+
+
 def reported(place: Path) -> Stage:
     return reporting.Report(reporting.ReportOptions(str(place / "results"), subject(place), name="a"))
 
@@ -86,6 +100,7 @@ CASES = {
     "fix": Case(fixing, ("fetch",), (fix, "repair")),
     "convert": Case(converting, ("fetch", "flatten"), (convert.convert, "convert")),
     "describe": Case(describing, ("fetch", "flatten", "convert"), (describe.descriptions, "write")),
+    "boot test": Case(booting, ("fetch", "fix", "convert"), (boot_test, "boot")),
     "report": Case(reported, ("fetch", "flatten", "convert"), (reporting.atomic, "write_text")),
 }
 EACH = pytest.mark.parametrize("name", CASES)
@@ -97,6 +112,8 @@ def ready(tmp_path, monkeypatch) -> Callable[[str], Stage]:
     source(tmp_path)
     made = guest()
     monkeypatch.setattr(fix, "repair", lambda *dummy: GuestReport(facts(made), Plan((), ())))
+    monkeypatch.setattr(boot_test, "boot", lambda *dummy: BootOutcome("passed", ""))
+    monkeypatch.setattr(boot_test, "require", lambda *dummy: None)
 
     def of(name: str) -> Callable[[], Stage]:
         for before in CASES[name].before:
@@ -241,3 +258,11 @@ def test_what_is_recorded_of_options_stays_as_earlier_versions_have_it():
     given = fix.FixOptions(of, grow=("", "+1G"), engine=Engine("v2v", ("--x",)), nics=({"mac": "52-54-00-AB-CD-EF"},), luks_keys={"b": "x"})
     more = {"grow": ["", "+1G"], "engine": ["v2v", "--x"], "nics": ["52:54:00:ab:cd:ef"], "keys": ["b"]}
     assert given.recorded("d") == {**usual, **more} and fix.FixOptions(of, grow=("",)).recorded("d") == usual
+    request = boot_test.BootRequest((), nics=(boot_test.Nic("00:50:56:00:00:01", "10.1.2.3/24"),), checks=(Check(command=("true",)),))
+    tested = {
+        "firmware": "bios", "boot_disk": 0, "disk_bus": "virtio", "nic_model": "virtio", "memory": 1024, "cpus": 2, "timeout": 300, "network": "auto",
+        "expect": [], "cards": [{"mac": "00:50:56:00:00:01", "address": "10.1.2.3/24", "gateway": ""}],
+    }  # fmt: skip
+    checks = [{"port": 0, "http": "", "host": "", "status": 200, "tls": False, "verify": True, "command": ["true"], "rc": 0, "expect": ""}]
+    assert json.loads(json.dumps(boot_test.recorded(request, "<x/>"))) == {**tested, "checks": checks, "description": "<x/>"}
+    assert boot_test.recorded(replace(request, checks=()), "") == tested

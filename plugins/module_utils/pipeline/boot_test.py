@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The boot test (VALIDATE): a result is started, and must come up."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Mapping, Optional, Sequence
+
+from ..boot.model import BootRequest, Check, Nic
+from ..boot.runner import boot
+from ..boot.signals import SYSTEMS
+from ..core import ahead, atomic, files, modes, spared
+from ..core.device import exists
+from ..core.errors import BootFailed, InvalidInput
+from ..core.manifest import Identity, Manifest
+from ..core.process import require
+from ..disk import encrypted
+from ..targets.qemu_arguments import firmware_files
+from . import stages
+from .stage import Plain, Result, Run
+from .subject import Subject
+
+_LOG = "console.log"
+_PICTURE = "console.png"
+_LINES = 12  # of the console, in an error
+
+
+@dataclass(frozen=True)
+class BootTestOptions:
+    """`request` is what is booted and how; what is read and written goes to `dest`, a directory, and need not be in it.
+
+    `of_records`: its disks and its hardware are those that the work directory knows, where they are known. `description` is a file with a domain of libvirt
+    that is started in place of a VM of qemu. `repeat`: a test that these disks have passed is run again.
+    """
+
+    dest: str
+    subject: Subject = Subject()
+    request: BootRequest = BootRequest(())
+    of_records: bool = False
+    description: str = ""
+    repeat: bool = False
+
+
+@dataclass(frozen=True)
+class BootTest(Plain):
+    """The boot test. Answers `boot`, its outcome, or `skipped` and why for a guest whose start nothing would tell."""
+
+    options: BootTestOptions
+    name = "boot test"
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        return ("libvirt",) if self.options.description else ()
+
+    @property
+    def mode(self) -> int:
+        return self.options.request.mode
+
+    @cached_property
+    def _known(self) -> Optional[BootRequest]:
+        """None for a guest whose start nothing would tell."""
+        return of_records(self.options) if self.options.of_records else self.options.request
+
+    @property
+    def _request(self) -> BootRequest:
+        return self._known or self.options.request
+
+    @cached_property
+    def _missing(self) -> str:
+        return next((path for path, dummy in self._request.disks if not exists(path)), "")
+
+    @cached_property
+    def _description(self) -> str:
+        return files.description(self.options.description) if self.options.description else ""
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.options.dest, name)
+
+    def require(self, run: Run) -> None:
+        self.options.subject.require_own(run)
+        written = [self._path(name) for name in (stages.BOOTED, _LOG, _PICTURE)]
+        spared.require(*(name for path in written for name in (path, f"{path}{atomic.PARTIAL}")))
+        if self._known is None:
+            return
+        for check in self._request.checks:
+            _require_one_question(check)
+        if run.check:
+            self._require_tools()
+        elif self._missing:
+            raise InvalidInput(f"{self._missing} does not exist.", "Convert the VM first.", path=self._missing)
+
+    def _require_tools(self) -> None:
+        """Raise, for check mode, what a run would lack."""
+        ahead.writable(self.options.dest)
+        if not self.options.description:
+            require("qemu-system-x86_64")
+            if self._request.firmware == "uefi":
+                firmware_files()
+
+    def earlier(self, run: Run) -> Optional[Result]:
+        if self._known is None:
+            return {"skipped": True, "skip_reason": "Nothing tells whether a system that is not known has started."}
+        if self._missing:
+            return None
+        before, made_from = Manifest.load(self._path(stages.BOOTED), "boot"), _inputs(self._request)
+        holds = before is not None and before.current("boot", made_from, recorded(self._request, self._description))
+        return {"boot": before.result} if before is not None and holds and not self.options.repeat else None
+
+    def would(self, run: Run) -> Result:
+        return {"boot": {"verdict": "not run", "cause": "check mode: the disks are not there yet" if self._missing else "check mode"}}
+
+    def run(self, run: Run) -> Result:
+        inputs, log = _inputs(self._request), self._path(_LOG)
+        request = replace(
+            self._request,
+            screenshot=self._path(_PICTURE),
+            console_log=log,
+            description=self._description,
+            scratch=self.options.dest,
+            encrypted=encrypted.require(self._request.disks, self._request.passphrase),
+        )
+        mode = modes.with_disks(self.mode)
+        modes.make_directory(self.options.dest, mode, mode)
+        outcome = boot(request, run.progress)
+        if outcome.verdict != "passed":
+            said = "\n".join(outcome.console[-_LINES:])
+            raise BootFailed(
+                f"The boot test failed: {outcome.cause}.",
+                f"The console is in {log}. Its last lines:\n{said}",
+                boot=outcome.as_result(),
+            )
+        Manifest("boot", inputs, recorded(request, self._description), (), outcome.as_result()).save(self._path(stages.BOOTED))
+        return {"boot": outcome.as_result()}
+
+
+def recorded(request: BootRequest, description: str) -> dict[str, Any]:
+    """What makes another test of the same disks."""
+    same = ("firmware", "boot_disk", "disk_bus", "nic_model", "memory", "cpus", "timeout", "network")
+    return {
+        **{option: getattr(request, option) for option in same},
+        "expect": list(request.expect),
+        "cards": [asdict(nic) for nic in request.nics],  # what is booted: the records have less of a card than the facts
+        **({"checks": [asdict(check) for check in request.checks]} if request.checks else {}),
+        **({"description": description} if description else {}),
+    }
+
+
+def of_records(options: BootTestOptions) -> Optional[BootRequest]:
+    """The request with the results of the work directory and the hardware that was found; None for a guest whose start nothing would tell."""
+    before = stages.so_far(options.subject.work_dir)
+    vm, facts = before.vm, before.facts
+    if facts.get("os", "linux") not in SYSTEMS:
+        return None
+    asked = options.request.firmware
+    unknown = asked if asked != "bios" else vm.get("firmware") or "bios"
+    cards = facts.get("cards") or [nic for nic in vm.get("nics", ()) if nic.get("mac")]
+    return replace(
+        options.request,
+        disks=tuple((disk["path"], disk["format"]) for disk in before.disks),
+        firmware=facts.get("firmware") or unknown,
+        nics=tuple(nic_of(card) for card in cards),
+        **{name: facts[name] for name in ("boot_disk", "disk_bus", "nic_model") if name in facts},
+    )
+
+
+def nic_of(card: Mapping[str, Any]) -> Nic:
+    """The card of a test VM for one that the guest has, or is to have."""
+    address = next((address for address in card.get("addresses") or () if ":" not in address), "")
+    return Nic(card["mac"], address, card.get("gateway") or "")
+
+
+def _inputs(request: BootRequest) -> tuple[Identity, ...]:
+    return tuple(Identity.of(path) for path, dummy in request.disks)
+
+
+def _require_one_question(check: Check) -> None:
+    """Raise InvalidInput for a check that asks nothing, or two things."""
+    if bool(check.port) == bool(check.command):
+        raise InvalidInput("A check has neither a port nor a command, or both.", "Give each check one of them.")
+    if check.tls and not check.http:
+        raise InvalidInput("A check over TLS has nothing to ask.", "Give it a path (http: /).")
