@@ -129,6 +129,13 @@ def test_a_module_that_looks_into_disks(name, monkeypatch):
         assert "guest_request" not in text and "single_fix" not in text and "report_on_guest" not in text
 
 
+@pytest.mark.parametrize(("backend", "asked"), [("libvirt", {"libvirt"}), ("qemu", set())])
+def test_a_boot_test_asks_for_libvirt_alone_where_that_starts_the_vm(backend, asked, monkeypatch):
+    spec = spec_of("boot_test", monkeypatch)
+    given = {"dest": "/nonexistent", "disks": [], "backend": backend, "description": "/nonexistent.xml"}
+    assert libraries("boot_test", monkeypatch, spec, given) == asked
+
+
 def test_one_interpreter_must_have_all_of_them(monkeypatch):
     has = {"/both": {"guestfs", "pyVmomi"}, "/one": {"guestfs"}}
 

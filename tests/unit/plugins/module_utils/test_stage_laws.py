@@ -182,6 +182,23 @@ def test_a_probe_does_not_work(name, ready, failing, tmp_path):
         carry_out(stage(), Run())
 
 
+@pytest.mark.parametrize("name", ["flatten", "flatten, copies", "fix", "convert"])
+def test_check_mode_asks_the_source_of_what_was_not_fetched(name, ready, tmp_path):
+    ready("fetch")
+    before = everything(tmp_path)
+    assert carry_out(CASES[name].made(tmp_path), Run(check=True))["changed"] and everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.before])
+def test_a_stage_without_those_before_it_says_so_and_keeps_nothing(name, ready, tmp_path):
+    ready("fetch")
+    stage = CASES[name].made(tmp_path)
+    with pytest.raises(InvalidInput) as refused:
+        carry_out(stage, MINE)
+    assert refused.value.hint and memory.recall(str(tmp_path / "out" / ".work" / "vm.json")).run is None
+    assert not (tmp_path / "results").exists() and not (tmp_path / "copies").exists()
+
+
 def claimed(stage: Stage) -> list[str]:
     """The files that remember for whom the stage keeps something."""
     stage.require(Run())
