@@ -206,10 +206,7 @@ def stage_of(params: Mapping[str, Any]) -> Fetch:
 
 
 def main() -> None:
-    module = module_with_source(argument_spec())
-    if (module.params["dest"] or module.params["report_dir"]) and not module.params["name"]:
-        module.fail_json(msg="dest and report_dir need name, the name of the VM there.")
-    run_stage(module, stage_of)
+    run_stage(module_with_source(argument_spec()), stage_of)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,14 @@ class FetchOptions:
     report_dir: str = ""
     mode: int = modes.FILE
 
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for a place of results without the name of the VM there."""
+        if (self.dest or self.report_dir) and not self.name:
+            raise InvalidInput("dest and report_dir need name, the name of the VM there.", "Give name too.")
+
     @property
     def streamed(self) -> bool:
+        """Whether the disks stay; those that are here are staged without a copy anyway."""
         return self.stay and is_remote(self.source)
 
     def recorded(self) -> dict[str, Any]:

@@ -173,6 +173,12 @@ def test_one_stage_can_be_carried_out_again(name, ready):
     assert [carry_out(stage, Run())["changed"] for dummy in range(2)] == [True, False]
 
 
+@pytest.mark.parametrize("place", ["dest", "report_dir"])
+def test_places_of_a_vm_without_a_name_are_refused(place):
+    with pytest.raises(InvalidInput, match="need name"):
+        fetch.FetchOptions(("/srv/a.raw",), "/w", **{place: "/out"})
+
+
 @EACH
 def test_a_probe_does_not_work(name, ready, failing, tmp_path):
     stage = ready(name)
