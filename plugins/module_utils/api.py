@@ -10,7 +10,7 @@ refuses. docs/library.md has all names.
 
 from __future__ import annotations
 
-from .boot.model import BootRequest, Check, Nic
+from .boot.model import BootNic, BootRequest, Check
 from .core.concern import Concern
 from .core.errors import MigrationError
 from .core.progress import Progress, Silent, ToFile
@@ -42,6 +42,7 @@ from .windows.work import Options as WindowsOptions
 
 __all__ = [
     "Access",
+    "BootNic",
     "BootRequest",
     "BootTest",
     "BootTestOptions",
@@ -62,7 +63,6 @@ __all__ = [
     "LinuxOptions",
     "Login",
     "MigrationError",
-    "Nic",
     "Plan",
     "Progress",
     "Report",

@@ -67,12 +67,13 @@ options:
     default: virtio
     choices: [virtio, e1000e]
     version_added: 0.2.0
-  cards:
-    description: The network cards in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the
+  nics:
+    description: The NICs in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the
       network that the guest believes to be in, so that it is reached at its own address.
     type: list
     elements: dict
     default: []
+    aliases: [cards]
     version_added: 0.2.0
     suboptions:
       mac:
@@ -89,13 +90,13 @@ options:
         type: str
         default: ""
       name:
-        description: The guest's name of the card; not used.
+        description: The guest's name of the NIC; not used.
         type: str
       method:
-        description: How the card gets its address; not used.
+        description: How the NIC gets its address; not used.
         type: str
       backend:
-        description: What configures the card; not used.
+        description: What configures the NIC; not used.
         type: str
       path:
         description: The profile; not used.
@@ -223,7 +224,7 @@ EXAMPLES = r"""
     disks:
       - path: /var/lib/images/web01/web01-disk0.qcow2
         format: qcow2
-    cards:
+    nics:
       - mac: 00:50:56:3a:bb:cc
         addresses: [192.0.2.10/24]
         gateway: 192.0.2.1
@@ -293,10 +294,11 @@ def argument_spec() -> dict:
         "boot_disk": {"type": "int", "default": 0},
         "disk_bus": {"type": "str", "default": "virtio", "choices": ["virtio", "sata"]},
         "nic_model": {"type": "str", "default": "virtio", "choices": ["virtio", "e1000e"]},
-        "cards": {
+        "nics": {
             "type": "list",
             "elements": "dict",
             "default": [],
+            "aliases": ["cards"],
             "options": {
                 "mac": {"type": "str", "required": True},
                 "addresses": {"type": "list", "elements": "str", "default": []},
@@ -340,7 +342,7 @@ def stage_of(params: Mapping[str, Any]) -> BootTest:
     same = ("firmware", "boot_disk", "disk_bus", "nic_model", "memory", "cpus", "timeout", "network", "passphrase")
     request = BootRequest(
         tuple((disk["path"], disk["format"]) for disk in params["disks"] or ()),
-        nics=tuple(nic_of(card) for card in params["cards"]),
+        nics=tuple(map(nic_of, params["nics"])),
         passphrases=tuple(dict.fromkeys(params["luks_keys"].values())),
         expect=tuple(params["expect"]),
         checks=tuple(Check(**{**entry, "command": tuple(entry["command"])}) for entry in params["checks"]),

@@ -19,7 +19,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import (
     ANYTHING,
-    CARD_MAC,
+    NIC_MAC,
     TEXT,
     UUID,
     Kind,
@@ -38,8 +38,8 @@ _FORMS: Mapping[str, Shape] = {
     "migrate_source": [Kind("a path or a URL", TEXT.holds)],
     "migrate_resize": [(_SIZE, count(1), one_of(""), None)],
     "migrate_uuid": [(UUID, one_of(""), None)],
-    "migrate_nics": [{"mac": (CARD_MAC, one_of(""), None), "": ANYTHING}],
-    "migrate_mac_map": [CARD_MAC],
+    "migrate_nics": [{"mac": (NIC_MAC, one_of(""), None), "": ANYTHING}],
+    "migrate_mac_map": [NIC_MAC],
     **{f"migrate_{name}": [_SOME] for name in ("memory", "cpus", "boot_memory", "boot_cpus", "boot_timeout", "workers", "host_slots")},
     **{f"migrate_{name}": [count(0)] for name in ("shutdown_timeout", "bandwidth")},
 }

@@ -111,7 +111,7 @@ def test_a_family_on_a_disk(name, build, firmware, tmp_path):
     golden = (ROOT / "tests" / "unit" / "plugins" / "module_utils" / "golden" / f"{name}.txt").read_text()
     expected = {line[3:].split(": ")[0] for line in golden.splitlines() if line.startswith("== ")} - {"/usr/bin/rpm"}
     assert expected - {"/etc/kdump.conf"} <= {change["path"] for change in done["changes"]}
-    assert [card for card in facts["cards"] if card["addresses"] and card["gateway"] == "192.0.2.1"]
+    assert [nic for nic in facts["nics"] if nic["addresses"] and nic["gateway"] == "192.0.2.1"]
     assert harness.module("guest_fix_bootloader", work_dir=work, accept=["mounts.unresolved"])["changed"] is False
 
 

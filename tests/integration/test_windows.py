@@ -85,7 +85,7 @@ def test_the_whole_playbook(name, lab, tmp_path):
     assert proof["verdict"] == "passed", [check for check in proof["checks"] if not check["passed"]]
     assert (facts["os"], facts["family"], facts["architecture"]) == ("windows", name, release.machine)
     assert (facts["firmware"], facts["disk_bus"], facts["nic_model"]) == (release.firmware, "virtio", "virtio")
-    assert [card["mac"] for card in facts["cards"]] == [winlab.MAC] and facts["cards"][0]["addresses"][0] == "192.168.10.5/24"
+    assert [nic["mac"] for nic in facts["nics"]] == [winlab.MAC] and facts["nics"][0]["addresses"][0] == "192.168.10.5/24"
     assert {path.name: path.stat().st_mtime_ns for path in lab.iterdir() if path.stem == name} == before
     subprocess.run(["virt-xml-validate", out / f"{name}.xml"], check=True, capture_output=True)
     assert "Windows finishes by itself" in (out / "report.md").read_text()
@@ -238,7 +238,7 @@ def test_every_description_is_one_that_libvirt_takes(bus, firmware, tmp_path):
             "disk_bus": bus,
             "firmware": firmware,
             "machine": machine,
-            "cards": [{"mac": winlab.MAC}],
+            "nics": [{"mac": winlab.MAC}],
             "boot_disk": 1,
             "windows": windows,
         }
@@ -259,9 +259,9 @@ def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
     nics = [{"mac": "00:50:56:00:00:01", "network": "VM Network"}, {"mac": "00:50:56:00:00:02", "network": "DMZ"}]
     disks = [{"path": "/images/a.qcow2", "format": "qcow2"}]
     networks = {"VM Network": "default", "DMZ": "bridge:br-dmz"}
-    moved = {"cards": [{"mac": "52:54:00:00:00:01"}, {"mac": "00:50:56:00:00:02"}]}
+    moved = {"nics": [{"mac": "52:54:00:00:00:01"}, {"mac": "00:50:56:00:00:02"}]}
 
-    def cards(vm, facts) -> list[tuple[str, str, str]]:
+    def on(vm, facts) -> list[tuple[str, str, str]]:
         text = libvirt_xml.FORMAT.text(describe("vm", vm, facts, disks, "final", "other", "", networks))
         (tmp_path / "vm.xml").write_text(text)
         subprocess.run(["virt-xml-validate", tmp_path / "vm.xml"], check=True, capture_output=True)
@@ -269,10 +269,10 @@ def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
         sources = [(one.find("mac"), one.find("source")) for one in found]
         return [("" if mac is None else mac.get("address"), *source.items()[0]) for mac, source in sources]
 
-    assert cards({"nics": nics}, {}) == [("00:50:56:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
-    assert cards({"nics": nics}, moved) == [("52:54:00:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
-    assert cards({"nics": [{**nics[0], "network": ""}]}, {}) == [("00:50:56:00:00:01", "network", "other")]
-    assert cards({"kind": "disks"}, {}) == [("", "network", "other")] and cards({"kind": "vmx"}, {}) == []
+    assert on({"nics": nics}, {}) == [("00:50:56:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
+    assert on({"nics": nics}, moved) == [("52:54:00:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
+    assert on({"nics": [{**nics[0], "network": ""}]}, {}) == [("00:50:56:00:00:01", "network", "other")]
+    assert on({"kind": "disks"}, {}) == [("", "network", "other")] and on({"kind": "vmx"}, {}) == []
     text = libvirt_xml.FORMAT.text(describe("vm", {"cpus": 8, "cores_per_socket": 4}, {}, disks, "final", "other", ""))
     assert ElementTree.fromstring(text).find("cpu/topology").attrib == {"sockets": "2", "cores": "4", "threads": "1"}
 

@@ -29,7 +29,7 @@ def boot(disks: list[dict], guest: guests.Guest, folder: Path, **options: object
         "boot_test",
         disks=disks,
         firmware=guest.firmware,
-        cards=[{"mac": mac} for dummy, mac in guest.interfaces],
+        nics=[{"mac": mac} for dummy, mac in guest.interfaces],
         dest=str(folder),
         timeout=420,
         **options,
@@ -98,7 +98,7 @@ def row(name: str, folder: Path) -> list[str]:
     after = report["boot"]
     seconds = sum(report["timings"]["fix"].values())
     network = after["signals"].get("ssh") or after["signals"].get("agent")
-    cards = "; ".join(f"{card['on'] or card['name']} {', '.join(card['addresses']) or card['method']}" for card in report["facts"]["cards"])
+    cards = "; ".join(f"{card['on'] or card['name']} {', '.join(card['addresses']) or card['method']}" for card in report["facts"]["nics"])
     repaired = f"login after {after['signals']['login']} s, network after {network} s ({cards})"
     return [
         name,

@@ -41,11 +41,8 @@ class Store(Kind):
         def local(directory: str) -> SourceVm:
             return open_source([os.path.join(directory, "vm", name)])
 
-        disks = tuple(
-            RemoteDisk(disk.chain.virtual_size, tuple(map(_job, disk.chain.files())), disk.bus, disk.controller, disk.unit)
-            for disk in vm.disks
-        )
-        known = which(vm, place_of(url), url, [(disk.size, disk.bus, disk.controller, disk.unit) for disk in disks])
+        disks = tuple(RemoteDisk(disk.chain.virtual_size, tuple(map(_job, disk.chain.files())), disk.place) for disk in vm.disks)
+        known = which(vm, place_of(url), url, [(disk.size, *disk.place.at) for disk in disks])
         yield Remote(replace(vm, disks=()), disks, "copy", (), bring, local, which=known)
 
 

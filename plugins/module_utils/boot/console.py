@@ -49,12 +49,12 @@ def opened(path: str, alive: Callable[[], bool]) -> Optional[socket.socket]:
     return None
 
 
-def free_ports(wanted: Sequence[int], cards: int) -> dict[int, list[int]]:
-    """For each TCP port of the guest a free one of this host for each of its cards."""
+def free_ports(wanted: Sequence[int], nics: int) -> dict[int, list[int]]:
+    """For each TCP port of the guest a free one of this host for each of its NICs."""
     with contextlib.ExitStack() as stack:
         found = []
-        for dummy in range(len(wanted) * cards):
+        for dummy in range(len(wanted) * nics):
             probe = stack.enter_context(socket.socket())
             probe.bind(("127.0.0.1", 0))
             found.append(int(probe.getsockname()[1]))
-    return {port: found[index * cards : (index + 1) * cards] for index, port in enumerate(wanted)}
+    return {port: found[index * nics : (index + 1) * nics] for index, port in enumerate(wanted)}

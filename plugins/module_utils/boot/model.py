@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Mapping, Optional, Protocol, Sequence
 
 from ..core import modes
+from ..core.macs import Mac
 
 SSH = 22
 
 
 @dataclass(frozen=True)
-class Nic:
-    """A network card: its MAC, and the IPv4 address (CIDR) and gateway that the guest gives itself, where it does."""
+class BootNic:
+    """A NIC: its MAC, and the IPv4 address (CIDR) and gateway that the guest gives itself, where it does."""
 
-    mac: str
+    mac: Mac
     address: str = ""
     gateway: str = ""
 
@@ -54,7 +55,7 @@ class Machine(Protocol):
         """Type on the serial console."""
 
     def ports(self, number: int) -> Sequence[int]:
-        """Loopback ports of this host behind which TCP port `number` of the guest is, one for each card."""
+        """Loopback ports of this host behind which TCP port `number` of the guest is, one for each NIC."""
 
     def connected(self, port: int) -> bool:
         """Whether the guest has taken a connection to a loopback port: the port itself takes any."""
@@ -79,7 +80,7 @@ class BootRequest:
 
     disks: tuple[tuple[str, str], ...]
     firmware: str = "bios"
-    nics: tuple[Nic, ...] = ()
+    nics: tuple[BootNic, ...] = ()
     boot_disk: int = 0
     disk_bus: str = "virtio"
     nic_model: str = "virtio"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The qemu that a boot test runs: virtio disks and cards, a private copy of the firmware's variables, nothing ever written back."""
+"""The qemu that a boot test runs: virtio disks and NICs, a private copy of the firmware's variables, nothing ever written back."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import os
 import shutil
 from typing import Iterator, Mapping, Sequence
 
-from ..targets.qemu_arguments import WITH_KEY, card, disk, firmware_files, with_key
-from .model import BootRequest, Nic
+from ..core.macs import made_of
+from ..targets.qemu_arguments import WITH_KEY, disk, firmware_files, nic_device, with_key
+from .model import BootNic, BootRequest
 
 
 def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping[int, Sequence[int]], key: str = "") -> list[str]:
-    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; `ports`: where on loopback each port of the guest is, by card.
+    """The command line. Sockets `serial`, `qmp` and `agent` appear in `scratch`; `ports`: where on loopback each port of the guest is, by NIC.
 
     `key`: the file with the passphrase of the encrypted disks.
     """
@@ -64,8 +65,8 @@ def command(request: BootRequest, accelerator: str, scratch: str, ports: Mapping
 
 
 def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int = 0) -> Iterator[str]:
-    """The cards, each on a network of its own that leads nowhere but to `ports` on loopback; from PCI `slot` on where qemu shall not choose."""
-    model = card(request.nic_model)
+    """The NICs, each on a network of its own that leads nowhere but to `ports` on loopback; from PCI `slot` on where qemu shall not choose."""
+    model = nic_device(request.nic_model)
     for index, nic in enumerate(nics_of(request)):
         forwards = {inside: outside[index] for inside, outside in ports.items()}
         yield from ("-netdev", f"user,id=net{index},restrict=on{_network(nic, forwards)}")
@@ -73,12 +74,12 @@ def networks(request: BootRequest, ports: Mapping[int, Sequence[int]], slot: int
         yield from ("-device", f"{model},netdev=net{index},mac={nic.mac},romfile={place}")
 
 
-def nics_of(request: BootRequest) -> tuple[Nic, ...]:
-    """The cards of the test; a VM that is known to have none gets one, to be asked over."""
-    return request.nics or (Nic("52:54:00:00:00:01"),)
+def nics_of(request: BootRequest) -> tuple[BootNic, ...]:
+    """The NICs of the test; a VM that is known to have none gets one, to be asked over."""
+    return request.nics or (BootNic(made_of("000001")),)
 
 
-def _network(nic: Nic, forwards: Mapping[int, int]) -> str:
+def _network(nic: BootNic, forwards: Mapping[int, int]) -> str:
     """The forwarded ports; around a static address, the network that the guest believes to be in, with the host as its gateway."""
 
     def forwarded(address: str) -> str:

@@ -21,7 +21,7 @@ from .monitor import answer_of, established
 from .qemu import networks, nics_of
 
 PREFIX = "hyper2kvm-test-"  # of the names of test VMs
-_SLOT = 0x10  # libvirt fills the PCI bus from below, and qemu places its own cards before
+_SLOT = 0x10  # libvirt fills the PCI bus from below, and qemu places its own NICs before
 _PATIENCE = 5  # seconds for the guest agent
 
 

@@ -10,7 +10,7 @@ import json
 from typing import Any, Iterator, Mapping, Union
 
 LONGEST_TEXT = 1000  # characters of one string
-_NEEDED = frozenset(("cards", "disks", "interfaces", "items", "nics", "phases", "vms"))  # what later stages go by: cut last
+_NEEDED = frozenset(("disks", "interfaces", "items", "nics", "phases", "vms"))  # what later stages go by: cut last
 _DEAR = frozenset(("checks", "concerns"))
 _END_FIRST = frozenset(("console", "log", "output"))  # what was said last is of most use
 

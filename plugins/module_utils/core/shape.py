@@ -117,6 +117,6 @@ SECONDS = Kind("a finite number of seconds from 0", lambda value: NUMBER.holds(v
 PATH = Kind("an absolute path without control characters", _absolute)
 FILE = Kind("the path of a file", lambda value: isinstance(value, str) and value != "" and "\0" not in value and _encodable(value))
 MAC = Kind("a MAC address", lambda value: isinstance(value, str) and macs.canonical(value) is not None)
-CARD_MAC = Kind("the MAC address of a card", lambda value: isinstance(value, str) and macs.of_card(value) is not None)
+NIC_MAC = Kind("the MAC address of a card", lambda value: isinstance(value, str) and macs.of_nic(value) is not None)
 UUID = like("a UUID", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 ANYTHING = Kind("anything", lambda value: True)

@@ -43,7 +43,7 @@ VM: Shape = {
     "disks": ([_MAPPING], None),
     "identity": (IDENTITY, NOTHING, None),
 }
-CARD: Shape = {
+NIC_FACTS: Shape = {
     "mac": (MAC, _EMPTY),
     "name": (TEXT, None),
     "addresses": ([TEXT], None),
@@ -58,7 +58,7 @@ FACTS: Shape = {
     "boot_disk": (count(0, 1 << 16), None),
     "disk_bus": (one_of("virtio", "sata", "ide"), _EMPTY, None),
     "nic_model": (_WORD, _EMPTY, None),
-    "cards": ([CARD], None),
+    "nics": ([NIC_FACTS], None),
     "kernels": ([{"version": TEXT, "image": TEXT}], None),
     "interfaces": ([Kind("a name and a MAC address", _pair)], None),
     "phases": ([one_of("bootstrap", "final")], None),
@@ -81,7 +81,7 @@ DISK: Shape = {
 # A report shows what a source and a guest say, also what no VM can be made with.
 SAID: Shape = {**VM, "memory": (WHOLE, None), "cpus": (WHOLE, None), "uuid": (TEXT, None), "nics": ([{"mac": (TEXT, None)}], None)}
 GUEST: Shape = {
-    "facts": ({**FACTS, "cards": ([{**CARD, "mac": TEXT}], None)}, None),
+    "facts": ({**FACTS, "nics": ([{**NIC_FACTS, "mac": TEXT}], None)}, None),
     "concerns": ([CONCERN], None),
     "grown": ([TEXT], None),
     "changes": ([_CHANGE], None),

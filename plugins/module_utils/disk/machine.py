@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional, Protocol, Sequence
 
-from ..core import limits
-from ..core.errors import Blocked, InvalidInput
+from ..core.errors import Blocked
+from ..core.machine import Disk, Machine
 from ..core.manifest import Identity
 
 BARE = "disks"  # the kind of a source that says nothing of the hardware
-# The order in which firmware and guests meet the controllers.
-BUS_ORDER = ("scsi", "nvme", "sata", "ide")
 
 
 class Link(Protocol):
@@ -55,59 +53,19 @@ class Chain(Protocol):
 
 
 @dataclass(frozen=True)
-class Nic:
-    """A network card. `slot` is VMware's pciSlotNumber, which a systemd guest shows as ens<slot>."""
-
-    mac: Optional[str]
-    network: str = ""
-    model: str = ""
-    slot: Optional[int] = None
-
-
-@dataclass(frozen=True)
 class SourceDisk:
-    """A disk with its place: bus, controller number, unit on it; None where the source does not say. `names`: see guest.resolver.Disk."""
+    """A disk and its place. Of the place's identifier the chain knows."""
 
     chain: Chain
-    bus: Optional[str] = None
-    controller: Optional[int] = None
-    unit: Optional[int] = None
-    names: tuple[str, ...] = ()
+    place: Disk = Disk()
 
 
 @dataclass(frozen=True)
-class SourceVm:
-    """A VM with its disk set in bus order. None: the source does not say. `memory` in MiB.
+class SourceVm(Machine):
+    """A VM with its disk set in bus order. `suspended`: its memory is kept beside its disks."""
 
-    `uuid` is the half of which VM it is that does not depend on where it is, see core.vm.VmId; empty where the source has none.
-    """
-
-    name: str
-    kind: str
-    disks: tuple[SourceDisk, ...]
-    nics: tuple[Nic, ...] = ()
-    cpus: Optional[int] = None
-    cores_per_socket: Optional[int] = None
-    memory: Optional[int] = None
-    firmware: Optional[str] = None
-    secure_boot: bool = False
-    guest_os: Optional[str] = None
-    uuid: str = ""
+    disks: tuple[SourceDisk, ...] = ()
     suspended: bool = False
-
-    def __post_init__(self) -> None:
-        """What no VM has would become a domain that no host starts, or a number that its XML cannot hold."""
-        for what, value, least, most in (
-            ("CPUs", self.cpus, 1, limits.VM_CPUS),
-            ("cores per socket", self.cores_per_socket, 0, limits.VM_CPUS),
-            ("MiB of memory", self.memory, 1, limits.VM_MEMORY // limits.MIB),
-        ):
-            if value is not None and not least <= value <= most:
-                raise InvalidInput(
-                    f"The description of the VM {self.name} gives it {value} {what}; from {least} to {most} can be.",
-                    "Correct it in the description, or export the VM again.",
-                    name=self.name,
-                )
 
     def check_idle(self, accept: Sequence[str]) -> None:
         """Raise Blocked for a VM whose memory is kept beside its disks, Busy for disks that somebody writes to, unless the operator accepts it."""
@@ -129,19 +87,9 @@ class SourceVm:
                 "path": disk.chain.links[0].path,
                 "files": list(disk.chain.files()),
                 "links": len(disk.chain.links),
-                "wwn": disk.chain.wwn,
                 "virtual_size": disk.chain.virtual_size,
-                "bus": disk.bus,
-                "controller": disk.controller,
-                "unit": disk.unit,
-                "names": list(disk.names),
+                **asdict(replace(disk.place, wwn=disk.chain.wwn)),
             }
             for disk in self.disks
         ]
         return data
-
-
-def bus_key(disk: SourceDisk) -> tuple[int, int, int]:
-    """Sort key of a disk: bus, then controller, then unit."""
-    bus = BUS_ORDER.index(disk.bus) if disk.bus in BUS_ORDER else len(BUS_ORDER)
-    return bus, disk.controller or 0, disk.unit or 0

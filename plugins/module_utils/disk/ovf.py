@@ -15,10 +15,11 @@ from xml.etree import ElementTree as ET
 
 from ..core import files, macs
 from ..core.errors import InvalidInput
+from ..core.machine import Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import litter, ovf_disks, ovf_items, ovf_manifest, ovf_package, vbox, xmlfile
-from .machine import Nic, SourceVm, bus_key
+from .machine import SourceVm
 
 _FIRMWARE, _SECURE = "firmware", "bootOptions.efiSecureBootEnabled"
 _ALONE = "Export the VM alone and anew, or leave one in the .ovf, and its disks in the DiskSection; its manifest (.mf) does not fit then, so remove it."
@@ -62,8 +63,8 @@ def _vm(root: ET.Element, package: ovf_package.Package) -> tuple[SourceVm, tuple
     vm = SourceVm(
         name=(system.findtext("Name") or system.get("id") or os.path.splitext(os.path.basename(path))[0]).strip(),
         kind="ova" if package.archive else "ovf",
-        disks=tuple(sorted((one.disk for one in found), key=bus_key)),
-        nics=_nics(hardware.all(ovf_items.CARD), tuple(vbox.nics(box)) if box is not None else ()),
+        disks=tuple(sorted((one.disk for one in found), key=lambda disk: disk.place.order)),
+        nics=_nics(hardware.all(ovf_items.NIC), tuple(vbox.nics(box)) if box is not None else ()),
         cpus=said(cpu.get("VirtualQuantity"), "the number of CPUs", path) if cpu is not None else None,
         cores_per_socket=said(cpu.get("CoresPerSocket"), "CoresPerSocket", path) if cpu is not None else None,
         memory=ovf_items.memory(memory, path),
@@ -107,16 +108,16 @@ def _uuid(system: ET.Element) -> str:
 
 
 def _nics(items: Sequence[ovf_items.Item], adapters: Sequence[Nic]) -> tuple[Nic, ...]:
-    """The cards. VirtualBox, which writes no MACs into them, describes each once more in their order in its own section."""
-    cards = tuple(_nic(item) for item in items)
-    if not cards or len(cards) != len(adapters):
-        return cards or tuple(adapters)
-    return tuple(card if card.mac else replace(card, mac=adapter.mac) for card, adapter in zip(cards, adapters))
+    """The NICs. VirtualBox, which writes no MACs into them, describes each once more in their order in its own section."""
+    found = tuple(_nic(item) for item in items)
+    if not found or len(found) != len(adapters):
+        return found or tuple(adapters)
+    return tuple(nic if nic.mac else replace(nic, mac=adapter.mac) for nic, adapter in zip(found, adapters))
 
 
 def _nic(item: ovf_items.Item) -> Nic:
     return Nic(
-        macs.of_card(item.get("Address")) or macs.of_card(item.get("MACAddress")),
+        macs.of_nic(item.get("Address")) or macs.of_nic(item.get("MACAddress")),
         item.get("Connection"),
         item.get("ResourceSubType"),
         decimal(item.config.get("slotInfo.pciSlotNumber")),

@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from ..core import files, limits
 from ..core.errors import InvalidInput
+from ..core.machine import Disk
 from ..core.numbers import decimal, said
 from . import chain, image
 from .machine import Chain, SourceDisk
@@ -79,7 +80,7 @@ def find(root: ET.Element, hardware: Hardware, package: Package) -> tuple[Found,
             )
         bus, number = buses.get(item.get("Parent"), (None, None))
         read, names = _read(file, disk, package)
-        found.append(Found(SourceDisk(read, bus, number, decimal(item.get("AddressOnParent"))), names))
+        found.append(Found(SourceDisk(read, Disk(bus, number, decimal(item.get("AddressOnParent")))), names))
     for name, disk in disks.items():
         if disk.get("fileRef") and name not in taken:
             _require_left_out(name, listed.get(disk.get("fileRef", "")), hardware, path)

@@ -15,7 +15,7 @@ from ..core import limits
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
 
-CPU, MEMORY, CARD, DISK = "3", "4", "10", "17"
+CPU, MEMORY, NIC, DISK = "3", "4", "10", "17"
 _UNITS = {
     "byte": 1,
     "bytes": 1,

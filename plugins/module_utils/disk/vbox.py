@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VirtualBox's .vbox settings: disks in bus order, cards with their MACs, size and firmware.
+"""VirtualBox's .vbox settings: disks in bus order, NICs with their MACs, size and firmware.
 
 Source: VirtualBox's VirtualBox-settings.xsd. Up to version 1.14 the controllers stand beside the hardware, later in it.
 """
@@ -12,10 +12,11 @@ from xml.etree import ElementTree
 
 from ..core import files, macs
 from ..core.errors import InvalidInput
+from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import vmdk, xmlfile
-from .machine import Chain, Nic, SourceDisk, SourceVm, bus_key
+from .machine import Chain, SourceDisk, SourceVm
 
 _BUSES = {
     "AHCI": "sata",
@@ -37,7 +38,7 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
     if machine is None or hardware is None:
         raise InvalidInput(f"{path} describes no machine.", "Name the VM's .vbox file.", path=path)
     media = {medium.get("uuid", ""): medium for medium in machine.iterfind("MediaRegistry/HardDisks/HardDisk")}
-    found = tuple(sorted(_disks(machine, hardware, media, path, resolve), key=bus_key))
+    found = tuple(sorted(_disks(machine, hardware, media, path, resolve), key=lambda disk: disk.place.order))
     if not found:
         raise InvalidInput(f"{path} names no disks of its own.", "Name the disks as a list in migrate_source.", path=path)
     firmware = hardware.find("Firmware")
@@ -84,16 +85,16 @@ def _disks(
             if not os.path.isfile(file) or os.path.islink(file):
                 raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole folder of the VM.", path=path)
             unit = 2 * (_number(device, "port") or 0) + (_number(device, "device") or 0) if bus == "ide" else _number(device, "port")
-            yield SourceDisk(resolve(file), bus, number, unit)
+            yield SourceDisk(resolve(file), Disk(bus, number, unit))
 
 
 def nics(hardware: ElementTree.Element) -> Iterator[Nic]:
-    """The cards that are plugged in, in the order of their slots."""
+    """The NICs that are plugged in, in the order of their slots."""
     for adapter in sorted(hardware.iterfind("Network/Adapter"), key=lambda found: _number(found, "slot") or 0):
         if adapter.get("enabled") != "true":
             continue
         network = next((element.get("name", "") for tag in _NETWORKS for element in adapter.iterfind(tag)), "")
-        yield Nic(macs.of_card(adapter.get("MACAddress")), network, adapter.get("type", ""))
+        yield Nic(macs.of_nic(adapter.get("MACAddress")), network, adapter.get("type", ""))
 
 
 def _number(element: Optional[ElementTree.Element], name: str) -> Optional[int]:

@@ -10,10 +10,11 @@ from typing import Iterator, Mapping, Optional
 
 from ..core import files, limits, macs
 from ..core.errors import InvalidInput
+from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import chain, encoded, vmdk
-from .machine import Nic, SourceDisk, SourceVm, bus_key
+from .machine import SourceDisk, SourceVm
 
 _ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
 _DEVICE = re.compile(r"^((?:scsi|nvme|sata|ide)[0-9]{1,4}:[0-9]{1,4})\.(?:filename|present|devicetype|redo)$")
@@ -75,7 +76,7 @@ def read(path: str) -> SourceVm:
     """
     values = parse(files.read(path, limits.VMX, "The configuration"), path)
     directory = os.path.dirname(os.path.abspath(path))
-    disks = tuple(replace(disk, chain=chain.resolve(os.path.join(directory, name))) for name, disk in places(values, path))
+    disks = tuple(SourceDisk(chain.resolve(os.path.join(directory, name)), place) for name, place in places(values, path))
     return replace(described(values, path), disks=disks)
 
 
@@ -100,12 +101,12 @@ def described(values: Mapping[str, str], path: str) -> SourceVm:
     )
 
 
-def places(values: Mapping[str, str], path: str) -> tuple[tuple[str, SourceDisk], ...]:
+def places(values: Mapping[str, str], path: str) -> tuple[tuple[str, Disk], ...]:
     """The file names of a VM's disks, all beside its configuration `path`, and where each is attached, in the order of the buses.
 
     Raises InvalidInput when there are none, and for a device that is neither a disk that can be read nor a drive for CDs or floppies.
     """
-    found = tuple(sorted(_named(values, path), key=lambda item: bus_key(item[1])))
+    found = tuple(sorted(_named(values, path), key=lambda item: item[1].order))
     if not found and any(key.startswith("encryption.") for key in values):
         raise InvalidInput(
             f"{path} is encrypted, and its disks with it.", "Decrypt the VM in VMware (remove its encryption), then copy it.", path=path
@@ -115,7 +116,7 @@ def places(values: Mapping[str, str], path: str) -> tuple[tuple[str, SourceDisk]
     return found
 
 
-def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, SourceDisk]]:
+def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, Disk]]:
     devices = dict.fromkeys(match[1] for match in map(_DEVICE.match, values) if match)
     for device in devices:
         name, kind = values.get(f"{device}.filename", ""), values.get(f"{device}.devicetype", "").strip().lower()
@@ -133,10 +134,7 @@ def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, SourceDi
             )
         place = _PLACE.fullmatch(device)
         if place is not None:
-            yield (
-                vmdk.plain_name(_HERE.sub("", name), f"the disk {device}"),
-                SourceDisk(chain.Chain(()), place[1], int(place[2]), int(place[3])),
-            )
+            yield vmdk.plain_name(_HERE.sub("", name), f"the disk {device}"), Disk(place[1], int(place[2]), int(place[3]))
     for key, name in values.items():  # USB, NVDIMM, and whatever is yet to come
         device, dummy, what = key.rpartition(".")
         if (
@@ -195,8 +193,7 @@ def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
             continue
         static = values.get(f"{key}.addresstype", "").lower() == "static"
         yield Nic(
-            macs.of_card(values.get(f"{key}.address" if static else f"{key}.generatedaddress"))
-            or macs.of_card(values.get(f"{key}.address")),
+            macs.of_nic(values.get(f"{key}.address" if static else f"{key}.generatedaddress")) or macs.of_nic(values.get(f"{key}.address")),
             values.get(f"{key}.networkname", ""),
             values.get(f"{key}.virtualdev", ""),
             decimal(values.get(f"{key}.pcislotnumber")),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The family of all other systems, which are copied as they are: no repair, disks and cards that every system has drivers for."""
+"""The family of all other systems, which are copied as they are: no repair, disks and NICs that every system has drivers for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Mapping, Optional
 
 from ..core.concern import BLOCKER, WARNING, Findings
 from .family import Family, GuestRequest
-from .model import CardFacts, GuestFacts
+from .model import GuestFacts, NicFacts
 from .offline import OfflineGuest
 from .parttable import Table
 from .proof import Proof
@@ -35,8 +35,8 @@ class Copied(Family):
                 f"Neither Linux nor Windows was found; the disks hold {', '.join(kinds)}. They are copied without a repair.",
                 "Give all disks of the VM if some are missing. Define the VM with SATA disks and e1000e cards, and look at its first boot.",
             )
-        cards = tuple(CardFacts("", card.mac) for card in request.cards if card.mac)
-        return GuestFacts(os=self.name, firmware=request.firmware, cards=cards, disk_bus="sata", nic_model="e1000e", encrypted=guest.locked)
+        nics = tuple(NicFacts("", nic.mac) for nic in request.nics if nic.mac)
+        return GuestFacts(os=self.name, firmware=request.firmware, nics=nics, disk_bus="sata", nic_model="e1000e", encrypted=guest.locked)
 
     def prove(self, guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:
         return None  # nothing is known of how it boots

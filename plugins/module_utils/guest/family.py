@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Mapping, Optional, Protocol, TypeVar
 
 from ..core.concern import Findings
+from ..core.machine import Nic
 from .apply import BACKUPS
-from .cards import Card
 from .model import FirstStart, GuestFacts
 from .offline import Attached, OfflineGuest
 from .parttable import Table
@@ -28,7 +28,7 @@ class GuestRequest:
     """
 
     disks: tuple[Attached, ...]
-    cards: tuple[Card, ...] = ()
+    nics: tuple[Nic, ...] = ()
     firmware: str = "auto"
     luks_keys: Mapping[str, str] = field(default_factory=dict)
     root: str = ""

@@ -21,6 +21,7 @@ from typing import Any, Iterator, Optional, Sequence
 
 from ..core import files, limits
 from ..core.errors import Busy, MigrationError, ToolFailed, UnsupportedGuest
+from ..core.macs import Mac, canonical
 from ..core.process import Limits, run
 from . import parttable
 from .model import BlockDevice, Mount, Stat
@@ -36,12 +37,12 @@ _TAGS = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
 
 @dataclass(frozen=True)
 class LiveSystem:
-    """What the kernel says of itself: the root device and its subvolume, everything mounted from disks, (name, MAC) of each card."""
+    """What the kernel says of itself: the root device and its subvolume, everything mounted from disks, (name, MAC) of each NIC."""
 
     root: BlockDevice
     subvolume: str
     mounts: tuple[Mount, ...]
-    interfaces: tuple[tuple[str, str], ...]
+    interfaces: tuple[tuple[str, Mac], ...]
     firmware: str
 
 
@@ -175,7 +176,7 @@ class LiveGuest:
         return info.f_bavail * info.f_frsize, info.f_favail if info.f_files else -1
 
     def system(self) -> LiveSystem:
-        """What is mounted and which cards there are. Raises UnsupportedGuest when the root is on no block device."""
+        """What is mounted and which NICs there are. Raises UnsupportedGuest when the root is on no block device."""
         mounts = tuple(_mounts(self))
         root = next((mount for mount in mounts if mount.path == "/"), None)
         device = next((device for device in self._devices if root is not None and device.name == root.device), None)
@@ -184,7 +185,7 @@ class LiveGuest:
                 "The root of this system is on no block device that it sees.", "Live repairs are for virtual machines, not for containers."
             )
         subvolume = root.options.partition("subvol=")[2]
-        return LiveSystem(device, subvolume, mounts, tuple(_cards()), "uefi" if os.path.isdir("/sys/firmware/efi") else "bios")
+        return LiveSystem(device, subvolume, mounts, tuple(_nics()), "uefi" if os.path.isdir("/sys/firmware/efi") else "bios")
 
 
 @contextlib.contextmanager
@@ -250,8 +251,8 @@ def _unescape(value: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), value)
 
 
-def _cards() -> Iterator[tuple[str, str]]:
-    """Name and own MAC of every card with a driver; a bond shows one MAC on all its cards and keeps theirs in /proc."""
+def _nics() -> Iterator[tuple[str, Mac]]:
+    """Name and own MAC of every NIC with a driver; a bond shows one MAC on all its NICs and keeps theirs in /proc."""
     own: dict[str, str] = {}
     for path in globbing.glob("/proc/net/bonding/*"):
         with open(path, encoding="ascii", errors="replace") as file:
@@ -259,7 +260,9 @@ def _cards() -> Iterator[tuple[str, str]]:
     for path in sorted(globbing.glob("/sys/class/net/*/device")):
         name = path.split("/")[4]
         with contextlib.suppress(OSError), open(f"/sys/class/net/{name}/address", encoding="ascii") as file:
-            yield name, own.get(name, file.read().strip()).lower()
+            mac = canonical(own.get(name, file.read()))
+            if mac is not None:
+                yield name, mac
 
 
 def _is_there(path: str) -> bool:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
+from ..core.macs import Mac
+
 BOOTSTRAP, FINAL = "bootstrap", "final"  # the device sets that a guest starts on
 
 
@@ -68,14 +70,14 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class CardFacts:
-    """How a network card will come up: its name and MAC, dhcp, static or none, addresses as CIDR, the profile's backend and file.
+class NicFacts:
+    """How a NIC will come up: its name and MAC, dhcp, static or none, addresses as CIDR, the profile's backend and file.
 
-    `on` is the bond, bridge or VLAN that carries the addresses, where it is not the card itself.
+    `on` is the bond, bridge or VLAN that carries the addresses, where it is not the NIC itself.
     """
 
     name: str
-    mac: str
+    mac: Mac
     method: str = "none"
     addresses: tuple[str, ...] = ()
     gateway: str = ""
@@ -135,8 +137,8 @@ class GuestFacts:
     boot_loaders: tuple[str, ...] = ()
     initramfs_tool: str = ""
     network: tuple[str, ...] = ()
-    interfaces: tuple[tuple[str, str], ...] = ()
-    cards: tuple[CardFacts, ...] = ()
+    interfaces: tuple[tuple[str, Mac], ...] = ()
+    nics: tuple[NicFacts, ...] = ()
     tools: tuple[str, ...] = ()
     selinux: bool = False
     encrypted: tuple[str, ...] = ()

@@ -13,11 +13,12 @@ from typing import Any, Iterator, Optional, Sequence
 from ..core import limits
 from ..core.accel import accelerator
 from ..core.errors import MigrationError, MissingTool, NotEnoughSpace, TimedOut, ToolFailed
+from ..core.machine import Disk
 from . import parttable
 from .appliance import Appliance, Patience
 from .model import BlockDevice, Mount, Stat
 from .protocol import MAX_READ, irregular, too_large, too_many
-from .resolver import DeviceTable, Disk
+from .resolver import DeviceTable
 
 try:
     import guestfs

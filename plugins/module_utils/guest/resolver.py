@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
+from ..core.machine import Disk
 from .model import BlockDevice
 
 _PARTITION = re.compile(r"-part([0-9]{1,9})$")
@@ -32,17 +33,6 @@ _TAGS = {"uuid": "UUID", "partuuid": "PARTUUID", "label": "LABEL", "partlabel": 
 _MAX_CHOICES = 20000
 
 Location = tuple[str, int]  # PCI address, unit
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A disk of the set: where its source puts it (None if unknown), its NAA identifier, and names that its guest may have for it, without partitions."""
-
-    bus: Optional[str] = None
-    controller: Optional[int] = None
-    unit: Optional[int] = None
-    wwn: Optional[str] = None
-    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Linux(Family):
         if named:
             assemble.learn(guest, root, [Use(named[0], "/")])
         facts = inspect(guest, root, guest.subvolume, guest.mounts, request.firmware, guest.locked)
-        facts, more = complete(facts, guest, request.cards, request.of(Options).macs)
+        facts, more = complete(facts, guest, request.nics, request.of(Options).macs)
         findings.concerns += more.concerns
         return facts
 

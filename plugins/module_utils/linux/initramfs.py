@@ -28,9 +28,9 @@ MODES = ("overlay", "regenerate", "skip")
 # By the bus of the target's disks: what an image should have, and what it must have to find the root.
 DRIVERS = {"virtio": ("virtio_pci", "virtio_blk", "virtio_scsi"), "sata": ("ahci", "sd_mod")}
 NEEDED = {"virtio": ("virtio_pci", "virtio_blk"), "sata": ("ahci", "sd_mod")}
-# Only an image that drives the old card wants the network early and gets the new card's driver too; and wherever it has that, it
-# must know the names: systemd before 240 never renames a card that the initramfs has named. Source: systemd.net-naming-scheme(7).
-_OLD_CARDS = {"vmxnet3", "e1000", "e1000e"}
+# Only an image that drives the old NIC wants the network early and gets the new one's driver too; and wherever it has that, it
+# must know the names: systemd before 240 never renames a NIC that the initramfs has named. Source: systemd.net-naming-scheme(7).
+_OLD_NICS = {"vmxnet3", "e1000", "e1000e"}
 _INDEXES = (
     "modules.dep",
     "modules.dep.bin",
@@ -76,11 +76,11 @@ def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list
     return [*configuration, *(_regenerate(guest, kernel, extension.path, facts) for kernel, extension in lacking)]
 
 
-def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image, bus: str, card: str) -> list[str]:
-    """Modules for the bus, and for the card where the network is wanted early, with what they depend on, that the kernel has as modules and the image lacks."""
+def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image, bus: str, nic: str) -> list[str]:
+    """Modules for the bus, and for the NIC where the network is wanted early, with what they depend on, that the kernel has as modules and the image lacks."""
     depends = dependencies(guest, kernel)
     have = image.modules
-    drivers = (*DRIVERS[bus], *((card,) if have & _OLD_CARDS else ()))
+    drivers = (*DRIVERS[bus], *((nic,) if have & _OLD_NICS else ()))
     needed = dict.fromkeys(path for driver in drivers if driver in depends for path in depends[driver])
     return [path for path in needed if cpio.module_name(path) not in have]
 
@@ -131,10 +131,10 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
         return None
     if _lacks(guest, kernel, image.modules, facts.disk_bus, findings):
         return None
-    card = _card(facts)
-    modules = missing_drivers(guest, kernel, image, facts.disk_bus, card)
+    nic = _nic(facts)
+    modules = missing_drivers(guest, kernel, image, facts.disk_bus, nic)
     texts = _texts(guest, image, facts.disk_bus if modules else "")
-    if card in image.modules | set(map(cpio.module_name, modules)) and has_systemd(guest):
+    if nic in image.modules | set(map(cpio.module_name, modules)) and has_systemd(guest):
         texts += [(LINK.format(name)[1:], pin(name, mac)) for name, mac in facts.interfaces if name]
         texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):
@@ -161,7 +161,7 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
     )
 
 
-def _card(facts: GuestFacts) -> str:
+def _nic(facts: GuestFacts) -> str:
     return {"virtio": "virtio_net"}.get(facts.nic_model, facts.nic_model)
 
 

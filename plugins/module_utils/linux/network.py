@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Network: the MAC is kept, and the name the guest used for a card is pinned to it. No profile's meaning is changed.
+"""Network: the MAC is kept, and the name the guest used for a NIC is pinned to it. No profile's meaning is changed.
 
-Kernel and udev derive a name like ens192 from the PCI slot of the old hypervisor; on the new one the card would get another
-name and every profile that says ens192 would be dead. Only where the operator gives a card another MAC do profiles follow.
+Kernel and udev derive a name like ens192 from the PCI slot of the old hypervisor; on the new one the NIC would get another
+name and every profile that says ens192 would be dead. Only where the operator gives a NIC another MAC do profiles follow.
 Source: systemd.link(5), udev(7); VMware's pciSlotNumber is the hotplug slot that udev's net_id shows as ens<slot>.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from typing import Mapping, Sequence
 
 from ..core.concern import WARNING, Findings
-from ..core.macs import IN_TEXT
+from ..core.machine import Nic
+from ..core.macs import Mac, made_of, replaced
 from ..core.numbers import decimal
-from ..guest.cards import Card
 from ..guest.change import Change
 from ..guest.changes.entries import remove
 from ..guest.changes.write import edit
@@ -40,12 +41,12 @@ _MAC_FILES = (
 )
 
 
-def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: Findings) -> tuple[tuple[str, str], ...]:
-    """(name, MAC) of every card, in the order of the cards: what the guest calls it, and the MAC it has at the source.
+def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Findings) -> tuple[tuple[str, Mac], ...]:
+    """(name, MAC) of every NIC, in the order of `nics`: what the guest calls it, and the MAC it has at the source.
 
     The name is empty where only the MAC is known and no profile needs more: then any name will do, and none is pinned.
 
-    A source without metadata (a bare disk) has no cards; then the guest's own rules and profiles say which names and MACs
+    A source without metadata (a bare disk) has no NICs; then the guest's own rules and profiles say which names and MACs
     there are, and a name whose MAC nobody knows gets one made from the machine id, for the target's definition to use.
     """
     found = netnames.profiles(guest)
@@ -53,34 +54,35 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
     for profile in netnames.physical(found):
         if profile.mac and profile.name:
             bound.setdefault(profile.mac, profile.name)
-    names = sorted(set(netnames.card_names(found, netnames.given_names(guest))) - set(bound.values()), key=_natural)
-    pairs: list[tuple[str, str]] = []
-    open_cards: list[Card] = []
-    # An OVF rarely records MACs; the guest's own bindings then say which cards there are.
-    known = iter([mac for mac in bound if mac not in {card.mac for card in cards}])
+    names = sorted(set(netnames.nic_names(found, netnames.given_names(guest))) - set(bound.values()), key=_natural)
+    pairs: list[tuple[str, Mac]] = []
+    unnamed_nics: list[Nic] = []
+    # An OVF rarely records MACs; the guest's own bindings then say which NICs there are.
+    known = iter([mac for mac in bound if mac not in {nic.mac for nic in nics}])
     only_by_mac = [profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound]
-    for card in cards:
-        if card.mac is None:
-            card = Card(next(known, None), card.slot)
-        name = bound.get(card.mac or "") or next((name for name in names if card.slot is not None and name == f"ens{card.slot}"), None)
-        if name is None and card.slot is not None and card.mac in only_by_mac:
-            name = f"ens{card.slot}"  # its profile does not need the name, but people and firewall rules know it by this one
-        if name and card.mac:
-            pairs.append((name, card.mac))
+    for nic in nics:
+        if nic.mac is None:
+            nic = replace(nic, mac=next(known, None))
+        name = bound.get(nic.mac) if nic.mac is not None else None
+        name = name or next((name for name in names if nic.slot is not None and name == f"ens{nic.slot}"), None)
+        if name is None and nic.slot is not None and nic.mac in only_by_mac:
+            name = f"ens{nic.slot}"  # its profile does not need the name, but people and firewall rules know it by this one
+        if name and nic.mac:
+            pairs.append((name, nic.mac))
             names = [other for other in names if other != name]
-        elif card.mac in only_by_mac:
-            pairs.append(("", card.mac or ""))
+        elif nic.mac is not None and nic.mac in only_by_mac:
+            pairs.append(("", nic.mac))
         else:
-            open_cards.append(card)
+            unnamed_nics.append(nic)
     unnamed = [("", mac) for mac in dict.fromkeys(only_by_mac) if ("", mac) not in pairs]
-    if not cards:
+    if not nics:
         return tuple([(name, mac) for mac, name in bound.items()] + [(name, _made_mac(machine_id, name)) for name in names] + unnamed)
-    spare = max(0, len(open_cards) - len(names))
-    for card, pair in zip([card for card in open_cards if card.mac is None], unnamed[:spare]):
-        open_cards.remove(card)
+    spare = max(0, len(unnamed_nics) - len(names))
+    for nic, pair in zip([nic for nic in unnamed_nics if nic.mac is None], unnamed[:spare]):
+        unnamed_nics.remove(nic)
         pairs.append(pair)
-    if len(names) == len(open_cards):
-        pairs += [(name, card.mac or _made_mac(machine_id, name)) for name, card in zip(names, open_cards)]
+    if len(names) == len(unnamed_nics):
+        pairs += [(name, nic.mac or _made_mac(machine_id, name)) for name, nic in zip(names, unnamed_nics)]
         if len(names) > 1:
             findings.add(
                 "network.assumed-order",
@@ -92,15 +94,15 @@ def interfaces(guest: Guest, cards: Sequence[Card], machine_id: str, findings: F
         findings.add(
             "network.unassigned",
             WARNING,
-            f"The profiles for {', '.join(names)} could not be assigned to the VM's {len(cards)} network cards.",
+            f"The profiles for {', '.join(names)} could not be assigned to the VM's {len(nics)} network cards.",
             "Pin the names by MAC in the guest (a .link file) or correct the profiles, then plan again.",
         )
-    order = {card.mac: number for number, card in enumerate(cards)}
+    order = {nic.mac: number for number, nic in enumerate(nics)}
     return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
 
 
-def plan(guest: Guest, pins: Sequence[tuple[str, str]], macs: Mapping[str, str], findings: Findings) -> list[Change]:
-    """Changes that pin each name to its MAC, let profiles follow a new MAC, and take away what was for VMware's cards."""
+def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac], findings: Findings) -> list[Change]:
+    """Changes that pin each name to its MAC, let profiles follow a new MAC, and take away what was for VMware's NICs."""
     changes: list[Change] = _follow(guest, macs)
     pins = [(name, mac) for name, mac in pins if name]
     view = PendingView(guest, merge(changes))
@@ -133,20 +135,18 @@ def plan(guest: Guest, pins: Sequence[tuple[str, str]], macs: Mapping[str, str],
     return list(final.values())
 
 
-def _follow(guest: Guest, macs: Mapping[str, str]) -> list[Change]:
+def _follow(guest: Guest, macs: Mapping[Mac, Mac]) -> list[Change]:
     changes: list[Change] = []
     for directory, prefix, suffix in _MAC_FILES if macs else ():
         for path in glob(guest, directory, suffix, prefix):
             before = text(guest, path)
             if before is not None:
-                after = IN_TEXT.sub(lambda match: macs.get(match[0].lower(), match[0]), before)
-                changes += edit(path, before, after, "the card has a new MAC")
+                changes += edit(path, before, replaced(before, macs), "the card has a new MAC")
     return changes
 
 
-def _made_mac(machine_id: str, name: str) -> str:
-    digest = hashlib.sha256(f"{machine_id}/{name}".encode("utf-8", "surrogateescape")).hexdigest()
-    return f"52:54:00:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
+def _made_mac(machine_id: str, name: str) -> Mac:
+    return made_of(hashlib.sha256(f"{machine_id}/{name}".encode("utf-8", "surrogateescape")).hexdigest())
 
 
 def _natural(name: str) -> tuple[str, int]:

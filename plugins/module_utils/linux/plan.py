@@ -8,9 +8,11 @@ from typing import Mapping, Optional, Sequence
 
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
-from ..guest.cards import Card, mac_map
+from ..core.machine import Nic
+from ..core.macs import Mac
 from ..guest.change import Change
-from ..guest.model import CardFacts, GuestFacts
+from ..guest.model import GuestFacts, NicFacts
+from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
@@ -125,34 +127,34 @@ def _limits(facts: GuestFacts, findings: Findings) -> None:
 def complete(
     facts: GuestFacts,
     guest: Guest,
-    cards: Sequence[Card],
+    nics: Sequence[Nic],
     macs: Mapping[str, str],
-    interfaces: Optional[Sequence[tuple[str, str]]] = None,
+    interfaces: Optional[Sequence[tuple[str, Mac]]] = None,
 ) -> tuple[GuestFacts, Findings]:
-    """The facts with the VM's network cards, the old hypervisor's tools, and what the guest's kernels can run on.
+    """The facts with the VM's NICs, the old hypervisor's tools, and what the guest's kernels can run on.
 
     `interfaces` are the names and MACs where they are known, as on a running system.
     """
     findings = Findings()
     known = mac_map(macs)
     if interfaces is None:
-        interfaces = network.interfaces(guest, cards, facts.machine_id, findings)
+        interfaces = network.interfaces(guest, nics, facts.machine_id, findings)
     pairs = tuple((name, known.get(mac, mac)) for name, mac in interfaces)
-    told = names.cards([replace(profile, mac=known.get(profile.mac or "", profile.mac)) for profile in names.profiles(guest)], pairs)
-    others = [
-        known.get(card.mac, card.mac) for card in cards if card.mac and known.get(card.mac, card.mac) not in {mac for dummy, mac in pairs}
-    ]
+    told = names.nics(
+        [replace(profile, mac=known.get(profile.mac, profile.mac) if profile.mac else None) for profile in names.profiles(guest)], pairs
+    )
+    others = [mac for mac in (known.get(nic.mac, nic.mac) for nic in nics if nic.mac) if mac not in {mac for dummy, mac in pairs}]
     capable = [kernel for kernel in facts.kernels if kernel.modules is not None] or list(facts.kernels)
     bus = "virtio" if any(initramfs.runs_on(guest, kernel, "virtio") for kernel in capable) else "sata"
-    card = "virtio" if any(kernel.modules is None or initramfs.provided(guest, kernel, "virtio_net") for kernel in capable) else "e1000e"
+    model = "virtio" if any(kernel.modules is None or initramfs.provided(guest, kernel, "virtio_net") for kernel in capable) else "e1000e"
     return (
         replace(
             facts,
             interfaces=pairs,
-            cards=(*told, *(CardFacts("", mac) for mac in others)),
+            nics=(*told, *(NicFacts("", mac) for mac in others)),
             tools=tools.present(guest),
             disk_bus=bus,
-            nic_model=card,
+            nic_model=model,
         ),
         findings,
     )

@@ -262,7 +262,7 @@ def _type_fits(fields: list[str], device: BlockDevice) -> bool:
 
 
 def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
-    """Every profile for a physical card applies to a card of the VM, by a name that is pinned or by its MAC; and what each card will do."""
+    """Every profile for a physical NIC applies to a NIC of the VM, by a name that is pinned or by its MAC; and what each NIC will do."""
     pinned = {name: mac for mac, name in netnames.persistent_names(guest).items()}
     if not netnames.has_udev(guest) and len(facts.interfaces) == 1:
         pinned = dict(facts.interfaces)
@@ -280,12 +280,12 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
             works,
             f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}",
         )
-    for name in netnames.card_names(profiles, netnames.given_names(guest)):
+    for name in netnames.nic_names(profiles, netnames.given_names(guest)):
         yield Check("network.name", pinned.get(name) in macs, f"{name} is {pinned.get(name, 'not pinned')}")
-    for card in netnames.cards(profiles, facts.interfaces):
-        how = ", ".join(card.addresses) or {"dhcp": "an address by DHCP"}.get(card.method, "no address")
-        by = f" by {card.backend} ({card.path})" if card.backend else ""
+    for nic in netnames.nics(profiles, facts.interfaces):
+        how = ", ".join(nic.addresses) or {"dhcp": "an address by DHCP"}.get(nic.method, "no address")
+        by = f" by {nic.backend} ({nic.path})" if nic.backend else ""
         yield Check(
-            "network.card", True, f"{card.name or 'a card'} ({card.mac}){f' carries {card.on} with' if card.on else ' comes up with'} {how}"
-            f"{f' and the gateway {card.gateway}' if card.gateway else ''}{by}",
+            "network.card", True, f"{nic.name or 'a card'} ({nic.mac}){f' carries {nic.on} with' if nic.on else ' comes up with'} {how}"
+            f"{f' and the gateway {nic.gateway}' if nic.gateway else ''}{by}",
         )  # fmt: skip

@@ -11,8 +11,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..core.errors import InvalidInput
 from ..disk import encrypted, qemu_img, staging
-from ..guest.cards import Card, named
 from ..guest.family import GuestRequest
+from ..guest.nics import named
 from ..guest.offline import Attached
 from ..linux.customize import Customization
 from ..linux.plan import Options
@@ -173,10 +173,10 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
                     f"{path} is not an overlay, and a fix never writes to a source.",
                     "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
                 )
-        cards = tuple(Card(nic["mac"]) for nic in named(params["nics"], ()))
+        nics = named(params["nics"], ())
         with encrypted.opened(disks, params.get("passphrase", "")) as images:
             attached = tuple(Attached(path, fmt) for path, fmt in images)
-            yield GuestRequest(attached, cards, params["firmware"], params["luks_keys"], params["root"], options, accept)
+            yield GuestRequest(attached, nics, params["firmware"], params["luks_keys"], params["root"], options, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         subject = subject_of(params)
         base = subject.require_fetched()

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from ..boot.model import BootRequest, Check, Nic
+from ..boot.model import BootNic, BootRequest, Check
 from ..boot.runner import boot
 from ..boot.signals import SYSTEMS
 from ..core import ahead, atomic, files, modes, spared
 from ..core.device import exists
 from ..core.errors import BootFailed, InvalidInput
+from ..core.macs import required
 from ..core.manifest import Identity, Manifest
 from ..core.process import require
 from ..disk import encrypted
@@ -141,7 +142,7 @@ def recorded(request: BootRequest, description: str) -> dict[str, Any]:
     return {
         **{option: getattr(request, option) for option in same},
         "expect": list(request.expect),
-        "cards": [asdict(nic) for nic in request.nics],  # what is booted: the records have less of a card than the facts
+        "nics": [asdict(nic) for nic in request.nics],  # what is booted: the records have less of a NIC than the facts
         **({"checks": [asdict(check) for check in request.checks]} if request.checks else {}),
         **({"description": description} if description else {}),
     }
@@ -155,20 +156,20 @@ def of_records(options: BootTestOptions) -> Optional[BootRequest]:
         return None
     asked = options.request.firmware
     unknown = asked if asked != "bios" else vm.get("firmware") or "bios"
-    cards = facts.get("cards") or [nic for nic in vm.get("nics", ()) if nic.get("mac")]
+    nics = facts.get("nics") or [nic for nic in vm.get("nics", ()) if nic.get("mac")]
     return replace(
         options.request,
         disks=tuple((disk["path"], disk["format"]) for disk in before.disks),
         firmware=facts.get("firmware") or unknown,
-        nics=tuple(nic_of(card) for card in cards),
+        nics=tuple(map(nic_of, nics)),
         **{name: facts[name] for name in ("boot_disk", "disk_bus", "nic_model") if name in facts},
     )
 
 
-def nic_of(card: Mapping[str, Any]) -> Nic:
-    """The card of a test VM for one that the guest has, or is to have."""
-    address = next((address for address in card.get("addresses") or () if ":" not in address), "")
-    return Nic(card["mac"], address, card.get("gateway") or "")
+def nic_of(nic: Mapping[str, Any]) -> BootNic:
+    """The NIC of a test VM for one that the guest has, or is to have."""
+    address = next((address for address in nic.get("addresses") or () if ":" not in address), "")
+    return BootNic(required(nic["mac"]), address, nic.get("gateway") or "")
 
 
 def _inputs(request: BootRequest) -> tuple[Identity, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from ..core import ahead, modes, names, shapes, spared
+from ..core import ahead, formerly, modes, names, shapes, spared
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.shape import TEXT, require
 from ..disk import qemu_img
@@ -71,9 +71,9 @@ class Describe(Plain):
     def _known(self) -> _Known:
         wanted, work_dir = self.options, self.options.subject.work_dir
         if not work_dir:
-            return _Known(wanted.vm, wanted.facts, wanted.phase, wanted.disks or ())
+            return _Known(wanted.vm, formerly.names(wanted.facts), wanted.phase, wanted.disks or ())
         before = stages.known(work_dir)
-        facts, phase = wanted.facts, wanted.phase
+        facts, phase = formerly.names(wanted.facts), wanted.phase
         if not facts:
             facts, phase = before.facts, next(iter(before.facts.get("phases") or ()), phase)
         disks = stages.so_far(work_dir).disks if wanted.disks is None else wanted.disks

@@ -6,11 +6,12 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Any, Iterator, Mapping, Sequence
 
-from ..core import macs
 from ..core.concern import WARNING, Concern
+from ..core.machine import Nic, nics_of
+from ..core.macs import canonical
 from ..disk.machine import BARE
 from ..guest.model import BOOTSTRAP
-from ..targets.domain import Card, Domain
+from ..targets.domain import Domain
 from .places import recorded
 
 
@@ -34,7 +35,7 @@ def describe(
     return Domain(
         name,
         tuple((disk["path"], disk["format"]) for disk in disks),
-        tuple(_cards(vm, facts, network, networks)),
+        tuple(_nics(vm, facts, network, networks)),
         int(vm.get("memory") or 2048),  # some versions of Ansible make texts of numbers
         int(vm.get("cpus") or 2),
         int(vm.get("cores_per_socket") or 1) or 1,
@@ -57,7 +58,7 @@ def describe(
 
 
 def unmapped(vm: Mapping[str, Any], network: str, networks: Mapping[str, str]) -> tuple[Concern, ...]:
-    """Networks of the VM's cards that a map of others leaves out; without any map all cards go to `network`, as they shall."""
+    """Networks of the VM's NICs that a map of others leaves out; without any map all go to `network`, as they shall."""
     left = sorted({nic.get("network") or "" for nic in vm.get("nics") or () if networks} - {"", *networks})
     return tuple(
         Concern(
@@ -70,14 +71,13 @@ def unmapped(vm: Mapping[str, Any], network: str, networks: Mapping[str, str]) -
     )
 
 
-def _cards(vm: Mapping[str, Any], facts: Mapping[str, Any], network: str, networks: Mapping[str, str]) -> Iterator[Card]:
-    """Each card on the network that its own becomes. A disk alone has no cards, but hardly a VM has none."""
-    nics = vm.get("nics") or []
-    cards = facts.get("cards") or [nic for nic in nics if nic.get("mac")]
-    was_on = {macs.canonical(nic["mac"]): nic.get("network") for nic in nics if nic.get("mac")}
-    for number, card in enumerate(cards):
-        mac = macs.canonical(card["mac"]) or ""
-        there = was_on.get(mac) or (nics[number].get("network") if len(nics) == len(cards) else None)
-        yield Card(mac, networks.get(there or "", network))
-    if not cards and not nics and vm.get("kind") == BARE:
-        yield Card("", network)
+def _nics(vm: Mapping[str, Any], facts: Mapping[str, Any], network: str, networks: Mapping[str, str]) -> Iterator[Nic]:
+    """Each NIC on the network that its own becomes. A disk alone has no NICs, but hardly a VM has none."""
+    at_source = nics_of(vm.get("nics") or ())
+    macs = [mac for one in facts.get("nics") or () if (mac := canonical(one["mac"]))] or [nic.mac for nic in at_source if nic.mac]
+    was_on = {nic.mac: nic.network for nic in at_source if nic.mac}
+    for number, mac in enumerate(macs):
+        there = was_on.get(mac) or (at_source[number].network if len(at_source) == len(macs) else "")
+        yield Nic(mac, networks.get(there, network))
+    if not macs and not at_source and vm.get("kind") == BARE:
+        yield Nic(None, network)

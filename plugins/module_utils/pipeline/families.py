@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core.concern import Concern, Findings
+from ..core.machine import Disk, nics_of
 from ..disk import staging
 from ..guest import copied
-from ..guest.cards import Card, named
 from ..guest.family import DriverSource, Family, GuestRequest
 from ..guest.model import GuestFacts
+from ..guest.nics import named
 from ..guest.offline import Attached, OfflineGuest
-from ..guest.resolver import Disk
 from ..linux import family as linux
 from ..windows import family as windows
 
@@ -30,9 +30,9 @@ def guest_request(
     accept: Sequence[str] = (),
     nics: Sequence[Mapping[str, Any]] = (),
 ) -> GuestRequest:
-    """What is to be repaired: the overlays of a fetched VM, with the places and cards that its source gives them.
+    """What is to be repaired: the overlays of a fetched VM, with the places and NICs that its source gives them.
 
-    `options` are what the operator chose for each family; `firmware` auto takes what the source says. `nics` stand in for the cards of the source.
+    `options` are what the operator chose for each family; `firmware` auto takes what the source says. `nics` stand in for those of the source.
     Raises InvalidInput for a MAC of them that is none.
     """
     places = [
@@ -40,10 +40,9 @@ def guest_request(
         for entry in description["disks"]
     ]
     attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
-    known = description.get("nics") or ()
-    cards = tuple(Card(nic.get("mac"), nic.get("slot")) for nic in (named(nics, known) if nics else known))
+    known = nics_of(description.get("nics") or ())
     starts = firmware if firmware != "auto" else description.get("firmware") or "auto"
-    return GuestRequest(attached, cards, starts, luks_keys or {}, root, tuple(options), tuple(accept))
+    return GuestRequest(attached, named(nics, known) if nics else known, starts, luks_keys or {}, root, tuple(options), tuple(accept))
 
 
 def find(guest: OfflineGuest, request: GuestRequest) -> tuple[GuestFacts, list[Concern]]:

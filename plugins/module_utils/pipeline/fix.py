@@ -30,7 +30,7 @@ from .subject import Subject
 
 @dataclass(frozen=True)
 class FixOptions:
-    """`chosen` is what the operator chose for each family of guests. `nics` (mac, network) stand in for the cards that the source describes.
+    """`chosen` is what the operator chose for each family of guests. `nics` (mac, network) stand in for those that the source describes.
 
     `firmware` is auto, bios or uefi; `luks_keys` are passphrases by UUID or device, `root` is the device of the root file system where it is not found.
     `grow` has a size for each disk as disk/sizes reads it, or an empty text. `plan`, if there is one, is carried out in place of a new one.

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Mapping
 
-from ..core import files
+from ..core import files, formerly
 from ..core.errors import InvalidInput, UnsafeInput
 from .report import FORMAT
 
@@ -39,7 +39,7 @@ def read(path: str) -> Recorded:
     if text is None:
         raise _refused(path, "it is not there")
     try:
-        data = json.loads(text)
+        data = formerly.record(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"it is no JSON ({error})") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -86,10 +86,10 @@ def as_markdown(data: Mapping[str, Any]) -> str:
     ]
     lines += [f"- Kernel {text(kernel['version'])} ({text(kernel['image'])})" for kernel in facts.get("kernels") or []]
     lines += [
-        f"- Network card {text(card.get('name') or '(no profile)')}: {text(card['mac'])},"
-        f" {text(', '.join(card.get('addresses') or ()) or card.get('method') or '')}"
-        f"{' on ' + text(card['on']) if card.get('on') else ''}{' by ' + text(card['backend']) if card.get('backend') else ''}"
-        for card in facts.get("cards") or []
+        f"- Network card {text(nic.get('name') or '(no profile)')}: {text(nic['mac'])},"
+        f" {text(', '.join(nic.get('addresses') or ()) or nic.get('method') or '')}"
+        f"{' on ' + text(nic['on']) if nic.get('on') else ''}{' by ' + text(nic['backend']) if nic.get('backend') else ''}"
+        for nic in facts.get("nics") or []
     ]
     lines += ["", "## What to know", ""] + (
         [f"- **{text(item['severity'])}** {code(item['code'])}: {text(item['cause'])} {text(item['remedy'])}" for item in data["concerns"]]
@@ -162,7 +162,7 @@ def _left(data: Mapping[str, Any]) -> list[str]:
         mac for dummy, mac in data["facts"].get("interfaces") or []
     ]
     facts = data["facts"]
-    macs = ", ".join([card["mac"] for card in facts.get("cards") or []] or dict.fromkeys(known))
+    macs = ", ".join([nic["mac"] for nic in facts.get("nics") or []] or dict.fromkeys(known))
     disks = {"sata": "SATA", "ide": "IDE"}.get(facts.get("disk_bus", ""), "virtio")
     steps = [
         f"Define the VM on the target with {disks} disks, {facts.get('nic_model') or 'virtio'} network cards"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from ..core import ahead, atomic, modes, shapes
+from ..core import ahead, atomic, formerly, modes, shapes
 from ..core.errors import InvalidInput
 from ..core.shape import require
 from . import places, report, stages
@@ -62,8 +62,9 @@ class Report(Plain):
         if work_dir:
             disks = stages.results(work_dir) if disks is None else disks
             boot = stages.booted(wanted.dest) if boot is None else boot
+        guest = formerly.record(wanted.guest)
         require("vm", self._vm, shapes.SAID, "Give what vmdk_fetch returned as vm, or the work_dir.")
-        require("guest", wanted.guest, shapes.GUEST, "Give what guest_fix returned, or the work_dir.")
+        require("guest", guest, shapes.GUEST, "Give what guest_fix returned, or the work_dir.")
         require("disks", disks or [], [shapes.DISK], "Give what qemu_convert returned as disks.")
         require("boot", boot or {}, shapes.BOOT, "Give what boot_test returned as boot.")
         if not (self._noted.vm or wanted.vm):
@@ -71,7 +72,7 @@ class Report(Plain):
                 f"There is nothing to report: {work_dir or 'no work_dir'} says of no VM that it was fetched.",
                 "Run the migration first, or name the source and the places as they were in that run.",
             )
-        return report.as_data(self._vm, self._noted.guest or wanted.guest, disks or [], boot or {})
+        return report.as_data(self._vm, self._noted.guest or guest, disks or [], boot or {})
 
     @cached_property
     def _changes(self) -> dict[str, str]:

@@ -9,12 +9,13 @@ import urllib.parse
 from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Sequence
 
+from ..core import machine
 from ..core.concern import BLOCKER, WARNING, Concern
 from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..core.urls import Form, split
 from ..core.vm import VmId, uuid_of
-from ..disk.machine import Nic, SourceDisk, SourceVm
+from ..disk.machine import SourceDisk, SourceVm
 from ..disk.source import open_source
 from ..transport.cloud import Cloud, Disk, Vm
 from ..transport.download import Arrived, Job
@@ -85,7 +86,7 @@ class CloudSource(Kind):
         """The place is all of the URL but the VM's own name."""
         parts = split(url)
         place = f"{parts.scheme}://{'/'.join((parts.netloc, *parts.path.strip('/').split('/')[:-1])).lower()}".rstrip("/")
-        return which(_described(self.scheme, vm), place, url, [(disk.size, *_place(disk)) for disk in vm.disks])
+        return which(_described(self.scheme, vm), place, url, [(disk.size, *_place(disk).at) for disk in vm.disks])
 
 
 def _of_power(vm: Vm, consistent: bool, running: str) -> Iterator[Concern]:
@@ -109,7 +110,7 @@ def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple
     """The VM; `files` hold its disks in their order, and are not there in check mode."""
     described = _described(kind, vm)
     jobs: Sequence[tuple[Job, ...]] = [(job,) for dummy, job in files] or [()] * len(vm.disks)
-    disks = tuple(RemoteDisk(disk.size, job, *_place(disk), names=disk.names) for disk, job in zip(vm.disks, jobs))
+    disks = tuple(RemoteDisk(disk.size, job, _place(disk)) for disk, job in zip(vm.disks, jobs))
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
         return bring_each([(reader, (job,)) for reader, job in files], directory, progress, access)
@@ -122,9 +123,7 @@ def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple
                     f"{disk.name} has {disk.size} bytes, what arrived for it {arrived.chain.virtual_size}.",
                     "Run again; the disk has grown meanwhile.",
                 )
-        return replace(
-            described, disks=tuple(SourceDisk(arrived.chain, *_place(disk), disk.names) for disk, arrived in zip(vm.disks, here))
-        )
+        return replace(described, disks=tuple(SourceDisk(arrived.chain, _place(disk)) for disk, arrived in zip(vm.disks, here)))
 
     return Remote(described, disks, kind, found, bring, local)
 
@@ -135,7 +134,7 @@ def _described(kind: str, vm: Vm) -> SourceVm:
         name=vm.name,
         kind=kind,
         disks=(),
-        nics=tuple(Nic(mac) for mac in vm.macs),
+        nics=vm.nics,
         cpus=vm.cpus,
         memory=vm.memory,
         firmware=vm.firmware,
@@ -145,6 +144,6 @@ def _described(kind: str, vm: Vm) -> SourceVm:
     )
 
 
-def _place(disk: Disk) -> tuple[None, int, int]:
-    """The controller and unit: the system disk is on one of its own. The bus (SCSI, NVMe, Xen's) is the size's affair, and may have been another before."""
-    return (None, 0, 0) if disk.unit is None else (None, 1, disk.unit)
+def _place(disk: Disk) -> machine.Disk:
+    """The system disk is on one of its own. The bus (SCSI, NVMe, Xen's) is the size's affair, and may have been another before."""
+    return machine.Disk(None, 0, 0, None, disk.names) if disk.unit is None else machine.Disk(None, 1, disk.unit, None, disk.names)

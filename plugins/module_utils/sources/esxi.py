@@ -15,6 +15,7 @@ from typing import Iterator, Optional, Sequence
 
 from ..core import atomic
 from ..core.errors import InvalidInput
+from ..core.machine import Disk
 from ..core.progress import Progress
 from ..core.urls import Form, split
 from ..core.vm import MIB, Mark, VmId, place_of
@@ -148,11 +149,11 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
     return Remote(vm, disks, "ssh", (), bring, local, in_place(files, disks))
 
 
-def _read(path: str, text: Optional[bytes]) -> tuple[SourceVm, Sequence[tuple[str, SourceDisk]]]:
+def _read(path: str, text: Optional[bytes]) -> tuple[SourceVm, Sequence[tuple[str, Disk]]]:
     """The VM without its disks, and the names and places of these."""
     file = os.path.basename(path)
     if text is None:
-        return SourceVm(os.path.splitext(file)[0], BARE, ()), ((file, SourceDisk(chain.Chain(()))),)
+        return SourceVm(os.path.splitext(file)[0], BARE), ((file, Disk()),)
     config = vmx.parse(text, path)
     return vmx.described(config, path), vmx.places(config, path)
 
@@ -163,7 +164,7 @@ def _which(files: SshFiles, path: str, text: Optional[bytes], url: str) -> VmId:
     host_of = f"[{login.host}]" if ":" in login.host else login.host
     real = patiently(lambda: files.command(f"readlink -f {shlex.quote(path)} || true", path), path).strip() or path
     marks = () if vm.uuid else tuple(_mark(files, _disk(vmdk_chain.chain(files, beside(path, name)), place)) for name, place in places)
-    attached = [(place.bus, place.controller, place.unit) for dummy, place in places]
+    attached = [place.at for dummy, place in places]
     return which(vm, place_of(f"ssh://{host_of}:{login.port}{urllib.parse.quote(real)}"), url, attached, marks)
 
 
@@ -175,5 +176,5 @@ def _mark(files: SshFiles, disk: RemoteDisk) -> Mark:
     return Mark(disk.size, hashlib.sha256(head).hexdigest(), hashlib.sha256(tail).hexdigest())
 
 
-def _disk(walked: vmdk_chain.Walked, place: SourceDisk) -> RemoteDisk:
-    return RemoteDisk(walked.size, walked.jobs, place.bus, place.controller, place.unit, walked.flat, walked.wwn)
+def _disk(walked: vmdk_chain.Walked, place: Disk) -> RemoteDisk:
+    return RemoteDisk(walked.size, walked.jobs, replace(place, wwn=walked.wwn), walked.flat)

@@ -97,7 +97,7 @@ class Packed(_OfThisHost):
     which: VmId
 
     def as_result(self) -> dict[str, Any]:
-        return SourceVm(os.path.basename(self.paths[0]), "archive", ()).as_result()
+        return SourceVm(os.path.basename(self.paths[0]), "archive").as_result()
 
     def sizes(self) -> tuple[DiskSize, ...]:
         return ()

@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Callable, Iterator, Optional, Protocol, Sequence
 
 from ..core import held, made, modes
 from ..core.concern import Concern
 from ..core.errors import NotInPlace
+from ..core.machine import Disk
 from ..core.manifest import Identity
 from ..core.progress import Progress
 from ..core.trace import point
@@ -96,17 +97,13 @@ class Opened(Protocol):
 class RemoteDisk:
     """A disk at the source: its place in the VM, what the guest sees of it (bytes), and the files that hold it, the top one first.
 
-    `flat`: one of them is the disk, byte for byte. `names`: see guest.resolver.Disk.
+    `flat`: one of them is the disk, byte for byte.
     """
 
     size: int
     jobs: tuple[Job, ...] = ()
-    bus: Optional[str] = None
-    controller: Optional[int] = None
-    unit: Optional[int] = None
+    place: Disk = Disk()
     flat: bool = False
-    wwn: Optional[str] = None
-    names: tuple[str, ...] = ()
 
     @property
     def data(self) -> int:
@@ -137,11 +134,7 @@ class Remote:
                 "files": [job.path for job in disk.jobs],
                 "virtual_size": disk.size,
                 "bytes": disk.data if disk.jobs else None,
-                "bus": disk.bus,
-                "controller": disk.controller,
-                "unit": disk.unit,
-                "wwn": disk.wwn,
-                "names": list(disk.names),
+                **asdict(disk.place),
             }
             for disk in self.disks
         ]

@@ -101,7 +101,7 @@ def _which(session: connection.Session, vm: Vm, url: str) -> VmId:
         described(vm),
         place_of(f"vsphere://{host_of}:{endpoint.port}"),
         url,
-        [(disk.capacity, disk.bus, disk.controller, disk.unit) for disk in disks],
+        [(disk.capacity, *disk.place.at) for disk in disks],
     )
 
 

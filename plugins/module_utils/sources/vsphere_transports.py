@@ -19,7 +19,7 @@ from ..core.errors import InvalidInput, MigrationError, TransferFailed
 from ..core.progress import Progress
 from ..core.vm import uuid_of
 from ..disk import chain, ovf
-from ..disk.machine import Chain, Nic, SourceDisk, SourceVm, bus_key
+from ..disk.machine import Chain, SourceDisk, SourceVm
 from ..transport import download, esxi, exporter, nbdkit, nfc, vddk, vmdk_chain
 from ..transport.download import Arrived, Throttle
 from ..transport.files import Areas
@@ -88,7 +88,7 @@ def described(vm: Vm) -> SourceVm:
         name=vm.name,
         kind="vsphere",
         disks=(),
-        nics=tuple(Nic(nic.mac or None, nic.network, nic.model, nic.slot) for nic in vm.nics),
+        nics=tuple(nic.nic for nic in vm.nics),
         cpus=vm.cpus,
         cores_per_socket=vm.cores_per_socket,
         memory=vm.memory,
@@ -114,7 +114,7 @@ def from_files(wanted: Wanted, files: Union[HttpsFiles, SshFiles], transport: st
         areas = wanted.allocated(disk) if walked.flat else None
         if areas is not None:  # offsets of the disk are those of its one flat file
             jobs = (jobs[0], replace(jobs[1], areas=download.joined(areas, files.gap)))
-        planned.append(RemoteDisk(walked.size, jobs, disk.bus, disk.controller, disk.unit, walked.flat, walked.wwn))
+        planned.append(RemoteDisk(walked.size, jobs, replace(disk.place, wwn=walked.wwn), walked.flat))
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
         return bring_each([(files, disk.jobs) for disk in planned], directory, progress, wanted.access)
@@ -234,7 +234,7 @@ def from_export(wanted: Wanted) -> Remote:
 
 def _whole(disks: Sequence[VmDisk]) -> tuple[RemoteDisk, ...]:
     """Disks of which no file is known: they come as a whole."""
-    return tuple(RemoteDisk(disk.capacity, (), disk.bus, disk.controller, disk.unit) for disk in disks)
+    return tuple(RemoteDisk(disk.capacity, (), disk.place) for disk in disks)
 
 
 def _apart(vm: Vm, disks: Sequence[VmDisk], name: str) -> Callable[[str], SourceVm]:
@@ -254,9 +254,7 @@ def _as_described(vm: Vm, disks: Sequence[VmDisk], here: Sequence[Chain]) -> Sou
                 f"{disk.label} has {disk.capacity} bytes, what arrived for it {arrived.virtual_size}.",
                 "The disks came in another order; use another transport.",
             )
-    return replace(
-        described(vm), disks=tuple(SourceDisk(arrived, disk.bus, disk.controller, disk.unit) for disk, arrived in zip(disks, here))
-    )
+    return replace(described(vm), disks=tuple(SourceDisk(arrived, disk.place) for disk, arrived in zip(disks, here)))
 
 
 def _received(session: connection.Session, leased: leases.LeasedDisk, place: str, progress: Progress, throttle: Throttle) -> Arrived:
@@ -331,7 +329,7 @@ def chosen(
     session: connection.Session, vm: Vm, snapshot: str, access: Access, found: tuple[Concern, ...], stack: contextlib.ExitStack, check: bool
 ) -> Remote:
     """By the transport that was asked for; else files of the datastore, and a lease where there are none to read (vSAN, vVol)."""
-    disks = sorted(vm.disks, key=lambda disk: bus_key(SourceDisk(chain.Chain(()), disk.bus, disk.controller, disk.unit)))
+    disks = sorted(vm.disks, key=lambda disk: disk.place.order)
     wanted = Wanted(session, vm, tuple(disk for disk in disks if disk.rdm != "physical"), snapshot, access, found, stack)
     running = check and vm.power == "on"  # its files are open, so that nothing of them can be planned
     if access.transport == AUTO:

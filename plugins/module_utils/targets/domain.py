@@ -6,24 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
+from ..core.machine import Nic
 from ..core.vm import VmId
 
 BRIDGE = "bridge:"
 # What Windows looks for in a hypervisor, by libvirt's names.
 ENLIGHTENMENTS = ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "reset", "frequencies")
-
-
-@dataclass(frozen=True)
-class Card:
-    """A network card on a network of libvirt, or on a bridge of the host ("bridge:br0"). Without a MAC libvirt makes one."""
-
-    mac: str = ""
-    network: str = "default"
-
-    @property
-    def bridge(self) -> str:
-        """The bridge's name; empty for a network."""
-        return self.network[len(BRIDGE) :] if self.network.startswith(BRIDGE) else ""
 
 
 @dataclass(frozen=True)
@@ -33,12 +21,13 @@ class Domain:
     `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere. `uuid` is what the guest reads
     as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0. `devices`: which of the paths are block devices,
     `encrypted`: which are images that only a passphrase opens, which libvirt has as its `secret` of this UUID.
-    `vm` is the VM that it was at its source.
+    `vm` is the VM that it was at its source. The network of a NIC is one of libvirt, or a bridge of the host ("bridge:br0"); where it has no MAC
+    libvirt makes one.
     """
 
     name: str
     disks: tuple[tuple[str, str], ...]
-    nics: tuple[Card, ...] = ()
+    nics: tuple[Nic, ...] = ()
     memory: int = 2048
     cpus: int = 2
     cores_per_socket: int = 1
@@ -67,3 +56,8 @@ class Domain:
     def boot_order(self, index: int) -> int:
         """The place of disk number `index`, from 1."""
         return 1 if index == self.boot_disk else index + 2
+
+
+def bridge(nic: Nic) -> str:
+    """The name of the bridge that a NIC is on; empty for a network of libvirt."""
+    return nic.network[len(BRIDGE) :] if nic.network.startswith(BRIDGE) else ""

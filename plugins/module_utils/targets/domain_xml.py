@@ -68,7 +68,7 @@ def _of_ceph(source: ElementTree.Element) -> Optional[str]:
 
 
 def networks(root: ElementTree.Element) -> tuple[str, ...]:
-    """The networks of libvirt that the cards are on."""
+    """The networks of libvirt that the NICs are on."""
     found = (source.get("network") for source in root.iterfind("devices/interface[@type='network']/source"))
     return tuple(dict.fromkeys(name for name in found if name))
 

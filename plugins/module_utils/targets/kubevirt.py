@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.errors import InvalidInput
-from .domain import ENLIGHTENMENTS, Domain
+from .domain import ENLIGHTENMENTS, Domain, bridge
 from .format import AsJson, Format, label, require_open
 
 _POD = "default"
@@ -25,7 +25,7 @@ def virtual_machine(domain: Domain) -> dict[str, Any]:
     require_open(domain, "KubeVirt")
     name = label(domain.name)
     claims = [{"name": f"disk{index}", "persistentVolumeClaim": {"claimName": f"{name}-disk{index}"}} for index in range(len(domain.disks))]
-    interfaces, networks = _cards(domain)
+    interfaces, networks = _nics(domain)
     spec = {"domain": _machine(domain, interfaces), "networks": networks, "volumes": claims}
     return {
         "apiVersion": "kubevirt.io/v1",
@@ -35,15 +35,15 @@ def virtual_machine(domain: Domain) -> dict[str, Any]:
     }
 
 
-def _cards(domain: Domain) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The cards and their networks: the first that goes to libvirt's network "default" goes to the pod network, every other one to a Multus network."""
+def _nics(domain: Domain) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The NICs and their networks: the first that goes to libvirt's network "default" goes to the pod network, every other one to a Multus network."""
     interfaces, networks = [], []
     pod = next((index for index, nic in enumerate(domain.nics) if nic.network == _POD), None)
     for index, nic in enumerate(domain.nics):
         mac = {"macAddress": nic.mac} if nic.mac else {}
         name, to_pod = f"net{index}", index == pod
         interfaces.append({"name": name, "model": domain.nic_model, **mac, "masquerade" if to_pod else "bridge": {}})
-        networks.append({"name": name, **({"pod": {}} if to_pod else {"multus": {"networkName": label(nic.bridge or nic.network)}})})
+        networks.append({"name": name, **({"pod": {}} if to_pod else {"multus": {"networkName": label(bridge(nic) or nic.network)}})})
     return interfaces, networks
 
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from ..core import rbd
 from ..core.errors import InvalidInput
 from . import domain_xml
-from .domain import ENLIGHTENMENTS, Domain
+from .domain import ENLIGHTENMENTS, Domain, bridge
 from .format import Format
 
 _TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
@@ -72,11 +72,11 @@ def _text(domain: Domain) -> str:
     if domain.side_disk:
         _disk(devices, domain.side_disk, "qcow2", "virtio", 0 if domain.disk_bus != "virtio" else len(domain.disks), 0)
     for nic in domain.nics:
-        kind = "bridge" if nic.bridge else "network"
+        kind = "bridge" if bridge(nic) else "network"
         interface = _add(devices, "interface", type=kind)
         if nic.mac:
             _add(interface, "mac", address=nic.mac)
-        _add(interface, "source", **{kind: nic.bridge or nic.network})
+        _add(interface, "source", **{kind: bridge(nic) or nic.network})
         _add(interface, "model", type=domain.nic_model)
     _around(devices)
     if domain.tpm:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..core import device
-from .domain import Domain
+from ..core.macs import upper
+from .domain import Domain, bridge
 from .format import AsJson, Format, label, require_open
 
 
@@ -33,7 +34,7 @@ def options_of_qm(domain: Domain) -> dict[str, Any]:
         "boot": f"order={domain.disk_bus}{domain.boot_disk}",
     }
     for index, nic in enumerate(domain.nics):
-        options[f"net{index}"] = f"{domain.nic_model}{'=' + nic.mac.upper() if nic.mac else ''},bridge={nic.bridge or 'vmbr0'}"
+        options[f"net{index}"] = f"{domain.nic_model}{'=' + upper(nic.mac) if nic.mac else ''},bridge={bridge(nic) or 'vmbr0'}"
     return {
         "options": options,
         "import": {f"{domain.disk_bus}{index}": device.absolute(path) for index, (path, dummy) in enumerate(domain.disks)},

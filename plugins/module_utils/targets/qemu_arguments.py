@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parts of a VM as arguments of qemu: disks, cards, firmware, the passphrase of encrypted disks."""
+"""The parts of a VM as arguments of qemu: disks, NICs, firmware, the passphrase of encrypted disks."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def disk(path: str, fmt: str, bus: str, index: int, order: int, more: str) -> li
     return [*drive, *controller, "-device", f"ide-hd,drive=disk{index},bus=ahci{index // 6 * 6}.{index % 6},bootindex={order}"]
 
 
-def card(model: str) -> str:
-    """qemu's name of a card."""
+def nic_device(model: str) -> str:
+    """qemu's name of a NIC of a model."""
     return "virtio-net-pci" if model == "virtio" else model

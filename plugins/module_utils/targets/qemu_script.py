@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import shlex
 
-from .domain import Domain
+from .domain import Domain, bridge
 from .format import Format
-from .qemu_arguments import WITH_KEY, card, disk, firmware_files, with_key
+from .qemu_arguments import WITH_KEY, disk, firmware_files, nic_device, with_key
 
 _HEAD = "#!/bin/sh\nset -eu\n"
 _EXEC = "\nexec qemu-system-x86_64 "
@@ -64,8 +64,8 @@ def _devices(domain: Domain) -> list[str]:
         more = f"discard=unmap{WITH_KEY if path in domain.encrypted else ''}"
         argv += disk(path, fmt, domain.disk_bus, index, domain.boot_order(index), more)
     for index, nic in enumerate(domain.nics):
-        argv += ["-netdev", f"bridge,id=net{index},br={_value(nic.bridge)}" if nic.bridge else f"user,id=net{index}"]
-        argv += ["-device", f"{card(domain.nic_model)},netdev=net{index}" + (f",mac={_value(nic.mac)}" if nic.mac else "")]
+        argv += ["-netdev", f"bridge,id=net{index},br={_value(bridge(nic))}" if bridge(nic) else f"user,id=net{index}"]
+        argv += ["-device", f"{nic_device(domain.nic_model)},netdev=net{index}" + (f",mac={_value(nic.mac)}" if nic.mac else "")]
     return argv
 
 

@@ -16,6 +16,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from ..core import macs, names
 from ..core.concern import BLOCKER, Concern
 from ..core.errors import InvalidInput, MigrationError, ToolFailed
+from ..core.machine import Nic
 from .aws_api import asked, client
 from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
 from .download import Job
@@ -69,13 +70,13 @@ class Aws:
         size = types[0] if types else {}
         match = _STOPPED.search(data.get("StateTransitionReason", ""))
         since = f"{match[1]}T{match[2]}" if match is not None else ""
-        cards = sorted(data.get("NetworkInterfaces", ()), key=lambda one: one.get("Attachment", {}).get("DeviceIndex", 0))
+        nics = sorted(data.get("NetworkInterfaces", ()), key=lambda one: one.get("Attachment", {}).get("DeviceIndex", 0))
         return Vm(
             data["InstanceId"],
             name,
             "off" if data["State"]["Name"] == "stopped" else "on",
             tuple(_disk(volumes[id_], device, number or None, since) for number, (device, id_) in enumerate(order)),
-            tuple(filter(None, (macs.of_card(card["MacAddress"]) for card in cards))),
+            tuple(Nic(mac) for mac in (macs.of_nic(nic["MacAddress"]) for nic in nics) if mac),
             size.get("VCpuInfo", {}).get("DefaultVCpus"),
             size.get("MemoryInfo", {}).get("SizeInMiB"),
             "uefi" if (data.get("CurrentInstanceBootMode") or data.get("BootMode") or "").startswith("uefi") else None,
@@ -172,7 +173,7 @@ def _letters(device: str) -> tuple[str, ...]:
 
 
 def _of_image(ec2: Any, data: Mapping[str, Any]) -> Vm:
-    """What would start from an image: disks, of which the snapshots are there already, and no cards. It may want larger volumes than these are."""
+    """What would start from an image: disks, of which the snapshots are there already, and no NICs. It may want larger volumes than these are."""
     name = _name(data, data.get("Name") or data["ImageId"])
     order = _mapped(name, data, "SnapshotId")
     snapshots = _snapshots(ec2, [id_ for dummy, id_ in order])

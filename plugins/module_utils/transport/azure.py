@@ -19,6 +19,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from ..core import macs, names
 from ..core.concern import BLOCKER, Concern
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, ToolFailed
+from ..core.machine import Nic
 from ..core.numbers import decimal
 from ..core.process import Limits, run
 from ..core.tls import Trust, environment_proxy
@@ -75,7 +76,7 @@ class Azure:
             str(_get(data, "name")),
             "off" if str(_get(data, "powerState")).lower() in ("vm deallocated", "vm stopped") else "on",
             tuple(_disk(disk, lun) for disk, (lun, dummy) in zip(disks, attached)),
-            tuple(filter(None, map(macs.of_card, str(_get(data, "macAddresses") or "").split(",")))),
+            tuple(Nic(mac) for mac in map(macs.of_nic, str(_get(data, "macAddresses") or "").split(",")) if mac),
             _get(size, "numberOfCores"),
             _get(size, "memoryInMb"),
             "uefi" if _get(disks[0], "hyperVGeneration") == "V2" else "bios",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Optional, Protocol, Sequence
 
 from ..core.concern import Concern
+from ..core.machine import Nic
 from .download import Job
 from .files import Files
 
@@ -42,7 +43,7 @@ class Vm:
     name: str
     power: str
     disks: tuple[Disk, ...]
-    macs: tuple[str, ...] = ()
+    nics: tuple[Nic, ...] = ()
     cpus: Optional[int] = None
     memory: Optional[int] = None
     firmware: Optional[str] = None

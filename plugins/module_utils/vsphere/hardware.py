@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core import macs
+from ..core.machine import Disk, Nic
 from ..core.numbers import decimal
 from .model import Snapshot, Vm, VmDisk, VmNic
 from .serialize import Plain
@@ -56,7 +57,7 @@ PROPERTIES = (
 
 _SCSI = ("ParaVirtualSCSIController", "VirtualLsiLogicController", "VirtualLsiLogicSASController", "VirtualBusLogicController")
 _BUSES = {**dict.fromkeys(_SCSI, "scsi"), "VirtualNVMEController": "nvme", "VirtualAHCIController": "sata", "VirtualIDEController": "ide"}
-_CARD = re.compile(r"^Virtual(E1000e|E1000|PCNet32|Vmxnet3|Vmxnet2|Vmxnet|SriovEthernetCard)(?:Card)?$")
+_NIC = re.compile(r"^Virtual(E1000e|E1000|PCNet32|Vmxnet3|Vmxnet2|Vmxnet|SriovEthernetCard)(?:Card)?$")
 _BACKING = re.compile(r"^VirtualDisk(.+?)BackingInfo$")
 _RDM = {"physicalMode": "physical", "virtualMode": "virtual"}
 _ORDINARY = re.compile(
@@ -138,9 +139,7 @@ def _disks(devices: Sequence[Mapping[str, Any]]) -> Iterator[VmDisk]:
         yield VmDisk(
             key=device["key"],
             label=(device.get("deviceInfo") or {}).get("label", ""),
-            bus=_BUSES.get(controller.get("_type", "")),
-            controller=controller.get("busNumber"),
-            unit=device.get("unitNumber"),
+            place=Disk(_BUSES.get(controller.get("_type", "")), controller.get("busNumber"), device.get("unitNumber")),
             capacity=int(capacity),
             backing=kind[1] if kind else backing.get("_type", ""),
             files=tuple(_chain(backing)),
@@ -163,18 +162,20 @@ def _chain(backing: Optional[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _nics(devices: Sequence[Mapping[str, Any]], slots: Mapping[str, int]) -> Iterator[VmNic]:
-    cards = [device for device in devices if _CARD.match(device["_type"])]
-    # ethernetN counts cards by their key, 4000 for the first.
-    for device in sorted(cards, key=lambda device: device["key"]):
+    nics = [device for device in devices if _NIC.match(device["_type"])]
+    # ethernetN counts NICs by their key, 4000 for the first.
+    for device in sorted(nics, key=lambda device: device["key"]):
         backing = device.get("backing") or {}
-        match = _CARD.match(device["_type"])
+        match = _NIC.match(device["_type"])
         yield VmNic(
             key=device["key"],
             label=(device.get("deviceInfo") or {}).get("label", ""),
-            model=match[1].lower().replace("ethernetcard", "") if match else "",
-            mac=macs.of_card(str(device.get("macAddress", ""))) or "",
-            network=backing.get("deviceName") or (backing.get("port") or {}).get("portgroupKey", ""),
-            slot=(device.get("slotInfo") or {}).get("pciSlotNumber") or slots.get(f"ethernet{device['key'] - 4000}.pcislotnumber"),
+            nic=Nic(
+                mac=macs.of_nic(str(device.get("macAddress", ""))),
+                network=backing.get("deviceName") or (backing.get("port") or {}).get("portgroupKey", ""),
+                model=match[1].lower().replace("ethernetcard", "") if match else "",
+                slot=(device.get("slotInfo") or {}).get("pciSlotNumber") or slots.get(f"ethernet{device['key'] - 4000}.pcislotnumber"),
+            ),
             connected=bool((device.get("connectable") or {}).get("connected", True)),
         )
 
@@ -190,10 +191,10 @@ def _snapshots(info: Mapping[str, Any]) -> Iterator[Snapshot]:
     yield from walk(info.get("rootSnapshotList") or (), "")
 
 
-def _addresses(cards: Sequence[Mapping[str, Any]], first: Optional[str]) -> list[str]:
+def _addresses(nics: Sequence[Mapping[str, Any]], first: Optional[str]) -> list[str]:
     found = [first] if first else []
-    for card in cards:
-        found += card.get("ipAddress") or ()
+    for nic in nics:
+        found += nic.get("ipAddress") or ()
     return list(dict.fromkeys(found))
 
 
@@ -205,9 +206,7 @@ def _media(devices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _other(kind: str) -> bool:
     """Devices that do not come along by themselves."""
-    return (
-        kind not in ("VirtualDisk", "VirtualCdrom", "VirtualFloppy", "VirtualTPM") and not _CARD.match(kind) and not _ORDINARY.match(kind)
-    )
+    return kind not in ("VirtualDisk", "VirtualCdrom", "VirtualFloppy", "VirtualTPM") and not _NIC.match(kind) and not _ORDINARY.match(kind)
 
 
 def _unescaped(name: str) -> str:

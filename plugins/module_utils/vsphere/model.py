@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
+from ..core.machine import Disk, Nic
+
 
 @dataclass(frozen=True)
 class VmDisk:
@@ -16,9 +18,7 @@ class VmDisk:
 
     key: int
     label: str
-    bus: Optional[str]
-    controller: Optional[int]
-    unit: Optional[int]
+    place: Disk
     capacity: int
     backing: str
     files: tuple[str, ...]
@@ -34,14 +34,11 @@ class VmDisk:
 
 @dataclass(frozen=True)
 class VmNic:
-    """A network card; `slot` is its PCI slot number."""
+    """A network card."""
 
     key: int
     label: str
-    model: str
-    mac: str
-    network: str = ""
-    slot: Optional[int] = None
+    nic: Nic
     connected: bool = True
 
 
@@ -117,4 +114,12 @@ class Vm:
         return sum(disk.capacity for disk in self.disks)
 
     def as_result(self) -> dict[str, Any]:
-        return {**asdict(self), "size": self.size}
+        """For people, inventories and reports: what a disk or a NIC is everywhere stands beside what only vSphere says of it."""
+        disks = [_flat(asdict(disk), "place", ("bus", "controller", "unit")) for disk in self.disks]
+        nics = [_flat(asdict(nic), "nic", ("model", "mac", "network", "slot")) for nic in self.nics]
+        return {**asdict(self), "disks": disks, "nics": [{**nic, "mac": nic["mac"] or ""} for nic in nics], "size": self.size}
+
+
+def _flat(data: dict[str, Any], part: str, names: tuple[str, ...]) -> dict[str, Any]:
+    inner = data.pop(part)
+    return {**data, **{name: inner[name] for name in names}}

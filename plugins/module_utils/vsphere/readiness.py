@@ -225,7 +225,7 @@ def _hardware(vm: Vm) -> Iterator[Concern]:
             yield Concern("vsphere.usb", INFO, f"{vm.name} has a USB controller ({kind}).", "USB devices do not come along.")
         else:
             yield Concern("vsphere.device", INFO, f"{vm.name} has a device of kind {kind}.", "It does not come along.")
-    if any(nic.model == "sriov" for nic in vm.nics):
+    if any(nic.nic.model == "sriov" for nic in vm.nics):
         yield Concern(
             "vsphere.sriov", WARNING, f"{vm.name} has SR-IOV cards.", "They become virtio cards; look at drivers and VLANs in the guest."
         )
@@ -305,7 +305,7 @@ _SHARED: tuple[tuple[str, str, Callable[[Vm], list[str]], str], ...] = (
     (
         "the MAC",
         "vsphere.duplicate-mac",
-        lambda vm: [nic.mac for nic in vm.nics if nic.mac],
+        lambda vm: [nic.nic.mac for nic in vm.nics if nic.nic.mac],
         "Give one of them another MAC (migrate_mac_map).",
     ),
     ("the name", "vsphere.duplicate-name", lambda vm: [vm.name], "Set migrate_name for one of them."),

@@ -60,7 +60,7 @@ class Windows(Family):
             root,
             guest.mounts,
             firmware=request.firmware,
-            cards=request.cards,
+            nics=request.nics,
             options=request.of(Options),
             findings=findings,
         )
@@ -70,7 +70,7 @@ class Windows(Family):
         return DriverSource(options.virtio_win, bool(options.virtio_win) and options.iso)
 
     def plan(self, guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:
-        return make_plan(guest, facts, request.of(Options), request.cards)
+        return make_plan(guest, facts, request.of(Options), request.nics)
 
     def prepare(self, guest: OfflineGuest, facts: GuestFacts, request: GuestRequest) -> None:
         volumes.mount_writable(guest, "windows.hibernated" in request.accept)

@@ -20,6 +20,7 @@ from typing import Mapping, Optional, Sequence
 from ..core import files
 from ..core.concern import BLOCKER, Findings
 from ..core.errors import InvalidInput
+from ..core.macs import dashed
 from ..core.numbers import decimal
 from ..guest.change import Change
 from ..guest.changes.copies import UploadFile
@@ -243,17 +244,17 @@ def _script(facts: WindowsFacts, todo: Todo, wrapped: bool) -> str:
         "goto :eof",
     ]
     for index, adapter in enumerate(todo.adapters):
-        lines += [f":card{index}", *_card(facts, adapter), "goto :eof"]
+        lines += [f":card{index}", *_nic(facts, adapter), "goto :eof"]
     return _batch(lines)
 
 
-def _card(facts: WindowsFacts, adapter: Adapter) -> list[str]:
-    """Commands that give the card with this MAC its settings. Only what was parsed as an address, a name of a domain or a MAC gets here."""
+def _nic(facts: WindowsFacts, adapter: Adapter) -> list[str]:
+    """Commands that give the NIC with this MAC its settings. Only what was parsed as an address, a name of a domain or a MAC gets here."""
     new = facts.nt >= (6, 0)
     netsh, end = f"netsh interface {'ipv4' if new else 'ip'}", ' >>"%LOG%" 2>&1'
     extra = " validate=no" if facts.nt >= (6, 1) else ""
     address, dns, wins = ("address", "dnsservers", "winsservers") if new else ("addr", "dns", "wins")
-    lines = [f"call :find {adapter.mac.upper().replace(':', '-')}", "if not defined NAME goto :eof", f'call :say "card {adapter.mac}"']
+    lines = [f"call :find {dashed(adapter.mac)}", "if not defined NAME goto :eof", f'call :say "card {adapter.mac}"']
     for index, one in enumerate(adapter.addresses if adapter.static else ()):
         interface = ipaddress.IPv4Interface(one)
         place = f"{address}={interface.ip} mask={interface.network.netmask}"
@@ -285,7 +286,7 @@ def _metric(metric: int, new: bool) -> str:
 
 
 def _ghosts(todo: Todo) -> list[str]:
-    """The old cards are devices that are no more: they would hold their addresses and names."""
+    """The old NICs are devices that are no more: they would hold their addresses and names."""
     lines = []
     for adapter in todo.ghosts:
         if _INSTANCE.match(adapter.instance) and _GUID.match(adapter.guid):

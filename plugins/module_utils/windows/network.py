@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The network cards of a Windows guest and what each is set to, read from the registry; and which card of the VM each one is.
+"""The NICs of a Windows guest and what each is set to, read from the registry; and which NIC of the VM each one is.
 
-A card's MAC stands in NetworkSetup2 (Windows 10 and later) or in the instance id of cards with a serial number; else VMware's slot number,
-which Windows keeps as UINumber, tells. The new card is another device with a new GUID, so settings are kept by MAC.
+The MAC stands in NetworkSetup2 (Windows 10 and later) or in the instance id of NICs with a serial number; else VMware's slot number,
+which Windows keeps as UINumber, tells. The new NIC is another device with a new GUID, so settings are kept by MAC.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
-from ..core.macs import canonical
+from ..core.machine import Nic
+from ..core.macs import Mac, canonical
 from ..core.numbers import decimal
-from ..guest.cards import Card
-from ..guest.model import CardFacts, WindowsFacts
+from ..guest.model import NicFacts, WindowsFacts
 from .hives import Draft
 from .pnp import services
 
@@ -28,12 +28,15 @@ _SUFFIX = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$")
 
 @dataclass(frozen=True)
 class Adapter:
-    """A card as Windows knows it. `addresses` are CIDR, `gateways` (address, metric), `instance` its device instance id."""
+    """A NIC as Windows knows it. `addresses` are CIDR, `gateways` (address, metric), `instance` its device instance id.
+
+    `mac` is empty where the registry has none.
+    """
 
     guid: str
     name: str
     instance: str
-    mac: str = ""
+    mac: Mac = Mac("")
     slot: Optional[int] = None
     static: bool = False
     addresses: tuple[str, ...] = ()
@@ -42,13 +45,13 @@ class Adapter:
     suffix: str = ""
     wins: tuple[str, ...] = ()
 
-    def facts(self) -> CardFacts:
+    def facts(self) -> NicFacts:
         gateway = self.gateways[0][0] if self.gateways else ""
-        return CardFacts(self.name, self.mac, "static" if self.static else "dhcp", self.addresses, gateway, "registry", self.instance)
+        return NicFacts(self.name, self.mac, "static" if self.static else "dhcp", self.addresses, gateway, "registry", self.instance)
 
 
 def adapters(system: Draft, facts: WindowsFacts) -> list[Adapter]:
-    """Every PCI network card that Windows has been configured for, ghosts included."""
+    """Every PCI NIC that Windows has been configured for, ghosts included."""
     found = []
     root = f"{facts.control_set}\\Control\\Network\\{_CLASS}"
     for guid in system.keys(root):
@@ -61,15 +64,15 @@ def adapters(system: Draft, facts: WindowsFacts) -> list[Adapter]:
     return found
 
 
-def _place(system: Draft, facts: WindowsFacts, guid: str, instance: str) -> tuple[str, Optional[int]]:
+def _place(system: Draft, facts: WindowsFacts, guid: str, instance: str) -> tuple[Mac, Optional[int]]:
     """MAC and slot, each where the registry has it."""
     value = system.value(f"{facts.control_set}\\Control\\NetworkSetup2\\Interfaces\\{guid}\\Kernel", "PermanentAddress")
     digits = value.data.hex() if value is not None and len(value.data) == 6 else ""
     serial = _SERIAL.search(instance)
     if not digits and serial is not None:
-        digits = (serial.group(1) + serial.group(2)).lower()
+        digits = serial.group(1) + serial.group(2)
     slot = system.number(f"{facts.control_set}\\Enum\\{instance}", "UINumber")
-    return ":".join(digits[index : index + 2] for index in range(0, 12, 2)) if digits else "", slot
+    return canonical(digits) or Mac(""), slot
 
 
 def _settings(system: Draft, facts: WindowsFacts, adapter: Adapter) -> Adapter:
@@ -118,17 +121,15 @@ def _suffix(text: str) -> str:
 
 
 def matched(
-    known: Sequence[Adapter], cards: Sequence[Card], macs: Mapping[str, str], findings: Findings
+    known: Sequence[Adapter], nics: Sequence[Nic], macs: Mapping[Mac, Mac], findings: Findings
 ) -> tuple[list[Adapter], list[Adapter]]:
-    """The adapters that are cards of this VM, with the MACs they will have, and those that are none of them (ghosts)."""
-    given = [card for card in cards if card.mac]
+    """The adapters that are NICs of this VM, with the MACs they will have, and those that are none of them (ghosts)."""
+    given = [(nic.mac, nic.slot) for nic in nics if nic.mac]
     here: list[Adapter] = []
     rest: list[Adapter] = []
-    by_mac = {(card.mac or "").lower(): card for card in given}
-    here, rest = [], []
+    by_mac = dict.fromkeys(mac for mac, dummy in given)
     for adapter in known:
-        slot = next((card for card in given if card.slot is not None and card.slot == adapter.slot), None) if not adapter.mac else None
-        mac = (slot.mac or "").lower() if slot is not None else adapter.mac
+        mac = adapter.mac or next((mac for mac, slot in given if slot is not None and slot == adapter.slot), Mac(""))
         (here if mac in by_mac or (mac and not given) else rest).append(replace(adapter, mac=mac))
     left = [mac for mac in by_mac if mac not in {adapter.mac for adapter in here}]
     loose = [adapter for adapter in rest if not adapter.mac]
@@ -151,7 +152,7 @@ def overridden(here: Sequence[Adapter], wanted: Sequence[Mapping[str, Any]]) -> 
     """The adapters with what the operator gave in migrate_windows_network, by MAC. Raises InvalidInput for what is no setting."""
     result = {adapter.mac: adapter for adapter in here}
     for entry in wanted:
-        mac = canonical(str(entry.get("mac") or "")) or ""
+        mac = canonical(str(entry.get("mac") or "")) or Mac("")
         try:
             addresses = tuple(str(ipaddress.IPv4Interface(address)) for address in entry.get("addresses") or ())
             if not mac or any("/" not in address for address in entry.get("addresses") or ()):

@@ -9,9 +9,10 @@ from typing import Optional, Sequence
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.errors import InvalidInput
-from ..guest.cards import Card, mac_map
+from ..core.machine import Nic
 from ..guest.change import Change
-from ..guest.model import BOOTSTRAP, FINAL, CardFacts, GuestFacts, Mount
+from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, Mount, NicFacts
+from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
@@ -45,10 +46,10 @@ def _vmware_tools(work: Work) -> list[Change]:
 
 def _firstboot(work: Work) -> list[Change]:
     known = network.adapters(work.system, work.windows)
-    here, dummy = network.matched(known, work.cards, mac_map(work.options.macs), work.findings)
+    here, dummy = network.matched(known, work.nics, mac_map(work.options.macs), work.findings)
     here = network.overridden(here, work.options.network)
     virtual = work.facts.nic_model == "virtio"
-    # The settings of a card that nobody could assign stay where they are, for a person to look up.
+    # The settings of a NIC that nobody could assign stay where they are, for a person to look up.
     restored = {one.guid for one in here}
     old = [one for one in known if one.guid in restored or ("15AD" in one.instance.upper() and not one.static)]
     installers, left = firstboot.installers(work.options.agent_packages, work.facts.architecture)
@@ -120,7 +121,7 @@ def inspect(
     root: str,
     mounts: Sequence[Mount],
     firmware: str,
-    cards: Sequence[Card],
+    nics: Sequence[Nic],
     options: Options,
     findings: Findings,
 ) -> GuestFacts:
@@ -130,10 +131,10 @@ def inspect(
     identity.concerns(guest, windows, system, software, findings)
     _dirty(system, software, findings)
     known = mac_map(options.macs)
-    here, dummy = network.matched(network.adapters(system, windows), cards, known, Findings())
+    here, dummy = network.matched(network.adapters(system, windows), nics, known, Findings())
     here = network.overridden(here, options.network)
-    others = [known.get(card.mac.lower(), card.mac) for card in cards if card.mac]
-    others = [mac for mac in others if mac.lower() not in {adapter.mac for adapter in here}]
+    others = [known.get(nic.mac, nic.mac) for nic in nics if nic.mac]
+    others = [mac for mac in others if mac not in {adapter.mac for adapter in here}]
     name = software.text(identity.VERSION, "ProductName") if software is not None else ""
     tcpip = f"{pnp.services(windows)}\\Tcpip\\Parameters"
     facts = GuestFacts(
@@ -147,7 +148,7 @@ def inspect(
         firmware=firmware,
         root=next((mount.device for mount in mounts if mount.path == paths.VOLUME), ""),
         mounts=tuple(mounts),
-        cards=(*(adapter.facts() for adapter in here), *(CardFacts("", mac) for mac in others)),
+        nics=(*(adapter.facts() for adapter in here), *(NicFacts("", mac) for mac in others)),
         interfaces=tuple((adapter.name, adapter.mac) for adapter in here),
         tools=tools.present(system, windows),
         machine=devices.machine(windows.nt),
@@ -200,7 +201,7 @@ def source(guest: Guest, options: Options) -> Optional[drivers.Tree]:
     return drivers.IsoTree(guest) if options.iso else drivers.HostTree(options.virtio_win)
 
 
-def make_plan(guest: Guest, facts: GuestFacts, options: Options, cards: Sequence[Card]) -> Plan:
+def make_plan(guest: Guest, facts: GuestFacts, options: Options, nics: Sequence[Nic]) -> Plan:
     """The changes that let this Windows start on KVM; nothing is written."""
     windows = facts.windows
     if windows is None:
@@ -209,7 +210,7 @@ def make_plan(guest: Guest, facts: GuestFacts, options: Options, cards: Sequence
     system, software = open_hives(guest, windows.system_root)
     tree = source(guest, options)
     packages = drivers.select(tree, windows, facts.architecture, options.drivers, findings) if tree is not None else {}
-    work = Work(guest, facts, windows, system, software, options, cards, findings, tree, packages)
+    work = Work(guest, facts, windows, system, software, options, nics, findings, tree, packages)
     _driver_concerns(work)
     changes = [change for repair in chosen(REPAIRS, options.fixes) for change in repair.changes(work)]
     edits: list[EditHive] = [*system.change(), *(software.change() if software is not None else ())]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core.concern import Findings
-from ..guest.cards import Card
+from ..core.machine import Nic
 from ..guest.model import GuestFacts, WindowsFacts
 from ..guest.protocol import Guest
 from .drivers import Package, Tree
@@ -21,7 +21,7 @@ class Options:
     """What the operator chose for Windows. `drivers` are names of optional drivers, all of them where none is named.
 
     `virtio_win` is the driver source on the conversion host, `iso` whether it is mounted in the appliance; `wrapper` a program that runs
-    a command as a service; `network` overrides settings of cards, by MAC. The others are as for Linux; records of earlier versions hold a digest
+    a command as a service; `network` overrides settings of NICs, by MAC. The others are as for Linux; records of earlier versions hold a digest
     of the options as they are written out, without them.
     """
 
@@ -47,7 +47,7 @@ class Work:
     system: Draft
     software: Optional[Draft]
     options: Options
-    cards: Sequence[Card]
+    nics: Sequence[Nic]
     findings: Findings
     tree: Optional[Tree]
     packages: Mapping[str, Package]

@@ -71,7 +71,7 @@ def test_every_answer_is_documented_with_what_it_contains_and_a_sample(modules, 
 
 @pytest.mark.parametrize(
     ("key", "result"),
-    [("facts", GuestFacts().as_result()), ("concerns", asdict(Concern("", "", "", ""))), ("vm", SourceVm("", "", ()).as_result())],
+    [("facts", GuestFacts().as_result()), ("concerns", asdict(Concern("", "", "", ""))), ("vm", SourceVm("", "").as_result())],
 )
 def test_what_is_documented_is_what_there_is(modules, key, result):
     having = [name for name in MODULES if key in (modules[name]["return"] or {})]

@@ -15,7 +15,7 @@ PHYSICAL = re.compile(r"^(eth\d+|en[opsxP]\w+|em\d+|p\d+p\d+)$")
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile of `backend` in `path` for the interface `name` (or a pattern of names) and/or the card with `mac` (None: not bound to it).
+    """A profile of `backend` in `path` for the interface `name` (or a pattern of names) and/or the NIC with `mac` (None: not bound to it).
 
     `kind` is ethernet, bond, bridge, team or vlan; `members` are the interfaces below a bond, bridge or team, `parent` the one below a
     VLAN. `method` is static, dhcp or none; `addresses` are in CIDR form.
@@ -24,7 +24,7 @@ class Profile:
     backend: str
     path: str
     name: Optional[str]
-    mac: Optional[str] = None
+    mac: Optional[macs.Mac] = None
     driver: Optional[str] = None
     kind: str = "ethernet"
     members: tuple[str, ...] = ()
@@ -64,8 +64,8 @@ def shell(content: str) -> dict[str, str]:
     }
 
 
-def mac_of(value: Optional[str]) -> Optional[str]:
-    """A MAC in lower case; None for anything else."""
+def mac_of(value: Optional[str]) -> Optional[macs.Mac]:
+    """A MAC as a profile has it, perhaps in quotes; None for anything else."""
     return macs.canonical((value or "").strip("\"' "))
 
 

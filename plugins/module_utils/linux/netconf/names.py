@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All profiles of a guest, the names that are bound to MACs, and how each card will come up.
+"""All profiles of a guest, the names that are bound to MACs, and how each NIC will come up.
 
 Source: systemd.link(5), udev(7), the pages of each backend's module.
 """
@@ -10,7 +10,8 @@ import fnmatch
 import re
 from typing import Iterable, Optional, Sequence
 
-from ...guest.model import CardFacts
+from ...core.macs import Mac
+from ...guest.model import NicFacts
 from ...guest.protocol import Guest, exists, glob, text
 from . import dhcpcd, ifcfg, ifupdown, netplan, networkd, networkmanager
 from .model import PHYSICAL, Profile, ini, mac_of
@@ -39,7 +40,7 @@ def backends(guest: Guest) -> tuple[str, ...]:
 
 
 def physical(found: Iterable[Profile]) -> tuple[Profile, ...]:
-    """The profiles for cards, by a name of a card or by MAC."""
+    """The profiles for NICs, by a name of one or by MAC."""
     return tuple(
         profile
         for profile in found
@@ -47,8 +48,8 @@ def physical(found: Iterable[Profile]) -> tuple[Profile, ...]:
     )
 
 
-def card_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
-    """Every name of a card that a profile uses: its own, those below a bond, bridge or team, and the one below a VLAN.
+def nic_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
+    """Every name of a NIC that a profile uses: its own, those below a bond, bridge or team, and the one below a VLAN.
 
     `given` are names of the administrator's own making, which no pattern knows.
     """
@@ -62,9 +63,10 @@ def card_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]
     return list(names)
 
 
-def persistent_names(guest: Guest) -> dict[str, str]:
+def persistent_names(guest: Guest) -> dict[Mac, str]:
     """MAC to name, as old udev's generated rules and .link files bind them."""
-    names = {match[1].lower(): match[2] for match in map(_RULE.search, (text(guest, PERSISTENT_RULES) or "").splitlines()) if match}
+    rules = filter(None, map(_RULE.search, (text(guest, PERSISTENT_RULES) or "").splitlines()))
+    names = {mac: match[2] for match in rules if (mac := mac_of(match[1])) is not None}
     for path in glob(guest, networkd.DIRECTORY, ".link"):
         values = ini(text(guest, path) or "")
         mac = mac_of(values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress")))
@@ -75,7 +77,7 @@ def persistent_names(guest: Guest) -> dict[str, str]:
 
 
 def given_names(guest: Guest) -> set[str]:
-    """The names that .link files and udev rules give to cards, by whatever they match."""
+    """The names that .link files and udev rules give to NICs, by whatever they match."""
     names = {ini(text(guest, path) or "").get(("link", "name"), "") for path in glob(guest, networkd.DIRECTORY, ".link")}
     for path in glob(guest, "/etc/udev/rules.d", ".rules"):
         lines = (
@@ -85,7 +87,7 @@ def given_names(guest: Guest) -> set[str]:
     return names - {""}
 
 
-def cards(found: Sequence[Profile], interfaces: Sequence[tuple[str, str]]) -> tuple[CardFacts, ...]:
+def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]]) -> tuple[NicFacts, ...]:
     """How each (name, MAC) will come up: by its own profile, or by the bond, bridge, team or VLAN above it."""
     taken: set[str] = set()
     result = []
@@ -94,20 +96,20 @@ def cards(found: Sequence[Profile], interfaces: Sequence[tuple[str, str]]) -> tu
         above = _best(_above(found, name, taken)) if name and (own is None or own.method == "none") else None
         used = above or own
         if used is None:
-            result.append(CardFacts(name, mac))
+            result.append(NicFacts(name, mac))
             continue
         if above is not None:
             taken.add(above.name or "")
         result.append(
-            CardFacts(
+            NicFacts(
                 name, mac, used.method, used.addresses, used.gateway, used.backend, used.path, above.name or "" if above is not None else ""
             )
         )
     return tuple(result)
 
 
-def pin(name: str, mac: str) -> str:
-    """A .link file that gives the card with a MAC its name."""
+def pin(name: str, mac: Mac) -> str:
+    """A .link file that gives the NIC with a MAC its name."""
     return f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n"
 
 
@@ -124,7 +126,7 @@ def has_systemd(guest: Guest) -> bool:
 
 
 def has_udev(guest: Guest) -> bool:
-    """Whether anything renames cards at all; without udev a single card is eth0 on every hypervisor."""
+    """Whether anything renames NICs at all; without udev a single NIC is eth0 on every hypervisor."""
     return has_systemd(guest) or any(exists(guest, path) for path in ("/etc/udev", "/lib/udev", "/usr/lib/udev"))
 
 
@@ -132,14 +134,14 @@ def _pattern(name: Optional[str]) -> bool:
     return bool(name) and bool(re.search(r"[*?\[]", name or ""))
 
 
-def _applies(profile: Profile, name: str, mac: str) -> bool:
+def _applies(profile: Profile, name: str, mac: Mac) -> bool:
     if profile.kind != "ethernet" or (profile.name is None and profile.mac is None):
         return False
     return (profile.mac is None or profile.mac == mac) and (profile.name is None or fnmatch.fnmatchcase(name, profile.name))
 
 
 def _above(found: Sequence[Profile], name: str, taken: set[str]) -> list[Profile]:
-    """What lies on a card, from the nearest up; of a bond only the first card carries the addresses."""
+    """What lies on a NIC, from the nearest up; of a bond only the first one carries the addresses."""
     result: list[Profile] = []
     below = {name}
     for dummy in range(4):

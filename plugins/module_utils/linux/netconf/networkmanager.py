@@ -31,7 +31,7 @@ def read(guest: Guest) -> Iterator[Profile]:
         section = "ethernet" if ("ethernet", "mac-address") in values else "802-3-ethernet"
         own = values.get(("connection", "interface-name")) or values.get(("match", "interface-name"), "").split(";")[0] or None
         if own is None and (section, "mac-address") not in values and kind == "ethernet":
-            own = "*"  # bound to nothing, so it takes any card
+            own = "*"  # bound to nothing, so it takes any NIC
         below = members.get(own or "", []) + members.get(values.get(("connection", "uuid"), "?"), [])
         parent = values.get(("vlan", "parent"), "")
         fixed, gateway = _addresses(content, values.get(("ipv4", "gateway"), ""))

@@ -17,7 +17,7 @@ from typing import Any
 import zstandard
 from fixtures import EFI_IMAGE, GRUB_MBR
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
@@ -143,7 +143,7 @@ def facts(system: System, made: MemoryGuest) -> GuestFacts:
     root = next(device for device in made.devices() if device.name == system.head["root"])
     mounts = (Mount(root.name, "/"), *(Mount(device, path) for device, path in system.head["mounts"]))
     found = inspect(made, root, "", mounts, system.head["firmware"], ())
-    return complete(found, made, (Card(MAC, system.head["slot"]),), {})[0]
+    return complete(found, made, (Nic(MAC, slot=system.head["slot"]),), {})[0]
 
 
 def tables(system: System) -> dict[str, Table]:

@@ -10,7 +10,7 @@ import pytest
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import qemu, runner
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootNic, BootRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
@@ -79,7 +79,7 @@ def test_verdicts():
 
 def test_the_result_is_never_written_and_every_card_keeps_its_mac(tmp_path):
     argv = qemu.command(
-        BootRequest((("/a,b", "qcow2"), ("/c", "raw")), nics=(Nic("00:50:56:00:00:01"), Nic("00:50:56:00:00:02")), boot_disk=1),
+        BootRequest((("/a,b", "qcow2"), ("/c", "raw")), nics=(BootNic("00:50:56:00:00:01"), BootNic("00:50:56:00:00:02")), boot_disk=1),
         "tcg",
         str(tmp_path),
         {22: (2222, 2223)},
@@ -188,7 +188,7 @@ STATICS = {
 
 @pytest.mark.parametrize("given", STATICS)
 def test_a_static_address_is_reached_in_its_own_network(given, tmp_path):
-    argv = qemu.command(BootRequest((), nics=(Nic("00:50:56:00:00:01", *given),)), "tcg", str(tmp_path), {22: (2222,)})
+    argv = qemu.command(BootRequest((), nics=(BootNic("00:50:56:00:00:01", *given),)), "tcg", str(tmp_path), {22: (2222,)})
     assert argv[argv.index("-netdev") + 1] == f"user,id=net0,restrict=on{STATICS[given]}"
 
 

@@ -17,8 +17,8 @@ from staged import Staged, attach
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import signals
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, ProofFailed, UnsupportedGuest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import edit
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import Family, GuestRequest
@@ -65,7 +65,7 @@ def linux_guest(name: str) -> Callable[[str], tuple[Staged, GuestRequest]]:
     def made(drivers: str) -> tuple[Staged, GuestRequest]:
         system = trees.SYSTEMS[name]
         guest = Staged(trees.guest(system), trees.tables(system), system.head["root"])
-        return guest, GuestRequest((), (Card(trees.MAC, system.head["slot"]),), system.head["firmware"])
+        return guest, GuestRequest((), (Nic(trees.MAC, slot=system.head["slot"]),), system.head["firmware"])
 
     return made
 
@@ -74,7 +74,7 @@ def windows_guest(name: str) -> Callable[[str], tuple[Staged, GuestRequest]]:
     def made(drivers: str) -> tuple[Staged, GuestRequest]:
         release = winlab.RELEASES[name]
         guest = Staged(winlab.guest(release), winlab.tables(release))
-        return guest, GuestRequest((), winlab.CARDS, release.firmware, options=(WindowsOptions(drivers),))
+        return guest, GuestRequest((), winlab.NICS, release.firmware, options=(WindowsOptions(drivers),))
 
     return made
 
@@ -86,7 +86,7 @@ def freebsd_guest(drivers: str) -> tuple[Staged, GuestRequest]:
 
 def copied_guest(drivers: str) -> tuple[Staged, GuestRequest]:
     guest = Staged(MemoryGuest({}, {"/dev/sda1": BlockDevice("/dev/sda1", "zfs_member", "11")}), {})
-    return guest, GuestRequest((), (Card("00:50:56:00:00:01"), Card(None)))
+    return guest, GuestRequest((), (Nic("00:50:56:00:00:01"), Nic(None)))
 
 
 CASES = [
@@ -248,7 +248,7 @@ def test_what_keeps_one_family_from_looking_is_told_though_another_has_the_guest
     attach(guest, monkeypatch)
     found = look(request, plan_too=True)
     assert [concern.code for concern in found.plan.concerns] == ["windows.bitlocker", "guest.unknown"]
-    assert [card.mac for card in found.facts.cards] == ["00:50:56:00:00:01"]
+    assert [nic.mac for nic in found.facts.nics] == ["00:50:56:00:00:01"]
 
 
 def test_encrypted_devices_that_stayed_locked_keep_a_guest_from_being_copied(drivers, monkeypatch):
@@ -326,7 +326,7 @@ def test_where_a_repair_of_windows_is_listed_does_not_matter(release, position, 
     facts = winlab.inspected(made, release, options)
 
     def planned() -> list[str]:
-        plan = windows.make_plan(made, facts, options, winlab.CARDS)
+        plan = windows.make_plan(made, facts, options, winlab.NICS)
         edits = [repr(one) for change in plan.changes if isinstance(change, EditHive) for one in change.edits]
         return sorted([*edits, *(repr(change) for change in plan.changes if not isinstance(change, EditHive)), *map(repr, plan.concerns)])
 

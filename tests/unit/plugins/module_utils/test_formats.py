@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import formats, libvirt_xml, qemu_arguments
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain
 from ansible_collections.hyper2kvm.migration.plugins.modules import domain_describe
 
 ROOT = Path(__file__).resolve().parents[4]
 ALL = {"libvirt": libvirt_xml.FORMAT, **formats.FORMATS}
 DISKS = (("/images/web01-disk0.qcow2", "qcow2"), ("/images/web01-disk1.raw", "raw"), ("rbd:pool/web01-disk2", "raw"))
 MACS = ("52:54:00:00:00:01", "52:54:00:00:00:02")
-DOMAIN = Domain("web01", DISKS, tuple(Card(mac, "bridge:br0") for mac in MACS), memory=3210, cpus=7, boot_disk=1)
+DOMAIN = Domain("web01", DISKS, tuple(Nic(macs.canonical(mac), "bridge:br0") for mac in MACS), memory=3210, cpus=7, boot_disk=1)
 MACHINES = [
     replace(DOMAIN, **dict(zip(("disk_bus", "machine", "firmware", "windows", "secure_boot", "tpm"), chosen)))
     for chosen in itertools.product(("virtio", "sata", "ide"), ("q35", "pc"), ("bios", "uefi"), *[(False, True)] * 3)

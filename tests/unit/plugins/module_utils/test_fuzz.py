@@ -86,9 +86,9 @@ def test_a_line_that_is_not_meant_stays(path, body):
 def test_network_files_together_say_how_a_card_comes_up(files):
     made = MemoryGuest(files)
     found = names.profiles(made, [])
-    (card,) = names.cards(found, [("ens192", MAC)])
-    assert card.method in ("static", "dhcp", "none") and (card.method != "static" or card.addresses)
-    names.card_names(found)
+    (nic,) = names.nics(found, [("ens192", MAC)])
+    assert nic.method in ("static", "dhcp", "none") and (nic.method != "static" or nic.addresses)
+    names.nic_names(found)
 
 
 @given(

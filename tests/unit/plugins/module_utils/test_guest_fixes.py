@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.entries import RemoveFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
@@ -286,7 +286,7 @@ def test_a_profile_is_read(kind):
     assert (profile.backend, profile.name, profile.mac) == ("wicked" if kind == "ifcfg-suse" else kind.split("-")[0], name, mac)
 
 
-def cards(made, *given):
+def nics(made, *given):
     findings = Findings()
     return network.interfaces(made, given, "machine", findings), [concern.code for concern in findings.concerns]
 
@@ -295,21 +295,21 @@ LAN = {"/etc/network/interfaces": "iface ens192 inet dhcp\niface ens224 inet dhc
 
 
 def test_the_slot_of_a_card_says_its_name():
-    found = cards(MemoryGuest(LAN), Card("00:00:00:00:00:02", 224), Card("00:00:00:00:00:01", 192))
+    found = nics(MemoryGuest(LAN), Nic("00:00:00:00:00:02", slot=224), Nic("00:00:00:00:00:01", slot=192))
     assert found == ((("ens224", "00:00:00:00:00:02"), ("ens192", "00:00:00:00:00:01")), [])
 
 
 def test_the_guests_own_rule_says_its_name():
     rule = f'ATTR{{address}}=="{MAC}", NAME="ens224"\n'
     made = MemoryGuest({**LAN, names.PERSISTENT_RULES: rule})
-    assert cards(made, Card(MAC), Card("00:00:00:00:00:01"))[0] == (("ens224", MAC), ("ens192", "00:00:00:00:00:01"))
+    assert nics(made, Nic(MAC), Nic("00:00:00:00:00:01"))[0] == (("ens224", MAC), ("ens192", "00:00:00:00:00:01"))
 
 
 def test_an_ovf_without_macs_takes_the_guests_own():
     made = MemoryGuest(
         {"/etc/network/interfaces": "iface ens192 inet dhcp\n", names.PERSISTENT_RULES: f'ATTR{{address}}=="{MAC}", NAME="ens192"\n'}
     )
-    assert cards(made, Card(None))[0] == (("ens192", MAC),)
+    assert nics(made, Nic(None))[0] == (("ens192", MAC),)
 
 
 OTHER = "00:00:00:00:00:01"
@@ -319,37 +319,37 @@ BY_MAC = {
 LAN_AND_BY_MAC = {"/etc/network/interfaces": "iface ens192 inet dhcp\n", "/lib/systemd/network/99-default.link": "", **BY_MAC}
 
 
-@pytest.mark.parametrize("given", [(), (Card(MAC),), (Card(None),)])
+@pytest.mark.parametrize("given", [(), (Nic(MAC),), (Nic(None),)])
 def test_a_profile_that_knows_its_card_by_mac_needs_no_name(given):
     made = MemoryGuest({**BY_MAC, "/lib/systemd/network/99-default.link": ""})
-    found = cards(made, *given)
+    found = nics(made, *given)
     assert found == ((("", MAC),), []) and network.plan(made, found[0], {}, Findings()) == []
-    (card,) = names.cards(names.profiles(made), found[0])
-    assert (card.mac, card.method) == (MAC, "dhcp")
+    (nic,) = names.nics(names.profiles(made), found[0])
+    assert (nic.mac, nic.method) == (MAC, "dhcp")
 
 
 @pytest.mark.parametrize("macs", [(MAC, OTHER), (OTHER, MAC)])
 def test_a_card_without_name_leaves_the_name_to_the_other_and_the_order_as_it_is(macs):
     expected = tuple(("" if mac == MAC else "ens192", mac) for mac in macs)
-    assert cards(MemoryGuest(LAN_AND_BY_MAC), *map(Card, macs)) == (expected, [])
+    assert nics(MemoryGuest(LAN_AND_BY_MAC), *map(Nic, macs)) == (expected, [])
 
 
 def test_a_card_without_mac_takes_a_name_before_an_old_profiles_mac():
     """A profile by MAC may be that of a card which is long gone."""
-    ((name, mac),) = cards(MemoryGuest(LAN_AND_BY_MAC), Card(None))[0]
+    ((name, mac),) = nics(MemoryGuest(LAN_AND_BY_MAC), Nic(None))[0]
     assert name == "ens192" and mac != MAC
-    assert {name for name, dummy in cards(MemoryGuest(LAN_AND_BY_MAC), Card(None), Card(None))[0]} == {"ens192", ""}
+    assert {name for name, dummy in nics(MemoryGuest(LAN_AND_BY_MAC), Nic(None), Nic(None))[0]} == {"ens192", ""}
 
 
 def test_bare_disks_get_a_mac_that_stays_the_same():
     made = MemoryGuest(LAN)
-    first, second = cards(made)[0], cards(made)[0]
+    first, second = nics(made)[0], nics(made)[0]
     assert first == second and [name for name, dummy in first] == ["ens192", "ens224"] and len({mac for dummy, mac in first}) == 2
 
 
 def test_an_assumed_order_and_a_missing_card_are_concerns():
-    assert cards(MemoryGuest(LAN), Card("00:00:00:00:00:01"), Card("00:00:00:00:00:02"))[1] == ["network.assumed-order"]
-    assert cards(MemoryGuest(LAN), Card("00:00:00:00:00:01"))[1] == ["network.unassigned"]
+    assert nics(MemoryGuest(LAN), Nic("00:00:00:00:00:01"), Nic("00:00:00:00:00:02"))[1] == ["network.assumed-order"]
+    assert nics(MemoryGuest(LAN), Nic("00:00:00:00:00:01"))[1] == ["network.unassigned"]
 
 
 def test_names_are_pinned_and_no_profile_is_touched():

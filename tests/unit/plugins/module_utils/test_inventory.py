@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source, vsphere_transports
@@ -98,8 +99,8 @@ PROPERTIES = {
         ],
     },
 }
-QUIET = Vm("vm-1", "web01", "DC/vm/web01", power="off", nics=(VmNic(4000, "", "vmxnet3", "00:50:56:00:00:01"),), disks=(
-    VmDisk(2000, "Hard disk 1", "scsi", 0, 0, 1 << 30, "FlatVer2", ("[ds] web01/web01.vmdk",)),))  # fmt: skip
+QUIET = Vm("vm-1", "web01", "DC/vm/web01", power="off", nics=(VmNic(4000, "", Nic("00:50:56:00:00:01", model="vmxnet3")),), disks=(
+    VmDisk(2000, "Hard disk 1", Disk("scsi", 0, 0), 1 << 30, "FlatVer2", ("[ds] web01/web01.vmdk",)),))  # fmt: skip
 
 
 def test_the_record_of_a_vm():
@@ -114,7 +115,7 @@ def test_the_record_of_a_vm():
         True,
     )
     first, second = vm.disks
-    assert (first.bus, first.controller, first.unit, first.capacity, first.thin, first.change_id) == (
+    assert (*first.place.at, first.capacity, first.thin, first.change_id) == (
         "scsi",
         0,
         0,
@@ -123,8 +124,8 @@ def test_the_record_of_a_vm():
         "52 aa/3",
     )
     assert first.files == ("[ds 1] web01/web01-000001.vmdk", "[ds 1] web01/web01.vmdk") and first.backing == "FlatVer2"
-    assert (second.bus, second.controller, second.unit, second.capacity, second.rdm) == ("nvme", 1, 2, 4096, "physical")
-    assert [(nic.model, nic.mac, nic.network, nic.slot, nic.connected) for nic in vm.nics] == [
+    assert (*second.place.at, second.capacity, second.rdm) == ("nvme", 1, 2, 4096, "physical")
+    assert [(nic.nic.model, nic.nic.mac, nic.nic.network, nic.nic.slot, nic.connected) for nic in vm.nics] == [
         ("vmxnet3", "00:50:56:aa:bb:01", "VM Network", 192, True),
         ("e1000e", "00:50:56:aa:bb:02", "", 224, False),
     ]
@@ -193,7 +194,7 @@ def disk(**changes: object) -> Vm:
         (replace(QUIET, others=("VirtualPCIPassthrough",)), "vsphere.passthrough", False),
         (replace(QUIET, others=("VirtualUSBController",)), "vsphere.usb", False),
         (replace(QUIET, others=("VirtualPrecisionClock",)), "vsphere.device", False),
-        (replace(QUIET, nics=(replace(QUIET.nics[0], model="sriov"),)), "vsphere.sriov", False),
+        (replace(QUIET, nics=(replace(QUIET.nics[0], nic=replace(QUIET.nics[0].nic, model="sriov")),)), "vsphere.sriov", False),
         (replace(QUIET, media=("x.iso",)), "vsphere.media", False),
         (replace(QUIET, cpu_affinity=True), "vsphere.affinity", False),
         (replace(QUIET, memory_hot_add=True), "vsphere.hot-add", False),

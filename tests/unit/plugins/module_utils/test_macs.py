@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import mac_map, named
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf.model import mac_of
 
 HOME = Path(guest.__path__[0]).parent
@@ -24,12 +25,12 @@ SPELT = [ONE, ONE.upper(), "00-50-56-AB-CD-EF", "0050.56ab.cdef", "005056ABCDEF"
 @pytest.mark.parametrize("text", SPELT)
 def test_every_spelling_is_one_address_to_everybody(text):
     other = "52:54:00:00:00:01"
-    assert macs.canonical(text) == macs.of_card(text) == mac_of(f'"{text.strip()}"') == ONE
+    assert macs.canonical(text) == macs.of_nic(text) == mac_of(f'"{text.strip()}"') == ONE
     assert mac_map({text: other}) == {ONE: other} and mac_map({other: text}) == {other: ONE}
-    assert named([{"mac": text}], [{"mac": ONE, "slot": 192}]) == [{"mac": ONE, "slot": 192}]
+    assert named([{"mac": text}], [Nic(ONE, slot=192)]) == (Nic(ONE, slot=192),)
 
 
-def test_two_spellings_of_one_address_are_one_card():
+def test_two_spellings_of_one_address_are_one_nic():
     with pytest.raises(InvalidInput, match="the same MAC"):
         mac_map({"52:54:00:00:00:01": ONE, "52:54:00:00:00:02": SPELT[2]})
     with pytest.raises(InvalidInput, match="the same MAC"):
@@ -41,13 +42,29 @@ def test_any_number_of_48_bits_is_one_and_the_form_is_kept(number, between):
     digits = f"{number:012X}"
     mac = macs.canonical(between.join(digits[at : at + 2] for at in range(0, 12, 2)))
     assert mac is not None and mac == macs.canonical(mac) and mac.replace(":", "") == digits.lower()
-    assert (macs.of_card(mac) is None) == (number == 0 or number >> 40 & 1 == 1)
+    assert (macs.of_nic(mac) is None) == (number == 0 or number >> 40 & 1 == 1)
 
 
 @given(st.text(max_size=20))
 def test_any_other_text_is_none(text):
     mac = macs.canonical(text)
     assert mac is None or re.sub(r"[:.\s-]", "", text).lower() == mac.replace(":", "")
+
+
+@given(st.integers(0, (1 << 48) - 1))
+def test_every_spelling_that_others_want_is_read_back(number):
+    mac = macs.canonical(f"{number:012x}")
+    assert macs.canonical(macs.dashed(mac)) == macs.canonical(macs.upper(mac)) == macs.required(mac) == mac
+    assert macs.replaced(f"a {mac.upper()}, b {ONE}.", {mac: ONE}) == f"a {ONE}, b {ONE}."
+    assert macs.of_nic(macs.made_of(f"{number:012x}")) is not None
+
+
+def test_nobody_else_writes_one_in_another_form():
+    spelt = re.compile(r"\b(mac|mac_?address|macs)\b[^#]*\.(lower|upper|replace)\(|\.(lower|upper)\(\)[^#]*\bmac\b")
+    found = {
+        f"{path.relative_to(HOME)}: {line}" for path in HOME.rglob("*.py") for line in path.read_text().splitlines() if spelt.search(line)
+    }
+    assert {line for line in found if not line.startswith("core/macs.py")} == set()
 
 
 def test_nobody_else_says_what_a_mac_address_is():

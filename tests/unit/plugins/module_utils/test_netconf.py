@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card, mac_map, named
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import CardFacts, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, NicFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
@@ -22,7 +23,7 @@ NET = "/etc/systemd/network"
 NM = "/etc/NetworkManager/system-connections"
 RH, SUSE = "/etc/sysconfig/network-scripts", "/etc/sysconfig/network"
 # Files, and how ens192 comes up: method, addresses, gateway, on what.
-CARDS = {
+NICS = {
     "ifupdown static": (
         {
             "/etc/network/interfaces": "auto ens192\niface ens192 inet static\n address 10.0.0.2\n netmask 255.255.255.0\n gateway 10.0.0.1\n"
@@ -160,24 +161,24 @@ CARDS = {
 }
 
 
-@pytest.mark.parametrize("name", CARDS)
-def test_how_a_card_comes_up(name):
-    files, expected = CARDS[name]
+@pytest.mark.parametrize("name", NICS)
+def test_how_a_nic_comes_up(name):
+    files, expected = NICS[name]
     found = names.profiles(MemoryGuest(files))
-    (card,) = names.cards(found, [("ens192", MAC)])
-    assert (card.method, card.addresses, card.gateway, card.on) == expected
-    assert "ens192" in names.card_names(found) or "MAC" in name or "pattern" in name
+    (nic,) = names.nics(found, [("ens192", MAC)])
+    assert (nic.method, nic.addresses, nic.gateway, nic.on) == expected
+    assert "ens192" in names.nic_names(found) or "MAC" in name or "pattern" in name
 
 
-def test_only_the_first_card_of_a_bond_carries_its_addresses():
-    files = CARDS["ifupdown bond"][0]
-    first, second = names.cards(names.profiles(MemoryGuest(files)), [("ens192", MAC), ("ens224", OTHER)])
-    assert first.addresses and not second.addresses and names.card_names(names.profiles(MemoryGuest(files))) == ["ens192", "ens224"]
+def test_only_the_first_nic_of_a_bond_carries_its_addresses():
+    files = NICS["ifupdown bond"][0]
+    first, second = names.nics(names.profiles(MemoryGuest(files)), [("ens192", MAC), ("ens224", OTHER)])
+    assert first.addresses and not second.addresses and names.nic_names(names.profiles(MemoryGuest(files))) == ["ens192", "ens224"]
 
 
 def test_names_below_a_bond_are_pinned():
-    made = MemoryGuest({**CARDS["netplan bond and vlan"][0], "/usr/lib/systemd/network/99-default.link": ""})
-    facts, findings = complete(GuestFacts(), made, (Card(MAC, 192), network.Card(OTHER, 224)), {})
+    made = MemoryGuest({**NICS["netplan bond and vlan"][0], "/usr/lib/systemd/network/99-default.link": ""})
+    facts, findings = complete(GuestFacts(), made, (Nic(MAC, slot=192), Nic(OTHER, slot=224)), {})
     assert facts.interfaces == (("ens192", MAC), ("ens224", OTHER)) and not findings.concerns
     assert [change.path[-11:] for change in network.plan(made, facts.interfaces, {}, Findings())] == ["ens192.link", "ens224.link"]
 
@@ -191,20 +192,18 @@ def test_names_below_a_bond_are_pinned():
 )
 def test_a_name_of_the_administrators_own_is_pinned_too(binding):
     made = MemoryGuest({"/etc/network/interfaces": "iface lan0 inet dhcp\n", "/usr/lib/systemd/network/99-default.link": "", **binding})
-    facts, dummy = complete(GuestFacts(), made, (Card(MAC, 192),), {})
+    facts, dummy = complete(GuestFacts(), made, (Nic(MAC, slot=192),), {})
     assert facts.interfaces == (("lan0", MAC),)
 
 
-def test_a_profile_bound_to_nothing_takes_any_card():
-    (card,) = names.cards(
-        names.profiles(MemoryGuest({f"{NM}/any": "[connection]\ntype=ethernet\n[ipv4]\nmethod=auto\n"})), [("ens192", MAC)]
-    )
-    assert (card.method, card.backend) == ("dhcp", "networkmanager")
+def test_a_profile_bound_to_nothing_takes_any_nic():
+    (nic,) = names.nics(names.profiles(MemoryGuest({f"{NM}/any": "[connection]\ntype=ethernet\n[ipv4]\nmethod=auto\n"})), [("ens192", MAC)])
+    assert (nic.method, nic.backend) == ("dhcp", "networkmanager")
 
 
-def test_a_card_without_a_profile_is_still_a_card():
-    facts, dummy = complete(GuestFacts(), MemoryGuest({}), (Card(MAC, 192),), {})
-    assert facts.cards == (CardFacts("", MAC),)
+def test_a_nic_without_a_profile_is_still_a_nic():
+    facts, dummy = complete(GuestFacts(), MemoryGuest({}), (Nic(MAC, slot=192),), {})
+    assert facts.nics == (NicFacts("", MAC),)
 
 
 NEW = "52:54:00:00:00:01"
@@ -228,8 +227,8 @@ def test_a_new_mac_is_followed_and_another_is_not(path):
 
 def test_the_facts_and_pins_have_the_new_mac():
     made = MemoryGuest({**FOLLOWERS, "/usr/lib/systemd/network/99-default.link": ""})
-    facts, dummy = complete(GuestFacts(), made, (Card(MAC, 192),), {MAC: NEW})
-    assert facts.interfaces == (("ens192", NEW),) and [card.mac for card in facts.cards] == [NEW]
+    facts, dummy = complete(GuestFacts(), made, (Nic(MAC, slot=192),), {MAC: NEW})
+    assert facts.interfaces == (("ens192", NEW),) and [nic.mac for nic in facts.nics] == [NEW]
     pin = {change.path: change.after for change in network.plan(made, facts.interfaces, {MAC: NEW}, Findings())}[
         "/etc/systemd/network/10-hyper2kvm-ens192.link"
     ]
@@ -248,10 +247,10 @@ def test_any_map_of_distinct_macs_is_taken(values):
     assert mac_map(new) == new
 
 
-def test_cards_that_the_operator_names_keep_the_slots_that_the_source_knows():
-    known = [{"mac": MAC, "network": "old", "slot": 192}]
+def test_nics_that_the_operator_names_keep_the_slots_that_the_source_knows():
+    known = [Nic(MAC, "old", slot=192)]
     found = named([{"mac": OTHER.upper(), "network": "x"}, {"mac": MAC, "network": ""}], known)
-    assert found == [{"mac": OTHER, "network": "x", "slot": None}, {"mac": MAC, "network": "", "slot": 192}]
+    assert found == (Nic(OTHER, "x"), Nic(MAC, slot=192))
     with pytest.raises(InvalidInput, match="is not a MAC address"):
         named([{"mac": "eth0", "network": ""}], known)
 

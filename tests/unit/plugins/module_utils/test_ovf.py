@@ -399,4 +399,4 @@ def test_a_card_has_the_slot_that_vmware_gives_it(tmp_path):
 
 def test_the_virtio_controller_of_virtualbox_is_scsi_as_in_its_settings(tmp_path):
     virtio = BUS.replace("6</ResourceType>", "20</ResourceType><ResourceSubType>VirtioSCSI</ResourceSubType>")
-    assert {disk.bus for disk in opened(tmp_path, envelope(system(hardware=virtio + BOTH))).disks} == {"scsi"}
+    assert {disk.place.bus for disk in opened(tmp_path, envelope(system(hardware=virtio + BOTH))).disks} == {"scsi"}

@@ -49,7 +49,7 @@ def test_a_vmx_gives_disks_in_bus_order_and_cards_with_macs(tmp_path):
         flat(tmp_path, name)
     (tmp_path / "vm.vmx").write_text(VMX)
     vm = vmx.read(str(tmp_path / "vm.vmx"))
-    assert [(disk.bus, disk.controller, disk.unit) for disk in vm.disks] == [("scsi", 0, 3), ("scsi", 1, 0), ("sata", 0, 1)]
+    assert [disk.place.at for disk in vm.disks] == [("scsi", 0, 3), ("scsi", 1, 0), ("sata", 0, 1)]
     assert [(nic.mac, nic.slot) for nic in vm.nics] == [("00:50:56:3a:bb:cc", 192), ("00:0c:29:aa:bb:cc", 224)]
     assert (vm.name, vm.memory, vm.cpus, vm.cores_per_socket, vm.firmware, vm.secure_boot) == ('web"01', 2048, 4, 2, "uefi", True)
 
@@ -110,7 +110,7 @@ def archive(tmp_path, *extra, names=("app01.ovf", "app01.mf", "disk.vmdk"), **op
 def test_an_ovf_gives_everything_it_says(tmp_path, make, digest):
     vm = open_source([str(make(tmp_path, digest=digest))])
     assert (vm.name, vm.cpus, vm.cores_per_socket, vm.memory, vm.firmware, vm.secure_boot) == ("app01", 2, 2, 2048, "uefi", True)
-    assert [(disk.bus, disk.controller, disk.unit, disk.chain.virtual_size) for disk in vm.disks] == [("scsi", 1, 5, 1 << 20)]
+    assert [(*disk.place.at, disk.chain.virtual_size) for disk in vm.disks] == [("scsi", 1, 5, 1 << 20)]
     assert [nic.mac for nic in vm.nics] == ["00:50:56:aa:bb:cc"]
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import parttable
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.resolver import DeviceTable, Disk, Use
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.resolver import DeviceTable, Use
 
 
 def dev(disk, part, fstype="ext4"):

@@ -15,6 +15,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ma
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.bounded import bounded, size
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import WARNING, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import diffs, secrets
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
@@ -29,7 +30,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline impor
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repaired import load_plan, of_record
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml, qemu_script
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Card, Domain
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive, RegistryEdit
 
@@ -346,7 +347,7 @@ def test_no_cell_is_a_formula(value):
 
 @pytest.mark.parametrize("value", ["a\x00", "a\x01b", "a\nb", "a\x1b", "a\ufffe", "a\ud800", "a\x7f", "a\x85", "a\tb"])
 def test_what_xml_cannot_hold_is_refused(value):
-    for domain in (Domain(value, ()), Domain("a", (), (Card("", value),)), Domain("a", (("/" + value, "raw"),))):
+    for domain in (Domain(value, ()), Domain("a", (), (Nic(None, value),)), Domain("a", (("/" + value, "raw"),))):
         with pytest.raises(InvalidInput, match="cannot be written") as refused:
             libvirt_xml.FORMAT.text(domain)
         assert "migrate_name" in refused.value.hint
@@ -368,7 +369,7 @@ def test_the_script_takes_names_as_they_are(tmp_path, value):
     import subprocess
 
     path = tmp_path / "vm.sh"
-    path.write_text(qemu_script.FORMAT.text(Domain(value, ((f"/d/{value}", "raw"),), (Card("", f"bridge:{value}"),))))
+    path.write_text(qemu_script.FORMAT.text(Domain(value, ((f"/d/{value}", "raw"),), (Nic(None, f"bridge:{value}"),))))
     (tmp_path / "qemu-system-x86_64").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     (tmp_path / "qemu-system-x86_64").chmod(0o755)
     told = subprocess.run(["sh", path], env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": "/h"}, capture_output=True, text=True, check=True)

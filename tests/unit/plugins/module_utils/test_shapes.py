@@ -135,7 +135,7 @@ DESCRIBED = [
     ("vm.nics", {"vm": {"nics": 7}}), ("vm.nics[0]", {"vm": {"nics": ["x"]}}), ("vm.cpus", {"vm": {"cpus": "\u00b2"}}), ("vm.cpus", {"vm": {"cpus": 0}}),
     ("vm.memory", {"vm": {"memory": "x"}}), ("vm.memory", {"vm": {"memory": -1}}), ("vm.memory", {"vm": {"memory": 10**40}}),
     ("vm.uuid", {"vm": {"uuid": "zz"}}), ("vm.nics[0].mac", {"vm": {"nics": [{"mac": "<x>"}]}}), ("vm.firmware", {"vm": {"firmware": 7}}),
-    ("vm.identity", {"vm": {"identity": "x"}}), ("facts.cards", {"facts": {"cards": 7}}), ("facts.cards[0].mac", {"facts": {"cards": [{"mac": "<x>"}]}}),
+    ("vm.identity", {"vm": {"identity": "x"}}), ("facts.nics", {"facts": {"cards": 7}}), ("facts.nics[0].mac", {"facts": {"cards": [{"mac": "<x>"}]}}),
     ("facts.disk_bus", {"facts": {"disk_bus": "zz"}}), ("facts.firmware", {"facts": {"firmware": 7}}), ("facts.windows", {"facts": {"windows": [1]}}),
     ("facts.boot_disk", {"facts": {"boot_disk": "x"}}), ("facts.phases", {"facts": {"phases": 7}}), ("networks.a", {"networks": {"a": 7}}),
     ("disks[0].path", {"disks": [{"path": "a.qcow2", "format": "qcow2"}]}), ("disks[0].path", {"disks": [{"path": "/a b\n", "format": "qcow2"}]}),

@@ -76,7 +76,7 @@ def describing(place: Path) -> Stage:
 
 
 def booting(place: Path) -> Stage:
-    request = boot_test.BootRequest((), nics=(boot_test.Nic("00:50:56:00:00:01"),))
+    request = boot_test.BootRequest((), nics=(boot_test.BootNic("00:50:56:00:00:01"),))
     return boot_test.BootTest(boot_test.BootTestOptions(str(place / "results"), subject(place), request, of_records=True))
 
 
@@ -281,10 +281,10 @@ def test_what_is_recorded_of_options_stays_as_earlier_versions_have_it():
     given = fix.FixOptions(of, grow=("", "+1G"), engine=Engine("v2v", ("--x",)), nics=({"mac": "52-54-00-AB-CD-EF"},), luks_keys={"b": "x"})
     more = {"grow": ["", "+1G"], "engine": ["v2v", "--x"], "nics": ["52:54:00:ab:cd:ef"], "keys": ["b"]}
     assert given.recorded("d") == {**usual, **more} and fix.FixOptions(of, grow=("",)).recorded("d") == usual
-    request = boot_test.BootRequest((), nics=(boot_test.Nic("00:50:56:00:00:01", "10.1.2.3/24"),), checks=(Check(command=("true",)),))
+    request = boot_test.BootRequest((), nics=(boot_test.BootNic("00:50:56:00:00:01", "10.1.2.3/24"),), checks=(Check(command=("true",)),))
     tested = {
         "firmware": "bios", "boot_disk": 0, "disk_bus": "virtio", "nic_model": "virtio", "memory": 1024, "cpus": 2, "timeout": 300, "network": "auto",
-        "expect": [], "cards": [{"mac": "00:50:56:00:00:01", "address": "10.1.2.3/24", "gateway": ""}],
+        "expect": [], "nics": [{"mac": "00:50:56:00:00:01", "address": "10.1.2.3/24", "gateway": ""}],
     }  # fmt: skip
     checks = [{"port": 0, "http": "", "host": "", "status": 200, "tls": False, "verify": True, "command": ["true"], "rc": 0, "expect": ""}]
     assert json.loads(json.dumps(boot_test.recorded(request, "<x/>"))) == {**tested, "checks": checks, "description": "<x/>"}

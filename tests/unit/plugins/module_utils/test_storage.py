@@ -10,9 +10,10 @@ import pytest
 from fixtures import DATA, DEVICES, LUKS, ROOT, SWAP
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.resolver import DeviceTable, Disk, Use
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.resolver import DeviceTable, Use
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import crypttab, inspect, mounts, storage
 
 

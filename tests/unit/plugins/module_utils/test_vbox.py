@@ -59,7 +59,7 @@ def opened(folder, text):
 def test_a_folder_gives_disks_in_bus_order_and_cards_with_macs(folder, new):
     vm = opened(folder, box(CONTROLLERS) if new else box("", CONTROLLERS))
     assert (vm.name, vm.kind, vm.memory, vm.cpus, vm.firmware, vm.guest_os) == ("web01", "vbox", 2048, 4, "uefi", "Debian_64")
-    assert [(disk.bus, disk.controller, disk.unit) for disk in vm.disks] == [("sata", 0, 0), ("sata", 0, 1), ("ide", 0, 3)]
+    assert [disk.place.at for disk in vm.disks] == [("sata", 0, 0), ("sata", 0, 1), ("ide", 0, 3)]
     assert [disk.chain.links[0].path.rsplit("/", 1)[1] for disk in vm.disks] == ["a.vdi", "b.vmdk", "c.vhd"]
     assert all(disk.chain.virtual_size == 8 << 20 for disk in vm.disks)
     assert [(nic.mac, nic.network) for nic in vm.nics] == [("08:00:27:00:00:aa", "eth0"), ("08:00:27:00:00:bb", "lab")]

@@ -285,7 +285,7 @@ def test_a_mac_address_is_known_in_any_spelling(folder, text):
 def test_what_is_no_mac_address_of_a_card_is_none(folder, text):
     vm = opened(folder, f'{DISK}ethernet0.present = "TRUE"\nethernet0.addressType = "static"\nethernet0.address = "{text}"\n')
     assert [nic.mac for nic in vm.nics] == [None]
-    assert macs.of_card(text) is None
+    assert macs.of_nic(text) is None
 
 
 NAMES = {

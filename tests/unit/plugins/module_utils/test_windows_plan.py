@@ -13,8 +13,8 @@ from winlab import CS, MAC, OTHER_MAC, RELEASES
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan, UnsupportedGuest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile, UploadFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.patch import PatchDevice
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, FirstStart, Mount
@@ -360,15 +360,15 @@ def script(made, release: winlab.Release) -> str:
 
 def test_settings_of_the_card_are_restored_by_mac(source):
     made, facts, *dummy = repaired(RELEASES["w10"], Options(source))
-    (card,) = facts.cards
-    assert (card.mac, card.method, card.addresses, card.gateway) == (MAC, "static", ("192.168.10.5/24", "192.168.10.6/24"), "192.168.10.1")
+    (nic,) = facts.nics
+    assert (nic.mac, nic.method, nic.addresses, nic.gateway) == (MAC, "static", ("192.168.10.5/24", "192.168.10.6/24"), "192.168.10.1")
     text = script(made, RELEASES["w10"])
     assert "call :find 00-50-56-11-22-33\r\n" in text
     assert 'set address name="%NAME%" source=static address=192.168.10.5 mask=255.255.255.0 gateway=192.168.10.1 ' in text
     assert 'add address name="%NAME%" address=192.168.10.6 mask=255.255.255.0' in text
     assert "address=192.168.10.2 validate=no" in text and "address=192.168.10.3 index=2 validate=no" in text
     assert "set winsservers" in text and "192.168.10.9" in text and "/v Domain /t REG_SZ /d corp.example /f" in text
-    assert f'/remove-device "{card.path}"' in text and f"\\Interfaces\\{winlab.GUID}" in text
+    assert f'/remove-device "{nic.path}"' in text and f"\\Interfaces\\{winlab.GUID}" in text
 
 
 def test_before_vista_netsh_is_spoken_to_as_it_was(source):
@@ -414,11 +414,11 @@ def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
     windows = winlab.inspected(made, release, Options()).windows
     known = network.adapters(system, windows)
     findings = Findings()
-    here, rest = network.matched(known, (Card(OTHER_MAC, 224), Card(MAC, 192)), {}, findings)
+    here, rest = network.matched(known, (Nic(OTHER_MAC, slot=224), Nic(MAC, slot=192)), {}, findings)
     assert {adapter.name: adapter.mac for adapter in here} == {"Ethernet0": MAC, "LAN 2": OTHER_MAC} and not rest and not findings.concerns
-    here, rest = network.matched(known, (Card(OTHER_MAC), Card(MAC)), {}, findings)
+    here, rest = network.matched(known, (Nic(OTHER_MAC), Nic(MAC)), {}, findings)
     assert not here and [concern.code for concern in findings.concerns] == ["windows.card-unmatched"]
-    assert network.matched(known[:1], (Card(MAC),), {MAC: OTHER_MAC}, Findings())[0][0].mac == OTHER_MAC
+    assert network.matched(known[:1], (Nic(MAC),), {MAC: OTHER_MAC}, Findings())[0][0].mac == OTHER_MAC
 
 
 def test_settings_that_could_not_be_assigned_are_not_thrown_away(source):
@@ -426,7 +426,7 @@ def test_settings_that_could_not_be_assigned_are_not_thrown_away(source):
     made = winlab.guest(release)
     options = Options(source)
     facts = winlab.inspected(made, release, options)
-    for cards, kept in (((Card(MAC, 192),), False), ((Card(MAC), Card(OTHER_MAC)), True)):
+    for cards, kept in (((Nic(MAC, slot=192),), False), ((Nic(MAC), Nic(OTHER_MAC)), True)):
         changes = plan.make_plan(made, facts, replace(options, fixes=("firstboot",), remove_tools=()), cards)
         text = next(change.after for change in changes.changes if change.path.endswith("work.cmd"))
         assert (winlab.GUID not in text) == kept and ("windows.card-unmatched" in codes(changes)) == kept
@@ -437,7 +437,7 @@ def test_the_operators_settings_go_before_the_registrys(source):
     made, facts, *dummy = repaired(RELEASES["w10"], Options(source, network=wanted))
     text = script(made, RELEASES["w10"])
     assert "address=10.9.8.7 mask=255.255.0.0 gateway=10.9.0.1" in text and "192.168.10" not in text
-    assert facts.cards[0].addresses == ("10.9.8.7/16",)
+    assert facts.nics[0].addresses == ("10.9.8.7/16",)
     for wrong in ({"mac": "x"}, {"mac": MAC, "addresses": ["10.0.0.1"]}, {"mac": MAC, "dns": ["a b"]}, {"mac": MAC, "suffix": "a b"}):
         with pytest.raises(InvalidInput, match="migrate_windows_network"):
             network.overridden((), (wrong,))

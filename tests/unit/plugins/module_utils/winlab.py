@@ -12,7 +12,7 @@ from pathlib import Path
 import hivex
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.cards import Card
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
@@ -429,16 +429,16 @@ def guest(release: Release, change: dict[str, bytes] | None = None) -> MemoryGue
     return MemoryGuest({**files(release), **(change or {})}, {"/dev/sda2": SYSTEM_DEVICE}, {"/dev/sda2": boot})
 
 
-CARDS = (Card(MAC, 192),)
+NICS = (Nic(MAC, slot=192),)
 
 
 def inspected(made: MemoryGuest, release: Release, options: Options, findings: Findings | None = None) -> GuestFacts:
     root = f"/c/{release.root}"
     mounts = (Mount("/dev/sda2", "/c"),)
     return plan.inspect(
-        made, root, mounts, release.firmware, cards=CARDS, options=options, findings=findings if findings is not None else Findings()
+        made, root, mounts, release.firmware, nics=NICS, options=options, findings=findings if findings is not None else Findings()
     )
 
 
 def planned(made: MemoryGuest, facts: GuestFacts, options: Options, fixes: tuple[str, ...] = (), installers: tuple[str, ...] = ()):
-    return plan.make_plan(made, facts, replace(options, fixes=fixes, agent_packages=installers), CARDS)
+    return plan.make_plan(made, facts, replace(options, fixes=fixes, agent_packages=installers), NICS)
