@@ -43,6 +43,7 @@ lint: dev  ## format, types, layers, documentation
 	$(VENV)/antsibull-changelog lint
 	$(VENV)/python scripts/role-readmes --check
 	$(VENV)/python scripts/concerns --check
+	$(VENV)/python scripts/schemas --check
 	shellcheck scripts/setup tests/run-sanity tests/run-importer .ci/run
 
 sanity: dev  ## ansible-test sanity

@@ -7,11 +7,12 @@ Whoever knows more of one has it in a type of its own with one of these within.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Annotated, Any, Mapping, Optional, Sequence
 
 from . import limits
 from .errors import InvalidInput
 from .macs import Mac, canonical
+from .shape import count, one_of
 
 # The order in which firmware and guests meet the controllers.
 BUS_ORDER = ("scsi", "nvme", "sata", "ide")
@@ -57,21 +58,17 @@ class Disk:
 
 @dataclass(frozen=True)
 class Machine:
-    """A VM as its source describes it, but for its disks. None: the source does not say. `memory` in MiB, `kind` that of the source.
+    """A VM as its source describes it, but for its disks. None, and empty: nobody says. `memory` in MiB, `kind` that of the source."""
 
-    `uuid` is the half of which VM it is that does not depend on where it is, see core.vm.VmId; empty where the source has none.
-    """
-
-    name: str
-    kind: str
+    name: str = ""
+    kind: str = ""
     nics: tuple[Nic, ...] = ()
-    cpus: Optional[int] = None
-    cores_per_socket: Optional[int] = None
-    memory: Optional[int] = None
-    firmware: Optional[str] = None
+    cpus: Optional[Annotated[int, count(1, limits.VM_CPUS)]] = None
+    cores_per_socket: Optional[Annotated[int, count(0, limits.VM_CPUS)]] = None
+    memory: Optional[Annotated[int, count(1, limits.VM_MEMORY // limits.MIB)]] = None
+    firmware: Optional[Annotated[str, one_of("bios", "uefi")]] = None
     secure_boot: bool = False
     guest_os: Optional[str] = None
-    uuid: str = ""
 
     def __post_init__(self) -> None:
         """What no VM has would become a domain that no host starts, or a number that its XML cannot hold."""

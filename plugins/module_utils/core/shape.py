@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Optional
 
 from . import macs
 from .errors import InvalidInput
@@ -15,12 +15,18 @@ from .numbers import decimal
 from .rbd import is_image
 
 
-@dataclass(frozen=True)
+def _same(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, eq=False)
 class Kind:
-    """A kind of plain value: what it is for people, and what holds of it."""
+    """A kind of plain value: what it is for people, what holds of it, in which form it is read, and what JSON schema can say of it."""
 
     words: str
     holds: Callable[[Any], bool]
+    read: Callable[[Any], Any] = _same
+    schema: Mapping[str, Any] = field(default_factory=dict)
 
 
 # A shape is a Kind, None, a tuple of alternatives, a list with the shape of its elements, or a dict with shapes of its values by their keys, of which
@@ -85,7 +91,7 @@ def count(least: int, most: int = (1 << 63) - 1) -> Kind:
         number = decimal(value) if isinstance(value, str) else value
         return isinstance(number, int) and not isinstance(number, bool) and least <= number <= most
 
-    return Kind(f"a number from {least} to {most}", holds)
+    return Kind(f"a number from {least} to {most}", holds, int, {"type": ["integer", "string"], "minimum": least, "maximum": most})
 
 
 def whole(value: Any) -> bool:
@@ -93,11 +99,13 @@ def whole(value: Any) -> bool:
 
 
 def one_of(*words: str) -> Kind:
-    return Kind(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+    return Kind(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words, schema={"enum": list(words)})
 
 
 def like(words: str, pattern: str) -> Kind:
-    return Kind(words, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+    return Kind(
+        words, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, schema={"pattern": f"^({pattern})$"}
+    )
 
 
 def _absolute(value: Any) -> bool:
@@ -116,7 +124,7 @@ NUMBER = Kind("a number", lambda value: whole(value) or (isinstance(value, float
 SECONDS = Kind("a finite number of seconds from 0", lambda value: NUMBER.holds(value) and 0 <= value <= 1e9)
 PATH = Kind("an absolute path without control characters", _absolute)
 FILE = Kind("the path of a file", lambda value: isinstance(value, str) and value != "" and "\0" not in value and _encodable(value))
-MAC = Kind("a MAC address", lambda value: isinstance(value, str) and macs.canonical(value) is not None)
+MAC = Kind("a MAC address", lambda value: isinstance(value, str) and macs.canonical(value) is not None, macs.canonical)
 NIC_MAC = Kind("the MAC address of a card", lambda value: isinstance(value, str) and macs.of_nic(value) is not None)
 UUID = like("a UUID", "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 ANYTHING = Kind("anything", lambda value: True)

@@ -62,9 +62,13 @@ class SourceDisk:
 
 @dataclass(frozen=True)
 class SourceVm(Machine):
-    """A VM with its disk set in bus order. `suspended`: its memory is kept beside its disks."""
+    """A VM with its disk set in bus order. `suspended`: its memory is kept beside its disks.
+
+    `uuid` is the half of which VM it is that does not depend on where it is, see core.vm.VmId; empty where the source has none.
+    """
 
     disks: tuple[SourceDisk, ...] = ()
+    uuid: str = ""
     suspended: bool = False
 
     def check_idle(self, accept: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ class Copied(Family):
                 f"Neither Linux nor Windows was found; the disks hold {', '.join(kinds)}. They are copied without a repair.",
                 "Give all disks of the VM if some are missing. Define the VM with SATA disks and e1000e cards, and look at its first boot.",
             )
-        nics = tuple(NicFacts("", nic.mac) for nic in request.nics if nic.mac)
+        nics = tuple(NicFacts(nic.mac) for nic in request.nics if nic.mac)
         return GuestFacts(os=self.name, firmware=request.firmware, nics=nics, disk_bus="sata", nic_model="e1000e", encrypted=guest.locked)
 
     def prove(self, guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:

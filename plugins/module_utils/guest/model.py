@@ -71,13 +71,13 @@ class Mount:
 
 @dataclass(frozen=True)
 class NicFacts:
-    """How a NIC will come up: its name and MAC, dhcp, static or none, addresses as CIDR, the profile's backend and file.
+    """How the NIC with this MAC will come up: its name, dhcp, static or none, addresses as CIDR, the profile's backend and file.
 
     `on` is the bond, bridge or VLAN that carries the addresses, where it is not the NIC itself.
     """
 
-    name: str
     mac: Mac
+    name: str = ""
     method: str = "none"
     addresses: tuple[str, ...] = ()
     gateway: str = ""

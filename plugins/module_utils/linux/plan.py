@@ -151,7 +151,7 @@ def complete(
         replace(
             facts,
             interfaces=pairs,
-            nics=(*told, *(NicFacts("", mac) for mac in others)),
+            nics=(*told, *(NicFacts(mac) for mac in others)),
             tools=tools.present(guest),
             disk_bus=bus,
             nic_model=model,

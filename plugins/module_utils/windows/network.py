@@ -47,7 +47,7 @@ class Adapter:
 
     def facts(self) -> NicFacts:
         gateway = self.gateways[0][0] if self.gateways else ""
-        return NicFacts(self.name, self.mac, "static" if self.static else "dhcp", self.addresses, gateway, "registry", self.instance)
+        return NicFacts(self.mac, self.name, "static" if self.static else "dhcp", self.addresses, gateway, "registry", self.instance)
 
 
 def adapters(system: Draft, facts: WindowsFacts) -> list[Adapter]:

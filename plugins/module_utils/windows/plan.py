@@ -148,7 +148,7 @@ def inspect(
         firmware=firmware,
         root=next((mount.device for mount in mounts if mount.path == paths.VOLUME), ""),
         mounts=tuple(mounts),
-        nics=(*(adapter.facts() for adapter in here), *(NicFacts("", mac) for mac in others)),
+        nics=(*(adapter.facts() for adapter in here), *(NicFacts(mac) for mac in others)),
         interfaces=tuple((adapter.name, adapter.mac) for adapter in here),
         tools=tools.present(system, windows),
         machine=devices.machine(windows.nt),

@@ -96,13 +96,13 @@ def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]]) -> tup
         above = _best(_above(found, name, taken)) if name and (own is None or own.method == "none") else None
         used = above or own
         if used is None:
-            result.append(NicFacts(name, mac))
+            result.append(NicFacts(mac, name))
             continue
         if above is not None:
             taken.add(above.name or "")
         result.append(
             NicFacts(
-                name, mac, used.method, used.addresses, used.gateway, used.backend, used.path, above.name or "" if above is not None else ""
+                mac, name, used.method, used.addresses, used.gateway, used.backend, used.path, above.name or "" if above is not None else ""
             )
         )
     return tuple(result)

@@ -203,7 +203,7 @@ def test_a_profile_bound_to_nothing_takes_any_nic():
 
 def test_a_nic_without_a_profile_is_still_a_nic():
     facts, dummy = complete(GuestFacts(), MemoryGuest({}), (Nic(MAC, slot=192),), {})
-    assert facts.nics == (NicFacts("", MAC),)
+    assert facts.nics == (NicFacts(MAC),)
 
 
 NEW = "52:54:00:00:00:01"
