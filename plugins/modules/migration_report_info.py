@@ -76,7 +76,7 @@ def work(module: AnsibleModule) -> Result:
     params = module.params
     found = recorded.read(params["path"])
     if params["source"]:
-        places.require_reported(found.source, source_of(params), params["path"])
+        places.require_reported(found.done.source.identity, source_of(params), params["path"])
     return {"changed": False, "report": found.as_result()}
 
 

@@ -2,8 +2,8 @@
 """Records as data: what JSON or Ansible's parameters hold becomes a frozen dataclass, and back, by the types that its fields say.
 
 A field is a text, a number, true or false, `Annotated` with a `shape.Kind`, Optional, a Union or Literal, a tuple, a Mapping of texts, another record,
-or Any. What is not there, is null, or is an empty text or mapping where none can be, is the field's default: nothing is said. Other keys are left out, unless
-the record keeps them (`rest`) or refuses them (`closed = True` in its class).
+or Any. What is not there, null, or an empty mapping, and an empty text where none can be, is the field's default: nothing is said. Other keys are left
+out, unless the record keeps them (`REST`) or refuses them (`closed = True` in its class).
 """
 
 from __future__ import annotations
@@ -48,15 +48,25 @@ class _Misfit(Exception):
 
 def from_data(cls: type[T], data: Any, where: str, hint: str = _AGAIN) -> T:
     """The record that `data` is. Raises InvalidInput, which names the part that is not what it should be, from `where` on."""
+    found: T = _from_data(cls, data, where, hint)
+    return found
+
+
+def each_from_data(cls: type[T], data: Any, where: str, hint: str = _AGAIN) -> tuple[T, ...]:
+    """The same for a list of records."""
+    found: tuple[T, ...] = _from_data(tuple[cls, ...], data, where, hint)  # type: ignore[valid-type]
+    return found
+
+
+def _from_data(kind: Any, data: Any, where: str, hint: str) -> Any:
     try:
         if not shape.writable(data):
             raise _Misfit(where, "text that can be written, and finite numbers")
-        found: T = _read(data, cls, where)
+        return _read(data, kind, where)
     except _Misfit as error:
         raise InvalidInput(str(error), hint, option=error.at) from None
     except RecursionError as error:
         raise InvalidInput(f"{where} is nested too deeply.", hint, option=where) from error
-    return found
 
 
 def to_data(value: Any) -> Any:
@@ -170,12 +180,12 @@ def needed(part: dataclasses.Field[Any]) -> bool:
 def _field(value: Any, part: dataclasses.Field[Any], kind: Any, at: str) -> dict[str, Any]:
     """The field by its name; nothing where its default counts."""
     optional = not needed(part)
-    if value is None and optional:
+    if value in (None, {}) and optional:
         return {}
     try:
         return {part.name: _read(value, kind, at)}
     except _Misfit:
-        if value in ("", {}) and optional:
+        if value == "" and optional:
             return {}
         raise
 

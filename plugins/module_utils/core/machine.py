@@ -7,11 +7,11 @@ Whoever knows more of one has it in a type of its own with one of these within.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Mapping, Optional, Sequence
+from typing import Annotated, Optional
 
 from . import limits
 from .errors import InvalidInput
-from .macs import Mac, canonical
+from .macs import Mac
 from .shape import count, one_of
 
 # The order in which firmware and guests meet the controllers.
@@ -29,6 +29,23 @@ class Nic:
     network: str = ""
     model: str = ""
     slot: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class NicFacts:
+    """How the NIC with this MAC will come up: its name, dhcp, static or none, addresses as CIDR, the profile's backend and file.
+
+    `on` is the bond, bridge or VLAN that carries the addresses, where it is not the NIC itself.
+    """
+
+    mac: Mac
+    name: str = ""
+    method: str = "none"
+    addresses: tuple[str, ...] = ()
+    gateway: str = ""
+    backend: str = ""
+    path: str = ""
+    on: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,8 +100,3 @@ class Machine:
                     "Correct it in the description, or export the VM again.",
                     name=self.name,
                 )
-
-
-def nics_of(described: Sequence[Mapping[str, Any]]) -> tuple[Nic, ...]:
-    """NICs from a record, where each has what its source says of it."""
-    return tuple(Nic(canonical(one.get("mac")), one.get("network") or "", one.get("model") or "", one.get("slot")) for one in described)

@@ -15,7 +15,7 @@ import stat
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional, Sequence
 
-from . import atomic, device, files, formerly, held, rbd, shapes
+from . import atomic, device, files, held, rbd, shapes
 from .errors import MigrationError
 from .shape import misfit, writable
 
@@ -74,7 +74,7 @@ class Manifest:
     def load(cls, path: str, *stages: str) -> Optional[Manifest]:
         """The manifest at `path`, of one of these `stages` if any are named; None when there is none, or one that this version cannot use."""
         try:
-            data = formerly.record(json.loads(files.record(path) or b""))
+            data = shapes.of_today(json.loads(files.record(path) or b""))
             stage = data["stage"]
             known = data["format"] == FORMAT and (stage in stages or not stages) and writable(data)
             if not known or misfit(data, shapes.of_record(stage)) is not None:

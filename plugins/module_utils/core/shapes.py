@@ -142,3 +142,25 @@ def of_record(stage: str) -> Shape:
     """What a manifest of this stage is."""
     options, result = _RECORDS.get(stage, (_MAPPING, _MAPPING))
     return {"stage": TEXT, "inputs": _IDENTITIES, "outputs": _IDENTITIES, "replaces": _IDENTITIES, "options": options, "result": result}
+
+
+_NAMES = {"cards": "nics"}  # of facts and of what a boot test was given
+
+
+def renamed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What was recorded of a guest or asked of a boot test; a name of today counts before that of earlier versions."""
+    return {_NAMES[key] if _NAMES.get(key, key) not in data else key: value for key, value in data.items()}
+
+
+def of_today(data: Any) -> Any:
+    """A whole manifest or report, whatever it is, with the names that its parts have today."""
+    if not isinstance(data, dict):
+        return data
+    parts = {key: renamed(data[key]) for key in ("options", "facts") if isinstance(data.get(key), dict)}
+    result = data.get("result")
+    inner = (
+        {"result": {**result, "facts": renamed(result["facts"])}}
+        if isinstance(result, dict) and isinstance(result.get("facts"), dict)
+        else {}
+    )
+    return {**data, **parts, **inner}

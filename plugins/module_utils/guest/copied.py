@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Mapping, Optional
 
 from ..core.concern import BLOCKER, WARNING, Findings
+from ..core.machine import NicFacts
 from .family import Family, GuestRequest
-from .model import GuestFacts, NicFacts
+from .model import GuestFacts
 from .offline import OfflineGuest
 from .parttable import Table
 from .proof import Proof

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
+from ..core.machine import NicFacts
 from ..core.macs import Mac
 
 BOOTSTRAP, FINAL = "bootstrap", "final"  # the device sets that a guest starts on
@@ -67,23 +68,6 @@ class Mount:
     device: str
     path: str
     options: str = ""
-
-
-@dataclass(frozen=True)
-class NicFacts:
-    """How the NIC with this MAC will come up: its name, dhcp, static or none, addresses as CIDR, the profile's backend and file.
-
-    `on` is the bond, bridge or VLAN that carries the addresses, where it is not the NIC itself.
-    """
-
-    mac: Mac
-    name: str = ""
-    method: str = "none"
-    addresses: tuple[str, ...] = ()
-    gateway: str = ""
-    backend: str = ""
-    path: str = ""
-    on: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Mapping, Optional, Sequence
 
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
-from ..core.machine import Nic
+from ..core.machine import Nic, NicFacts
 from ..core.macs import Mac
 from ..guest.change import Change
-from ..guest.model import GuestFacts, NicFacts
+from ..guest.model import GuestFacts
 from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest

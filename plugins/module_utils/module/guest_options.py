@@ -9,8 +9,10 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..core.data import from_data
 from ..core.errors import InvalidInput
 from ..disk import encrypted, qemu_img, staging
+from ..disk.machine import VmSaid
 from ..guest.family import GuestRequest
 from ..guest.nics import named
 from ..guest.offline import Attached
@@ -205,5 +207,12 @@ def staged_request(
 ) -> GuestRequest:
     """A request for overlays under the operator's parameters."""
     return families.guest_request(
-        description, disks, params["firmware"], params["luks_keys"], params["root"], options, accept, params["nics"]
+        from_data(VmSaid, description, "vm"),
+        disks,
+        params["firmware"],
+        params["luks_keys"],
+        params["root"],
+        options,
+        accept,
+        params["nics"],
     )

@@ -12,10 +12,11 @@ import os
 from typing import Iterable, Iterator
 
 from ..core import atomic, made
+from ..core.data import from_data
 from ..core.errors import InvalidInput
 from ..core.manifest import Manifest
 from ..disk import archive, staging
-from ..disk.machine import SourceVm
+from ..disk.machine import SourceVm, VmSaid
 
 COPY = "source"  # in the work directory: what came from elsewhere
 _OF_STAGING = ("fix.json", "plan.json", "plan-refused.json", staging.FLATTENED, staging.FETCHED)
@@ -124,15 +125,15 @@ def _known(work_dir: str) -> frozenset[str]:
 
 def _brought(fetched: Manifest, directory: str) -> Iterator[str]:
     """The files of a copy that FETCH has recorded; none where the source was there before."""
-    result = fetched.result
+    vm = from_data(VmSaid, fetched.result, "The record of FETCH")
     source = [str(one) for one in fetched.options.get("source") or ()]
-    if not (result.get("origin") or archive.packed(source)):
+    if vm.transfer is None and not archive.packed(source):
         return
     named = {os.path.abspath(one) for one in source}
-    for disk in result.get("disks") or ():
-        yield from (str(file) for file in disk.get("files") or () if str(file) not in named)
-    for arrived in (result.get("origin") or {}).get("files") or ():
-        yield from (path for path in _below(directory, str(arrived.get("name", ""))) if path not in named)
+    for disk in vm.disks:
+        yield from (file for file in disk.files if file not in named)
+    for arrived in vm.transfer.files if vm.transfer is not None else ():
+        yield from (path for path in _below(directory, arrived.name) if path not in named)
 
 
 def _below(directory: str, name: str) -> Iterator[str]:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from ..core import ahead, formerly, modes, names, shapes, spared
+from ..core import ahead, modes, names, spared
+from ..core.data import each_from_data, from_data
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.shape import TEXT, require
 from ..disk import qemu_img
+from ..disk.machine import Converted, VmSaid
 from ..guest.model import BOOTSTRAP, FINAL
 from ..targets import libvirt_xml
 from ..targets.formats import FORMATS
 from . import descriptions, domains, places, stages
+from .record import Facts
 from .stage import Claims, Plain, Result, Run
 from .subject import Subject
 
@@ -47,10 +50,10 @@ class DescribeOptions:
 class _Known:
     """What is described."""
 
-    vm: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    vm: VmSaid
+    facts: Facts
     phase: str
-    disks: Sequence[Mapping[str, Any]]
+    disks: tuple[Converted, ...]
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,21 @@ class Describe(Plain):
 
     @cached_property
     def _known(self) -> _Known:
+        """Raises InvalidInput, which names the option, for what no VM can have."""
         wanted, work_dir = self.options, self.options.subject.work_dir
-        if not work_dir:
-            return _Known(wanted.vm, formerly.names(wanted.facts), wanted.phase, wanted.disks or ())
-        before = stages.known(work_dir)
-        facts, phase = formerly.names(wanted.facts), wanted.phase
-        if not facts:
-            facts, phase = before.facts, next(iter(before.facts.get("phases") or ()), phase)
-        disks = stages.so_far(work_dir).disks if wanted.disks is None else wanted.disks
-        return _Known({**before.vm, **wanted.vm}, facts, phase, disks)
+        vm, facts, phase, disks = wanted.vm, wanted.facts, wanted.phase, wanted.disks
+        if work_dir:
+            before = stages.known(work_dir)
+            vm = {**before.vm, **vm}
+            if not facts:
+                facts, phase = before.facts, next(iter(before.facts.get("phases") or ()), phase)
+            disks = stages.so_far(work_dir).disks if disks is None else disks
+        return _Known(
+            from_data(VmSaid, vm, "vm", "Give what vmdk_fetch returned as vm, or leave it out where there is a work_dir."),
+            from_data(Facts, facts, "facts", "Give what guest_fix returned as facts, or leave it out where there is a work_dir."),
+            phase,
+            each_from_data(Converted, disks or (), "disks", "Give what qemu_convert returned as disks."),
+        )
 
     @cached_property
     def _side(self) -> str:
@@ -105,7 +114,7 @@ class Describe(Plain):
             run.warn(str(concern))
 
     def claims(self, run: Run) -> Claims:
-        return Claims((places.results(self.options.dest, self.options.name),), places.recorded(self._known.vm))
+        return Claims((places.results(self.options.dest, self.options.name),), self._known.vm.identity)
 
     def earlier(self, run: Run) -> Optional[Result]:
         if not self._known.disks:  # said only now: whose the place is comes first
@@ -139,10 +148,7 @@ class Describe(Plain):
 
 
 def _require_right(known: _Known, networks: Mapping[str, str]) -> None:
-    """Raise InvalidInput, which names the option, for what no VM can have."""
-    require("vm", known.vm, shapes.VM, "Give what vmdk_fetch returned as vm, or leave it out where there is a work_dir.")
-    require("facts", known.facts, shapes.FACTS, "Give what guest_fix returned as facts, or leave it out where there is a work_dir.")
-    require("disks", known.disks, [shapes.DISK], "Give what qemu_convert returned as disks.")
+    """Raise InvalidInput, which names the option, for networks that are none, and for a VM without disks."""
     require(
         "networks",
         networks,

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from ..core.concern import Concern, Findings
-from ..core.machine import Disk, nics_of
 from ..disk import staging
+from ..disk.machine import VmSaid
 from ..guest import copied
 from ..guest.family import DriverSource, Family, GuestRequest
 from ..guest.model import GuestFacts
@@ -21,27 +21,23 @@ FAMILIES: tuple[Family, ...] = (linux.FAMILY, windows.FAMILY, copied.FAMILY)
 
 
 def guest_request(
-    description: Mapping[str, Any],
+    vm: VmSaid,
     disks: Sequence[staging.StagedDisk],
     firmware: str = "auto",
     luks_keys: Optional[Mapping[str, str]] = None,
     root: str = "",
     options: Sequence[object] = (),
     accept: Sequence[str] = (),
-    nics: Sequence[Mapping[str, Any]] = (),
+    nics: Sequence[Mapping[str, str]] = (),
 ) -> GuestRequest:
     """What is to be repaired: the overlays of a fetched VM, with the places and NICs that its source gives them.
 
     `options` are what the operator chose for each family; `firmware` auto takes what the source says. `nics` stand in for those of the source.
     Raises InvalidInput for a MAC of them that is none.
     """
-    places = [
-        Disk(entry.get("bus"), entry.get("controller"), entry.get("unit"), entry.get("wwn"), tuple(entry.get("names") or ()))
-        for entry in description["disks"]
-    ]
-    attached = tuple(Attached(disk.overlay, "qcow2", place) for disk, place in zip(disks, places))
-    known = nics_of(description.get("nics") or ())
-    starts = firmware if firmware != "auto" else description.get("firmware") or "auto"
+    attached = tuple(Attached(disk.overlay, "qcow2", said.place) for disk, said in zip(disks, vm.disks))
+    starts = firmware if firmware != "auto" else vm.machine.firmware or "auto"
+    known = vm.machine.nics
     return GuestRequest(attached, named(nics, known) if nics else known, starts, luks_keys or {}, root, tuple(options), tuple(accept))
 
 

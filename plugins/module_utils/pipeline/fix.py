@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core import atomic, macs
+from ..core.data import from_data
 from ..core.errors import InvalidInput, NotInPlace, ProofFailed
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Silent
 from ..core.trace import point
 from ..disk import sizes, staging
+from ..disk.machine import VmSaid
 from ..guest.family import GuestRequest
 from ..guest.plan import Plan
 from ..linux.plan import Options as LinuxOptions
@@ -147,6 +149,13 @@ class Fix(Plain):
         """What is to be repaired; fresh overlays get the sizes that the operator wishes."""
         wanted = self.options
         request = families.guest_request(
-            description, disks, wanted.firmware, wanted.luks_keys, wanted.root, wanted.chosen, wanted.subject.access.accept, wanted.nics
+            from_data(VmSaid, description, "vm"),
+            disks,
+            wanted.firmware,
+            wanted.luks_keys,
+            wanted.root,
+            wanted.chosen,
+            wanted.subject.access.accept,
+            wanted.nics,
         )
         return replace(request, grow=sizes.enlarge(disks, wanted.grow))

@@ -13,24 +13,20 @@ import re
 from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional, Sequence
 
-from ..core import atomic, shapes, spared
+from ..core import atomic, spared
+from ..core.data import from_data
 from ..core.errors import InvalidInput
 from ..core.manifest import Manifest
 from ..core.memory import recall
 from ..core.names import safe
-from ..core.shape import FILE, TEXT, Shape, fits, writable
 from ..core.vm import VmId, places_of, require_same, same
 from ..disk import staging
+from ..disk.machine import VmSaid
 from ..disk.request import manifest_path
 
 IDENTITY = "identity"
 REPORT = "report.json"
 REPORT_FILES = (REPORT, "report.md", "plan.json")
-_REPORTED: Shape = {
-    IDENTITY: (shapes.IDENTITY, shapes.NOTHING, None),
-    "origin": ({"source": (TEXT, None)}, None),
-    "disks": ([{"files": ([FILE], None)}], None),
-}
 
 
 @dataclass(frozen=True)
@@ -90,20 +86,18 @@ def require_report(directory: str, vm: VmId, moved: bool = False) -> None:
     """Raise InvalidInput where the report in a directory is that of another VM, or a file of the source has its name."""
     spared.require(*(os.path.join(directory, f"{name}{ending}") for name in REPORT_FILES for ending in ("", atomic.PARTIAL)))
     what = f"The report in {directory}"
-    source = _report(os.path.join(directory, REPORT))
-    if source.get(IDENTITY):
-        require_same(VmId.from_data(source[IDENTITY]), vm, what, moved)
-    elif source and not moved:
-        origin = source.get("origin") or {}
-        files = [file for disk in source.get("disks") or () for file in disk.get("files") or ()]
-        made_from = [origin["source"]] if origin.get("source") else files
+    known = _report(os.path.join(directory, REPORT))
+    if known is not None and known.identity is not None:
+        require_same(known.identity, vm, what, moved)
+    elif known is not None and not moved:
+        origin = known.transfer.source if known.transfer is not None else ""
+        made_from = [origin] if origin else [file for disk in known.disks for file in disk.files]
         beside = {os.path.dirname(place) for place in places_of(made_from)} & {os.path.dirname(place) for place in places_of(vm.source)}
         _refuse_earlier(what, () if (beside and not origin) or places_of(vm.source) <= places_of(made_from) else made_from, vm)
 
 
-def require_reported(source: Mapping[str, Any], named: Sequence[str], path: str) -> None:
+def require_reported(vm: Optional[VmId], named: Sequence[str], path: str) -> None:
     """Raise InvalidInput for a report of a VM that was named otherwise; what an earlier version has written does not say."""
-    vm = recorded(source)
     if vm is not None and places_of(vm.source) != places_of(named):
         raise InvalidInput(
             f"The report {path} belongs to {vm}, and not to the VM from {', '.join(named)}.",
@@ -131,17 +125,22 @@ def recorded(description: Mapping[str, Any]) -> Optional[VmId]:
     return VmId.from_data(description[IDENTITY]) if description.get(IDENTITY) else None
 
 
-def _report(path: str) -> Mapping[str, Any]:
-    """What a report says of its source; nothing where there is no report. Raises InvalidInput for one that does not say whose it is."""
+def _report(path: str) -> Optional[VmSaid]:
+    """What a report says of its source; None where it says nothing. Raises InvalidInput for one that does not say whose it is."""
     try:
         data = json.loads(atomic.read_text(path) or "{}")
-        source = data.get("source") if isinstance(data, dict) else None
-        right = not isinstance(source, dict) or (fits(source, _REPORTED) and writable(source))
     except (RecursionError, ValueError):
-        return {}
-    if not right:
-        raise InvalidInput(f"The report {path} does not say of which VM it is.", "Look whose it is, then move it away.", path=path)
-    return source if isinstance(source, dict) else {}
+        return None
+    source = data.get("source") if isinstance(data, dict) else None
+    if not isinstance(source, dict) or not source:
+        return None
+    whose = {name: source[name] for name in (IDENTITY, "origin", "disks") if name in source}
+    try:
+        return from_data(VmSaid, whose, "source")
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"The report {path} does not say of which VM it is.", "Look whose it is, then move it away.", path=path
+        ) from error
 
 
 def _refuse_earlier(what: str, made_from: Sequence[str], vm: VmId) -> None:

@@ -7,14 +7,14 @@ Records of earlier versions are read; what is in them and not known here is kept
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Mapping, Optional
+from typing import Annotated, Any, Final, Literal, Mapping, Optional
 
 from ..core.data import REST, formerly
+from ..core.machine import NicFacts
 from ..core.shape import NUMBER, count, like
-from ..disk.described import Converted, VmSaid
-from ..guest.model import NicFacts
+from ..disk.machine import Converted, VmSaid
 
-FORMAT = 1
+FORMAT: Final = 1
 Word = Annotated[str, like("a word", r"[\w.+-]+")]
 Number = Annotated[float, NUMBER]
 
@@ -53,7 +53,7 @@ class Facts:
     kernels: tuple[KernelFacts, ...] = ()
     interfaces: tuple[tuple[str, str], ...] = ()
     phases: tuple[Literal["bootstrap", "final"], ...] = ()
-    windows: Optional[ClockFacts] = None
+    windows: Optional[ClockFacts] = None  # of Windows alone
     rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
 
 

@@ -4,28 +4,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Mapping
 
-from ..core import files, formerly
+from ..core import files, shapes
+from ..core.data import from_data
 from ..core.errors import InvalidInput, UnsafeInput
-from .report import FORMAT
+from .record import FORMAT, Migration
 
-_NEEDED: Mapping[str, type] = {"vm": str, "source": dict, "facts": dict, "disks": list}
 _AGAIN = "Run migrate.yml for this VM first; if it has run, let it run again, which writes the report anew."
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The VM's name, its source as described, what inspection found out, and its disks (path, format, ...)."""
+    """A report, and the same as it was written."""
 
-    vm: str
-    source: dict[str, Any]
-    facts: dict[str, Any]
-    disks: list[dict[str, Any]]
+    done: Migration
+    data: Mapping[str, Any]
 
     def as_result(self) -> dict[str, Any]:
-        return asdict(self)
+        """The VM's name, its source as described, what inspection found out, and its disks (path, format, ...)."""
+        return {name: self.data[name] for name in ("vm", "source", "facts", "disks")}
 
 
 def read(path: str) -> Recorded:
@@ -39,20 +38,18 @@ def read(path: str) -> Recorded:
     if text is None:
         raise _refused(path, "it is not there")
     try:
-        data = formerly.record(json.loads(text))
+        data = shapes.of_today(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"it is no JSON ({error})") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise _refused(path, f"it has not the format {FORMAT}")
-    for name, kind in _NEEDED.items():
-        if not isinstance(data.get(name), kind):
-            raise _refused(path, f"{name} is missing or is not what it should be")
-    disks = data["disks"]
-    if not all(isinstance(disk, dict) and isinstance(disk.get("path"), str) and isinstance(disk.get("format"), str) for disk in disks):
-        raise _refused(path, "its disks have no path or no format")
-    if not disks:
+    try:
+        done = from_data(Migration, data, "", _AGAIN)
+    except InvalidInput as error:
+        raise _refused(path, error.msg) from error
+    if not done.disks:
         raise _refused(path, "it tells of no converted disk")
-    return Recorded(data["vm"], data["source"], data["facts"], disks)
+    return Recorded(done, data)
 
 
 def _refused(path: str, why: str) -> InvalidInput:

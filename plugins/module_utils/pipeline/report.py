@@ -13,8 +13,9 @@ from ..core import atomic
 from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
 from ..disk import qemu_img, staging
+from ..disk.machine import Converted, VmSaid
+from .record import FORMAT, Booted, ChangeSaid, Facts, Migration, Repaired
 
-FORMAT = 1
 PLANNED = "plan.json"  # of the repair, in a work directory
 REFUSED = "plan-refused.json"  # of a repair whose proof failed, there
 _PATHS = 400  # that are named for one reason
@@ -65,86 +66,82 @@ def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Map
     }
 
 
+def of(vm: VmSaid, guest: Repaired, disks: Sequence[Converted], boot: Booted) -> Migration:
+    """The same as what is known of it, for the page and the verdict."""
+    return Migration(FORMAT, vm.machine.name, vm, guest.facts, tuple(disks), guest.concerns, guest.grown, guest.changes, guest.proof, boot)
+
+
 def as_json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
 
 
-def as_markdown(data: Mapping[str, Any]) -> str:
+def as_markdown(done: Migration) -> str:
     """A page a person can read and forward."""
-    facts, proof, boot, source = data["facts"], data["proof"], data["boot"], data["source"]
+    facts, proof, boot, source = done.facts, done.proof, done.boot, done.source
     lines = [
-        f"# Migration of {text(data['vm'])}",
+        f"# Migration of {text(done.vm)}",
         "",
-        f"**{verdict(data)}**",
+        f"**{verdict(done)}**",
         "",
         "## What was found",
         "",
-        f"- Source: {text(source.get('kind', ''))}, {len(source.get('disks') or [])} disk(s),"
-        f" firmware {text(facts.get('firmware') or source.get('firmware') or 'unknown')}",
-        f"- Guest: {text(facts.get('product') or 'not inspected')} ({text(facts.get('architecture', ''))}),"
-        f" host name {text(facts.get('hostname') or 'unknown')}",
+        f"- Source: {text(source.machine.kind)}, {len(source.disks)} disk(s),"
+        f" firmware {text(facts.firmware or source.machine.firmware or 'unknown')}",
+        f"- Guest: {text(facts.product or 'not inspected')} ({text(facts.architecture)}), host name {text(facts.hostname or 'unknown')}",
     ]
-    lines += [f"- Kernel {text(kernel['version'])} ({text(kernel['image'])})" for kernel in facts.get("kernels") or []]
+    lines += [f"- Kernel {text(kernel.version)} ({text(kernel.image)})" for kernel in facts.kernels]
     lines += [
-        f"- Network card {text(nic.get('name') or '(no profile)')}: {text(nic['mac'])},"
-        f" {text(', '.join(nic.get('addresses') or ()) or nic.get('method') or '')}"
-        f"{' on ' + text(nic['on']) if nic.get('on') else ''}{' by ' + text(nic['backend']) if nic.get('backend') else ''}"
-        for nic in facts.get("nics") or []
+        f"- Network card {text(nic.name or '(no profile)')}: {text(nic.mac)},"
+        f" {text(', '.join(nic.addresses) or nic.method)}"
+        f"{' on ' + text(nic.on) if nic.on else ''}{' by ' + text(nic.backend) if nic.backend else ''}"
+        for nic in facts.nics
     ]
     lines += ["", "## What to know", ""] + (
-        [f"- **{text(item['severity'])}** {code(item['code'])}: {text(item['cause'])} {text(item['remedy'])}" for item in data["concerns"]]
-        or ["Nothing."]
+        [f"- **{text(item.severity)}** {code(item.code)}: {text(item.cause)} {text(item.remedy)}" for item in done.concerns] or ["Nothing."]
     )
     lines += ["", "## What was changed", ""]
-    lines += [f"- Grown: {text(line)}" for line in data["grown"]]
-    lines += [line for reason, changes in _by_reason(data["changes"]) for line in _change(reason, changes)] or ["Nothing."]
+    lines += [f"- Grown: {text(line)}" for line in done.grown]
+    lines += [line for reason, changes in _by_reason(done.changes) for line in _change(reason, changes)] or ["Nothing."]
     lines += ["", "## What was copied", "", "| disk | format | size | written | digest of the content |", "| --- | --- | --- | --- | --- |"]
-    kinds = [f"{disk.get('format', '')}{', encrypted' if disk.get('encrypted') else ''}" for disk in data["disks"]]
+    kinds = [f"{disk.format}{', encrypted' if disk.encrypted else ''}" for disk in done.disks]
     lines += [
-        f"| {text(disk['path'])} | {text(kind)} | {_mib(disk.get('virtual_size') or 0)} | {_mib(disk.get('allocated') or 0)} | {code(_digest(disk))} |"
-        for disk, kind in zip(data["disks"], kinds)
+        f"| {text(disk.path)} | {text(kind)} | {_mib(disk.virtual_size)} | {_mib(disk.allocated)} | {code(disk.content_digest or disk.sha256)} |"
+        for disk, kind in zip(done.disks, kinds)
     ]
-    lines += ["", f"## What was proved: {text(proof.get('verdict') or 'nothing')}", ""]
+    lines += ["", f"## What was proved: {text(proof.verdict or 'nothing')}", ""]
+    lines += [f"- {'ok' if check.passed else 'FAILED'} {text(check.name)}: {text(check.detail)}" for check in proof.checks]
+    lines += ["", f"## Boot test: {text(boot.verdict or 'not run')}", ""]
     lines += [
-        f"- {'ok' if check['passed'] else 'FAILED'} {text(check['name'])}: {text(check['detail'])}" for check in proof.get("checks") or []
-    ]
-    lines += ["", f"## Boot test: {text(boot.get('verdict') or 'not run')}", ""]
-    lines += [
-        f"- {text(name)} after {seconds} s"
-        for name, seconds in sorted((boot.get("signals") or {}).items(), key=lambda item: (item[1], item[0]))
-    ] + ([f"- {text(boot['cause'])}"] if boot.get("cause") else [])
-    lines += ["", "![console](console.png)"] if boot.get("screenshot") else []
-    lines += ["", "## What is left to do", ""] + [f"- {text(step)}" for step in _left(data)]
+        f"- {text(name)} after {seconds} s" for name, seconds in sorted(boot.signals.items(), key=lambda item: (item[1], item[0]))
+    ] + ([f"- {text(boot.cause)}"] if boot.cause else [])
+    lines += ["", "![console](console.png)"] if boot.screenshot else []
+    lines += ["", "## What is left to do", ""] + [f"- {text(step)}" for step in _left(done)]
     return "\n".join(lines) + "\n"
 
 
-def _digest(disk: Mapping[str, Any]) -> str:
-    return str(disk.get("content_digest") or disk.get("sha256") or "")
-
-
-def verdict(data: Mapping[str, Any]) -> str:
-    if not data["disks"]:
+def verdict(done: Migration) -> str:
+    if not done.disks:
         return "Planned; nothing was converted."
-    if data["boot"].get("verdict") == "passed":
+    if done.boot.verdict == "passed":
         return "Migrated, proved and booted."
-    return "Migrated and proved; not booted." if data["proof"].get("verdict") == "passed" else "Migrated; not proved."
+    return "Migrated and proved; not booted." if done.proof.verdict == "passed" else "Migrated; not proved."
 
 
-def _by_reason(changes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    reasons: dict[str, list[Mapping[str, Any]]] = {}
+def _by_reason(changes: Sequence[ChangeSaid]) -> list[tuple[str, list[ChangeSaid]]]:
+    reasons: dict[str, list[ChangeSaid]] = {}
     for change in changes:
-        reasons.setdefault(change["reason"], []).append(change)
+        reasons.setdefault(change.reason, []).append(change)
     return list(reasons.items())
 
 
-def _change(reason: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _change(reason: str, changes: Sequence[ChangeSaid]) -> list[str]:
     lines = [f"### {text(reason)}", ""]
-    removed = [change["path"] for change in changes if change["kind"] == "remove"]
-    added = [change["path"] for change in changes if change["kind"] in ("upload", "copy")]
+    removed = [change.path for change in changes if change.kind == "remove"]
+    added = [change.path for change in changes if change.kind in ("upload", "copy")]
     for change in changes:
         # The package database is long and says nothing that the removed files do not say.
-        if change["kind"] not in ("remove", "upload", "copy") and not change["path"].endswith("/dpkg/status"):
-            lines += [*block(change.get("diff") or "", "diff"), ""]
+        if change.kind not in ("remove", "upload", "copy") and not change.path.endswith("/dpkg/status"):
+            lines += [*block(change.diff or "", "diff"), ""]
     if added:
         lines += [f"Put in: {_paths(added)}", ""]
     if removed:
@@ -157,27 +154,25 @@ def _paths(paths: Sequence[str]) -> str:
     return ", ".join(map(text, paths[:_PATHS])) + more
 
 
-def _left(data: Mapping[str, Any]) -> list[str]:
-    known = [nic["mac"] for nic in data["source"].get("nics") or [] if nic.get("mac")] + [
-        mac for dummy, mac in data["facts"].get("interfaces") or []
-    ]
-    facts = data["facts"]
-    macs = ", ".join([nic["mac"] for nic in facts.get("nics") or []] or dict.fromkeys(known))
-    disks = {"sata": "SATA", "ide": "IDE"}.get(facts.get("disk_bus", ""), "virtio")
+def _left(done: Migration) -> list[str]:
+    facts = done.facts
+    known = [nic.mac for nic in done.source.machine.nics if nic.mac] + [mac for dummy, mac in facts.interfaces]
+    macs = ", ".join([nic.mac for nic in facts.nics] or dict.fromkeys(known))
+    disks = {"sata": "SATA", "ide": "IDE"}.get(facts.disk_bus or "", "virtio")
     steps = [
-        f"Define the VM on the target with {disks} disks, {facts.get('nic_model') or 'virtio'} network cards"
-        f" and {facts.get('firmware') or 'the same'} firmware; it starts from disk {facts.get('boot_disk') or 0}."
-        + (" The .xml beside this page says so to libvirt." if data["disks"] else "")
+        f"Define the VM on the target with {disks} disks, {facts.nic_model or 'virtio'} network cards"
+        f" and {facts.firmware or 'the same'} firmware; it starts from disk {facts.boot_disk}."
+        + (" The .xml beside this page says so to libvirt." if done.disks else "")
     ]
-    first_start = _FIRST_STARTS.get(facts.get("os", ""))
-    steps += first_start(facts, str(data["vm"])) if first_start is not None else []
+    first_start = _FIRST_STARTS.get(facts.os)
+    steps += first_start(facts, done.vm) if first_start is not None else []
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]
 
 
-def _windows(facts: Mapping[str, Any], name: str) -> list[str]:
+def _windows(facts: Facts, name: str) -> list[str]:
     steps = []
-    if "bootstrap" in (facts.get("phases") or ()):
+    if "bootstrap" in facts.phases:
         steps.append(
             f"Start it first as {name}-bootstrap.xml says, let Windows come up, shut it down with shutdown /s /t 0,"
             " and run the playbook windows_finish.yml, which describes the final VM."

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from ..core import ahead, atomic, formerly, modes, shapes
+from ..core import ahead, atomic, modes, shapes
+from ..core.data import each_from_data, from_data
 from ..core.errors import InvalidInput
-from ..core.shape import require
+from ..disk.machine import Converted, VmSaid
 from . import places, report, stages
+from .record import Booted, Migration, Repaired
 from .stage import Plain, Result, Run
 from .subject import Subject
 
@@ -56,29 +58,33 @@ class Report(Plain):
         return {**(self._noted.vm or self.options.vm), **name}
 
     @cached_property
-    def _data(self) -> dict[str, Any]:
+    def _data(self) -> tuple[dict[str, Any], Migration]:
+        """The report as it is written, and as what it is read."""
         wanted, work_dir = self.options, self.options.subject.work_dir
         disks, boot = wanted.disks, wanted.boot
         if work_dir:
             disks = stages.results(work_dir) if disks is None else disks
             boot = stages.booted(wanted.dest) if boot is None else boot
-        guest = formerly.record(wanted.guest)
-        require("vm", self._vm, shapes.SAID, "Give what vmdk_fetch returned as vm, or the work_dir.")
-        require("guest", guest, shapes.GUEST, "Give what guest_fix returned, or the work_dir.")
-        require("disks", disks or [], [shapes.DISK], "Give what qemu_convert returned as disks.")
-        require("boot", boot or {}, shapes.BOOT, "Give what boot_test returned as boot.")
+        guest = self._noted.guest or shapes.of_today(wanted.guest)
+        done = report.of(
+            from_data(VmSaid, self._vm, "vm", "Give what vmdk_fetch returned as vm, or the work_dir."),
+            from_data(Repaired, guest, "guest", "Give what guest_fix returned, or the work_dir."),
+            each_from_data(Converted, disks or [], "disks", "Give what qemu_convert returned as disks."),
+            from_data(Booted, boot or {}, "boot", "Give what boot_test returned as boot."),
+        )
         if not (self._noted.vm or wanted.vm):
             raise InvalidInput(
                 f"There is nothing to report: {work_dir or 'no work_dir'} says of no VM that it was fetched.",
                 "Run the migration first, or name the source and the places as they were in that run.",
             )
-        return report.as_data(self._vm, self._noted.guest or guest, disks or [], boot or {})
+        return report.as_data(self._vm, guest, disks or [], boot or {}), done
 
     @cached_property
     def _changes(self) -> dict[str, str]:
         """The files that are to be written, and what is to be in them."""
         plan = self._noted.plan or report.as_json(self.options.guest.get("plan") or {})
-        texts = {"report.json": report.as_json(self._data), "report.md": report.as_markdown(self._data), "plan.json": plan}
+        data, done = self._data
+        texts = {"report.json": report.as_json(data), "report.md": report.as_markdown(done), "plan.json": plan}
         return {name: text for name, text in texts.items() if atomic.read_text(self._path(name)) != text}
 
     def _path(self, name: str) -> str:
@@ -106,7 +112,7 @@ class Report(Plain):
         return self._answer()
 
     def _answer(self) -> Result:
-        return {"report": self._path("report.md"), "verdict": report.verdict(self._data)}
+        return {"report": self._path("report.md"), "verdict": report.verdict(self._data[1])}
 
     def ended(self) -> Sequence[places.Place]:
         wanted, work_dir = self.options, self.options.subject.work_dir

@@ -14,10 +14,10 @@ from typing import Any, Mapping, Optional, Sequence
 
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
-from ..core.machine import Nic
+from ..core.machine import Nic, NicFacts
 from ..core.macs import Mac, canonical
 from ..core.numbers import decimal
-from ..guest.model import NicFacts, WindowsFacts
+from ..guest.model import WindowsFacts
 from .hives import Draft
 from .pnp import services
 

@@ -9,9 +9,9 @@ from typing import Optional, Sequence
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.errors import InvalidInput
-from ..core.machine import Nic
+from ..core.machine import Nic, NicFacts
 from ..guest.change import Change
-from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, Mount, NicFacts
+from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, Mount
 from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 MOST = {
-    "guest_live_rollback": 36,
+    "guest_live_rollback": 37,
     "disk_info": 60,
     "migration_report": 110,
     "source_cleanup": 105,

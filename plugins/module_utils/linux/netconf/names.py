@@ -10,8 +10,8 @@ import fnmatch
 import re
 from typing import Iterable, Optional, Sequence
 
+from ...core.machine import NicFacts
 from ...core.macs import Mac
-from ...guest.model import NicFacts
 from ...guest.protocol import Guest, exists, glob, text
 from . import dhcpcd, ifcfg, ifupdown, netplan, networkd, networkmanager
 from .model import PHYSICAL, Profile, ini, mac_of

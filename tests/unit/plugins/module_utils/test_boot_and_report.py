@@ -13,12 +13,14 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import qe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootNic, BootRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Concern
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import qemu_arguments
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -121,9 +123,10 @@ def test_the_report_says_the_same_twice_and_is_readable():
     ]
     boot = {"verdict": "passed", "signals": {"login": 3.0, "kernel": 1.0}, "screenshot": "/o/console.png"}
     data = report.as_data(vm, result, disks, boot)
-    text = report.as_markdown(data)
+    done = from_data(Migration, data, "report")
+    text = report.as_markdown(done)
     assert report.as_json(data) == report.as_json(json.loads(report.as_json(data)))
-    assert text == report.as_markdown(json.loads(report.as_json(data)))
+    assert text == report.as_markdown(from_data(Migration, json.loads(report.as_json(data)), "report"))
     assert "**Migrated, proved and booted.**" in text and "+UUID=" in text and "kernel after 1.0 s\n- login after 3.0 s" in text
     assert {
         "vm",

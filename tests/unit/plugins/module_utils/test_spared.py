@@ -17,10 +17,13 @@ from harness import module
 from test_vmdk_chain import descriptor
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import device, made, spared
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.locks import exclusive
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.memory import recall
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import domains
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import placement
 
@@ -257,6 +260,8 @@ def test_what_is_called_as_the_small_disk_of_windows_is_not_taken_for_it(tmp_pat
 
 def test_a_card_on_a_network_that_the_map_leaves_out_is_told(tmp_path):
     vm = {"nics": [{"mac": "00:50:56:00:00:01", "network": "DMZ"}, {"mac": "00:50:56:00:00:02", "network": "lan"}]}
-    told = domains.unmapped(vm, "default", {"lan": "bridge:br0"})
+    told = domains.unmapped(from_data(VmSaid, vm, "vm"), "default", {"lan": "bridge:br0"})
     assert [concern.code for concern in told] == ["network.unmapped"] and "DMZ" in told[0].cause and "goes to default" in told[0].cause
-    assert not domains.unmapped(vm, "default", {}) and not domains.unmapped({"nics": [{"mac": None}]}, "default", {"lan": "x"})
+    assert not domains.unmapped(from_data(VmSaid, vm, "vm"), "default", {}) and not domains.unmapped(
+        VmSaid(Machine(nics=(Nic(),))), "default", {"lan": "x"}
+    )

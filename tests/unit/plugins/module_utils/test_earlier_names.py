@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import formerly
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import shapes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import recorded
 
@@ -35,16 +35,16 @@ def test_records_of_earlier_versions_are_read(tmp_path):
     (tmp_path / "report.json").write_text(
         json.dumps({"format": 1, "vm": "a", "source": {}, "facts": {"cards": NICS}, "disks": [{"path": "/a", "format": "raw"}]})
     )
-    assert recorded.read(str(tmp_path / "report.json")).facts == {"nics": NICS}
+    assert recorded.read(str(tmp_path / "report.json")).as_result()["facts"] == {"nics": NICS}
 
 
 @given(JSON)
 def test_any_record_is_taken_and_what_is_of_today_stays(data):
-    once = formerly.record(data)
-    assert formerly.record(once) == once
+    once = shapes.of_today(data)
+    assert shapes.of_today(once) == once
     if isinstance(data, dict) and "cards" not in str(data):
         assert once == data
 
 
 def test_a_name_of_today_counts():
-    assert formerly.names({"cards": [1], "nics": [2]}) == {"cards": [1], "nics": [2]}
+    assert shapes.renamed({"cards": [1], "nics": [2]}) == {"cards": [1], "nics": [2]}
