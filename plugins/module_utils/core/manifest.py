@@ -13,11 +13,12 @@ import json
 import os
 import stat
 from dataclasses import asdict, dataclass, field
-from typing import Any, Optional, Sequence
+from typing import Annotated, Any, Mapping, Optional, Sequence
 
-from . import atomic, device, files, held, rbd, shapes
+from . import atomic, device, files, held, rbd
+from .data import REST, each_from_data, from_data
 from .errors import MigrationError
-from .shape import misfit, writable
+from .shape import FILE
 
 FORMAT = 1
 
@@ -30,7 +31,7 @@ class Identity:
     therefore part of what a file of a source is; 0 for our own files, whose owner and mode may change (libvirt).
     """
 
-    path: str
+    path: Annotated[str, FILE]
     size: int
     mtime_ns: int
     inode: int
@@ -54,6 +55,24 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Anything:
+    """What nobody reads by name."""
+
+    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The records that the options and the result of a stage's manifest can be read as."""
+
+    result: Any = Anything
+    options: Any = Anything
+
+
+ANY = Form()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """`stage` made `outputs` from `inputs` under `options`; `result` is what the stage reported then.
 
@@ -71,15 +90,16 @@ class Manifest:
         atomic.write_json(path, {"format": FORMAT, **asdict(self)})
 
     @classmethod
-    def load(cls, path: str, *stages: str) -> Optional[Manifest]:
+    def load(cls, path: str, *stages: str, form: Form = ANY) -> Optional[Manifest]:
         """The manifest at `path`, of one of these `stages` if any are named; None when there is none, or one that this version cannot use."""
         try:
-            data = shapes.of_today(json.loads(files.record(path) or b""))
+            data = of_today(json.loads(files.record(path) or b""))
             stage = data["stage"]
-            known = data["format"] == FORMAT and (stage in stages or not stages) and writable(data)
-            if not known or misfit(data, shapes.of_record(stage)) is not None:
+            if data["format"] != FORMAT or not isinstance(stage, str) or (stages and stage not in stages):
                 return None
-            inputs, outputs, replaces = (_identities(data.get(name, ())) for name in ("inputs", "outputs", "replaces"))
+            from_data(form.options, data["options"], "options")
+            from_data(form.result, data["result"], "result")
+            inputs, outputs, replaces = (each_from_data(Identity, data.get(name) or (), name) for name in ("inputs", "outputs", "replaces"))
             return cls(stage, inputs, data["options"], outputs, data["result"], replaces)
         except (MigrationError, OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -97,8 +117,26 @@ class Manifest:
         return all(output.holds() for output in self.outputs)
 
 
-def _identities(items: Sequence[dict[str, Any]]) -> tuple[Identity, ...]:
-    return tuple(Identity(**item) for item in items)
+_NAMES = {"cards": "nics"}  # of facts and of what a boot test was given
+
+
+def renamed(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What was recorded of a guest or asked of a boot test; a name of today counts before that of earlier versions."""
+    return {_NAMES[key] if _NAMES.get(key, key) not in data else key: value for key, value in data.items()}
+
+
+def of_today(data: Any) -> Any:
+    """A whole manifest or report, whatever it is, with the names that its parts have today."""
+    if not isinstance(data, dict):
+        return data
+    parts = {key: renamed(data[key]) for key in ("options", "facts") if isinstance(data.get(key), dict)}
+    result = data.get("result")
+    inner = (
+        {"result": {**result, "facts": renamed(result["facts"])}}
+        if isinstance(result, dict) and isinstance(result.get("facts"), dict)
+        else {}
+    )
+    return {**data, **parts, **inner}
 
 
 def sha256(path: str) -> str:

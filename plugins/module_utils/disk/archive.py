@@ -16,12 +16,13 @@ import tarfile
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO, Generator, Iterator, Optional, Sequence, cast
+from typing import Annotated, BinaryIO, Generator, Iterator, Optional, Sequence, cast
 
 from ..core import atomic, direct, files, held, limits, made, modes
 from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
-from ..core.manifest import Identity, Manifest
+from ..core.manifest import Form, Identity, Manifest
 from ..core.progress import Progress
+from ..core.shape import FILE
 from ..core.trace import point
 from . import image, litter, packed_stream, tape, vmdk
 from .source import known_as
@@ -96,6 +97,16 @@ def unpacked(paths: Sequence[str], directory: str, progress: Progress) -> list[s
     return [unpack(path, os.path.join(directory, str(number)), progress) if _is_packed(path) else path for number, path in enumerate(paths)]
 
 
+@dataclass(frozen=True)
+class Unpacked:
+    """What was unpacked: the description of the VM, or its disk."""
+
+    path: Annotated[str, FILE]
+
+
+UNPACK = Form(Unpacked)
+
+
 def unpack(path: str, directory: str, progress: Progress) -> str:
     """Unpack into `directory` what may belong to a VM; gives the path of its description, or of its disk. What an earlier run unpacked is kept.
 
@@ -106,7 +117,7 @@ def unpack(path: str, directory: str, progress: Progress) -> str:
     files.opened(path, "The archive").close()
     modes.make_directory(directory)
     record, inputs = os.path.join(directory, RECORD), (Identity.of(path, source=True),)
-    earlier = Manifest.load(record, "unpack")
+    earlier = Manifest.load(record, "unpack", form=UNPACK)
     if earlier is not None and earlier.current("unpack", inputs, {}) and _ours(earlier, directory):
         return str(earlier.result["path"])
     progress.phase("unpack")

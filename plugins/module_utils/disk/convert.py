@@ -16,7 +16,7 @@ from ..core.progress import Progress
 from ..core.trace import point
 from . import earlier, qemu_img, tap, target
 from .content import Content
-from .request import Request, manifest_path
+from .request import STAGE, Request, manifest_path
 
 Unchanged = Callable[[], None]
 
@@ -138,7 +138,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress, 
             rbd.settle(request.device, ended)
         if request.device:
             point("convert.flushed")
-            Manifest(earlier.STAGE, inputs, request.options(), (Identity.of(request.output),), result).save(manifest_path(request.dest))
+            Manifest(STAGE, inputs, request.options(), (Identity.of(request.output),), result).save(manifest_path(request.dest))
             point("convert.published")
     return result
 

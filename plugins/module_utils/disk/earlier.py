@@ -20,10 +20,9 @@ from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import Identity, Manifest, sha256
 from ..core.trace import point
 from . import encrypted, qemu_img, tap, target
-from .request import Request, manifest_path
+from .request import RECORD, STAGE, WRITING, Request, manifest_path
 
 HEAD = 34 * 512  # bytes: the boot sector, and a GPT with its 128 entries
-STAGE, WRITING = "convert", "writing"
 
 
 def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = False) -> Optional[dict[str, Any]]:
@@ -140,7 +139,7 @@ def _half_written(request: Request, manifest: Manifest) -> bool:
 
 def _earlier(request: Request) -> Optional[Manifest]:
     """The manifest of this result: of the same device, or of the file."""
-    manifest = Manifest.load(manifest_path(request.dest), STAGE, WRITING)
+    manifest = Manifest.load(manifest_path(request.dest), STAGE, WRITING, form=RECORD)
     return manifest if manifest is not None and manifest.options.get("device", "") == request.device else None
 
 

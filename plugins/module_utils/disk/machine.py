@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Mapping, Optional, Protocol, Sequence
 
-from ..core.data import FLAT, REST, called, formerly
+from ..core.data import FLAT, REST, called
 from ..core.errors import Blocked
-from ..core.machine import Disk, Machine
-from ..core.manifest import Identity
+from ..core.machine import Disk, Machine, Nic
+from ..core.manifest import Form, Identity
 from ..core.shape import FILE, NUMBER, PATH, UUID, one_of
 from ..core.vm import VmId
 
@@ -132,10 +132,44 @@ class Transfer:
     `stream`: they stay there until the result is written; what tells whether they are still the same, by disk.
     """
 
-    source: str = ""
+    source: str
     transport: str = ""
     files: tuple[ArrivedFile, ...] = ()
     stream: Optional[tuple[tuple[Any, ...], ...]] = None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A disk as FETCH has staged it, see DiskSaid."""
+
+    staged: Annotated[str, FILE]
+    virtual_size: int
+    place: Disk = field(default=Disk(), metadata=FLAT)
+    staged_format: str = "vmdk"
+    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+
+
+@dataclass(frozen=True)
+class Named:
+    """The options of FETCH: what the operator has named."""
+
+    source: tuple[str, ...] = ()
+    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What FETCH must have recorded, so that later stages can work: each of them reads it as a VmSaid."""
+
+    name: str
+    disks: tuple[Staged, ...]
+    nics: tuple[Nic, ...] = ()
+    identity: Optional[VmId] = None
+    transfer: Optional[Transfer] = field(default=None, metadata=called("origin"))
+    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+
+
+FETCH = Form(Fetched, Named)
 
 
 @dataclass(frozen=True)
@@ -148,7 +182,7 @@ class VmSaid:
     machine: Machine = field(default=Machine(), metadata=FLAT)
     disks: tuple[DiskSaid, ...] = ()
     identity: Optional[VmId] = None
-    transfer: Optional[Transfer] = field(default=None, metadata={**called("origin"), **formerly("source")})
+    transfer: Optional[Transfer] = field(default=None, metadata=called("origin"))
     uuid: Annotated[str, UUID] = ""
     tpm: bool = False
     seconds: Optional[float] = None

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from ..core import ahead, limits, modes
+from ..core.data import REST
 from ..core.errors import InvalidInput
+from ..core.manifest import Form
 
+STAGE, WRITING = "convert", "writing"  # of the manifest beside a result
 FORMATS = ("qcow2", "raw", "vdi")
 COMPRESSIONS = ("none", "zstd", "zlib")
 # What each format can do beside leaving out what is not used.
@@ -18,6 +21,30 @@ _USUAL_CLUSTER = 64 << 10  # of qemu
 _CLUSTERS = tuple(1 << bits for bits in range(9, 22))
 # What does not make another result.
 _SAME_RESULT = ("source", "dest", "overwrite", "passphrase", "mode", "file_digest")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options of a result that are looked at one by one."""
+
+    device: str = ""
+    format: str = ""
+    encrypted: bool = False
+    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is said of a result, or of one that is being written; `head` is the digest of what its device had first."""
+
+    head: str = ""
+    virtual_size: int = 0
+    content_digest: str = ""
+    sha256: str = ""
+    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+
+
+RECORD = Form(Written, Wanted)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..core.manifest import Identity, Manifest
 from ..core.shape import FILE, fits
 from ..core.trace import point
 from . import qemu_img
-from .machine import SourceVm
+from .machine import FETCH, SourceVm
 
 FETCHED = "fetch.json"
 FLATTENED = "flatten.json"
@@ -52,7 +52,7 @@ def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...
 
 def noted(work_dir: str) -> Optional[Manifest]:
     """The record of an earlier FETCH, whatever has become of its source, which nothing is written to from here on."""
-    manifest = Manifest.load(os.path.join(work_dir, FETCHED), "fetch")
+    manifest = Manifest.load(os.path.join(work_dir, FETCHED), "fetch", form=FETCH)
     ours = os.path.join(os.path.realpath(work_dir), "")
     spared.add(one.path for one in (manifest.inputs if manifest is not None else ()) if not _real(one.path).startswith(ours))
     return manifest

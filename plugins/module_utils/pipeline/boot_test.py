@@ -20,6 +20,7 @@ from ..core.process import require
 from ..disk import encrypted
 from ..targets.qemu_arguments import firmware_files
 from . import stages
+from .record import BOOT
 from .stage import Plain, Result, Run
 from .subject import Subject
 
@@ -105,7 +106,7 @@ class BootTest(Plain):
             return {"skipped": True, "skip_reason": "Nothing tells whether a system that is not known has started."}
         if self._missing:
             return None
-        before, made_from = Manifest.load(self._path(stages.BOOTED), "boot"), _inputs(self._request)
+        before, made_from = Manifest.load(self._path(stages.BOOTED), "boot", form=BOOT), _inputs(self._request)
         holds = before is not None and before.current("boot", made_from, recorded(self._request, self._description))
         return {"boot": before.result} if before is not None and holds and not self.options.repeat else None
 

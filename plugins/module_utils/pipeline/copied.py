@@ -113,7 +113,7 @@ def _known(work_dir: str) -> frozenset[str]:
         for name in names:
             path = os.path.join(folder, name)
             if name == archive.RECORD:
-                unpacked = Manifest.load(path, "unpack")
+                unpacked = Manifest.load(path, "unpack", form=archive.UNPACK)
                 found.update([path, *(one.path for one in unpacked.outputs)] if unpacked is not None else [])
             elif name.endswith(".journal") and _is_journal(path):
                 file = path[: -len(".journal")]

@@ -25,6 +25,7 @@ from ..windows.work import Options as WindowsOptions
 from . import families, repaired
 from .engines import OWN, Engine, repair
 from .fetch import reading
+from .record import FIX
 from .report import PLANNED, REFUSED
 from .stage import Plain, Result, Run
 from .subject import Subject
@@ -101,7 +102,7 @@ class Fix(Plain):
 
     def earlier(self, run: Run) -> Optional[Result]:
         base = self.options.subject.fetched() if run.check else staging.fetched(self.options.subject.work_dir)
-        before = Manifest.load(self._path(staging.FIXED), "fix", staging.REPAIRING)
+        before = Manifest.load(self._path(staging.FIXED), "fix", staging.REPAIRING, form=FIX)
         if base is None or before is None or not before.current("fix", base.inputs, self._recorded(base)):
             return None
         plan = {"plan": repaired.load_plan(self._path(PLANNED)).shown().as_data()} if self.options.plan_too else {}

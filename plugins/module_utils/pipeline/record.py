@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Mapping, Optional
 
 from ..core.data import REST, formerly
 from ..core.machine import NicFacts
+from ..core.manifest import Form
 from ..core.shape import NUMBER, count, like
 from ..disk.machine import Converted, VmSaid
 
@@ -119,6 +120,16 @@ class Booted:
     seconds: Optional[Number] = None
     checks: tuple[Mapping[str, Any], ...] = ()
     rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What CONVERT has recorded of all disks together."""
+
+    disks: tuple[Converted, ...]
+
+
+FIX, CONVERT, BOOT = Form(Repaired), Form(Results), Form(Booted)  # of their manifests
 
 
 @dataclass(frozen=True)

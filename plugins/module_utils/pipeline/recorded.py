@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import Any, Mapping
 
-from ..core import files, shapes
+from ..core import files
 from ..core.data import from_data
 from ..core.errors import InvalidInput, UnsafeInput
+from ..core.manifest import of_today
 from .record import FORMAT, Migration
 
 _AGAIN = "Run migrate.yml for this VM first; if it has run, let it run again, which writes the report anew."
@@ -38,7 +39,7 @@ def read(path: str) -> Recorded:
     if text is None:
         raise _refused(path, "it is not there")
     try:
-        data = shapes.of_today(json.loads(text))
+        data = of_today(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise _refused(path, f"it is no JSON ({error})") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -14,7 +14,7 @@ from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
 from ..disk import qemu_img, staging
 from ..disk.machine import Converted, VmSaid
-from .record import FORMAT, Booted, ChangeSaid, Facts, Migration, Repaired
+from .record import FIX, FORMAT, Booted, ChangeSaid, Facts, Migration, Repaired
 
 PLANNED = "plan.json"  # of the repair, in a work directory
 REFUSED = "plan-refused.json"  # of a repair whose proof failed, there
@@ -34,7 +34,7 @@ def recorded(work_dir: str) -> Recorded:
     """From the records that the stages have left, as those of the run that writes the report."""
     if not work_dir:
         return Recorded()
-    fetched, fixed = staging.noted(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING)
+    fetched, fixed = staging.noted(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING, form=FIX)
     if fixed is None or fixed.stage == staging.REPAIRING or (fetched is not None and fetched.inputs != fixed.inputs):
         return Recorded(fetched.result if fetched is not None else {})
     plan = atomic.read_text(os.path.join(work_dir, PLANNED))

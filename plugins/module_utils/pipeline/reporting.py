@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from ..core import ahead, atomic, modes, shapes
+from ..core import ahead, atomic, modes
 from ..core.data import each_from_data, from_data
 from ..core.errors import InvalidInput
+from ..core.manifest import of_today
 from ..disk.machine import Converted, VmSaid
 from . import places, report, stages
 from .record import Booted, Migration, Repaired
@@ -65,7 +66,7 @@ class Report(Plain):
         if work_dir:
             disks = stages.results(work_dir) if disks is None else disks
             boot = stages.booted(wanted.dest) if boot is None else boot
-        guest = self._noted.guest or shapes.of_today(wanted.guest)
+        guest = self._noted.guest or of_today(wanted.guest)
         done = report.of(
             from_data(VmSaid, self._vm, "vm", "Give what vmdk_fetch returned as vm, or the work_dir."),
             from_data(Repaired, guest, "guest", "Give what guest_fix returned, or the work_dir."),

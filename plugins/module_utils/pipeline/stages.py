@@ -10,6 +10,7 @@ from typing import Any, Optional, Sequence
 from ..core.errors import InvalidInput
 from ..core.manifest import Identity, Manifest
 from ..disk import staging
+from .record import BOOT, CONVERT, FIX
 
 BOOTED = "boot.manifest.json"  # in the directory of the results
 _CONVERTED = "convert.json"
@@ -32,7 +33,7 @@ class SoFar(Known):
 
 def known(work_dir: str) -> Known:
     """What FETCH and FIX have left that still holds."""
-    base, fixed = staging.fetched(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING)
+    base, fixed = staging.fetched(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING, form=FIX)
     facts = fixed.result.get("facts") if base is not None and fixed is not None and fixed.holds() else None
     return Known(base.result if base is not None else {}, facts or {})
 
@@ -40,7 +41,7 @@ def known(work_dir: str) -> Known:
 def converted(work_dir: str, overlays: Sequence[Identity], disks: Sequence[dict[str, Any]]) -> None:
     """Record the results, and the overlays that they were made from."""
     record, path = Manifest("convert", tuple(overlays), {}, (), {"disks": list(disks)}), os.path.join(work_dir, _CONVERTED)
-    if Manifest.load(path, "convert") != record:
+    if Manifest.load(path, "convert", form=CONVERT) != record:
         record.save(path)
 
 
@@ -66,10 +67,9 @@ def results(work_dir: str) -> list[dict[str, Any]]:
 
 def booted(directory: str) -> dict[str, Any]:
     """What the boot test there said, if its disks are still as they were then."""
-    test = Manifest.load(os.path.join(directory, BOOTED), "boot")
+    test = Manifest.load(os.path.join(directory, BOOTED), "boot", form=BOOT)
     return test.result if test is not None and all(disk.holds() for disk in test.inputs) else {}
 
 
 def _made(work_dir: str) -> Optional[Manifest]:
-    record = Manifest.load(os.path.join(work_dir, _CONVERTED), "convert")
-    return record if record is not None and isinstance(record.result.get("disks"), list) else None
+    return Manifest.load(os.path.join(work_dir, _CONVERTED), "convert", form=CONVERT)

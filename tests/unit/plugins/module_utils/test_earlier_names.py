@@ -8,7 +8,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import shapes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import recorded
 
@@ -22,14 +22,14 @@ JSON = st.recursive(
 )
 
 
-def manifest(stage, options, result):
+def written(stage, options, result):
     return json.dumps({"format": 1, "stage": stage, "inputs": [], "outputs": [], "options": options, "result": result})
 
 
 def test_records_of_earlier_versions_are_read(tmp_path):
-    (tmp_path / "fixed.json").write_text(manifest("fix", {}, {"facts": {"os": "linux", "cards": NICS}}))
+    (tmp_path / "fixed.json").write_text(written("fix", {}, {"facts": {"os": "linux", "cards": NICS}}))
     assert Manifest.load(str(tmp_path / "fixed.json"), "fix").result["facts"] == {"os": "linux", "nics": NICS}
-    (tmp_path / "boot.json").write_text(manifest("boot", {"cards": [{"mac": NICS[0]["mac"]}]}, {"verdict": "passed"}))
+    (tmp_path / "boot.json").write_text(written("boot", {"cards": [{"mac": NICS[0]["mac"]}]}, {"verdict": "passed"}))
     earlier = Manifest.load(str(tmp_path / "boot.json"), "boot")
     assert earlier.current("boot", (), {"nics": [{"mac": NICS[0]["mac"]}]})  # so that a test that has passed is not run again
     (tmp_path / "report.json").write_text(
@@ -40,11 +40,11 @@ def test_records_of_earlier_versions_are_read(tmp_path):
 
 @given(JSON)
 def test_any_record_is_taken_and_what_is_of_today_stays(data):
-    once = shapes.of_today(data)
-    assert shapes.of_today(once) == once
+    once = manifest.of_today(data)
+    assert manifest.of_today(once) == once
     if isinstance(data, dict) and "cards" not in str(data):
         assert once == data
 
 
 def test_a_name_of_today_counts():
-    assert shapes.renamed({"cards": [1], "nics": [2]}) == {"cards": [1], "nics": [2]}
+    assert manifest.renamed({"cards": [1], "nics": [2]}) == {"cards": [1], "nics": [2]}

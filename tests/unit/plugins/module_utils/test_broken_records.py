@@ -16,7 +16,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import FETCH, Converted, VmSaid
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import RECORD
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import source_options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
@@ -86,7 +87,7 @@ def test_a_broken_record_is_none(wrong, tmp_path):
     record.write_text(json.dumps(FETCHED))
     assert staging.fetched(str(tmp_path)) is not None
     record.write_text(json.dumps({**FETCHED, **wrong}))
-    assert Manifest.load(str(record), "fetch") is None and staging.fetched(str(tmp_path)) is None
+    assert Manifest.load(str(record), "fetch", form=FETCH) is None and staging.fetched(str(tmp_path)) is None
     assert source_options.sources_of({"work_dir": str(tmp_path)}) == [] and not staging.flattened(str(tmp_path))
     with pytest.raises(InvalidInput, match="Run vmdk_fetch first"):
         staging.require_fetched(str(tmp_path))
@@ -100,9 +101,9 @@ def test_a_broken_record_is_none(wrong, tmp_path):
 def test_a_broken_record_of_a_result_is_none(stage, wrong, tmp_path):
     right = {"format": 1, "stage": stage, "inputs": [], "options": {}, "result": {}}
     (tmp_path / "m.json").write_text(json.dumps(right))
-    assert Manifest.load(str(tmp_path / "m.json"), stage) is not None
+    assert Manifest.load(str(tmp_path / "m.json"), stage, form=RECORD) is not None
     (tmp_path / "m.json").write_text(json.dumps({**right, **wrong}))
-    assert Manifest.load(str(tmp_path / "m.json"), stage) is None
+    assert Manifest.load(str(tmp_path / "m.json"), stage, form=RECORD) is None
 
 
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
