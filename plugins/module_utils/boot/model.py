@@ -108,6 +108,15 @@ class BootRequest:
 
 
 @dataclass(frozen=True)
+class CheckOutcome:
+    """What came of a check; `detail` says why it has not passed."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
 class BootOutcome:
     """verdict is passed or failed; `signals` maps each signal to the second it came; `console` are its last lines, `checks` what came of each."""
 
@@ -118,7 +127,7 @@ class BootOutcome:
     screenshot: Optional[str] = None
     accelerator: str = ""
     seconds: float = 0.0
-    checks: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[CheckOutcome, ...] = ()
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)

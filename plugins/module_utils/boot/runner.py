@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any, Mapping, Optional
+from typing import Mapping, Optional
 
 from ..core import atomic, modes
 from ..core.accel import accelerator
 from ..core.progress import Progress
 from . import checks, with_libvirt, with_qemu
-from .model import BootOutcome, BootRequest
+from .model import BootOutcome, BootRequest, CheckOutcome
 from .signals import Console
 
 
@@ -58,11 +58,11 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
             atomic.write_bytes(request.screenshot, shown, request.mode)
         picture = request.screenshot if shown is not None else None
     verdict, cause = _judge(request, console, network, {check.name: why for check, why in left.items()})
-    checked = tuple({"name": check.name, "passed": check not in left, "detail": left.get(check, "")} for check in request.checks)
+    checked = tuple(CheckOutcome(check.name, check not in left, left.get(check, "")) for check in request.checks)
     return BootOutcome(verdict, cause, dict(console.seen), console.lines(), picture, kind, round(time.monotonic() - begin, 1), checked)
 
 
-def _judge(request: BootRequest, console: Console, network: Optional[str], left: Mapping[str, Any]) -> tuple[str, str]:
+def _judge(request: BootRequest, console: Console, network: Optional[str], left: Mapping[str, str]) -> tuple[str, str]:
     fault = console.fault()
     if fault is not None:
         return "failed", fault.cause

@@ -10,7 +10,6 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
-from .data import from_data
 from .errors import InvalidInput
 from .urls import split
 
@@ -54,7 +53,12 @@ class VmId:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> VmId:
         """Raises InvalidInput for what is none."""
-        return from_data(cls, data, "The identity of a VM", "Give what vmdk_fetch returned as vm.identity.")
+        try:
+            disks = tuple(Mark(int(disk["size"]), str(disk["head"]), str(disk["tail"])) for disk in data["disks"])
+            source = tuple(str(one) for one in data["source"])
+            return cls(str(data["uuid"]), str(data["place"]), source, str(data["name"]), str(data["digest"]), disks)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise InvalidInput("This is no identity of a VM.", "Give what vmdk_fetch returned as vm.identity.") from error
 
     def __str__(self) -> str:
         """For people: which VM, and where it comes from."""

@@ -80,7 +80,7 @@ class ChangeSaid:
 
 @dataclass(frozen=True)
 class CheckSaid:
-    """One thing that was looked at for the proof."""
+    """One thing that was looked at for the proof, or asked of the guest that was booted."""
 
     passed: bool
     name: str
@@ -118,7 +118,7 @@ class Booted:
     signals: Mapping[str, Number] = field(default_factory=dict)
     screenshot: str = ""
     seconds: Optional[Number] = None
-    checks: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[CheckSaid, ...] = ()
     rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
 
 
