@@ -62,6 +62,8 @@ files:
   sample: [{"path": "[datastore1] web01/web01.vmdk", "size": 512}]
 """
 
+from dataclasses import asdict
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_login
@@ -77,8 +79,9 @@ def argument_spec() -> dict:
 def work(module: AnsibleModule) -> Result:
     with session(vsphere_login.endpoint_of(module.params)) as opened:
         if module.params["path"]:
-            return {"changed": False, "files": datastores.browse(opened, module.params["path"], module.params["pattern"])}
-        return {"changed": False, "datastores": datastores.every(opened)}
+            found = datastores.browse(opened, module.params["path"], module.params["pattern"])
+            return {"changed": False, "files": [asdict(file) for file in found]}
+        return {"changed": False, "datastores": [asdict(datastore) for datastore in datastores.every(opened)]}
 
 
 def main() -> None:

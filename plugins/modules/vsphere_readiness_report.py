@@ -60,10 +60,12 @@ summary:
 import json
 import os
 from collections import Counter
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
@@ -78,13 +80,14 @@ def argument_spec() -> dict:
 
 
 def work(module: AnsibleModule) -> Result:
-    vms, dest, rate = module.params["vms"], module.params["dest"], module.params["rate"]
+    dest, rate = module.params["dest"], module.params["rate"]
+    vms = each_from_data(fleet.Assessed, module.params["vms"], "vms", "Give what vsphere_vm_info returned as vms.")
     mode = modes.parse(module.params["mode"])
     table = fleet.rows(vms, rate)
     texts = {
         "readiness.md": fleet.as_markdown(vms, table, rate),
         "readiness.csv": fleet.as_csv(table),
-        "readiness.json": json.dumps({"vms": table}, indent=2, sort_keys=True) + "\n",
+        "readiness.json": json.dumps({"vms": [asdict(row) for row in table]}, indent=2, sort_keys=True) + "\n",
     }
     changed = any(atomic.read_text(os.path.join(dest, name)) != text for name, text in texts.items())
     if changed and module.check_mode:
@@ -93,7 +96,7 @@ def work(module: AnsibleModule) -> Result:
         modes.make_directory(dest, modes.of_directory(mode))
         for name, text in texts.items():
             atomic.write_text(os.path.join(dest, name), text, mode)
-    counted = Counter(row["verdict"] for row in table)
+    counted = Counter(row.verdict for row in table)
     summary = {verdict: counted[verdict] for verdict in ("ready", "look", "blocked")}
     written = {} if changed and module.check_mode else {"report": os.path.join(dest, "readiness.md")}
     return {"changed": changed, "summary": summary, **written}

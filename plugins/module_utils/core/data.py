@@ -26,6 +26,12 @@ _NONE = type(None)
 # What `dataclasses.field(metadata=...)` takes. FLAT: the keys of this record stand among those of the outer one. REST: it holds all keys that are not known.
 FLAT: Mapping[str, Any] = {"flat": True}
 REST: Mapping[str, Any] = {"rest": True}
+Rest = Mapping[str, Any]
+
+
+def kept() -> Any:
+    """A field for all keys that are not known, of type Rest: they are written again as they were."""
+    return dataclasses.field(default_factory=dict, metadata=REST)
 
 
 def called(name: str) -> Mapping[str, Any]:

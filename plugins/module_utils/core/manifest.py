@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Mapping, Optional, Sequence
 
 from . import atomic, device, files, held, rbd
-from .data import REST, each_from_data, from_data
+from .data import Rest, each_from_data, from_data, kept
 from .errors import MigrationError
 from .shape import FILE
 
@@ -58,7 +58,7 @@ class Identity:
 class Anything:
     """What nobody reads by name."""
 
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Mapping, Optional, Protocol, Sequence
+from typing import Annotated, Any, Optional, Protocol, Sequence
 
-from ..core.data import FLAT, REST, called
+from ..core.data import FLAT, Rest, called, kept
 from ..core.errors import Blocked
 from ..core.machine import Disk, Machine, Nic
 from ..core.manifest import Form, Identity
@@ -114,7 +114,7 @@ class DiskSaid:
     files: tuple[Annotated[str, FILE], ...] = ()
     staged: str = ""
     staged_format: str = "vmdk"
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class ArrivedFile:
     """A file that a transfer has brought."""
 
     name: str = ""
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Staged:
     virtual_size: int
     place: Disk = field(default=Disk(), metadata=FLAT)
     staged_format: str = "vmdk"
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Named:
     """The options of FETCH: what the operator has named."""
 
     source: tuple[str, ...] = ()
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Fetched:
     nics: tuple[Nic, ...] = ()
     identity: Optional[VmId] = None
     transfer: Optional[Transfer] = field(default=None, metadata=called("origin"))
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 FETCH = Form(Fetched, Named)
@@ -186,7 +186,7 @@ class VmSaid:
     uuid: Annotated[str, UUID] = ""
     tpm: bool = False
     seconds: Optional[float] = None
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -208,4 +208,4 @@ class Converted:
     seconds: Optional[Annotated[float, NUMBER]] = None
     content_digest: str = ""
     sha256: str = ""
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any, Optional
 
 from ..core import ahead, limits, modes
-from ..core.data import REST
+from ..core.data import Rest, kept
 from ..core.errors import InvalidInput
 from ..core.manifest import Form
 
@@ -30,7 +30,7 @@ class Wanted:
     device: str = ""
     format: str = ""
     encrypted: bool = False
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Written:
     virtual_size: int = 0
     content_digest: str = ""
     sha256: str = ""
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 RECORD = Form(Written, Wanted)

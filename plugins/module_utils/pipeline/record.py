@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Mapping, Optional
 
-from ..core.data import REST, formerly
+from ..core.concern import Concern
+from ..core.data import Rest, formerly, kept
 from ..core.machine import NicFacts
 from ..core.manifest import Form
 from ..core.shape import NUMBER, count, like
@@ -26,7 +27,7 @@ class KernelFacts:
 
     version: str
     image: str
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ClockFacts:
     """Of what only Windows has: what its clock shows."""
 
     clock: Optional[Literal["localtime", "utc"]] = None
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,7 @@ class Facts:
     interfaces: tuple[tuple[str, str], ...] = ()
     phases: tuple[Literal["bootstrap", "final"], ...] = ()
     windows: Optional[ClockFacts] = None  # of Windows alone
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
-
-
-@dataclass(frozen=True)
-class ConcernSaid:
-    """Something to know, see core.concern.Concern."""
-
-    severity: str
-    code: str
-    cause: str
-    remedy: str
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -100,13 +91,13 @@ class Repaired:
     """What FIX has recorded: facts, concerns, what was grown and changed, the proof, and the seconds of each phase."""
 
     facts: Facts = Facts()
-    concerns: tuple[ConcernSaid, ...] = ()
+    concerns: tuple[Concern, ...] = ()
     grown: tuple[str, ...] = ()
     changes: tuple[ChangeSaid, ...] = ()
     proof: ProofSaid = ProofSaid()
     timings: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,7 @@ class Booted:
     screenshot: str = ""
     seconds: Optional[Number] = None
     checks: tuple[CheckSaid, ...] = ()
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -141,12 +132,12 @@ class Migration:
     source: VmSaid
     facts: Facts
     disks: tuple[Converted, ...]
-    concerns: tuple[ConcernSaid, ...] = ()
+    concerns: tuple[Concern, ...] = ()
     grown: tuple[str, ...] = ()
     changes: tuple[ChangeSaid, ...] = ()
     proof: ProofSaid = ProofSaid()
     boot: Booted = Booted()
-    rest: Mapping[str, Any] = field(default_factory=dict, metadata=REST)
+    rest: Rest = kept()
 
 
 # What others may read of ours, by the name of its schema in docs/schemas.

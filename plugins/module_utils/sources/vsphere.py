@@ -60,7 +60,7 @@ class Vsphere:
         with _reached(url, access) as (session, vm):
             refuse(tuple(readiness.of_power(vm.name, vm.power)), access.accept, url)
             home = posixpath.dirname(vm.files)
-            listed = [item["path"] for item in datastores.browse(session, home)]
+            listed = [item.path for item in datastores.browse(session, home)]
             names = tuple(posixpath.basename(path) for path in listed if posixpath.dirname(path) == home)
             with contextlib.closing(vsphere_transports.datastore(session, vm, access)) as files:
                 yield Folder(files, vsphere_transports.volume_path(home), names)

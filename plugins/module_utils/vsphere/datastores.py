@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Optional
 
 from ..core.errors import InvalidInput
 from .connection import PYVMOMI_ERROR, Session
@@ -13,24 +14,43 @@ if PYVMOMI_ERROR is None:
     from pyVmomi import vim
 
 
-def every(session: Session) -> list[dict[str, Any]]:
-    """Name, kind, capacity and free space (bytes) of every datastore."""
+@dataclass(frozen=True)
+class Datastore:
+    """A datastore; capacity and free space in bytes."""
+
+    name: str
+    kind: str
+    capacity: int
+    free: int
+    accessible: bool
+
+
+@dataclass(frozen=True)
+class DatastoreFile:
+    """A file as "[datastore] path"; its size in bytes, None where the host does not say."""
+
+    path: str
+    size: Optional[int]
+
+
+def every(session: Session) -> list[Datastore]:
+    """All datastores, by name."""
     found = []
     for entity in _all(session):
         summary = session.call(functools.partial(getattr, entity, "summary"))
         found.append(
-            {
-                "name": summary.name,
-                "kind": summary.type,
-                "capacity": int(summary.capacity or 0),
-                "free": int(summary.freeSpace or 0),
-                "accessible": bool(summary.accessible),
-            }
+            Datastore(
+                name=summary.name,
+                kind=summary.type,
+                capacity=int(summary.capacity or 0),
+                free=int(summary.freeSpace or 0),
+                accessible=bool(summary.accessible),
+            )
         )
-    return sorted(found, key=lambda item: str(item["name"]))
+    return sorted(found, key=lambda item: str(item.name))
 
 
-def browse(session: Session, path: str, pattern: str = "*") -> list[dict[str, Any]]:
+def browse(session: Session, path: str, pattern: str = "*") -> list[DatastoreFile]:
     """The files below "[datastore] directory" whose names match.
 
     Raises InvalidInput when there is no such datastore.
@@ -48,8 +68,8 @@ def browse(session: Session, path: str, pattern: str = "*") -> list[dict[str, An
     for folder in session.wait(task) or ():
         for item in folder.file or ():
             where = folder.folderPath if folder.folderPath.endswith(("/", "] ")) else folder.folderPath + "/"
-            found.append({"path": where + item.path, "size": int(item.fileSize) if item.fileSize is not None else None})
-    return sorted(found, key=lambda item: str(item["path"]))
+            found.append(DatastoreFile(where + item.path, int(item.fileSize) if item.fileSize is not None else None))
+    return sorted(found, key=lambda item: item.path)
 
 
 def _all(session: Session) -> list[Any]:

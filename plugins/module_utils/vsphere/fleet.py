@@ -7,60 +7,83 @@ import csv
 import io
 import re
 from collections import Counter
-from typing import Any, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Optional, Sequence
 
+from ..core.concern import BLOCKER, WARNING, Concern
 from ..core.markdown import text
 
 GIB = 1 << 30
-COLUMNS = (
-    "vm",
-    "path",
-    "verdict",
-    "power",
-    "guest",
-    "firmware",
-    "cpus",
-    "memory_mib",
-    "disks",
-    "size_gib",
-    "used_gib",
-    "minutes",
-    "concerns",
-)
-
 _FORMULA = re.compile(r"((?:^|[;,])[\s\"']*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True)
+class Assessed:
+    """A VM with its concerns, as vsphere_vm_info returns it, see model.Vm; memory in MiB, sizes in bytes."""
+
+    name: str
+    path: str
+    power: str
+    firmware: str
+    size: int
+    concerns: tuple[Concern, ...]
+    disks: tuple[Any, ...] = ()
+    guest_name: str = ""
+    guest_id: str = ""
+    cpus: Optional[int] = None
+    memory: Optional[int] = None
+    committed: int = 0
 
 
-def rows(vms: Sequence[Mapping[str, Any]], rate: float) -> list[Row]:
-    """One row a VM, blocked ones first; `vms` as vsphere_vm_info returns them, `rate` in MiB a second.
+@dataclass(frozen=True)
+class Row:
+    """A VM in the report."""
+
+    vm: str
+    path: str
+    verdict: str
+    power: str
+    guest: str
+    firmware: str
+    cpus: Optional[int]
+    memory_mib: Optional[int]
+    disks: int
+    size_gib: float
+    used_gib: float
+    minutes: float
+    concerns: str
+
+
+COLUMNS = tuple(column.name for column in fields(Row))
+
+
+def rows(vms: Sequence[Assessed], rate: float) -> list[Row]:
+    """One row a VM, blocked ones first; `rate` in MiB a second.
 
     Minutes are those of the copy alone, of what the disks occupy where vSphere knows it, else of their size.
     """
     found = []
     for vm in vms:
-        severities = {concern["severity"] for concern in vm["concerns"]}
-        verdict = "blocked" if "blocker" in severities else "look" if "warning" in severities else "ready"
-        moved = min(vm["size"], vm["committed"]) if vm["committed"] else vm["size"]
+        severities = {concern.severity for concern in vm.concerns}
+        moved = min(vm.size, vm.committed) if vm.committed else vm.size
         found.append(
-            {
-                "vm": vm["name"],
-                "path": vm["path"],
-                "verdict": verdict,
-                "power": vm["power"],
-                "guest": vm["guest_name"] or vm["guest_id"],
-                "firmware": vm["firmware"],
-                "cpus": vm["cpus"],
-                "memory_mib": vm["memory"],
-                "disks": len(vm["disks"]),
-                "size_gib": round(vm["size"] / GIB, 1),
-                "used_gib": round(moved / GIB, 1),
-                "minutes": round(moved / (rate * (1 << 20)) / 60, 1),
-                "concerns": " ".join(concern["code"] for concern in vm["concerns"]),
-            }
+            Row(
+                vm=vm.name,
+                path=vm.path,
+                verdict="blocked" if BLOCKER in severities else "look" if WARNING in severities else "ready",
+                power=vm.power,
+                guest=vm.guest_name or vm.guest_id,
+                firmware=vm.firmware,
+                cpus=vm.cpus,
+                memory_mib=vm.memory,
+                disks=len(vm.disks),
+                size_gib=round(vm.size / GIB, 1),
+                used_gib=round(moved / GIB, 1),
+                minutes=round(moved / (rate * (1 << 20)) / 60, 1),
+                concerns=" ".join(concern.code for concern in vm.concerns),
+            )
         )
-    return sorted(found, key=lambda row: (("blocked", "look", "ready").index(row["verdict"]), str(row["path"])))
+    return sorted(found, key=lambda row: (("blocked", "look", "ready").index(row.verdict), row.path))
 
 
 def as_csv(table: Sequence[Row]) -> str:
@@ -69,48 +92,49 @@ def as_csv(table: Sequence[Row]) -> str:
     writer = csv.DictWriter(table_text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for row in table:
-        writer.writerow({key: _plain(value) if isinstance(value, str) else value for key, value in row.items()})
+        writer.writerow({key: _plain(value) if isinstance(value, str) else value for key, value in asdict(row).items()})
     return table_text.getvalue()
 
 
-def as_markdown(vms: Sequence[Mapping[str, Any]], table: Sequence[Row], rate: float) -> str:
+def as_markdown(vms: Sequence[Assessed], table: Sequence[Row], rate: float) -> str:
     """The report for people."""
-    verdicts = Counter(row["verdict"] for row in table)
+    verdicts = Counter(row.verdict for row in table)
     lines = [
         "# Readiness",
         "",
         f"{len(table)} VMs: {verdicts['ready']} ready, {verdicts['look']} to look at, {verdicts['blocked']} blocked. "
-        f"{sum(row['size_gib'] for row in table):.1f} GiB of disks, {sum(row['used_gib'] for row in table):.1f} GiB to move, "
-        f"{sum(row['minutes'] for row in table) / 60:.1f} hours one after the other at {rate:g} MiB/s.",
+        f"{sum(row.size_gib for row in table):.1f} GiB of disks, {sum(row.used_gib for row in table):.1f} GiB to move, "
+        f"{sum(row.minutes for row in table) / 60:.1f} hours one after the other at {rate:g} MiB/s.",
         "",
         "| VM | verdict | power | guest | disks | GiB | to move | minutes | concerns |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in table:
         cells = (
-            row["path"],
-            row["verdict"],
-            row["power"],
-            row["guest"],
-            row["disks"],
-            row["size_gib"],
-            row["used_gib"],
-            row["minutes"],
-            row["concerns"],
+            row.path,
+            row.verdict,
+            row.power,
+            row.guest,
+            row.disks,
+            row.size_gib,
+            row.used_gib,
+            row.minutes,
+            row.concerns,
         )
         lines.append("| " + " | ".join(text(value) for value in cells) + " |")
     lines += ["", "## What to do", ""]
     for code, found in sorted(_by_code(vms).items()):
-        lines += [f"### {text(code)} ({found[0][1]['severity']}, {len(found)} VMs)", "", text(found[0][1]["remedy"]), ""]
-        lines += [f"- {text(path)}: {text(concern['cause'])}" for path, concern in found] + [""]
+        first = found[0][1]
+        lines += [f"### {text(code)} ({first.severity}, {len(found)} VMs)", "", text(first.remedy), ""]
+        lines += [f"- {text(path)}: {text(concern.cause)}" for path, concern in found] + [""]
     return "\n".join(lines)
 
 
-def _by_code(vms: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, Mapping[str, Any]]]]:
-    found: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+def _by_code(vms: Sequence[Assessed]) -> dict[str, list[tuple[str, Concern]]]:
+    found: dict[str, list[tuple[str, Concern]]] = {}
     for vm in vms:
-        for concern in vm["concerns"]:
-            found.setdefault(concern["code"], []).append((vm["path"], concern))
+        for concern in vm.concerns:
+            found.setdefault(concern.code, []).append((vm.path, concern))
     return found
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
@@ -348,9 +349,9 @@ def test_what_is_elsewhere(source, far):
 
 def test_the_fleet_report_says_who_is_ready_and_names_break_nothing():
     running = replace(QUIET, id="vm-2", name="=cmd|'/c calc'!A1", path="DC/vm/a|b\n<script>", power="on", committed=1 << 29)
-    vms = [described(vm, readiness.concerns(vm)) for vm in (QUIET, running)]
+    vms = each_from_data(fleet.Assessed, [described(vm, readiness.concerns(vm)) for vm in (QUIET, running)], "vms")
     table = fleet.rows(vms, 64)
-    assert [(row["verdict"], row["size_gib"], row["used_gib"], row["minutes"]) for row in table] == [
+    assert [(row.verdict, row.size_gib, row.used_gib, row.minutes) for row in table] == [
         ("blocked", 1.0, 0.5, 0.1),
         ("ready", 1.0, 1.0, 0.3),
     ]

@@ -340,7 +340,7 @@ def test_code_ends_where_it_should(value):
     ["=cmd|'/c calc'!A1", "+1", "-1", "@x", "\t=1", "\r=1", " =1", "a;=cmd()", "a,=1", '"=1', "'=1", "\uff1d1", "\n=1", "x\n=1", "a;\t@y"],
 )
 def test_no_cell_is_a_formula(value):
-    row = {**dict.fromkeys(fleet.COLUMNS, 1), "vm": value}
+    row = fleet.Row(**{**dict.fromkeys(fleet.COLUMNS, 1), "vm": value})
     line = fleet.as_csv([row]).splitlines()
     assert len(line) == 2
     for cell in line[1].replace('""', "").replace('"', "").replace(",", ";").split(";"):
