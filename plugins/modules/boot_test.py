@@ -270,6 +270,8 @@ from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import NicFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.boot_test import BootTest, BootTestOptions, nic_of
@@ -342,7 +344,7 @@ def stage_of(params: Mapping[str, Any]) -> BootTest:
     same = ("firmware", "boot_disk", "disk_bus", "nic_model", "memory", "cpus", "timeout", "network", "passphrase")
     request = BootRequest(
         tuple((disk["path"], disk["format"]) for disk in params["disks"] or ()),
-        nics=tuple(map(nic_of, params["nics"])),
+        nics=tuple(map(nic_of, each_from_data(NicFacts, params["nics"], "nics", "Give what guest_fix returned in its facts."))),
         passphrases=tuple(dict.fromkeys(params["luks_keys"].values())),
         expect=tuple(params["expect"]),
         checks=tuple(Check(**{**entry, "command": tuple(entry["command"])}) for entry in params["checks"]),

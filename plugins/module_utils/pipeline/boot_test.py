@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from ..boot.model import BootNic, BootRequest, Check
 from ..boot.runner import boot
@@ -14,13 +14,13 @@ from ..boot.signals import SYSTEMS
 from ..core import ahead, atomic, files, modes, spared
 from ..core.device import exists
 from ..core.errors import BootFailed, InvalidInput
-from ..core.macs import required
+from ..core.machine import NicFacts
 from ..core.manifest import Identity, Manifest
 from ..core.process import require
 from ..disk import encrypted
 from ..targets.qemu_arguments import firmware_files
-from . import stages
-from .record import BOOT
+from . import record
+from .record import BOOT, Facts
 from .stage import Plain, Result, Run
 from .subject import Subject
 
@@ -82,7 +82,7 @@ class BootTest(Plain):
 
     def require(self, run: Run) -> None:
         self.options.subject.require_own(run)
-        written = [self._path(name) for name in (stages.BOOTED, _LOG, _PICTURE)]
+        written = [self._path(name) for name in (record.BOOTED, _LOG, _PICTURE)]
         spared.require(*(name for path in written for name in (path, f"{path}{atomic.PARTIAL}")))
         if self._known is None:
             return
@@ -106,7 +106,7 @@ class BootTest(Plain):
             return {"skipped": True, "skip_reason": "Nothing tells whether a system that is not known has started."}
         if self._missing:
             return None
-        before, made_from = Manifest.load(self._path(stages.BOOTED), "boot", form=BOOT), _inputs(self._request)
+        before, made_from = Manifest.load(self._path(record.BOOTED), "boot", form=BOOT), _inputs(self._request)
         holds = before is not None and before.current("boot", made_from, recorded(self._request, self._description))
         return {"boot": before.result} if before is not None and holds and not self.options.repeat else None
 
@@ -133,7 +133,7 @@ class BootTest(Plain):
                 f"The console is in {log}. Its last lines:\n{said}",
                 boot=outcome.as_result(),
             )
-        Manifest("boot", inputs, recorded(request, self._description), (), outcome.as_result()).save(self._path(stages.BOOTED))
+        Manifest("boot", inputs, recorded(request, self._description), (), outcome.as_result()).save(self._path(record.BOOTED))
         return {"boot": outcome.as_result()}
 
 
@@ -151,26 +151,26 @@ def recorded(request: BootRequest, description: str) -> dict[str, Any]:
 
 def of_records(options: BootTestOptions) -> Optional[BootRequest]:
     """The request with the results of the work directory and the hardware that was found; None for a guest whose start nothing would tell."""
-    before = stages.so_far(options.subject.work_dir)
-    vm, facts = before.vm, before.facts
-    if facts.get("os", "linux") not in SYSTEMS:
+    before = record.so_far(options.subject.work_dir)
+    vm, facts, asked = before.vm.machine, before.facts, options.request
+    if facts.os not in ("", *SYSTEMS):
         return None
-    asked = options.request.firmware
-    unknown = asked if asked != "bios" else vm.get("firmware") or "bios"
-    nics = facts.get("nics") or [nic for nic in vm.get("nics", ()) if nic.get("mac")]
+    unknown = asked.firmware if asked.firmware != "bios" else vm.firmware or "bios"
+    known = facts != Facts()
     return replace(
-        options.request,
-        disks=tuple((disk["path"], disk["format"]) for disk in before.disks),
-        firmware=facts.get("firmware") or unknown,
-        nics=tuple(map(nic_of, nics)),
-        **{name: facts[name] for name in ("boot_disk", "disk_bus", "nic_model") if name in facts},
+        asked,
+        disks=tuple((disk.path, disk.format) for disk in before.disks),
+        firmware=facts.firmware or unknown,
+        nics=tuple(map(nic_of, facts.nics or [NicFacts(nic.mac) for nic in vm.nics if nic.mac])),
+        boot_disk=facts.boot_disk if known else asked.boot_disk,
+        disk_bus=facts.disk_bus or asked.disk_bus,
+        nic_model=facts.nic_model or asked.nic_model,
     )
 
 
-def nic_of(nic: Mapping[str, Any]) -> BootNic:
+def nic_of(nic: NicFacts) -> BootNic:
     """The NIC of a test VM for one that the guest has, or is to have."""
-    address = next((address for address in nic.get("addresses") or () if ":" not in address), "")
-    return BootNic(required(nic["mac"]), address, nic.get("gateway") or "")
+    return BootNic(nic.mac, next((address for address in nic.addresses if ":" not in address), ""), nic.gateway)
 
 
 def _inputs(request: BootRequest) -> tuple[Identity, ...]:

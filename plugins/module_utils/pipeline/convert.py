@@ -16,7 +16,7 @@ from ..core.manifest import Identity, Manifest
 from ..core.process import require
 from ..disk import convert, earlier, sizes, staging
 from ..disk.request import Request
-from . import places, stages
+from . import places, record
 from .fetch import reading
 from .stage import Claims, Plain, Result, Run
 from .subject import Subject
@@ -139,7 +139,7 @@ class Convert(Plain):
         return reading(self._staged.base, subject.work_dir, subject.access, cached=False)
 
     def _record(self, wanted: Sequence[_Wanted], results: Sequence[dict[str, Any]]) -> None:
-        stages.converted(self.options.subject.work_dir, [one.made_from[-1] for one in wanted], results)
+        record.converted(self.options.subject.work_dir, [one.made_from[-1] for one in wanted], results)
 
     def _of_source(self) -> Result:
         """What check mode says of disks that have no overlays yet."""

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core import ahead, modes, names, spared
-from ..core.data import each_from_data, from_data
+from ..core.data import each_from_data, from_data, to_data
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.shape import TEXT, require
 from ..disk import qemu_img
@@ -17,7 +17,7 @@ from ..disk.machine import Converted, VmSaid
 from ..guest.model import BOOTSTRAP, FINAL
 from ..targets import libvirt_xml
 from ..targets.formats import FORMATS
-from . import descriptions, domains, places, stages
+from . import descriptions, domains, places, record
 from .record import Facts
 from .stage import Claims, Plain, Result, Run
 from .subject import Subject
@@ -74,15 +74,17 @@ class Describe(Plain):
     def _known(self) -> _Known:
         """Raises InvalidInput, which names the option, for what no VM can have."""
         wanted, work_dir = self.options, self.options.subject.work_dir
-        vm, facts, phase, disks = wanted.vm, wanted.facts, wanted.phase, wanted.disks
-        if work_dir:
-            before = stages.known(work_dir)
-            vm = {**before.vm, **vm}
-            if not facts:
-                facts, phase = before.facts, next(iter(before.facts.get("phases") or ()), phase)
-            disks = stages.so_far(work_dir).disks if disks is None else disks
+        before = record.known(work_dir) if work_dir else record.Known()
+        phase = wanted.phase if wanted.facts else next(iter(before.facts.phases), wanted.phase)
+        facts = wanted.facts or to_data(before.facts)
+        disks = to_data(record.so_far(work_dir).disks) if work_dir and wanted.disks is None else wanted.disks
         return _Known(
-            from_data(VmSaid, vm, "vm", "Give what vmdk_fetch returned as vm, or leave it out where there is a work_dir."),
+            from_data(
+                VmSaid,
+                {**to_data(before.vm), **wanted.vm},
+                "vm",
+                "Give what vmdk_fetch returned as vm, or leave it out where there is a work_dir.",
+            ),
             from_data(Facts, facts, "facts", "Give what guest_fix returned as facts, or leave it out where there is a work_dir."),
             phase,
             each_from_data(Converted, disks or (), "disks", "Give what qemu_convert returned as disks."),

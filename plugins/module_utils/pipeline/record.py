@@ -1,22 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The migration of one VM as its stages record it: what FETCH, FIX, CONVERT and BOOT have found and done, and the report of all of them.
 
-Records of earlier versions are read; what is in them and not known here is kept, and written again as it was.
+Records of earlier versions are read; what is in them and not known here is kept, and written again as it was. A stage that runs alone finds here what
+those before it have left in the work directory.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal, Mapping, Optional
+from typing import Annotated, Any, Final, Literal, Mapping, Optional, Sequence
 
 from ..core.concern import Concern
-from ..core.data import Rest, formerly, kept
+from ..core.data import Rest, formerly, from_data, kept
+from ..core.errors import InvalidInput
 from ..core.machine import NicFacts
-from ..core.manifest import Form
+from ..core.manifest import Form, Identity, Manifest
 from ..core.shape import NUMBER, count, like
+from ..disk import staging
 from ..disk.machine import Converted, VmSaid
 
 FORMAT: Final = 1
+BOOTED = "boot.manifest.json"  # in the directory of the results
+_CONVERTED = "convert.json"
 Word = Annotated[str, like("a word", r"[\w.+-]+")]
 Number = Annotated[float, NUMBER]
 
@@ -142,3 +148,63 @@ class Migration:
 
 # What others may read of ours, by the name of its schema in docs/schemas.
 SCHEMAS: Mapping[str, type] = {"boot": Booted, "disk": Converted, "facts": Facts, "guest": Repaired, "report": Migration, "vm": VmSaid}
+
+
+@dataclass(frozen=True)
+class Known:
+    """The VM as its source describes it, and what was found out of its guest; nothing of what was not done."""
+
+    vm: VmSaid = VmSaid()
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True)
+class SoFar(Known):
+    """With its results."""
+
+    disks: tuple[Converted, ...] = ()
+
+
+def known(work_dir: str) -> Known:
+    """What FETCH and FIX have left that still holds."""
+    base, fixed = staging.fetched(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING, form=FIX)
+    vm = from_data(VmSaid, base.result, "The record of FETCH") if base is not None else VmSaid()
+    holds = base is not None and fixed is not None and fixed.holds()
+    return Known(vm, from_data(Repaired, fixed.result, "The record of FIX").facts if holds and fixed is not None else Facts())
+
+
+def converted(work_dir: str, overlays: Sequence[Identity], disks: Sequence[dict[str, Any]]) -> None:
+    """Record the results, and the overlays that they were made from."""
+    record, path = Manifest("convert", tuple(overlays), {}, (), {"disks": list(disks)}), os.path.join(work_dir, _CONVERTED)
+    if Manifest.load(path, "convert", form=CONVERT) != record:
+        record.save(path)
+
+
+def so_far(work_dir: str) -> SoFar:
+    """Raises InvalidInput for a VM that has not come as far as CONVERT, or whose repair is newer than its results."""
+    staging.require_fetched(work_dir)
+    made = _made(work_dir)
+    if made is None:
+        raise InvalidInput(f"{work_dir} tells of no results.", "Run CONVERT first (--tags convert).", path=work_dir)
+    if not all(overlay.holds() for overlay in made.inputs):
+        raise InvalidInput(
+            "The disks have been repaired again since the results were written.", "Run CONVERT again (--tags convert).", path=work_dir
+        )
+    before = known(work_dir)
+    return SoFar(before.vm, before.facts, from_data(Results, made.result, "The record of CONVERT").disks)
+
+
+def results(work_dir: str) -> list[dict[str, Any]]:
+    """The results that were made from the disks as they are repaired now; none where there are no such."""
+    made = _made(work_dir)
+    return list(made.result["disks"]) if made is not None and all(overlay.holds() for overlay in made.inputs) else []
+
+
+def booted(directory: str) -> dict[str, Any]:
+    """What the boot test there said, if its disks are still as they were then."""
+    test = Manifest.load(os.path.join(directory, BOOTED), "boot", form=BOOT)
+    return test.result if test is not None and all(disk.holds() for disk in test.inputs) else {}
+
+
+def _made(work_dir: str) -> Optional[Manifest]:
+    return Manifest.load(os.path.join(work_dir, _CONVERTED), "convert", form=CONVERT)

@@ -13,7 +13,7 @@ from ..core.data import each_from_data, from_data
 from ..core.errors import InvalidInput
 from ..core.manifest import of_today
 from ..disk.machine import Converted, VmSaid
-from . import places, report, stages
+from . import places, record, report
 from .record import Booted, Migration, Repaired
 from .stage import Plain, Result, Run
 from .subject import Subject
@@ -64,8 +64,8 @@ class Report(Plain):
         wanted, work_dir = self.options, self.options.subject.work_dir
         disks, boot = wanted.disks, wanted.boot
         if work_dir:
-            disks = stages.results(work_dir) if disks is None else disks
-            boot = stages.booted(wanted.dest) if boot is None else boot
+            disks = record.results(work_dir) if disks is None else disks
+            boot = record.booted(wanted.dest) if boot is None else boot
         guest = self._noted.guest or of_today(wanted.guest)
         done = report.of(
             from_data(VmSaid, self._vm, "vm", "Give what vmdk_fetch returned as vm, or the work_dir."),

@@ -8,7 +8,7 @@ import pytest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import report, stages
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import record, report
 
 DISKS = [{"path": "/srv/web01-disk0.qcow2", "format": "qcow2"}]
 
@@ -20,40 +20,40 @@ def work(tmp_path):
     overlay.write_bytes(b"repaired")
     Manifest("fetch", (), {}, (), {"name": "web01", "disks": []}).save(str(tmp_path / "fetch.json"))
     Manifest("fix", (), {}, (Identity.of(str(overlay)),), {"facts": {"os": "linux", "firmware": "uefi"}}).save(str(tmp_path / "fix.json"))
-    stages.converted(str(tmp_path), [Identity.of(str(overlay))], DISKS)
+    record.converted(str(tmp_path), [Identity.of(str(overlay))], DISKS)
     return tmp_path
 
 
 def test_what_was_recorded(work):
-    before = stages.so_far(str(work))
-    assert (before.vm["name"], before.facts["firmware"], list(before.disks)) == ("web01", "uefi", DISKS)
-    assert stages.results(str(work)) == DISKS
+    before = record.so_far(str(work))
+    assert (before.vm.machine.name, before.facts.firmware, [disk.path for disk in before.disks]) == ("web01", "uefi", [DISKS[0]["path"]])
+    assert record.results(str(work)) == DISKS
 
 
 def test_the_same_record_is_not_written_again(work):
-    record = work / "convert.json"
-    before = record.stat().st_mtime_ns, record.stat().st_ino
-    stages.converted(str(work), [Identity.of(str(work / "disk0-overlay.qcow2"))], DISKS)
-    assert (record.stat().st_mtime_ns, record.stat().st_ino) == before
+    path = work / "convert.json"
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    record.converted(str(work), [Identity.of(str(work / "disk0-overlay.qcow2"))], DISKS)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
 
 
 def test_without_a_repair_nothing_is_known_of_the_guest(work):
     (work / "fix.json").unlink()
-    assert stages.so_far(str(work)).facts == {}
+    assert record.so_far(str(work)).facts == record.Facts()
 
 
 def test_results_of_an_older_repair_are_refused(work):
     (work / "disk0-overlay.qcow2").write_bytes(b"repaired again")
     with pytest.raises(InvalidInput, match=r"repaired again.*--tags convert"):
-        stages.so_far(str(work))
-    assert stages.results(str(work)) == []
+        record.so_far(str(work))
+    assert record.results(str(work)) == []
 
 
 @pytest.mark.parametrize(("missing", "remedy"), [("fetch.json", "vmdk_fetch"), ("convert.json", "--tags convert")])
 def test_a_vm_that_has_not_come_that_far(work, missing, remedy):
     (work / missing).unlink()
     with pytest.raises(InvalidInput, match=remedy):
-        stages.so_far(str(work))
+        record.so_far(str(work))
 
 
 @pytest.mark.parametrize(
@@ -62,30 +62,30 @@ def test_a_vm_that_has_not_come_that_far(work, missing, remedy):
 def test_a_damaged_record_is_none(work, text):
     (work / "convert.json").write_text(text)
     with pytest.raises(InvalidInput, match="--tags convert"):
-        stages.so_far(str(work))
-    assert stages.results(str(work)) == []
+        record.so_far(str(work))
+    assert record.results(str(work)) == []
 
 
 def test_a_boot_test_counts_while_its_disks_are_the_same(tmp_path):
     disk = tmp_path / "disk.qcow2"
     disk.write_bytes(b"x")
-    assert stages.booted(str(tmp_path)) == {}
+    assert record.booted(str(tmp_path)) == {}
     Manifest("boot", (Identity.of(str(disk)),), {}, (), {"verdict": "passed"}).save(str(tmp_path / "boot.manifest.json"))
-    assert stages.booted(str(tmp_path)) == {"verdict": "passed"}
+    assert record.booted(str(tmp_path)) == {"verdict": "passed"}
     disk.write_bytes(b"a VM has run on it")
-    assert stages.booted(str(tmp_path)) == {}
+    assert record.booted(str(tmp_path)) == {}
 
 
 def test_what_fetch_and_fix_left_is_known_without_results(work):
     (work / "convert.json").unlink()
-    assert stages.known(str(work)).facts["firmware"] == "uefi" and stages.known(str(work)).vm["name"] == "web01"
+    assert record.known(str(work)).facts.firmware == "uefi" and record.known(str(work)).vm.machine.name == "web01"
     (work / "fetch.json").unlink()
-    assert stages.known(str(work)) == stages.Known({}, {})
+    assert record.known(str(work)) == record.Known()
 
 
 def test_what_was_found_of_other_disks_is_not_taken(work):
     (work / "disk0-overlay.qcow2").write_bytes(b"made anew, and not repaired")
-    assert stages.known(str(work)).facts == {}
+    assert record.known(str(work)).facts == record.Facts()
 
 
 def test_of_a_repair_that_did_not_come_to_its_end_the_report_has_no_older_plan(work):
