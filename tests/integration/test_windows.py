@@ -21,11 +21,14 @@ import harness
 import windows_disks
 import winlab
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data, from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import GuestRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import Attached
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Facts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import Timer, opened
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices
@@ -229,6 +232,11 @@ def test_the_devices_of_the_domain_are_those_that_are_proved(tmp_path):
         assert (one["id"]["subsystem-vendor"], one["id"]["subsystem"]) == (wanted.subsystem_vendor, wanted.subsystem)
 
 
+def domain(name, vm, facts, disks, *more):
+    """The domain of what a module would be given."""
+    return describe(name, from_data(VmSaid, vm, "vm"), from_data(Facts, facts, "facts"), each_from_data(Converted, disks, "disks"), *more)
+
+
 @pytest.mark.parametrize("bus", ["virtio", "sata", "ide"])
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_every_description_is_one_that_libvirt_takes(bus, firmware, tmp_path):
@@ -247,22 +255,22 @@ def test_every_description_is_one_that_libvirt_takes(bus, firmware, tmp_path):
             path = tmp_path / "vm.xml"
             path.write_text(
                 libvirt_xml.FORMAT.text(
-                    describe("a <b>", {"memory": 4096, "cpus": 4}, facts, disks, phase, "default", str(tmp_path / "side.qcow2"))
+                    domain("a <b>", {"memory": 4096, "cpus": 4}, facts, disks, phase, "default", str(tmp_path / "side.qcow2"))
                 )
             )
             subprocess.run(["virt-xml-validate", path], check=True, capture_output=True)
     with pytest.raises(InvalidInput, match="disks"):
-        libvirt_xml.FORMAT.text(describe("vm", {}, {"disk_bus": "ide"}, disks * 2, "final", "default", ""))
+        libvirt_xml.FORMAT.text(domain("vm", {}, {"disk_bus": "ide"}, disks * 2, "final", "default", ""))
 
 
-def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
+def test_nics_go_to_the_networks_that_theirs_become(tmp_path):
     nics = [{"mac": "00:50:56:00:00:01", "network": "VM Network"}, {"mac": "00:50:56:00:00:02", "network": "DMZ"}]
     disks = [{"path": "/images/a.qcow2", "format": "qcow2"}]
     networks = {"VM Network": "default", "DMZ": "bridge:br-dmz"}
     moved = {"nics": [{"mac": "52:54:00:00:00:01"}, {"mac": "00:50:56:00:00:02"}]}
 
     def on(vm, facts) -> list[tuple[str, str, str]]:
-        text = libvirt_xml.FORMAT.text(describe("vm", vm, facts, disks, "final", "other", "", networks))
+        text = libvirt_xml.FORMAT.text(domain("vm", vm, facts, disks, "final", "other", "", networks))
         (tmp_path / "vm.xml").write_text(text)
         subprocess.run(["virt-xml-validate", tmp_path / "vm.xml"], check=True, capture_output=True)
         found = ElementTree.fromstring(text).findall("devices/interface")
@@ -273,7 +281,7 @@ def test_cards_go_to_the_networks_that_theirs_become(tmp_path):
     assert on({"nics": nics}, moved) == [("52:54:00:00:00:01", "network", "default"), ("00:50:56:00:00:02", "bridge", "br-dmz")]
     assert on({"nics": [{**nics[0], "network": ""}]}, {}) == [("00:50:56:00:00:01", "network", "other")]
     assert on({"kind": "disks"}, {}) == [("", "network", "other")] and on({"kind": "vmx"}, {}) == []
-    text = libvirt_xml.FORMAT.text(describe("vm", {"cpus": 8, "cores_per_socket": 4}, {}, disks, "final", "other", ""))
+    text = libvirt_xml.FORMAT.text(domain("vm", {"cpus": 8, "cores_per_socket": 4}, {}, disks, "final", "other", ""))
     assert ElementTree.fromstring(text).find("cpu/topology").attrib == {"sockets": "2", "cores": "4", "threads": "1"}
 
 

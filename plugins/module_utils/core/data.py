@@ -31,7 +31,7 @@ Rest = Mapping[str, Any]
 
 def kept() -> Any:
     """A field for all keys that are not known, of type Rest: they are written again as they were."""
-    return dataclasses.field(default_factory=dict, metadata=REST)
+    return dataclasses.field(default_factory=dict, metadata=REST)  # pylint: disable=invalid-field-call
 
 
 def called(name: str) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ def _described(paths: Sequence[str], verify: bool) -> SourceVm:
     if len(paths) == 1 and suffixes <= {".ova", ".ovf"}:
         return ovf.read(paths[0], verify)
     name = re.sub(r"-\d{6}$", "", os.path.splitext(os.path.basename(paths[0]))[0])
-    return SourceVm(name, BARE, disks=tuple(SourceDisk(_disk(path, paths)) for path in paths))
+    return SourceVm(name=name, kind=BARE, disks=tuple(SourceDisk(_disk(path, paths)) for path in paths))
 
 
 def _require_distinct(vm: SourceVm) -> None:
