@@ -111,7 +111,7 @@ class Describe(Plain):
     def require(self, run: Run) -> None:
         self.options.subject.require_own(run)
         known, networks = self._known, self.options.networks
-        _require_right(known, networks)
+        _require_networks(networks)
         for concern in domains.unmapped(known.vm, self.options.network, networks):
             run.warn(str(concern))
 
@@ -149,8 +149,8 @@ class Describe(Plain):
         return {**answer, "path": path} if path in named else answer
 
 
-def _require_right(known: _Known, networks: Mapping[str, str]) -> None:
-    """Raise InvalidInput, which names the option, for networks that are none, and for a VM without disks."""
+def _require_networks(networks: Mapping[str, str]) -> None:
+    """Raise InvalidInput, which names the option, for networks that are none."""
     require(
         "networks",
         networks,
