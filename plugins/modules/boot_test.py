@@ -15,10 +15,10 @@ description:
   - KVM is used where it really runs a kernel, emulation otherwise.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   work_dir:
-    description: The VM's work directory, which says what its results are and what hardware its guest was repaired for, where O(disks) are not given.
-      A guest that is not Linux is skipped then.
+    description: The VM's work directory, which says what its results are and what hardware its guest was repaired for, where O(disks) are not given. A
+      guest that is not Linux is skipped then.
     type: path
     version_added: 0.2.0
   source:
@@ -100,7 +100,7 @@ options:
       path:
         description: The profile; not used.
         type: str
-      'on':
+      "on":
         description: The bond, bridge or VLAN with the addresses; not used.
         type: str
   luks_keys:
@@ -183,8 +183,8 @@ options:
   backend:
     description:
       - What runs the test VM. V(qemu) needs nothing else.
-      - V(libvirt) starts the VM of O(description), its devices, memory and CPUs, as a transient domain of a name of its own, on overlays and without
-        its networks. It is gone when the test ends, or when its process dies.
+      - V(libvirt) starts the VM of O(description), its devices, memory and CPUs, as a transient domain of a name of its own, on overlays and without its
+        networks. It is gone when the test ends, or when its process dies.
     type: str
     default: qemu
     choices: [qemu, libvirt]
@@ -284,11 +284,10 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import en
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
     module_with_source,
-    progress_spec,
     require_own,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import stages
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirtd import SYSTEM
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_arguments import firmware_files
 
 _RECORD = "boot.manifest.json"
@@ -298,8 +297,10 @@ _HARDWARE = ("firmware", "boot_disk", "disk_bus", "nic_model", "cards")
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
-        **progress_spec(),
+        **attributes.MODE,
+        **attributes.ACTION,
         "work_dir": {"type": "path"},
         "source": {"type": "list", "elements": "str"},
         "moved": {"type": "bool", "default": False},
@@ -323,7 +324,11 @@ def argument_spec() -> dict:
                 "mac": {"type": "str", "required": True},
                 "addresses": {"type": "list", "elements": "str", "default": []},
                 "gateway": {"type": "str", "default": ""},
-                **{name: {"type": "str"} for name in ("name", "method", "backend", "path", "on")},
+                "name": {"type": "str"},
+                "method": {"type": "str"},
+                "backend": {"type": "str"},
+                "path": {"type": "str"},
+                "on": {"type": "str"},
             },
         },
         "luks_keys": {"type": "dict", "default": {}, "no_log": True},
@@ -351,8 +356,7 @@ def argument_spec() -> dict:
         },
         "backend": {"type": "str", "default": "qemu", "choices": ["qemu", "libvirt"]},
         "description": {"type": "path"},
-        "libvirt_uri": {"type": "str", "default": SYSTEM},
-        "mode": {"type": "raw"},
+        "libvirt_uri": {"type": "str", "default": "qemu:///system"},
         "repeat": {"type": "bool", "default": False},
         "dest": {"type": "path", "required": True},
     }

@@ -17,7 +17,7 @@ description:
   - Nothing is defined; C(virsh define) takes the file. O(formats) writes it for others too.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   dest:
     description: The directory, created if it is missing.
     type: path
@@ -128,7 +128,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import qe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BOOTSTRAP, FINAL
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.holding import belonging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own, run_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, require_own
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions, places, stages
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe, unmapped
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml
@@ -138,21 +139,22 @@ SIDE_DISK_SIZE = 64 << 20  # bytes
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.RUN,
+        **attributes.MODE,
         "dest": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
-        "vm": {"type": "dict", "default": {}},
-        "facts": {"type": "dict", "default": {}},
-        "disks": {"type": "list", "elements": "dict"},
         "work_dir": {"type": "path"},
         "source": {"type": "list", "elements": "str"},
         "moved": {"type": "bool", "default": False},
-        "phase": {"type": "str", "default": FINAL, "choices": [BOOTSTRAP, FINAL]},
+        "vm": {"type": "dict", "default": {}},
+        "facts": {"type": "dict", "default": {}},
+        "disks": {"type": "list", "elements": "dict"},
+        "phase": {"type": "str", "default": "final", "choices": ["bootstrap", "final"]},
         "network": {"type": "str", "default": "default"},
         "networks": {"type": "dict", "default": {}},
-        "mode": {"type": "raw"},
-        **run_spec(),
-        "formats": {"type": "list", "elements": "str", "default": [], "choices": list(FORMATS)},
+        "formats": {"type": "list", "elements": "str", "default": [], "choices": ["kubevirt", "openstack", "proxmox", "qemu"]},
     }
 
 

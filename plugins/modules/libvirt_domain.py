@@ -16,7 +16,7 @@ description:
   - Disks are copied once. A domain whose disks were migrated again is not given the new ones unless O(overwrite) says so.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   state:
     description: What shall be. V(absent) shuts the VM down and undefines it.
     type: str
@@ -46,7 +46,8 @@ options:
     type: str
   placement:
     description:
-      - V(in_place) leaves the disks where they are. V(reflink) makes copies that share their blocks with the originals, on file systems that can (XFS, Btrfs).
+      - V(in_place) leaves the disks where they are. V(reflink) makes copies that share their blocks with the originals, on file systems that can (XFS,
+        Btrfs).
       - V(copy) does so where it is possible, and copies where not.
     type: str
     default: in_place
@@ -140,35 +141,36 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
     module_with_source,
     require_own,
-    run_spec,
     source_of,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirtd, lifecycle, placement
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Unwanted, Wanted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirt import Libvirt
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.RUN,
+        **attributes.MODE,
         "state": {"type": "str", "default": "defined", "choices": ["defined", "running", "absent"]},
         "description": {"type": "path"},
         "source": {"type": "list", "elements": "str"},
         "work_dir": {"type": "path"},
         "moved": {"type": "bool", "default": False},
-        **run_spec(),
         "name": {"type": "str"},
-        "placement": {"type": "str", "default": placement.IN_PLACE, "choices": list(placement.KINDS)},
+        "placement": {"type": "str", "default": "in_place", "choices": ["in_place", "copy", "reflink", "move"]},
         "pool": {"type": "str"},
         "directory": {"type": "path"},
         "autostart": {"type": "bool"},
         "overwrite": {"type": "bool", "default": False},
         "passphrase": {"type": "str", "default": "", "no_log": True},
         "accelerator": {"type": "str", "default": "auto", "choices": ["auto", "kvm", "tcg"]},
-        "mode": {"type": "raw"},
         "quarantine": {"type": "path"},
         "timeout": {"type": "int", "default": 120},
         "power_off": {"type": "bool", "default": False},
-        "libvirt_uri": {"type": "str", "default": libvirtd.SYSTEM},
+        "libvirt_uri": {"type": "str", "default": "qemu:///system"},
     }
 
 

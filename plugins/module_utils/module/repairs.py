@@ -22,7 +22,6 @@ from ..guest.apply import BACKUPS
 from ..guest.family import GuestRequest
 from ..guest.offline import Attached
 from ..guest.plan import Plan
-from ..linux.plan import FIXES
 from ..pipeline.engines import OWN, Engine, repair
 from ..pipeline.fetch import reading
 from ..pipeline.kinds import KINDS
@@ -33,9 +32,6 @@ from ..pipeline.sources import libraries_of, opened
 from .access import access_of
 from .guest_options import (
     all_options_of,
-    disk_set_spec,
-    fix_spec,
-    fixes_spec,
     grown_request,
     guest_request,
     named_disks,
@@ -44,7 +40,8 @@ from .guest_options import (
 )
 from .holding import working_on
 from .runtime import Result, respawn_for, run
-from .source_options import fetched_of, module_with_source, require_fetched, require_own, run_spec, source_of, sources_of
+from .source_options import fetched_of, module_with_source, require_fetched, require_own, source_of, sources_of
+from .specs import attributes, disk_set, vsphere
 
 _LONGEST_WARNING, _LONGEST_WARNINGS = 500, 2500  # characters of a concern, and of all, among the warnings
 
@@ -76,7 +73,7 @@ def recorded_result(record: Mapping[str, Any], changed: bool, plan_file: str) ->
 
 def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
     """The body of a module that only looks."""
-    spec = {**disk_set_spec(), "passphrase": {"type": "str", "default": "", "no_log": True}}
+    spec = {**disk_set.MAIN, **vsphere.SOURCE, **disk_set.GUEST, **disk_set.LOOK, **disk_set.SYSTEM}
     module = module_with_source(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
 
@@ -89,9 +86,8 @@ def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
 
 def single_fix(fixes: Sequence[str]) -> None:
     """The body of a module that carries out one kind of fix on overlays."""
-    module = module_with_source(
-        {**fix_spec(), **run_spec()}, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")]
-    )
+    spec = {**disk_set.MAIN, **vsphere.SOURCE, **disk_set.GUEST, **disk_set.SYSTEM, **disk_set.FIX, **disk_set.OPTIONS, **attributes.RUN}
+    module = module_with_source(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, lambda module: _single_fix(module, fixes))
 
@@ -123,15 +119,6 @@ def rollback_work(module: AnsibleModule) -> Result:
     request = GuestRequest(tuple(Attached(path, fmt) for path, fmt in disks), (), params["firmware"], params["luks_keys"], params["root"])
     undone = take_back(request, params["id"], module.check_mode)
     return {"changed": bool(undone), "undone": list(undone)}
-
-
-def live_spec() -> dict[str, Any]:
-    """The options of a repair on the running system."""
-    spec = {**fix_spec(), **fixes_spec()}
-    for name in {*disk_set_spec(), "mac_map", "virtio_win", "windows"} - {"accept"}:
-        del spec[name]
-    spec["fixes"]["choices"] = list(FIXES)
-    return {**spec, "initramfs": {**spec["initramfs"], "default": "regenerate"}}
 
 
 def live_fix_work(module: AnsibleModule) -> Result:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the table says, in Python: documentation fragments, argument specs, and the parts of modules that are made of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Sequence
+
+import yaml
+
+from . import text
+from .table import Option, Table
+
+FRAGMENT = "hyper2kvm.migration."
+_STRING = r'(?ms)^( *){name} = r"""\n(.*?)^"""'
+_OPTIONS = re.compile(r"(?ms)^options:[^\n]*\n.*?(?=^\w|\Z)")
+_SPEC = re.compile(r"(?m)^def argument_spec\(\) -> dict:\n(?:(?: {4}.*)?\n)*?(?=\S|\Z)|^def argument_spec\(\) -> dict:\n(?: {4}.*\n)+")
+_SINGLE_FIX = (Path(__file__).parent / "single_fix.txt").read_text(encoding="utf-8")
+
+
+class _Code(str):
+    """Python that stands in a spec as it is."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def pages(root: Path, table: Table) -> Iterator[tuple[Path, str]]:
+    """Every file below plugins with what it has to be."""
+    plugins = root / "plugins"
+    for path in sorted((plugins / "doc_fragments").glob("*.py")):
+        yield path, _fragments(path, table)
+        yield plugins / "module_utils" / "module" / "specs" / path.name, _specs(path.stem, table)
+    shared = yaml.safe_load((root / "options" / "answers.yml").read_text(encoding="utf-8"))
+    fixes = yaml.safe_load((root / "options" / "single_fixes.yml").read_text(encoding="utf-8"))
+    for name, fix in fixes.items():
+        path = plugins / "modules" / f"{name}.py"
+        yield path, _module(_single_fix(name, fix), name, table, shared)
+    for path in sorted((plugins / "modules").glob("*.py")):
+        if path.stem not in fixes:
+            yield path, _module(path.read_text(encoding="utf-8"), path.stem, table, shared)
+
+
+def _fragments(path: Path, table: Table) -> str:
+    """The file of a group of fragments, whose options are those of the sections that are called after it and them."""
+    content = path.read_text(encoding="utf-8")
+    for section in (name for name in table.sections if name.partition(".")[0] == path.stem):
+        constant = section.partition(".")[2].upper() or "DOCUMENTATION"
+        content = _with_options(content, constant, table.sections[section], path)
+    return content
+
+
+def _with_options(content: str, constant: str, options: tuple[Option, ...], path: Path) -> str:
+    """The same file with these options in one of its strings of documentation."""
+    found = re.search(_STRING.format(name=constant), content)
+    if found is None or not _OPTIONS.search(found[2]):
+        raise ValueError(f"{path}: write the string {constant} with a line `options:`, for what the table says of it")
+    documented = {option.name: option.documentation() for option in options}
+    made = "options:  # written by make options\n" + text.block(documented, 2)
+    said = _OPTIONS.sub(lambda dummy: made, found[2])
+    return content[: found.start(2)] + said + content[found.end(2) :]
+
+
+def _specs(stem: str, table: Table) -> str:
+    """The argument specs of a group of fragments."""
+    sections = {name: options for name, options in table.sections.items() if name.partition(".")[0] == stem}
+    code = "\n".join(f"{_constant(name)}: dict[str, Any] = {spec(options)!r}" for name, options in sections.items())
+    head = [
+        "# SPDX-License-Identifier: GPL-3.0-or-later",
+        f'"""Argument specs of the options that doc_fragments/{stem}.py documents, written by make options."""',
+        "from __future__ import annotations",
+        "from typing import Any",
+        *(["from ansible.module_utils.basic import env_fallback"] if "env_fallback" in code else []),
+        code,
+    ]
+    return formatted("\n\n".join(head).replace("\n\n", "\n", 1))
+
+
+def _constant(section: str) -> str:
+    return section.partition(".")[2].upper() or "MAIN"
+
+
+def spec(options: tuple[Option, ...]) -> dict[str, Any]:
+    """As AnsibleModule wants it, for `repr`."""
+    return {option.name: _spec(option) for option in options}
+
+
+def _spec(option: Option) -> dict[str, Any]:
+    said = {key: option.says[key] for key in ("type", "elements", "required", "default") if key in option.says}
+    if "environment" in option.says:
+        said["fallback"] = (_Code("env_fallback"), [option.says["environment"]])
+    said.update({key: option.says[key] for key in ("choices", "aliases", "no_log", "apply_defaults") if key in option.says})
+    return {**said, **({"options": spec(option.suboptions)} if option.suboptions else {})}
+
+
+def _module(content: str, name: str, table: Table, shared: Sequence[Mapping[str, Any]]) -> str:
+    """A module with its own options in DOCUMENTATION, all of them in argument_spec, and the answers that it shares in RETURN."""
+    path = Path(f"plugins/modules/{name}.py")
+    if name in table.sections:
+        content = _with_options(content, "DOCUMENTATION", table.sections[name], path)
+    content = _with_answers(content, name, shared)
+    found = _SPEC.search(content)
+    if found is None:
+        return content
+    fragments = extended(content)
+    own = {option.name for option in table.sections.get(name, ())}
+    parts = [f"**{section.partition('.')[0]}.{_constant(section)}" for section in fragments if section in table.sections]
+    parts += [f"{option.name!r}: {_spec(option)!r}" for option in table.of_module(name, fragments) if option.name in own]
+    made = f"def argument_spec() -> dict:\n    # Written by make options.\n    return {{{', '.join(parts)}}}\n"
+    return formatted(content[: found.start()] + made + "\n\n" + content[found.end() :].lstrip("\n"))
+
+
+def extended(content: str) -> tuple[str, ...]:
+    """The documentation fragments that a module names, without the collection."""
+    found = re.search(_STRING.format(name="DOCUMENTATION"), content)
+    named = yaml.safe_load(found[2]).get("extends_documentation_fragment", []) if found is not None else []
+    return tuple(name[len(FRAGMENT) :] for name in ([named] if isinstance(named, str) else named))
+
+
+def _with_answers(content: str, name: str, shared: Sequence[Mapping[str, Any]]) -> str:
+    """The same module with what it shares of RETURN. Keys that only it has stay where they are."""
+    given = {key: says for group in shared if name in group["modules"] for key, says in group["returns"].items()}
+    found = re.search(_STRING.format(name="RETURN"), content)
+    if not given or found is None:
+        return content
+    kept = {part.partition(":")[0]: part for part in re.split(r"(?m)^(?=\w)", found[2]) if part.strip()}
+    made = {key: text.block({key: says}) for key, says in given.items()}
+    return content[: found.start(2)] + "".join({**kept, **made}.values()) + content[found.end(2) :]
+
+
+def _single_fix(name: str, fix: Mapping[str, Any]) -> str:
+    """A module that carries out one kind of fix, before its options and answers are filled in."""
+    more = "".join(f"    {key}: {text.flow(value)}\n" for key, value in fix.get("example", {}).items())
+    return _SINGLE_FIX.format(
+        name=name,
+        short=fix["short_description"],
+        description=text.block({"description": fix["description"]}),
+        version=fix["version_added"],
+        example=more,
+        fixes=text.flow([text.scalar(one) for one in fix["fixes"]]).replace("[", '["').replace(", ", '", "').replace("]", '"]'),
+    )
+
+
+def formatted(code: str) -> str:
+    """Python as ruff writes it."""
+    ruff = Path(sys.executable).parent / "ruff"
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run(
+        [ruff, "format", "--stdin-filename", "module.py", "-"], input=code, capture_output=True, text=True, check=True, cwd=root
+    ).stdout
