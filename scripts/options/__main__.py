@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import plugin_pages, table
+from . import plugin_pages, role_pages, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     known = table.load(ROOT / "options")
     stale = []
-    for path, content in plugin_pages.pages(ROOT, known):
+    for path, content in (*plugin_pages.pages(ROOT, known), *role_pages.pages(ROOT, known)):
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             stale.append(str(path.relative_to(ROOT)))
             if "--check" not in sys.argv[1:]:
