@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.customize import Customization
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.ssh import Login
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.vddk import Vddk
@@ -172,6 +173,12 @@ def test_a_field_has_the_default_of_its_option(kind, place, called):
         assert (list(default) if isinstance(default, tuple) else default) == said["default"], field.name
         compared += 1
     assert compared
+
+
+def test_an_option_reaches_the_field_of_its_name():
+    login = made(Login, {"user": None, "port": 2222, "password": "", "unknown": 1}, host="esx1")
+    assert login == Login("esx1", "root", 2222)
+    assert made(Options, {"remove_tools": ["xen"], "fstab_mode": "noop"}, fixes=()) == Options((), "noop", remove_tools=("xen",))
 
 
 TEXTS = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=300)

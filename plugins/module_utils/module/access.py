@@ -8,6 +8,7 @@ from typing import Any, Mapping
 from ..sources.source import Access
 from ..transport.ssh import Login
 from ..transport.vddk import Vddk
+from .fields import made
 from .vsphere_login import proxy_of, trust_of
 
 
@@ -15,29 +16,16 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
     """How the source is reached, from the parameters of specs.vsphere.SOURCE."""
     params = module_params["access"]
     vsphere, ssh = params["vsphere"] or {}, params["ssh"] or {}
-    return Access(
+    return made(
+        Access,
+        params,
         user=vsphere.get("username") or "",
         password=vsphere.get("password") or "",
         trust=trust_of(vsphere),
         proxy=proxy_of(vsphere),
-        ssh=Login(
-            ssh.get("host") or "",
-            ssh.get("user") or "root",
-            ssh.get("port") or 22,
-            ssh.get("key_file") or "",
-            ssh.get("known_hosts") or "",
-            ssh.get("password") or "",
-        ),
-        vddk=Vddk(**(params["vddk"] or {})),
-        transport=params["transport"],
-        running=params["running"],
-        quiesce=params["quiesce"],
-        shutdown_timeout=params["shutdown_timeout"],
-        power_off=params["power_off"],
+        ssh=made(Login, {name: value for name, value in ssh.items() if value}, host=ssh.get("host") or ""),
+        vddk=made(Vddk, params["vddk"] or {}),
         bandwidth=params["bandwidth"] * 1000000 // 8,
-        workers=params["workers"],
-        host_slots=params["host_slots"],
-        allocated_only=params["allocated_only"],
         verify=bool(module_params.get("verify")),
         accept=tuple(module_params.get("accept") or ()),
     )

@@ -22,51 +22,33 @@ from ..pipeline import families
 from ..pipeline.fetch import reading
 from ..pipeline.sources import opened
 from ..windows import drivers
-from ..windows.work import DIRECT
 from ..windows.work import Options as WindowsOptions
 from .access import access_of
+from .fields import made
 from .source_options import require_fetched, source_of
 
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
 
 
 def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
+    """What the operator chose for Linux."""
     wanted = params.get("customize") or {}
-    return Options(
-        tuple(fixes),
-        params["fstab_mode"],
-        params["initramfs"],
-        tuple(params["remove_tools"]),
-        tuple(params.get("agent_packages") or ()),
-        params.get("mac_map") or {},
-        Customization(
-            wanted.get("hostname") or "",
-            {user: (keys,) if isinstance(keys, str) else tuple(keys) for user, keys in (wanted.get("ssh_keys") or {}).items()},
-            wanted.get("firstboot_script") or "",
-            bool(wanted.get("serial_console")),
-            {key: value for key, value in (wanted.get("cloud_init") or {}).items() if value},
-            bool(wanted.get("selinux_relabel")),
-        ),
+    customize = made(
+        Customization,
+        wanted,
+        ssh_keys={user: (keys,) if isinstance(keys, str) else tuple(keys) for user, keys in (wanted.get("ssh_keys") or {}).items()},
+        cloud_init={key: value for key, value in (wanted.get("cloud_init") or {}).items() if value},
     )
+    macs = params.get("mac_map") or {}
+    return made(Options, params, fixes=tuple(fixes), initramfs_mode=params["initramfs"], macs=macs, customize=customize)
 
 
 def windows_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> WindowsOptions:
     """What the operator chose for Windows; drivers of the distribution's package where no source is named."""
-    wanted = params.get("windows") or {}
     path = params.get("virtio_win") or (PACKAGED_DRIVERS if os.path.isdir(PACKAGED_DRIVERS) else "")
     source, iso = drivers.locate(path) if path else ("", False)
-    return WindowsOptions(
-        source,
-        iso,
-        tuple(wanted.get("drivers") or ()),
-        wanted.get("boot") or DIRECT,
-        tuple(wanted.get("network") or ()),
-        wanted.get("wrapper") or "",
-        tuple(fixes),
-        tuple(params["remove_tools"]),
-        tuple(params["agent_packages"]),
-        params["mac_map"],
-    )
+    chosen = {**params, **(params.get("windows") or {})}
+    return made(WindowsOptions, chosen, virtio_win=source, iso=iso, fixes=tuple(fixes), macs=params["mac_map"])
 
 
 def all_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> tuple[object, ...]:
