@@ -12,7 +12,7 @@ from typing import Any, Iterator, Mapping, Sequence
 import yaml
 
 from . import text
-from .table import Option, Table
+from .table import Option, Table, documentation
 
 FRAGMENT = "hyper2kvm.migration."
 _STRING = r'(?ms)^( *){name} = r"""\n(.*?)^"""'
@@ -34,6 +34,11 @@ def pages(root: Path, table: Table) -> Iterator[tuple[Path, str]]:
     for path in sorted((plugins / "doc_fragments").glob("*.py")):
         yield path, _fragments(path, table)
         yield plugins / "module_utils" / "module" / "specs" / path.name, _specs(path.stem, table)
+    for path in sorted((plugins / "inventory").glob("*.py")):
+        documented = _for_inventory(table.sections[f"inventory.{path.stem}"])
+        yield path, _with_options(path.read_text(encoding="utf-8"), "DOCUMENTATION", documented, path)
+    for path in sorted((plugins / "action").glob("*.py")):
+        yield path, _with_spec(path.read_text(encoding="utf-8"), path.stem, (), table)
     shared = yaml.safe_load((root / "options" / "answers.yml").read_text(encoding="utf-8"))
     fixes = yaml.safe_load((root / "options" / "single_fixes.yml").read_text(encoding="utf-8"))
     for name, fix in fixes.items():
@@ -49,19 +54,26 @@ def _fragments(path: Path, table: Table) -> str:
     content = path.read_text(encoding="utf-8")
     for section in (name for name in table.sections if name.partition(".")[0] == path.stem):
         constant = section.partition(".")[2].upper() or "DOCUMENTATION"
-        content = _with_options(content, constant, table.sections[section], path)
+        content = _with_options(content, constant, documentation(table.sections[section]), path)
     return content
 
 
-def _with_options(content: str, constant: str, options: tuple[Option, ...], path: Path) -> str:
+def _with_options(content: str, constant: str, documented: dict[str, Any], path: Path) -> str:
     """The same file with these options in one of its strings of documentation."""
     found = re.search(_STRING.format(name=constant), content)
     if found is None or not _OPTIONS.search(found[2]):
         raise ValueError(f"{path}: write the string {constant} with a line `options:`, for what the table says of it")
-    documented = {option.name: option.documentation() for option in options}
     made = "options:  # written by make options\n" + text.block(documented, 2)
     said = _OPTIONS.sub(lambda dummy: made, found[2])
     return content[: found.start(2)] + said + content[found.end(2) :]
+
+
+def _for_inventory(options: tuple[Option, ...]) -> dict[str, Any]:
+    """As the documentation of an inventory plugin has them, which is its spec too."""
+    return {
+        option.name: {**option.documentation(), **({"env": [{"name": option.says["environment"]}]} if "environment" in option.says else {})}
+        for option in options
+    }
 
 
 def _specs(stem: str, table: Table) -> str:
@@ -98,14 +110,17 @@ def _spec(option: Option) -> dict[str, Any]:
 
 def _module(content: str, name: str, table: Table, shared: Sequence[Mapping[str, Any]]) -> str:
     """A module with its own options in DOCUMENTATION, all of them in argument_spec, and the answers that it shares in RETURN."""
-    path = Path(f"plugins/modules/{name}.py")
     if name in table.sections:
-        content = _with_options(content, "DOCUMENTATION", table.sections[name], path)
+        content = _with_options(content, "DOCUMENTATION", documentation(table.sections[name]), Path(f"plugins/modules/{name}.py"))
     content = _with_answers(content, name, shared)
+    return _with_spec(content, name, extended(content), table)
+
+
+def _with_spec(content: str, name: str, fragments: tuple[str, ...], table: Table) -> str:
+    """The same file with the options of a module in its function argument_spec, if it has one."""
     found = _SPEC.search(content)
     if found is None:
         return content
-    fragments = extended(content)
     own = {option.name for option in table.sections.get(name, ())}
     parts = [f"**{section.partition('.')[0]}.{_constant(section)}" for section in fragments if section in table.sections]
     parts += [f"{option.name!r}: {_spec(option)!r}" for option in table.of_module(name, fragments) if option.name in own]

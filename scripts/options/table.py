@@ -159,6 +159,6 @@ def _refuse(place: str, unknown: set[str]) -> None:
 @functools.cache
 def registered(place: str) -> tuple[str, ...]:
     """What a registry below module_utils knows, which is a collection of names or gives one: choices stand where they are made."""
-    module, _, name = place.rpartition(".")
+    module, dummy, name = place.rpartition(".")
     found = getattr(importlib.import_module(f"{MODULE_UTILS}.{module}"), name)
     return tuple(found() if callable(found) else found)
