@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from .table import Option, Table, documentation
 FRAGMENT = "hyper2kvm.migration."
 _STRING = r'(?ms)^( *){name} = r"""\n(.*?)^"""'
 _OPTIONS = re.compile(r"(?ms)^options:[^\n]*\n.*?(?=^\w|\Z)")
-_SPEC = re.compile(r"(?m)^def argument_spec\(\) -> dict:\n(?:(?: {4}.*)?\n)*?(?=\S|\Z)|^def argument_spec\(\) -> dict:\n(?: {4}.*\n)+")
+_SPEC = re.compile(r"(?m)^def argument_spec\(\) -> dict:\n(?:(?: {4}.*)?\n)*")
 _SINGLE_FIX = (Path(__file__).parent / "single_fix.txt").read_text(encoding="utf-8")
 
 
@@ -125,7 +126,7 @@ def _with_spec(content: str, name: str, fragments: tuple[str, ...], table: Table
     parts = [f"**{section.partition('.')[0]}.{_constant(section)}" for section in fragments if section in table.sections]
     parts += [f"{option.name!r}: {_spec(option)!r}" for option in table.of_module(name, fragments) if option.name in own]
     made = f"def argument_spec() -> dict:\n    # Written by make options.\n    return {{{', '.join(parts)}}}\n"
-    return formatted(content[: found.start()] + made + "\n\n" + content[found.end() :].lstrip("\n"))
+    return formatted(content[: found.start()] + made + "\n\n" + content[found.end() :])
 
 
 def extended(content: str) -> tuple[str, ...]:
@@ -155,7 +156,7 @@ def _single_fix(name: str, fix: Mapping[str, Any]) -> str:
         description=text.block({"description": fix["description"]}),
         version=fix["version_added"],
         example=more,
-        fixes=text.flow([text.scalar(one) for one in fix["fixes"]]).replace("[", '["').replace(", ", '", "').replace("]", '"]'),
+        fixes=json.dumps(fix["fixes"]),
     )
 
 

@@ -27,7 +27,7 @@ def pages(root: Path, table: Table) -> Iterator[tuple[Path, str]]:
     for specs in sorted((root / "roles").glob("*/meta/argument_specs.yml")):
         role = specs.parents[1]
         variables = table.of_role(role.name)
-        yield specs, _argument_specs(specs.read_text(encoding="utf-8"), variables)
+        yield specs, _argument_specs(specs.read_text(encoding="utf-8"), role.name, variables)
         if any(_default(variable) is not None for variable in variables):
             yield role / "defaults" / "main.yml", _defaults(variables)
         for path in sorted((role / "tasks").glob("*.yml")):
@@ -39,16 +39,16 @@ def pages(root: Path, table: Table) -> Iterator[tuple[Path, str]]:
             yield path, _vars(path.read_text(encoding="utf-8"), role.name, table)
 
 
-def _argument_specs(content: str, variables: list[Variable]) -> str:
+def _argument_specs(content: str, role: str, variables: list[Variable]) -> str:
     """What stands in the file about each entry stays; the variables are those that are called after the entry, or all others for main."""
-    names = [found["name"] for found in _ENTRY.finditer(content)]
+    others = [found["name"] for found in _ENTRY.finditer(content) if found["name"] != "main"]
     since = {name: entry["version_added"] for name, entry in yaml.safe_load(content)["argument_specs"].items()}
 
     def entry(found: re.Match[str]) -> str:
-        mine = [variable for variable in variables if _entry_of(variable, names) == found["name"]]
         said = {
             variable.name: {key: value for key, value in variable.says.items() if (key, value) != ("version_added", since[found["name"]])}
-            for variable in mine
+            for variable in variables
+            if found["name"] == next((name for name in others if variable.name.startswith(f"{role}_{name}_")), "main")
         }
         about = f"  {found['name']}:\n{found['about']}    options:{found['anchor'] or ''}\n"
         return about + text.block(said, 6)
@@ -56,24 +56,18 @@ def _argument_specs(content: str, variables: list[Variable]) -> str:
     return _ENTRY.sub(entry, content)
 
 
-def _entry_of(variable: Variable, names: list[str]) -> str:
-    rest = variable.name
-    return next((name for name in names if name != "main" and f"_{name}_" in rest), "main")
-
-
 def _default(variable: Variable) -> Any:
     return variable.computed if variable.computed is not None else variable.says.get("default")
 
 
 def _defaults(variables: list[Variable]) -> str:
-    given = [(variable.name, _default(variable)) for variable in variables]
-    return "---\n# Written by make options.\n" + "".join(
-        f"{name}: {text.flow(value) if not isinstance(value, str) else _quoted(value)}\n" for name, value in given if value is not None
+    given = {variable.name: _default(variable) for variable in variables}
+    lines = (
+        f"{name}: {text.scalar(value) if isinstance(value, str) else text.flow(value)}\n"
+        for name, value in given.items()
+        if value is not None
     )
-
-
-def _quoted(value: str) -> str:
-    return f'"{value}"' if "{{" in value else text.scalar(value)
+    return "---\n# Written by make options.\n" + "".join(lines)
 
 
 def _tasks(content: str, role: str, root: Path, table: Table) -> str:
@@ -96,10 +90,10 @@ def _tasks(content: str, role: str, root: Path, table: Table) -> str:
 
 def _arguments(option: Option, role: str) -> Iterator[str]:
     """The expression for an option: that of its variable, or the variable that _vars makes of those of its suboptions."""
-    variable = option.arguments(role)
+    variable = option.variable(role)
     if variable is not None:
         yield variable.argument
-    elif any(inner.arguments(role) for inner in option.within()):
+    elif any(inner.variable(role) for inner in option.within()):
         yield f"{role}_{option.name}"
 
 
@@ -110,7 +104,7 @@ def _vars(content: str, role: str, table: Table) -> str:
         f"{role}_{option.name}": made
         for options in table.sections.values()
         for option in options
-        if option.suboptions and option.arguments(role) is None
+        if option.suboptions and option.variable(role) is None
         for made in [_together(option, role)]
         if made
     }
@@ -120,7 +114,7 @@ def _vars(content: str, role: str, table: Table) -> str:
 def _together(option: Option, role: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for inner in option.suboptions:
-        variable = inner.arguments(role)
+        variable = inner.variable(role)
         if variable is not None:
             made[inner.name] = f"{{{{ {variable.argument} }}}}"
         elif inner.suboptions and (deeper := _together(inner, role)):

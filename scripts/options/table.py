@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
@@ -14,6 +15,7 @@ import yaml
 MODULE_UTILS = "ansible_collections.hyper2kvm.migration.plugins.module_utils"
 # The order in which a reader of a role's variables meets them.
 TOPICS = ("source", "result", "repair", "boot", "target", "access", "vsphere", "hosts")
+OTHERS = ("answers", "single_fixes")  # which are no options
 _OF_BOTH = ("description", "type", "elements", "required", "default", "choices", "version_added")
 _OF_OPTIONS = frozenset(
     (*_OF_BOTH, "aliases", "choices_from", "no_log", "environment", "apply_defaults", "like", "suboptions", "variables")
@@ -36,25 +38,25 @@ class Variable:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a module, a fragment or another option. `says` is what the table writes of it, `variables` those of roles that give it.
+    """An option of a module, a fragment or another option. `says` is what the table says of it.
 
-    `written`: the keys that stand in the table itself, and are not taken from another entry.
+    `variables` are declared with it; `given_by` are those, and the ones of the option that it is like: each gives it to a module.
     """
 
     name: str
     says: Mapping[str, Any]
     suboptions: tuple[Option, ...] = ()
     variables: tuple[Variable, ...] = ()
-    own: frozenset[str] = field(default=frozenset())  # of the variables, those that are declared here
+    given_by: tuple[Variable, ...] = ()
 
     def documentation(self) -> dict[str, Any]:
         """As DOCUMENTATION has it."""
         said = {key: self.says[key] for key in (*_OF_BOTH, "aliases") if key in self.says}
         return {**said, **({"suboptions": documentation(self.suboptions)} if self.suboptions else {})}
 
-    def arguments(self, role: str) -> Variable | None:
-        """The variable with which the tasks of a role give the option."""
-        return next((variable for variable in self.variables if variable.name.startswith(f"{role}_")), None)
+    def variable(self, role: str) -> Variable | None:
+        """The variable of a role that gives the option."""
+        return next((variable for variable in self.given_by if variable.name.startswith(f"{role}_")), None)
 
     def within(self) -> Iterator[Option]:
         """The option, and those inside of it."""
@@ -72,10 +74,10 @@ class Table:
     """Options by section, which is a module or a documentation fragment, and the variables of roles in their order."""
 
     sections: Mapping[str, tuple[Option, ...]]
-    variables: Mapping[str, Variable]
+    variables: tuple[Variable, ...]
 
     def of_role(self, role: str) -> list[Variable]:
-        return [variable for name, variable in self.variables.items() if name.startswith(f"{role}_")]
+        return [variable for variable in self.variables if variable.name.startswith(f"{role}_")]
 
     def of_module(self, module: str, fragments: tuple[str, ...]) -> tuple[Option, ...]:
         """Every option of a module: those of its fragments, with what its own section says otherwise, and its own."""
@@ -88,19 +90,19 @@ class Table:
 
 def load(directory: Path) -> Table:
     """The table in a directory. Raises ValueError for what it cannot mean."""
+    _refuse(str(directory), {path.stem for path in directory.glob("*.yml")} - {*TOPICS, *OTHERS})
     topics = [yaml.safe_load((directory / f"{topic}.yml").read_text(encoding="utf-8")) for topic in TOPICS]
     entries = {section: options for topic in topics for section, options in topic.items() if section != "variables"}
-    sections: dict[str, tuple[Option, ...]] = {}
-    variables: dict[str, Variable] = {}
+    sections = {section: tuple(_option(entries, name, f"{section}.{name}", "") for name in said) for section, said in entries.items()}
+    variables: list[Variable] = []
     for topic in topics:
-        for section, said in topic.items():
-            if section == "variables":
-                variables.update({name: _variable(name, given, {}) for name, given in said.items()})
-                continue
-            sections[section] = tuple(_option(entries, name, f"{section}.{name}", "") for name in said)
-            for option in (inner for outer in sections[section] for inner in outer.within()):
-                variables.update({variable.name: variable for variable in option.variables if variable.name in option.own})
-    return Table(sections, variables)
+        variables += [_variable(name, given, {}) for name, given in topic.get("variables", {}).items()]
+        options = (option for section in topic if section != "variables" for outer in sections[section] for option in outer.within())
+        variables += [variable for option in options for variable in option.variables]
+    twice = [name for name, times in Counter(variable.name for variable in variables).items() if times > 1]
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: declared twice")
+    return Table(sections, tuple(variables))
 
 
 def _option(entries: Mapping[str, Any], name: str, place: str, since: str) -> Option:
@@ -116,7 +118,7 @@ def _option(entries: Mapping[str, Any], name: str, place: str, since: str) -> Op
     suboptions = tuple(_option(entries, inner, f"{place}.{inner}", since) for inner in given.get("suboptions", ())) or like.suboptions
     to_roles = {**says, **({"version_added": since} if since else {}), **({"options": _for_roles(suboptions)} if suboptions else {})}
     own = tuple(_variable(variable, more, to_roles) for variable, more in given.get("variables", {}).items())
-    return Option(name, says, suboptions, (*own, *like.variables), frozenset(variable.name for variable in own))
+    return Option(name, says, suboptions, own, (*own, *like.given_by))
 
 
 def _entry(entries: Mapping[str, Any], place: str) -> Mapping[str, Any]:
