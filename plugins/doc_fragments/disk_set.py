@@ -96,6 +96,7 @@ options:  # written by make options
     choices: [stabilize-all, bypath-only, noop]
   initramfs:
     description:
+      - How the initramfs of each kernel gets the virtio drivers.
       - V(overlay) appends the guest's own virtio drivers to each initramfs. No program of the guest runs.
       - V(regenerate) runs the guest's own tool inside the appliance.
     type: str

@@ -30,6 +30,7 @@ options:  # written by make options
     choices: [stabilize-all, bypath-only, noop]
   initramfs:
     description:
+      - How the initramfs of each kernel gets the virtio drivers.
       - V(regenerate) runs the system's own tool for each kernel whose image lacks the drivers.
       - V(overlay) appends the drivers to the images instead, which takes seconds.
     type: str
