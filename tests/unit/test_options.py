@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.module_utils.basic import env_fallback
+from ansible.module_utils.testing import patch_module_args
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.customiz
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.ssh import Login
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.vddk import Vddk
@@ -136,6 +138,12 @@ def test_a_module_takes_what_the_table_says(monkeypatch, name):
     fragments = plugin_pages.extended((ROOT / "plugins" / "modules" / f"{name}.py").read_text())
     wanted = eval(repr(plugin_pages.spec(TABLE.of_module(name, fragments))), {"env_fallback": env_fallback})  # as the pages have it
     assert found.value.args[0] == wanted
+
+
+def test_what_ansible_fills_in_for_one_module_is_not_there_for_the_next():
+    with patch_module_args({}):
+        assert runtime.module_for(vsphere.SOURCE).params["access"]["transport"] == "auto"
+    assert vsphere.SOURCE["access"]["default"] == {}
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if TABLE.of_role(role)])
