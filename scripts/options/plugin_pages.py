@@ -19,7 +19,7 @@ FRAGMENT = "hyper2kvm.migration."
 _STRING = r'(?ms)^( *){name} = r"""\n(.*?)^"""'
 _OPTIONS = re.compile(r"(?ms)^options:[^\n]*\n.*?(?=^\w|\Z)")
 _SPEC = re.compile(r"(?m)^def argument_spec\(\) -> dict:\n(?:(?: {4}.*)?\n)*")
-_SINGLE_FIX = (Path(__file__).parent / "single_fix.txt").read_text(encoding="utf-8")
+_SINGLE_FIX = "#!/usr/bin/python\n" + (Path(__file__).parent / "single_fix.txt").read_text(encoding="utf-8")
 
 
 class _Code(str):
