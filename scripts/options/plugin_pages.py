@@ -13,9 +13,10 @@ from typing import Any, Iterator, Mapping, Sequence
 import yaml
 
 from . import text
-from .table import Option, Table, documentation
+from .table import MODULE_UTILS, Option, Table, documentation
 
 FRAGMENT = "hyper2kvm.migration."
+SPECS = f"{MODULE_UTILS}.module.specs"
 _STRING = r'(?ms)^( *){name} = r"""\n(.*?)^"""'
 _OPTIONS = re.compile(r"(?ms)^options:[^\n]*\n.*?(?=^\w|\Z)")
 _SPEC = re.compile(r"(?m)^def argument_spec\(\) -> dict:\n(?:(?: {4}.*)?\n)*")
@@ -126,7 +127,17 @@ def _with_spec(content: str, name: str, fragments: tuple[str, ...], table: Table
     parts = [f"**{section.partition('.')[0]}.{_constant(section)}" for section in fragments if section in table.sections]
     parts += [f"{option.name!r}: {_spec(option)!r}" for option in table.of_module(name, fragments) if option.name in own]
     made = f"def argument_spec() -> dict:\n    # Written by make options.\n    return {{{', '.join(parts)}}}\n"
-    return formatted(content[: found.start()] + made + "\n\n" + content[found.end() :])
+    taken = sorted({section.partition(".")[0] for section in fragments if section in table.sections})
+    return formatted(_importing(content[: found.start()], taken) + made + "\n\n" + content[found.end() :])
+
+
+def _importing(head: str, taken: list[str]) -> str:
+    """The head of a file with an import of the specs that it takes, in its place among the others, and of no others."""
+    lines = [line for line in head.splitlines(keepends=True) if not line.startswith(f"from {SPECS} import ")]
+    if taken:
+        behind = (number for number, line in enumerate(lines) if line.startswith("from ansible_collections.") and line.split()[1] > SPECS)
+        lines.insert(next(behind, len("".join(lines).rstrip("\n").splitlines())), f"from {SPECS} import {', '.join(taken)}\n")
+    return "".join(lines)
 
 
 def extended(content: str) -> tuple[str, ...]:

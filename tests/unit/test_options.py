@@ -122,6 +122,14 @@ def test_a_module_with_options_has_a_place_for_them(tmp_path):
         made_of(table)
 
 
+def test_a_module_imports_the_specs_that_it_takes():
+    before = (ROOT / "plugins" / "modules" / "guest_plan.py").read_text()
+    (line,) = (line for line in before.splitlines() if line.startswith(f"from {plugin_pages.SPECS} import "))
+    assert line.endswith("import disk_set, vsphere")
+    for without in (before.replace(f"{line}\n", ""), before.replace(line, line.replace("disk_set, ", "attributes, "))):
+        assert plugin_pages._module(without, "guest_plan", TABLE, []) == before
+
+
 class Asked(Exception):
     """What a module wants AnsibleModule to know."""
 
