@@ -139,7 +139,7 @@ options:
           - V(auto) takes the datastore, and a lease where it has no files to read.
         type: str
         default: auto
-        choices: [auto, datastore, nfc, ssh, vddk, govc, ovftool]
+        choices: [auto, datastore, govc, nfc, ovftool, ssh, vddk]
       running:
         description:
           - What happens to a VM that is running. It is refused, or frozen by a V(snapshot) for the time of the copy (the result is as after a power failure),

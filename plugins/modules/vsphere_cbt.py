@@ -66,7 +66,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_vm
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import hardware, snapshots
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
@@ -86,10 +86,10 @@ def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
     snapshot = snapshots.find(vm, params["snapshot"]) if params["snapshot"] else ""
     if snapshot is None:
         raise InvalidInput(f"{vm.name} has no snapshot {params['snapshot']}.", "Look at its snapshots with vsphere_vm_info.", vm=vm.path)
-    asked = hardware.with_disks_of(vm, snapshots.devices(session, vm, snapshot)) if snapshot else vm
+    point = snapshots.at(session, vm, snapshot) if snapshot else snapshots.Point(session, vm)
     disks = []
-    for disk in asked.disks:
-        areas = snapshots.changed_areas(session, vm, snapshot, disk.key, disk.capacity, str(params["since"].get(str(disk.key), "*")))
+    for disk in point.vm.disks:
+        areas = point.areas(disk, str(params["since"].get(str(disk.key), "*")))
         disks.append({"key": disk.key, "change_id": disk.change_id, "areas": areas, "bytes": sum(length for dummy, length in areas)})
     return {"changed": False, "disks": disks}
 

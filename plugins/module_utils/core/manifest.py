@@ -97,6 +97,11 @@ class Manifest:
         return all(output.holds() for output in self.outputs)
 
 
+def beside(path: str) -> str:
+    """Where the manifest of an artefact lies that is not in a work directory."""
+    return f"{path}.manifest.json"
+
+
 def _identities(items: Sequence[dict[str, Any]]) -> tuple[Identity, ...]:
     return tuple(Identity(**item) for item in items)
 

@@ -38,7 +38,7 @@ def access_spec() -> dict[str, Any]:
                 "compression": {"type": "str", "default": "", "choices": ["", "none", "zlib", "fastlz", "skipz"]},
             },
         },
-        "transport": {"type": "str", "default": AUTO, "choices": [AUTO, *TRANSPORTS]},
+        "transport": {"type": "str", "default": AUTO, "choices": [AUTO, *sorted(TRANSPORTS)]},
         "running": {"type": "str", "default": "refuse", "choices": list(RUNNING)},
         "quiesce": {"type": "bool", "default": False},
         "shutdown_timeout": {"type": "int", "default": 600},
