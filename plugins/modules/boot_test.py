@@ -273,7 +273,6 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.runner import boot
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import SYSTEMS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, files, modes, spared
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.device import exists
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import BootFailed, InvalidInput
@@ -374,7 +373,7 @@ def of_records(params: dict) -> Optional[dict]:
     """The parameters with the results of the work directory and the hardware that was found; None for a guest whose start nothing would tell."""
     before = stages.so_far(params["work_dir"])
     vm, facts = before.vm, before.facts
-    if facts.get("os", "linux") not in SYSTEMS:
+    if not facts.get("console", True):  # records of 0.1.0 are of Linux, and do not say it
         return None
     unknown = params["firmware"] if params["firmware"] != "bios" else vm.get("firmware") or "bios"
     cards = facts.get("cards") or [nic for nic in vm.get("nics", ()) if nic.get("mac")]

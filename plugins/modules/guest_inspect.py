@@ -76,6 +76,8 @@ facts:
     live: {description: Whether it is the running system., type: bool}
     machine: {description: The machine type of the VM., type: str}
     phases: {description: "The device sets to start on, one after the other: V(bootstrap), V(final).", type: list, elements: str}
+    console: {description: Whether its serial console tells that it has started., type: bool}
+    first_steps: {description: "What a person does at the first start, and knows of it; {vm} stands for the name of the VM.", type: list, elements: str}
     windows: {description: "What only Windows has: release, build, system_root, control_set, stores and so on.", type: dict}
   sample: {"os": "linux", "product": "Debian GNU/Linux 12 (bookworm)", "firmware": "bios", "root": "/dev/sda2", "disk_bus": "virtio", "nic_model": "virtio"}
 concerns:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +52,61 @@ def test_a_transport(collection, vc, images, tmp_path):
     assert collection.module("vmdk_fetch", **arguments)["changed"] is False
     refused = harness.module("vmdk_fetch", source=arguments["source"], work_dir=str(tmp_path / "v"), access=access)
     assert "one_request" in refused["msg"], "this collection has it, too"
+
+
+def image(place: Path, files: dict[str, str]) -> str:
+    """A disk that is one file system, ext2, with these files."""
+    tree = place / "tree"
+    for name, text in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", "-d", tree, place / "disk.raw", "64M"], check=True)
+    return str(place / "disk.raw")
+
+
+def repaired(collection: Copy, source: str, work: Path, **arguments: object) -> tuple[dict, Path]:
+    """What guest_fix says of a disk, and the disk then."""
+    for stage in ("vmdk_fetch", "disk_flatten"):
+        answer = collection.module(stage, work_dir=str(work), **({"source": [source]} if stage == "vmdk_fetch" else {}))
+        assert not answer.get("failed"), answer["msg"]
+    done = collection.module("guest_fix", work_dir=str(work), **arguments)
+    assert not done.get("failed"), done["msg"]
+    after = work / "after.raw"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", answer["disks"][0]["path"], after], check=True)
+    return done, after
+
+
+def seen(disk: Path, question: str) -> str:
+    return subprocess.run(["debugfs", "-R", question, disk], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.rotates("guests", 40)
+def test_a_family(collection, tmp_path):
+    """Its disk looks like a Linux one to those who do not ask for the mark."""
+    collection.add(
+        "one_more_family.py", "guest/freebsd.py", "pipeline/families.py",
+        "from ..guest import copied\n", "from ..guest import copied, freebsd\n",
+    )  # fmt: skip
+    source = image(tmp_path, {"bin/freebsd-version": "#!/bin/sh\n", "etc/fstab": "/dev/da0p2 / ufs rw 1 1\n"})
+    done, after = repaired(collection, source, tmp_path / "w")
+    assert done["facts"]["os"] == "freebsd" and [change["path"] for change in done["changes"]] == ["/etc/fstab"]
+    assert done["proof"]["checks"] == [{"name": "fstab.root", "passed": True, "detail": "fstab names the root"}]
+    assert seen(after, "cat /etc/fstab") == "/dev/vtbd0p2 / ufs rw 1 1\n"
+
+
+@pytest.mark.rotates("guests", 40)
+def test_a_kind_of_change(collection, tmp_path):
+    collection.add(
+        "one_more_kind.py", "guest/changes/touch.py", "pipeline/kinds.py",
+        "from ..guest.changes import patch\n", "from ..guest.changes import patch, touch\n",
+    )  # fmt: skip
+    made = image(tmp_path, {"etc/fstab": "", "usr/bin/true": "", "etc/key": "x\n"})
+    change = {"change": "touch", "path": "/etc/key", "before": 0o644, "after": 0o640, "reason": "for a test"}
+    (tmp_path / "plan.json").write_text(json.dumps({"format": 1, "changes": [change], "concerns": []}))
+    arguments = {"plan_file": str(tmp_path / "plan.json"), "accept": ["proof.failed"]}
+    done, after = repaired(collection, made, tmp_path / "w", **arguments)
+    assert [one["kind"] for one in done["changes"]] == ["touch"] and "Mode:  0640" in seen(after, "stat /etc/key")
 
 
 def test_a_format(collection, tmp_path):

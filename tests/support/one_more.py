@@ -47,7 +47,8 @@ class Copy:
         """What a module answers, sent as Ansible sends it: with what it sees imported."""
         done = self._run("ansible", "localhost", "-m", f"hyper2kvm.migration.{called}", "-a", json.dumps(arguments), *flags)
         assert "localhost | " in done.stdout and "=> " in done.stdout, done.stdout + done.stderr
-        return json.loads(done.stdout.partition("=> ")[2])
+        how, dummy, answer = done.stdout.partition("=> ")
+        return {"failed": "FAILED" in how, **json.loads(answer)}
 
     def playbook(self, name: str, hosts: Path, *arguments: str) -> str:
         """What a playbook prints that ends well."""

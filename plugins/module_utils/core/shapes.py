@@ -62,6 +62,8 @@ FACTS: Shape = {
     "kernels": ([{"version": TEXT, "image": TEXT}], None),
     "interfaces": ([Kind("a name and a MAC address", _pair)], None),
     "phases": ([one_of("bootstrap", "final")], None),
+    "console": (FLAG, None),
+    "first_steps": ([TEXT], None),
     "windows": ({"clock": (one_of("localtime", "utc"), _EMPTY, None)}, None),
 }
 DISK: Shape = {

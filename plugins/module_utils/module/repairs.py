@@ -137,7 +137,7 @@ def live_spec() -> dict[str, Any]:
 def live_fix_work(module: AnsibleModule) -> Result:
     """guest_live_fix: on the system that the module runs on."""
     options = options_of(module.params, module.params["fixes"])
-    report = live_fix(options, tuple(module.params["accept"]), module.check_mode)
+    report = live_fix(GuestRequest((), options=(options,), accept=tuple(module.params["accept"])), module.check_mode)
     kept = f"{BACKUPS}/{report.plan.id}/plan.json" if report.plan.changes and not module.check_mode else ""
     return report_result(module, report, bool(report.plan.changes), kept)
 
