@@ -86,7 +86,7 @@ options:
     type: bool
     default: false
   libvirt_uri:
-    description: The libvirt of this host.
+    description: What runs the VM, the libvirt of this host by default. A URI of libvirt, or of another kind of target, whose scheme tells which.
     type: str
     default: qemu:///system
 requirements:
@@ -143,9 +143,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     run_spec,
     source_of,
 )
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirtd, lifecycle, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import lifecycle, placement, targets
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Unwanted, Wanted
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirt import Libvirt
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.target import Settings, Target
 
 
 def argument_spec() -> dict:
@@ -168,14 +168,14 @@ def argument_spec() -> dict:
         "quarantine": {"type": "path"},
         "timeout": {"type": "int", "default": 120},
         "power_off": {"type": "bool", "default": False},
-        "libvirt_uri": {"type": "str", "default": libvirtd.SYSTEM},
+        "libvirt_uri": {"type": "str", "default": "qemu:///system"},
     }
 
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
-    with libvirtd.connection(params["libvirt_uri"]) as host:
-        target = Libvirt(host, params["pool"] or "", params["accelerator"])
+    settings = Settings(params["pool"] or "", params["accelerator"])
+    with targets.of(params["libvirt_uri"]).opened(params["libvirt_uri"], settings) as target:
         if params["state"] == "absent":
             done = taken_back(module, target)
         else:
@@ -186,7 +186,7 @@ def work(module: AnsibleModule) -> Result:
     return result
 
 
-def taken_back(module: AnsibleModule, target: Libvirt) -> lifecycle.Done:
+def taken_back(module: AnsibleModule, target: Target) -> lifecycle.Done:
     """The domain away, if it is that of the source that is named; nobody works on the VM meanwhile."""
     params, directory = module.params, module.params["work_dir"] or ""
     source = tuple(source_of(params)) if params["source"] else ()
@@ -204,11 +204,11 @@ def taken_back(module: AnsibleModule, target: Libvirt) -> lifecycle.Done:
         return lifecycle.take_back(target, unwanted, module.check_mode)
 
 
-def _wanted(params: dict, target: Libvirt) -> Wanted:
+def _wanted(params: dict, target: Target) -> Wanted:
     return Wanted(
         files.description(params["description"]),
         kind=params["placement"],
-        directory=target.directory() if target.pool else params["directory"] or "",
+        directory=target.directory() if params["pool"] else params["directory"] or "",
         overwrite=params["overwrite"],
         running=params["state"] == "running",
         autostart=params["autostart"],
@@ -225,7 +225,7 @@ def main() -> None:
         mutually_exclusive=[("pool", "directory")],
         required_if=[("state", "absent", ["name"]), ("state", "defined", ["description"]), ("state", "running", ["description"]), *there],
     )
-    respawn_for("libvirt")
+    respawn_for(*targets.of(module.params["libvirt_uri"]).libraries)
     run(module, work)
 
 

@@ -119,3 +119,24 @@ def test_a_format(collection, tmp_path):
     assert [collection.module("domain_describe", **arguments)["changed"] for dummy in range(2)] == [True, False]
     assert json.loads((out / "web01-shelf.json").read_text()) == {"called": "web01", "disks": ["/a.qcow2"]}
     assert {path.name for path in out.iterdir() if not path.name.startswith(".")} == {"web01.xml", "web01.sh", "web01-shelf.json"}
+
+
+def test_a_target(collection, tmp_path):
+    collection.add(
+        "one_more_target.py", "targets/shelf.py", "targets/targets.py",
+        "from . import libvirt\n", "from . import libvirt, shelf\n",
+    )  # fmt: skip
+    vm, shelf = tmp_path / "vm", tmp_path / "shelf"
+    for folder in (vm, shelf):
+        folder.mkdir()
+    (vm / "web01-disk0.qcow2").write_bytes(b"image")
+    (vm / "web01.json").write_text(json.dumps({"name": "web01", "disks": [f"{vm}/web01-disk0.qcow2"]}))
+    there = {"libvirt_uri": f"shelf://{shelf}"}
+    wanted = {"description": f"{vm}/web01.json", "state": "running", "placement": "copy", "pool": "images", **there}
+    said, done, again = (collection.module("libvirt_domain", *flags, **wanted) for flags in (["--check"], [], []))
+    place = shelf / "images" / "web01-disk0.qcow2"
+    assert done["actions"] == said["actions"] == [f"copy {vm}/web01-disk0.qcow2 to {place}", "define web01", "start web01"], done
+    assert place.read_bytes() == b"image" and again["changed"] is False and json.loads((shelf / "web01.json").read_text())["runs"]
+    gone = collection.module("libvirt_domain", name="web01", state="absent", quarantine=str(tmp_path / "q"), **there)
+    assert gone["actions"][0] == "shut down web01" and {path.name for path in (tmp_path / "q").iterdir()} == {"web01.json", place.name}
+    assert not list(shelf.glob("*.json"))
