@@ -81,7 +81,7 @@ def seen(disk: Path, question: str) -> str:
     return subprocess.run(["debugfs", "-R", question, disk], check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.rotates("guests", 40)
+@pytest.mark.rotates("guests", 25)
 def test_a_family(collection, tmp_path):
     """Its disk looks like a Linux one to those who do not ask for the mark."""
     collection.add(
@@ -95,7 +95,7 @@ def test_a_family(collection, tmp_path):
     assert seen(after, "cat /etc/fstab") == "/dev/vtbd0p2 / ufs rw 1 1\n"
 
 
-@pytest.mark.rotates("guests", 40)
+@pytest.mark.rotates("guests", 25)
 def test_a_kind_of_change(collection, tmp_path):
     collection.add(
         "one_more_kind.py", "guest/changes/touch.py", "pipeline/kinds.py",
