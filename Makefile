@@ -10,7 +10,7 @@ VMS := 20
 FORKS := 5
 MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
 
-.PHONY: help setup dev demo test unit lint sanity galaxy versions versions-ci molecule integration e2e full hostile fleet matrix bench clean
+.PHONY: help setup dev demo options test unit lint sanity galaxy versions versions-ci molecule integration e2e full hostile fleet matrix bench clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ demo:  ## build a faulty VMware guest, migrate it, boot it
 	@scripts/setup demo
 	@$(VENV)/python tests/lab/demo.py
 
+options: dev  ## write what is made of options/*.yml: specs, documentation, role variables (docs/options.md)
+	$(VENV)/python -m scripts.options
+	$(VENV)/python scripts/role-readmes
+
 test: dev  ## everything CI runs, the cheap first
 	$(MAKE) --no-print-directory -j2 --output-sync=target lint sanity molecule versions-ci galaxy
 	$(MAKE) --no-print-directory unit integration e2e
@@ -33,14 +37,15 @@ unit: dev  ## the inner loop
 	$(VENV)/python -m pytest -n 2 tests/unit
 
 lint: dev  ## format, types, layers, documentation
-	$(VENV)/ruff format -q --check plugins tests extensions
-	$(VENV)/ruff check -q plugins tests extensions
+	$(VENV)/ruff format -q --check plugins tests extensions scripts
+	$(VENV)/ruff check -q plugins tests extensions scripts
 	$(VENV)/mypy -p $(MODULE_UTILS)
 	$(VENV)/lint-imports --cache-dir build/imports
 	$(VENV)/yamllint --strict .
 	ANSIBLE_HOME=$(CURDIR)/build/ansible $(VENV)/ansible-lint -q  # else it keeps a copy of the collection in the home directory, and looks there first
 	$(VENV)/antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs=self .
 	$(VENV)/antsibull-changelog lint
+	$(VENV)/python -m scripts.options --check
 	$(VENV)/python scripts/role-readmes --check
 	$(VENV)/python scripts/concerns --check
 	$(VENV)/python scripts/schemas --check

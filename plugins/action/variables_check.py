@@ -20,6 +20,15 @@ _PLACES = (
 )
 
 
+def argument_spec() -> dict:
+    # Written by make options.
+    return {
+        "roles": {"type": "list", "elements": "str", "default": ["migrate"]},
+        "accept": {"type": "list", "elements": "str", "default": []},
+        "name": {"type": "str", "default": ""},
+    }
+
+
 class ActionModule(ActionBase):
     """See DOCUMENTATION of the module."""
 
@@ -29,13 +38,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         del tmp
-        dummy, given = self.validate_argument_spec(
-            {
-                "roles": {"type": "list", "elements": "str", "default": ["migrate"]},
-                "accept": {"type": "list", "elements": "str", "default": []},
-                "name": {"type": "str", "default": ""},
-            }
-        )
+        dummy, given = self.validate_argument_spec(argument_spec())
         try:
             wrong = [
                 *variables.unknown(task_vars, given["roles"]),

@@ -36,7 +36,7 @@ attributes:
 """
 
     ACTION = r"""
-options:
+options:  # written by make options
   progress_file:
     description: Where the module writes how far it is, as JSON. Set by the action plugin, which shows it.
     type: path
@@ -65,7 +65,7 @@ attributes:
 """
 
     MODE = r"""
-options:
+options:  # written by make options
   mode:
     description:
       - The mode of the files that are written, in octal digits and in quotes, such as V("0640"). Directories that are made get it too, with the right to
@@ -77,7 +77,7 @@ options:
 """
 
     RUN = r"""
-options:
+options:  # written by make options
   run:
     description: Which process runs the migration, for which host of its inventory. Set by the action plugin, so that two runs do not work on one VM.
     type: dict

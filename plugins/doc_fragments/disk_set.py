@@ -7,7 +7,7 @@ from __future__ import annotations
 
 class ModuleDocFragment:
     DOCUMENTATION = r"""
-options:
+options:  # written by make options
   source:
     description:
       - One V(.vmx), V(.vbox), V(.ova) or V(.ovf) file, or one or more disks of one VM in their order, as C(docs/sources.md) lists them.
@@ -26,7 +26,7 @@ options:
 """
 
     GUEST = r"""
-options:
+options:  # written by make options
   disks:
     description: All disks of the VM in their order, where neither a source nor a work directory says which they are.
     type: list
@@ -44,7 +44,7 @@ options:
 """
 
     SYSTEM = r"""
-options:
+options:  # written by make options
   firmware:
     description: What starts the guest. V(auto) takes what the source says, else what the partition tables show.
     type: str
@@ -52,8 +52,8 @@ options:
     choices: [auto, bios, uefi]
   nics:
     description:
-      - The network cards of the VM in their order, in place of what the source says. A disk alone says nothing of them, and a guest that knows its card only
-        by the name that the kernel gave it keeps that name only if the card's MAC is known.
+      - The network cards of the VM in their order, in place of what the source says. A disk alone says nothing of them, and a guest that knows its card
+        only by the name that the kernel gave it keeps that name only if the card's MAC is known.
     type: list
     elements: dict
     default: []
@@ -79,7 +79,7 @@ options:
 """
 
     LOOK = r"""
-options:
+options:  # written by make options
   passphrase:
     description: Opens O(disks) that are encrypted, as M(hyper2kvm.migration.qemu_convert) makes them.
     type: str
@@ -88,7 +88,7 @@ options:
 """
 
     FIX = r"""
-options:
+options:  # written by make options
   fstab_mode:
     description: Which entries of fstab, crypttab and mount units get stable names; all unstable ones, only by-path ones, or none.
     type: str
@@ -96,14 +96,15 @@ options:
     choices: [stabilize-all, bypath-only, noop]
   initramfs:
     description:
+      - How the initramfs of each kernel gets the virtio drivers.
       - V(overlay) appends the guest's own virtio drivers to each initramfs. No program of the guest runs.
       - V(regenerate) runs the guest's own tool inside the appliance.
     type: str
     default: overlay
     choices: [overlay, regenerate, skip]
   agent_packages:
-    description: Packages with the QEMU guest agent and what it depends on, or directories of such, on the host the module runs on. They are
-      installed inside the appliance, without any network. Nothing happens where the agent is installed. Windows installs an C(.msi) at its first start.
+    description: Packages with the QEMU guest agent and what it depends on, or directories of such, on the host the module runs on. They are installed
+      inside the appliance, without any network. Nothing happens where the agent is installed. Windows installs an C(.msi) at its first start.
     type: list
     elements: path
     default: []
@@ -180,7 +181,7 @@ requirements:
 """
 
     OPTIONS = r"""
-options:
+options:  # written by make options
   return_plan:
     description:
       - Whether the plan is returned too, without what is secret in the guest. Whoever keeps results, such as AWX, then keeps files of the guest.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 class ModuleDocFragment:
     DOCUMENTATION = r"""
-options:
+options:  # written by make options
   hostname:
     description: The vCenter or ESXi host. E(VMWARE_HOST) where it is not given.
     type: str
@@ -42,7 +42,7 @@ requirements:
 """
 
     VM = r"""
-options:
+options:  # written by make options
   vm:
     description: The VM by its inventory path (V(DC1/vm/production/web01)), or as V(moref=vm-57), V(uuid=...) or V(name=...).
     type: str
@@ -54,7 +54,7 @@ requirements:
   - pyVmomi for sources of vSphere
   - ssh for sources that are reached by it
   - the Azure CLI for sources of Azure, boto3 for those of AWS
-options:
+options:  # written by make options
   access:
     description: How a source that is elsewhere is reached, and what may happen to it there.
     type: dict
@@ -92,7 +92,8 @@ options:
         type: dict
         suboptions:
           host:
-            description: The ESXi host that reads the files of a VM of vSphere, where it is not the one that runs it. The host of a C(ssh://) URL counts first.
+            description: The ESXi host that reads the files of a VM of vSphere, where it is not the one that runs it. The host of a C(ssh://) URL counts
+              first.
             type: str
           user:
             description: User name, where the URL does not say it.
@@ -134,16 +135,16 @@ options:
             choices: ["", none, zlib, fastlz, skipz]
       transport:
         description:
-          - How the bytes of a VM of vSphere come here. V(datastore) is HTTPS with ranges, V(nfc) an export lease, V(ssh) reads on the ESXi host,
-            V(vddk) VMware's own library through nbdkit. V(govc) and V(ovftool) are exports by these programs.
+          - How the bytes of a VM of vSphere come here. V(datastore) is HTTPS with ranges, V(nfc) an export lease, V(ssh) reads on the ESXi host, V(vddk)
+            VMware's own library through nbdkit. V(govc) and V(ovftool) are exports by these programs.
           - V(auto) takes the datastore, and a lease where it has no files to read.
         type: str
         default: auto
-        choices: [auto, datastore, nfc, ssh, vddk, govc, ovftool]
+        choices: [auto, datastore, govc, nfc, ovftool, ssh, vddk]
       running:
         description:
-          - What happens to a VM that is running. It is refused, or frozen by a V(snapshot) for the time of the copy (the result is as after a power failure),
-            or shut down (V(shutdown)) by its tools.
+          - What happens to a VM that is running. It is refused, or frozen by a V(snapshot) for the time of the copy (the result is as after a power
+            failure), or shut down (V(shutdown)) by its tools.
         type: str
         default: refuse
         choices: [refuse, snapshot, shutdown]

@@ -19,7 +19,7 @@ description:
     the folder (C(folder_...)), the host (C(host_...)), the cluster (C(cluster_...)) and the tags (C(tag_category_name)).
     A VM that runs, and has no other blocker, is in C(ready_when_off) too.
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   plugin:
     description: Always V(hyper2kvm.migration.vsphere).
     type: str

@@ -15,10 +15,10 @@ description:
   - KVM is used where it really runs a kernel, emulation otherwise.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   work_dir:
-    description: The VM's work directory, which says what its results are and what hardware its guest was repaired for, where O(disks) are not given.
-      A guest that is not Linux is skipped then.
+    description: The VM's work directory, which says what its results are and what hardware its guest was repaired for, where O(disks) are not given. A
+      guest that is not Linux is skipped then.
     type: path
     version_added: 0.2.0
   source:
@@ -67,13 +67,12 @@ options:
     default: virtio
     choices: [virtio, e1000e]
     version_added: 0.2.0
-  nics:
-    description: The NICs in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the
+  cards:
+    description: The network cards in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the
       network that the guest believes to be in, so that it is reached at its own address.
     type: list
     elements: dict
     default: []
-    aliases: [cards]
     version_added: 0.2.0
     suboptions:
       mac:
@@ -90,18 +89,18 @@ options:
         type: str
         default: ""
       name:
-        description: The guest's name of the NIC; not used.
+        description: The guest's name of the card; not used.
         type: str
       method:
-        description: How the NIC gets its address; not used.
+        description: How the card gets its address; not used.
         type: str
       backend:
-        description: What configures the NIC; not used.
+        description: What configures the card; not used.
         type: str
       path:
         description: The profile; not used.
         type: str
-      'on':
+      "on":
         description: The bond, bridge or VLAN with the addresses; not used.
         type: str
   luks_keys:
@@ -184,8 +183,8 @@ options:
   backend:
     description:
       - What runs the test VM. V(qemu) needs nothing else.
-      - V(libvirt) starts the VM of O(description), its devices, memory and CPUs, as a transient domain of a name of its own, on overlays and without
-        its networks. It is gone when the test ends, or when its process dies.
+      - V(libvirt) starts the VM of O(description), its devices, memory and CPUs, as a transient domain of a name of its own, on overlays and without its
+        networks. It is gone when the test ends, or when its process dies.
     type: str
     default: qemu
     choices: [qemu, libvirt]
@@ -272,15 +271,17 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import NicFacts
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.boot_test import BootTest, BootTestOptions, nic_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirtd import SYSTEM
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
-        **progress_spec(),
+        **attributes.MODE,
+        **attributes.ACTION,
         "work_dir": {"type": "path"},
         "source": {"type": "list", "elements": "str"},
         "moved": {"type": "bool", "default": False},
@@ -296,16 +297,19 @@ def argument_spec() -> dict:
         "boot_disk": {"type": "int", "default": 0},
         "disk_bus": {"type": "str", "default": "virtio", "choices": ["virtio", "sata"]},
         "nic_model": {"type": "str", "default": "virtio", "choices": ["virtio", "e1000e"]},
-        "nics": {
+        "cards": {
             "type": "list",
             "elements": "dict",
             "default": [],
-            "aliases": ["cards"],
             "options": {
                 "mac": {"type": "str", "required": True},
                 "addresses": {"type": "list", "elements": "str", "default": []},
                 "gateway": {"type": "str", "default": ""},
-                **{name: {"type": "str"} for name in ("name", "method", "backend", "path", "on")},
+                "name": {"type": "str"},
+                "method": {"type": "str"},
+                "backend": {"type": "str"},
+                "path": {"type": "str"},
+                "on": {"type": "str"},
             },
         },
         "luks_keys": {"type": "dict", "default": {}, "no_log": True},
@@ -333,8 +337,7 @@ def argument_spec() -> dict:
         },
         "backend": {"type": "str", "default": "qemu", "choices": ["qemu", "libvirt"]},
         "description": {"type": "path"},
-        "libvirt_uri": {"type": "str", "default": SYSTEM},
-        "mode": {"type": "raw"},
+        "libvirt_uri": {"type": "str", "default": "qemu:///system"},
         "repeat": {"type": "bool", "default": False},
         "dest": {"type": "path", "required": True},
     }

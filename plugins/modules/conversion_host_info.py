@@ -14,7 +14,7 @@ description:
   - The answer about KVM is remembered until the host boots again.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   probe_accelerator:
     description: Start a kernel under KVM for a moment, where C(/dev/kvm) is present and nothing is remembered.
     type: bool
@@ -56,6 +56,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {"probe_accelerator": {"type": "bool", "default": True}}
 
 

@@ -14,7 +14,7 @@ description:
   - With O(mode=copy) each chain is instead copied into one standalone image.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   mode:
     description: V(overlay) for the migration, V(copy) when a standalone image of the unrepaired disk is wanted.
     type: str
@@ -73,27 +73,25 @@ disks:
 
 from typing import Any, Mapping
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
-    module_with_source,
-    run_spec,
-    subject_of,
-    work_dir_spec,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.flatten import Flatten, FlattenOptions
 
 
 def argument_spec() -> dict:
-    spec = {
-        **work_dir_spec(),
-        **run_spec(),
-        "moved": {"type": "bool", "default": False},
+    # Written by make options.
+    return {
+        **attributes.RUN,
+        **disk_set.MAIN,
+        **vsphere.SOURCE,
+        "work_dir": {"type": "path", "required": True},
+        "accept": {"type": "list", "elements": "str", "default": []},
         "mode": {"type": "str", "default": "overlay", "choices": ["overlay", "copy"]},
         "dest": {"type": "path"},
         "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
+        "moved": {"type": "bool", "default": False},
     }
-    spec["work_dir"] = {"type": "path", "required": True}
-    return spec
 
 
 def stage_of(params: Mapping[str, Any]) -> Flatten:

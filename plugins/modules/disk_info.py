@@ -12,7 +12,7 @@ short_description: Describe the disks of a VM
 description: Reads the metadata of a VM's disks and their snapshot chains, checks them, and says what they are. Nothing is written.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   source:
     description: One V(.vmx), V(.vbox), V(.ova) or V(.ovf) file, or one or more disks of one VM in their order, as C(docs/sources.md) lists them.
     type: list
@@ -75,6 +75,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {"source": {"type": "list", "elements": "path", "required": True}, "verify": {"type": "bool", "default": False}}
 
 

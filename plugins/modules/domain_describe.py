@@ -17,7 +17,7 @@ description:
   - Nothing is defined; C(virsh define) takes the file. O(formats) writes it for others too.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   dest:
     description: The directory, created if it is missing.
     type: path
@@ -120,29 +120,30 @@ side_disk:
 from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BOOTSTRAP, FINAL
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, run_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.describe import Describe, DescribeOptions
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.RUN,
+        **attributes.MODE,
         "dest": {"type": "path", "required": True},
         "name": {"type": "str", "required": True},
-        "vm": {"type": "dict", "default": {}},
-        "facts": {"type": "dict", "default": {}},
-        "disks": {"type": "list", "elements": "dict"},
         "work_dir": {"type": "path"},
         "source": {"type": "list", "elements": "str"},
         "moved": {"type": "bool", "default": False},
-        "phase": {"type": "str", "default": FINAL, "choices": [BOOTSTRAP, FINAL]},
+        "vm": {"type": "dict", "default": {}},
+        "facts": {"type": "dict", "default": {}},
+        "disks": {"type": "list", "elements": "dict"},
+        "phase": {"type": "str", "default": "final", "choices": ["bootstrap", "final"]},
         "network": {"type": "str", "default": "default"},
         "networks": {"type": "dict", "default": {}},
-        "mode": {"type": "raw"},
-        **run_spec(),
-        "formats": {"type": "list", "elements": "str", "default": [], "choices": list(FORMATS)},
+        "formats": {"type": "list", "elements": "str", "default": [], "choices": ["kubevirt", "openstack", "proxmox", "qemu"]},
     }
 
 
@@ -159,7 +160,9 @@ def stage_of(params: Mapping[str, Any]) -> Describe:
 
 
 def main() -> None:
-    run_stage(module_with_source(argument_spec(), required_one_of=[("disks", "work_dir")]), stage_of)
+    spec = argument_spec()
+    spec["formats"]["choices"] = list(FORMATS)  # also one that was added since the specs were written
+    run_stage(module_with_source(spec, required_one_of=[("disks", "work_dir")]), stage_of)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ description:
     Links at the top are passed over with a warning.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   path:
     description: The folder.
     type: path
@@ -104,6 +104,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import mo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, SourceChanged
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.shape import SECONDS, TEXT, require
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import drop
 
 _ITEM = {"name": TEXT, "source": (TEXT, None), "entries": [TEXT], "digest": TEXT, "fault": (TEXT, None), "seal": (TEXT, None)}
@@ -111,14 +112,15 @@ _SHOWN = 10
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.MODE,
         "path": {"type": "path", "required": True},
         "settle": {"type": "float", "default": 30},
         "wait": {"type": "float", "default": 3600},
         "item": {"type": "dict"},
-        "state": {"type": "str", "default": drop.PROCESSED, "choices": [drop.PROCESSED, drop.FAILED]},
+        "state": {"type": "str", "default": "processed", "choices": ["processed", "failed"]},
         "report": {"type": "path", "default": ""},
-        "mode": {"type": "raw"},
         "reason": {"type": "str", "default": ""},
     }
 

@@ -16,7 +16,7 @@ description:
   - In check mode the same happens on throw-away overlays, so that the diff and the proof are those of the real run.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   work_dir:
     required: true
   fixes:
@@ -124,15 +124,17 @@ facts:
     initramfs_tool: {description: What makes the initramfs., type: str}
     network: {description: What configures the network., type: list, elements: str}
     interfaces: {description: "The network cards that profiles name, each as name and MAC.", type: list, elements: list}
-    nics: {description: "How each NIC will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
+    cards: {description: "How each card will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
     tools: {description: Tools of other hypervisors that are installed., type: list, elements: str}
     selinux: {description: Whether SELinux is on., type: bool}
     encrypted: {description: The encrypted containers., type: list, elements: str}
     live: {description: Whether it is the running system., type: bool}
     machine: {description: The machine type of the VM., type: str}
     phases: {description: "The device sets to start on, one after the other: V(bootstrap), V(final).", type: list, elements: str}
+    console: {description: Whether its serial console tells that it has started., type: bool}
+    first_steps: {description: "What a person does at the first start, and knows of it; {vm} stands for the name of the VM.", type: list, elements: str}
     windows: {description: "What only Windows has: release, build, system_root, control_set, stores and so on.", type: dict}
-  sample: {"os": "linux", "product": "Debian GNU/Linux 12 (bookworm)", "firmware": "bios", "root": "/dev/sda2", "disk_bus": "virtio", "nic_model": "virtio"}
+  sample: {os: linux, product: Debian GNU/Linux 12 (bookworm), firmware: bios, root: /dev/sda2, disk_bus: virtio, nic_model: virtio}
 concerns:
   description: What a person should know before migrating.
   returned: success
@@ -143,7 +145,7 @@ concerns:
     severity: {description: "V(blocker), V(warning) or V(info).", type: str}
     cause: {description: What was found., type: str}
     remedy: {description: What can be done., type: str}
-  sample: [{"code": "tools.needed", "severity": "warning", "cause": "The package open-vm-tools stays: app depends on it.", "remedy": "Remove it in the guest."}]
+  sample: [{code: tools.needed, severity: warning, cause: "The package open-vm-tools stays: app depends on it.", remedy: Remove it in the guest.}]
 grown:
   description: What has grown, a line for each partition, volume and file system, with sizes before and after.
   returned: when O(grow) is given
@@ -162,7 +164,7 @@ timings:
     prove: {description: The proof., type: float}
     trim: {description: Discarding what is free., type: float}
     shutdown: {description: Until everything was flushed., type: float}
-  sample: {"launch": 7.9, "inspect": 3.1, "plan": 0.4}
+  sample: {launch: 7.9, inspect: 3.1, plan: 0.4}
 changes:
   description: The changes.
   returned: success
@@ -172,14 +174,14 @@ changes:
     kind: {description: "V(write), V(remove), V(copy), V(link), V(upload), V(extend_initramfs), V(registry), V(patch) or V(run).", type: str}
     path: {description: The file in the guest., type: str}
     reason: {description: Why., type: str}
-  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab"}]
+  sample: [{kind: write, path: /etc/fstab, reason: stable names in fstab}]
 summary:
   description: How many changes there are of each kind.
   returned: success
   type: dict
   contains:
     write: {description: Files that are written. The other kinds of RV(changes) likewise., type: int}
-  sample: {"extend_initramfs": 1, "write": 4}
+  sample: {extend_initramfs: 1, write: 4}
 plan_digest:
   description: The SHA-256 digest of the plan as the file holds it.
   returned: success
@@ -197,7 +199,7 @@ cut:
   type: dict
   contains:
     changes: {description: How many changes there are; other keys likewise., type: str}
-  sample: {"changes": "412 in all"}
+  sample: {changes: 412 in all}
 plan:
   description: The plan as data, without what is secret in the guest.
   returned: when O(return_plan) is true
@@ -206,7 +208,7 @@ plan:
     format: {description: The version of its format., type: int}
     changes: {description: The changes., type: list, elements: dict}
     concerns: {description: The concerns., type: list, elements: dict}
-  sample: {"format": 1, "changes": [], "concerns": []}
+  sample: {format: 1, changes: [], concerns: []}
 proof:
   description: The static proof.
   returned: success
@@ -214,37 +216,58 @@ proof:
   contains:
     verdict: {description: V(passed) or V(failed)., type: str}
     checks: {description: "Every check with name, passed and detail.", type: list, elements: dict}
-  sample: {"verdict": "passed", "checks": [{"name": "boot loader", "passed": true, "detail": "grub on disk 0"}]}
+  sample: {verdict: passed, checks: [{name: boot loader, passed: true, detail: grub on disk 0}]}
 """
 
 from typing import Any, Optional
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import all_options_of, fix_spec, fixes_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import all_options_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import ENGINES, OWN, Engine
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.engines import Engine
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import Fix, FixOptions
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repaired import load_plan
 
 
 def argument_spec() -> dict:
-    spec = {
-        **fix_spec(),
-        **progress_spec(),
-        **fixes_spec(),
-        "moved": {"type": "bool", "default": False},
+    # Written by make options.
+    return {
+        **attributes.ACTION,
+        **disk_set.MAIN,
+        **disk_set.SYSTEM,
+        **vsphere.SOURCE,
+        **disk_set.FIX,
+        **disk_set.OPTIONS,
+        "work_dir": {"type": "path", "required": True},
+        "fixes": {
+            "type": "list",
+            "elements": "str",
+            "default": [],
+            "choices": [
+                "fstab",
+                "storage",
+                "bootloader",
+                "network",
+                "vmware_tools",
+                "agent",
+                "customize",
+                "initramfs",
+                "virtio",
+                "boot_files",
+                "firstboot",
+            ],
+        },
         "plan": {"type": "dict"},
         "plan_file": {"type": "path"},
         "plan_digest": {"type": "str", "default": ""},
         "grow": {"type": "list", "elements": "str", "default": []},
-        "engine": {"type": "str", "default": OWN, "choices": list(ENGINES)},
+        "moved": {"type": "bool", "default": False},
+        "engine": {"type": "str", "default": "own", "choices": ["own", "v2v", "v2v_then_own", "own_then_v2v"]},
         "v2v_options": {"type": "list", "elements": "str", "default": []},
-        "work_dir": {"type": "path", "required": True},
     }
-    del spec["disks"]
-    return spec
 
 
 def stage_of(params: dict[str, Any]) -> Fix:

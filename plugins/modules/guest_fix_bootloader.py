@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, the hyper2kvm.migration contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Give root= and resume= stable names in every boot loader's configuration."""
+"""Give root= and resume= stable names in every boot loader's configuration. Written by make options, from options/single_fixes.yml."""
 
 from __future__ import annotations
 
@@ -73,15 +73,17 @@ facts:
     initramfs_tool: {description: What makes the initramfs., type: str}
     network: {description: What configures the network., type: list, elements: str}
     interfaces: {description: "The network cards that profiles name, each as name and MAC.", type: list, elements: list}
-    nics: {description: "How each NIC will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
+    cards: {description: "How each card will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
     tools: {description: Tools of other hypervisors that are installed., type: list, elements: str}
     selinux: {description: Whether SELinux is on., type: bool}
     encrypted: {description: The encrypted containers., type: list, elements: str}
     live: {description: Whether it is the running system., type: bool}
     machine: {description: The machine type of the VM., type: str}
     phases: {description: "The device sets to start on, one after the other: V(bootstrap), V(final).", type: list, elements: str}
+    console: {description: Whether its serial console tells that it has started., type: bool}
+    first_steps: {description: "What a person does at the first start, and knows of it; {vm} stands for the name of the VM.", type: list, elements: str}
     windows: {description: "What only Windows has: release, build, system_root, control_set, stores and so on.", type: dict}
-  sample: {"os": "linux", "product": "Debian GNU/Linux 12 (bookworm)", "firmware": "bios", "root": "/dev/sda2", "disk_bus": "virtio", "nic_model": "virtio"}
+  sample: {os: linux, product: Debian GNU/Linux 12 (bookworm), firmware: bios, root: /dev/sda2, disk_bus: virtio, nic_model: virtio}
 concerns:
   description: What a person should know before migrating.
   returned: success
@@ -92,7 +94,7 @@ concerns:
     severity: {description: "V(blocker), V(warning) or V(info).", type: str}
     cause: {description: What was found., type: str}
     remedy: {description: What can be done., type: str}
-  sample: [{"code": "tools.needed", "severity": "warning", "cause": "The package open-vm-tools stays: app depends on it.", "remedy": "Remove it in the guest."}]
+  sample: [{code: tools.needed, severity: warning, cause: "The package open-vm-tools stays: app depends on it.", remedy: Remove it in the guest.}]
 timings:
   description: Seconds per phase.
   returned: success
@@ -105,7 +107,7 @@ timings:
     prove: {description: The proof., type: float}
     trim: {description: Discarding what is free., type: float}
     shutdown: {description: Until everything was flushed., type: float}
-  sample: {"launch": 7.9, "inspect": 3.1, "plan": 0.4}
+  sample: {launch: 7.9, inspect: 3.1, plan: 0.4}
 changes:
   description: The changes.
   returned: success
@@ -115,14 +117,14 @@ changes:
     kind: {description: "V(write), V(remove), V(copy), V(link), V(upload), V(extend_initramfs), V(registry), V(patch) or V(run).", type: str}
     path: {description: The file in the guest., type: str}
     reason: {description: Why., type: str}
-  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab"}]
+  sample: [{kind: write, path: /etc/fstab, reason: stable names in fstab}]
 summary:
   description: How many changes there are of each kind.
   returned: success
   type: dict
   contains:
     write: {description: Files that are written. The other kinds of RV(changes) likewise., type: int}
-  sample: {"extend_initramfs": 1, "write": 4}
+  sample: {extend_initramfs: 1, write: 4}
 plan_digest:
   description: The SHA-256 digest of the plan as the file holds it.
   returned: success
@@ -139,7 +141,7 @@ cut:
   type: dict
   contains:
     changes: {description: How many changes there are; other keys likewise., type: str}
-  sample: {"changes": "412 in all"}
+  sample: {changes: 412 in all}
 plan:
   description: The plan as data, without what is secret in the guest.
   returned: when O(return_plan) is true
@@ -148,7 +150,7 @@ plan:
     format: {description: The version of its format., type: int}
     changes: {description: The changes., type: list, elements: dict}
     concerns: {description: The concerns., type: list, elements: dict}
-  sample: {"format": 1, "changes": [], "concerns": []}
+  sample: {format: 1, changes: [], concerns: []}
 """
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import single_fix

@@ -15,7 +15,7 @@ description:
   - It writes to the images that it is given. Never give it a source, nor the image of a VM that runs.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   disks:
     required: true
   id:
@@ -50,14 +50,27 @@ undone:
   sample: [3f2a9c1d0b7e]
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import disk_set_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import rollback_work
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import disk_set
 
 
 def argument_spec() -> dict:
-    spec = {name: option for name, option in disk_set_spec().items() if name not in ("source", "work_dir", "access", "accept")}
-    return {**spec, "disks": {**spec["disks"], "required": True}, "id": {"type": "str", "default": ""}}
+    # Written by make options.
+    return {
+        **disk_set.GUEST,
+        **disk_set.SYSTEM,
+        "disks": {
+            "type": "list",
+            "elements": "dict",
+            "required": True,
+            "options": {
+                "path": {"type": "path", "required": True},
+                "format": {"type": "str", "required": True, "choices": ["qcow2", "raw", "vmdk", "vdi"]},
+            },
+        },
+        "id": {"type": "str", "default": ""},
+    }
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ description:
   - Opens all disks of a VM read-only in one appliance and reports what is on them. Nothing is written.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   accept:
     version_added: 0.2.0
 requirements:
@@ -69,15 +69,17 @@ facts:
     initramfs_tool: {description: What makes the initramfs., type: str}
     network: {description: What configures the network., type: list, elements: str}
     interfaces: {description: "The network cards that profiles name, each as name and MAC.", type: list, elements: list}
-    nics: {description: "How each NIC will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
+    cards: {description: "How each card will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
     tools: {description: Tools of other hypervisors that are installed., type: list, elements: str}
     selinux: {description: Whether SELinux is on., type: bool}
     encrypted: {description: The encrypted containers., type: list, elements: str}
     live: {description: Whether it is the running system., type: bool}
     machine: {description: The machine type of the VM., type: str}
     phases: {description: "The device sets to start on, one after the other: V(bootstrap), V(final).", type: list, elements: str}
+    console: {description: Whether its serial console tells that it has started., type: bool}
+    first_steps: {description: "What a person does at the first start, and knows of it; {vm} stands for the name of the VM.", type: list, elements: str}
     windows: {description: "What only Windows has: release, build, system_root, control_set, stores and so on.", type: dict}
-  sample: {"os": "linux", "product": "Debian GNU/Linux 12 (bookworm)", "firmware": "bios", "root": "/dev/sda2", "disk_bus": "virtio", "nic_model": "virtio"}
+  sample: {os: linux, product: Debian GNU/Linux 12 (bookworm), firmware: bios, root: /dev/sda2, disk_bus: virtio, nic_model: virtio}
 concerns:
   description: What a person should know before migrating.
   returned: success
@@ -88,7 +90,7 @@ concerns:
     severity: {description: "V(blocker), V(warning) or V(info).", type: str}
     cause: {description: What was found., type: str}
     remedy: {description: What can be done., type: str}
-  sample: [{"code": "tools.needed", "severity": "warning", "cause": "The package open-vm-tools stays: app depends on it.", "remedy": "Remove it in the guest."}]
+  sample: [{code: tools.needed, severity: warning, cause: "The package open-vm-tools stays: app depends on it.", remedy: Remove it in the guest.}]
 timings:
   description: Seconds per phase.
   returned: success
@@ -101,7 +103,7 @@ timings:
     prove: {description: The proof., type: float}
     trim: {description: Discarding what is free., type: float}
     shutdown: {description: Until everything was flushed., type: float}
-  sample: {"launch": 7.9, "inspect": 3.1, "plan": 0.4}
+  sample: {launch: 7.9, inspect: 3.1, plan: 0.4}
 """
 
 

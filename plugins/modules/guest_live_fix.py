@@ -16,7 +16,7 @@ description:
   - After the repair it is proved from the files that the next boot will work; otherwise the module fails and names the place.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   fixes:
     description: Which fixes to make. All of them by default.
     type: list
@@ -30,6 +30,7 @@ options:
     choices: [stabilize-all, bypath-only, noop]
   initramfs:
     description:
+      - How the initramfs of each kernel gets the virtio drivers.
       - V(regenerate) runs the system's own tool for each kernel whose image lacks the drivers.
       - V(overlay) appends the drivers to the images instead, which takes seconds.
     type: str
@@ -101,15 +102,17 @@ facts:
     initramfs_tool: {description: What makes the initramfs., type: str}
     network: {description: What configures the network., type: list, elements: str}
     interfaces: {description: "The network cards that profiles name, each as name and MAC.", type: list, elements: list}
-    nics: {description: "How each NIC will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
+    cards: {description: "How each card will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
     tools: {description: Tools of other hypervisors that are installed., type: list, elements: str}
     selinux: {description: Whether SELinux is on., type: bool}
     encrypted: {description: The encrypted containers., type: list, elements: str}
     live: {description: Whether it is the running system., type: bool}
     machine: {description: The machine type of the VM., type: str}
     phases: {description: "The device sets to start on, one after the other: V(bootstrap), V(final).", type: list, elements: str}
+    console: {description: Whether its serial console tells that it has started., type: bool}
+    first_steps: {description: "What a person does at the first start, and knows of it; {vm} stands for the name of the VM.", type: list, elements: str}
     windows: {description: "What only Windows has: release, build, system_root, control_set, stores and so on.", type: dict}
-  sample: {"os": "linux", "product": "Debian GNU/Linux 12 (bookworm)", "firmware": "bios", "root": "/dev/sda2", "disk_bus": "virtio", "nic_model": "virtio"}
+  sample: {os: linux, product: Debian GNU/Linux 12 (bookworm), firmware: bios, root: /dev/sda2, disk_bus: virtio, nic_model: virtio}
 concerns:
   description: What a person should know before migrating.
   returned: success
@@ -120,7 +123,7 @@ concerns:
     severity: {description: "V(blocker), V(warning) or V(info).", type: str}
     cause: {description: What was found., type: str}
     remedy: {description: What can be done., type: str}
-  sample: [{"code": "tools.needed", "severity": "warning", "cause": "The package open-vm-tools stays: app depends on it.", "remedy": "Remove it in the guest."}]
+  sample: [{code: tools.needed, severity: warning, cause: "The package open-vm-tools stays: app depends on it.", remedy: Remove it in the guest.}]
 changes:
   description: The changes.
   returned: success
@@ -130,14 +133,14 @@ changes:
     kind: {description: "V(write), V(remove), V(copy), V(link), V(upload), V(extend_initramfs), V(registry), V(patch) or V(run).", type: str}
     path: {description: The file in the guest., type: str}
     reason: {description: Why., type: str}
-  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab"}]
+  sample: [{kind: write, path: /etc/fstab, reason: stable names in fstab}]
 summary:
   description: How many changes there are of each kind.
   returned: success
   type: dict
   contains:
     write: {description: Files that are written. The other kinds of RV(changes) likewise., type: int}
-  sample: {"extend_initramfs": 1, "write": 4}
+  sample: {extend_initramfs: 1, write: 4}
 plan_digest:
   description: The SHA-256 digest of the plan as the file holds it.
   returned: success
@@ -154,7 +157,7 @@ cut:
   type: dict
   contains:
     changes: {description: How many changes there are; other keys likewise., type: str}
-  sample: {"changes": "412 in all"}
+  sample: {changes: 412 in all}
 plan:
   description: The plan as data, without what is secret in the guest.
   returned: when O(return_plan) is true
@@ -163,7 +166,7 @@ plan:
     format: {description: The version of its format., type: int}
     changes: {description: The changes., type: list, elements: dict}
     concerns: {description: The concerns., type: list, elements: dict}
-  sample: {"format": 1, "changes": [], "concerns": []}
+  sample: {format: 1, changes: [], concerns: []}
 proof:
   description: The static proof.
   returned: success
@@ -171,7 +174,7 @@ proof:
   contains:
     verdict: {description: V(passed) or V(failed)., type: str}
     checks: {description: "Every check with name, passed and detail.", type: list, elements: dict}
-  sample: {"verdict": "passed", "checks": [{"name": "boot loader", "passed": true, "detail": "grub on disk 0"}]}
+  sample: {verdict: passed, checks: [{name: boot loader, passed: true, detail: grub on disk 0}]}
 output:
   description: What the system's own tools printed.
   returned: success
@@ -190,15 +193,33 @@ timings:
     prove: {description: The proof., type: float}
     trim: {description: Discarding what is free., type: float}
     shutdown: {description: Until everything was flushed., type: float}
-  sample: {"launch": 7.9, "inspect": 3.1, "plan": 0.4}
+  sample: {launch: 7.9, inspect: 3.1, plan: 0.4}
 """
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import live_fix_work, live_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import live_fix_work
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import disk_set
+
+
+def argument_spec() -> dict:
+    # Written by make options.
+    return {
+        **disk_set.OPTIONS,
+        "fixes": {
+            "type": "list",
+            "elements": "str",
+            "default": [],
+            "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "agent", "customize", "initramfs"],
+        },
+        "fstab_mode": {"type": "str", "default": "stabilize-all", "choices": ["stabilize-all", "bypath-only", "noop"]},
+        "initramfs": {"type": "str", "default": "regenerate", "choices": ["overlay", "regenerate", "skip"]},
+        "agent_packages": {"type": "list", "elements": "path", "default": []},
+        "accept": {"type": "list", "elements": "str", "default": []},
+    }
 
 
 def main() -> None:
-    run(module_for(live_spec()), live_fix_work)
+    run(module_for(argument_spec()), live_fix_work)
 
 
 if __name__ == "__main__":

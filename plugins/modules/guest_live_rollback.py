@@ -14,7 +14,7 @@ description:
   - Nothing is restored when somebody else has changed one of the files since; the module then names them.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   id:
     description: The repair to take back, as its directory below C(/var/lib/hyper2kvm) is called. All of them by default, newest first.
     type: str
@@ -53,13 +53,18 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.live_rollback import rollback
 
 
+def argument_spec() -> dict:
+    # Written by make options.
+    return {"id": {"type": "str", "default": ""}}
+
+
 def work(module: AnsibleModule) -> Result:
     done = rollback(module.params["id"], module.check_mode)
     return {"changed": bool(done.undone), "undone": list(done.undone), "left": list(done.left)}
 
 
 def main() -> None:
-    run(module_for({"id": {"type": "str", "default": ""}}), work)
+    run(module_for(argument_spec()), work)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ description:
   - A saved plan can be reviewed, kept, and carried out later by M(hyper2kvm.migration.guest_fix). It is refused on a guest that has changed since.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   fixes:
     description: Which fixes to plan. All of them by default.
     type: list
@@ -22,8 +22,8 @@ options:
     default: []
     choices: [fstab, storage, bootloader, network, vmware_tools, agent, customize, initramfs, virtio, boot_files, firstboot]
   dest:
-    description: A file on the conversion host to save the plan to, as JSON, in a directory that is created if it is missing. It holds files of the
-      guest, so that only its owner reads it. Not beside the results or the report of another VM, nor in place of the plan of O(source) of another one.
+    description: A file on the conversion host to save the plan to, as JSON, in a directory that is created if it is missing. It holds files of the guest,
+      so that only its owner reads it. Not beside the results or the report of another VM, nor in place of the plan of O(source) of another one.
     type: path
   moved:
     description: Whether what is beside it may be of the VM of O(source) although that comes from another place.
@@ -80,15 +80,17 @@ facts:
     initramfs_tool: {description: What makes the initramfs., type: str}
     network: {description: What configures the network., type: list, elements: str}
     interfaces: {description: "The network cards that profiles name, each as name and MAC.", type: list, elements: list}
-    nics: {description: "How each NIC will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
+    cards: {description: "How each card will come up: name, mac, method, addresses, gateway, backend, path, on.", type: list, elements: dict}
     tools: {description: Tools of other hypervisors that are installed., type: list, elements: str}
     selinux: {description: Whether SELinux is on., type: bool}
     encrypted: {description: The encrypted containers., type: list, elements: str}
     live: {description: Whether it is the running system., type: bool}
     machine: {description: The machine type of the VM., type: str}
     phases: {description: "The device sets to start on, one after the other: V(bootstrap), V(final).", type: list, elements: str}
+    console: {description: Whether its serial console tells that it has started., type: bool}
+    first_steps: {description: "What a person does at the first start, and knows of it; {vm} stands for the name of the VM.", type: list, elements: str}
     windows: {description: "What only Windows has: release, build, system_root, control_set, stores and so on.", type: dict}
-  sample: {"os": "linux", "product": "Debian GNU/Linux 12 (bookworm)", "firmware": "bios", "root": "/dev/sda2", "disk_bus": "virtio", "nic_model": "virtio"}
+  sample: {os: linux, product: Debian GNU/Linux 12 (bookworm), firmware: bios, root: /dev/sda2, disk_bus: virtio, nic_model: virtio}
 concerns:
   description: What a person should know before migrating.
   returned: success
@@ -99,7 +101,7 @@ concerns:
     severity: {description: "V(blocker), V(warning) or V(info).", type: str}
     cause: {description: What was found., type: str}
     remedy: {description: What can be done., type: str}
-  sample: [{"code": "tools.needed", "severity": "warning", "cause": "The package open-vm-tools stays: app depends on it.", "remedy": "Remove it in the guest."}]
+  sample: [{code: tools.needed, severity: warning, cause: "The package open-vm-tools stays: app depends on it.", remedy: Remove it in the guest.}]
 timings:
   description: Seconds per phase.
   returned: success
@@ -112,7 +114,7 @@ timings:
     prove: {description: The proof., type: float}
     trim: {description: Discarding what is free., type: float}
     shutdown: {description: Until everything was flushed., type: float}
-  sample: {"launch": 7.9, "inspect": 3.1, "plan": 0.4}
+  sample: {launch: 7.9, inspect: 3.1, plan: 0.4}
 changes:
   description: The changes.
   returned: success
@@ -122,14 +124,14 @@ changes:
     kind: {description: "V(write), V(remove), V(copy), V(link), V(upload), V(extend_initramfs), V(registry), V(patch) or V(run).", type: str}
     path: {description: The file in the guest., type: str}
     reason: {description: Why., type: str}
-  sample: [{"kind": "write", "path": "/etc/fstab", "reason": "stable names in fstab"}]
+  sample: [{kind: write, path: /etc/fstab, reason: stable names in fstab}]
 summary:
   description: How many changes there are of each kind.
   returned: success
   type: dict
   contains:
     write: {description: Files that are written. The other kinds of RV(changes) likewise., type: int}
-  sample: {"extend_initramfs": 1, "write": 4}
+  sample: {extend_initramfs: 1, write: 4}
 plan_digest:
   description: The SHA-256 digest of the plan as the file holds it.
   returned: success
@@ -146,7 +148,7 @@ cut:
   type: dict
   contains:
     changes: {description: How many changes there are; other keys likewise., type: str}
-  sample: {"changes": "412 in all"}
+  sample: {changes: 412 in all}
 plan:
   description: The plan as data, without what is secret in the guest.
   returned: when O(return_plan) is true
@@ -155,7 +157,7 @@ plan:
     format: {description: The version of its format., type: int}
     changes: {description: The changes., type: list, elements: dict}
     concerns: {description: The concerns., type: list, elements: dict}
-  sample: {"format": 1, "changes": [], "concerns": []}
+  sample: {format: 1, changes: [], concerns: []}
 """
 
 import os
@@ -164,7 +166,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import fix_spec, fixes_spec, guest_request
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import guest_request
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import report_result
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
@@ -173,10 +175,43 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     source_of,
     sources_of,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import look
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import identified, libraries_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import belonging
+
+
+def argument_spec() -> dict:
+    # Written by make options.
+    return {
+        **disk_set.MAIN,
+        **vsphere.SOURCE,
+        **disk_set.GUEST,
+        **disk_set.SYSTEM,
+        **disk_set.FIX,
+        **disk_set.OPTIONS,
+        "fixes": {
+            "type": "list",
+            "elements": "str",
+            "default": [],
+            "choices": [
+                "fstab",
+                "storage",
+                "bootloader",
+                "network",
+                "vmware_tools",
+                "agent",
+                "customize",
+                "initramfs",
+                "virtio",
+                "boot_files",
+                "firstboot",
+            ],
+        },
+        "dest": {"type": "path"},
+        "moved": {"type": "bool", "default": False},
+    }
 
 
 def work(module: AnsibleModule) -> Result:
@@ -208,7 +243,7 @@ def planned(module: AnsibleModule, dest: str) -> Result:
 
 def main() -> None:
     module = module_with_source(
-        {**fix_spec(), **fixes_spec(), "dest": {"type": "path"}, "moved": {"type": "bool", "default": False}},
+        argument_spec(),
         required_one_of=[("source", "disks", "work_dir")],
         mutually_exclusive=[("source", "disks")],
     )

@@ -16,7 +16,7 @@ description:
   - Disks are copied once. A domain whose disks were migrated again is not given the new ones unless O(overwrite) says so.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   state:
     description: What shall be. V(absent) shuts the VM down and undefines it.
     type: str
@@ -46,7 +46,8 @@ options:
     type: str
   placement:
     description:
-      - V(in_place) leaves the disks where they are. V(reflink) makes copies that share their blocks with the originals, on file systems that can (XFS, Btrfs).
+      - V(in_place) leaves the disks where they are. V(reflink) makes copies that share their blocks with the originals, on file systems that can (XFS,
+        Btrfs).
       - V(copy) does so where it is possible, and copies where not.
     type: str
     default: in_place
@@ -86,7 +87,7 @@ options:
     type: bool
     default: false
   libvirt_uri:
-    description: The libvirt of this host.
+    description: What runs the VM, the libvirt of this host by default. A URI of libvirt, or of another kind of target, whose scheme tells which.
     type: str
     default: qemu:///system
 requirements:
@@ -140,43 +141,44 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
     module_with_source,
     require_own,
     run_of,
-    run_spec,
     source_of,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import working_on
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirtd, lifecycle, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import lifecycle, placement, targets
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Unwanted, Wanted
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.libvirt import Libvirt
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.target import Settings, Target
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.RUN,
+        **attributes.MODE,
         "state": {"type": "str", "default": "defined", "choices": ["defined", "running", "absent"]},
         "description": {"type": "path"},
         "source": {"type": "list", "elements": "str"},
         "work_dir": {"type": "path"},
         "moved": {"type": "bool", "default": False},
-        **run_spec(),
         "name": {"type": "str"},
-        "placement": {"type": "str", "default": placement.IN_PLACE, "choices": list(placement.KINDS)},
+        "placement": {"type": "str", "default": "in_place", "choices": ["in_place", "copy", "reflink", "move"]},
         "pool": {"type": "str"},
         "directory": {"type": "path"},
         "autostart": {"type": "bool"},
         "overwrite": {"type": "bool", "default": False},
         "passphrase": {"type": "str", "default": "", "no_log": True},
         "accelerator": {"type": "str", "default": "auto", "choices": ["auto", "kvm", "tcg"]},
-        "mode": {"type": "raw"},
         "quarantine": {"type": "path"},
         "timeout": {"type": "int", "default": 120},
         "power_off": {"type": "bool", "default": False},
-        "libvirt_uri": {"type": "str", "default": libvirtd.SYSTEM},
+        "libvirt_uri": {"type": "str", "default": "qemu:///system"},
     }
 
 
 def work(module: AnsibleModule) -> Result:
     params = module.params
-    with libvirtd.connection(params["libvirt_uri"]) as host:
-        target = Libvirt(host, params["pool"] or "", params["accelerator"])
+    settings = Settings(params["pool"] or "", params["accelerator"])
+    with targets.of(params["libvirt_uri"]).opened(params["libvirt_uri"], settings) as target:
         if params["state"] == "absent":
             done = taken_back(module, target)
         else:
@@ -187,7 +189,7 @@ def work(module: AnsibleModule) -> Result:
     return result
 
 
-def taken_back(module: AnsibleModule, target: Libvirt) -> lifecycle.Done:
+def taken_back(module: AnsibleModule, target: Target) -> lifecycle.Done:
     """The domain away, if it is that of the source that is named; nobody works on the VM meanwhile."""
     params, directory = module.params, module.params["work_dir"] or ""
     source = tuple(source_of(params)) if params["source"] else ()
@@ -205,11 +207,11 @@ def taken_back(module: AnsibleModule, target: Libvirt) -> lifecycle.Done:
         return lifecycle.take_back(target, unwanted, module.check_mode)
 
 
-def _wanted(params: dict, target: Libvirt) -> Wanted:
+def _wanted(params: dict, target: Target) -> Wanted:
     return Wanted(
         files.description(params["description"]),
         kind=params["placement"],
-        directory=target.directory() if target.pool else params["directory"] or "",
+        directory=target.directory() if params["pool"] else params["directory"] or "",
         overwrite=params["overwrite"],
         running=params["state"] == "running",
         autostart=params["autostart"],
@@ -226,7 +228,7 @@ def main() -> None:
         mutually_exclusive=[("pool", "directory")],
         required_if=[("state", "absent", ["name"]), ("state", "defined", ["description"]), ("state", "running", ["description"]), *there],
     )
-    respawn_for("libvirt")
+    respawn_for(*targets.of(module.params["libvirt_uri"]).libraries)
     run(module, work)
 
 

@@ -13,14 +13,14 @@ description: Writes V(report.json), V(report.md) and V(plan.json) into a directo
   - What is secret in the guest is in V(plan.json) alone, which only its owner reads.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   dest:
     description: The directory, created if it is missing.
     type: path
     required: true
   work_dir:
-    description: The VM's work directory, whose records say what was fetched and repaired, in full. They come before O(vm) and O(guest).
-      Once the report is written other runs may work on the VM.
+    description: The VM's work directory, whose records say what was fetched and repaired, in full. They come before O(vm) and O(guest). Once the report is
+      written other runs may work on the VM.
     type: path
     version_added: 0.2.0
   name:
@@ -36,13 +36,13 @@ options:
     type: dict
     default: {}
   disks:
-    description: What M(hyper2kvm.migration.qemu_convert) returned as RV(hyper2kvm.migration.qemu_convert#module:disks).
-      Where they are not given, what O(work_dir) says, unless the disks were repaired again since.
+    description: What M(hyper2kvm.migration.qemu_convert) returned as RV(hyper2kvm.migration.qemu_convert#module:disks). Where they are not given, what
+      O(work_dir) says, unless the disks were repaired again since.
     type: list
     elements: dict
   boot:
-    description: What M(hyper2kvm.migration.boot_test) returned as RV(hyper2kvm.migration.boot_test#module:boot).
-      Where it is not given and there is a O(work_dir), what the last boot test in O(dest) said, if the disks are still as they were then.
+    description: What M(hyper2kvm.migration.boot_test) returned as RV(hyper2kvm.migration.boot_test#module:boot). Where it is not given and there is a
+      O(work_dir), what the last boot test in O(dest) said, if the disks are still as they were then.
     type: dict
   source:
     description: The source of the VM. A work directory of another VM is refused.
@@ -91,25 +91,27 @@ verdict:
 from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, run_spec, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.reporting import Report, ReportOptions
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.RUN,
+        **attributes.MODE,
         "dest": {"type": "path", "required": True},
         "work_dir": {"type": "path"},
         "name": {"type": "str"},
         "vm": {"type": "dict", "default": {}},
         "guest": {"type": "dict", "default": {}},
         "disks": {"type": "list", "elements": "dict"},
-        "mode": {"type": "raw"},
+        "boot": {"type": "dict"},
         "source": {"type": "list", "elements": "str"},
         "results": {"type": "path"},
         "moved": {"type": "bool", "default": False},
-        **run_spec(),
-        "boot": {"type": "dict"},
     }
 
 

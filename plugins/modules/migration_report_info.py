@@ -14,7 +14,7 @@ description:
   - Much of a report is text of the guest and of its source. As the result of a module it is data with every version of ansible-core, never a template.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   path:
     description: The V(report.json).
     type: path
@@ -69,6 +69,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline impor
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {"path": {"type": "path", "required": True}, "source": {"type": "list", "elements": "str"}}
 
 

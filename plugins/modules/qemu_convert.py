@@ -16,7 +16,7 @@ description:
     which was taken from the copied stream; it is the same in every format.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   work_dir:
     required: true
   accept:
@@ -61,9 +61,9 @@ options:
     version_added: 0.2.0
   devices:
     description:
-      - Block devices that get the disks, by disk, such as LVM volumes and disks of a SAN; an empty string makes an image, and at least one device is named.
-        They exist, and are at least as large as their disks; what is left of them reads as zeros. O(compression), O(preallocation) and O(cluster_size) are
-        for images.
+      - Block devices that get the disks, by disk, such as LVM volumes and disks of a SAN; an empty string makes an image, and at least one device is
+        named. They exist, and are at least as large as their disks; what is left of them reads as zeros. O(compression), O(preallocation) and
+        O(cluster_size) are for images.
       - V(rbd:POOL/IMAGE) is an image of Ceph, which qemu writes by itself; V(rbd:POOL/IMAGE:id=USER:conf=FILE) where these are not Ceph's defaults.
       - A device that is in use, or that holds anything but an earlier result which nobody has written to since, is refused.
     type: list
@@ -79,8 +79,8 @@ options:
     default: ""
     version_added: 0.2.0
   overwrite:
-    description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it, and a device whatever it holds.
-      These data are lost then. A result never replaces a file that the VM comes from.
+    description: Whether a result is replaced that is no longer as it was made, as after a VM has run on it, and a device whatever it holds. These data are
+      lost then. A result never replaces a file that the VM comes from.
     type: bool
     default: false
     version_added: 0.2.0
@@ -152,21 +152,21 @@ disks:
 from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
-    module_with_source,
-    progress_spec,
-    subject_of,
-    work_dir_spec,
-)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.convert import Convert, ConvertOptions
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
-        **work_dir_spec(),
-        **progress_spec(),
+        **attributes.MODE,
+        **attributes.ACTION,
+        **disk_set.MAIN,
+        **vsphere.SOURCE,
         "work_dir": {"type": "path", "required": True},
+        "accept": {"type": "list", "elements": "str", "default": []},
         "name": {"type": "str", "required": True},
         "dest": {"type": "path", "required": True},
         "format": {"type": "str", "default": "qcow2", "choices": ["qcow2", "raw", "vdi"]},
@@ -176,7 +176,6 @@ def argument_spec() -> dict:
         "cluster_size": {"type": "int", "default": 0},
         "devices": {"type": "list", "elements": "str", "default": []},
         "passphrase": {"type": "str", "default": "", "no_log": True},
-        "mode": {"type": "raw"},
         "overwrite": {"type": "bool", "default": False},
         "moved": {"type": "bool", "default": False},
         "file_digest": {"type": "bool", "default": False},

@@ -14,7 +14,7 @@ description:
     and no others, and waits until the disks are consolidated. No migration of the same VM must be running.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   source:
     description: The VM as a URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
     type: str
@@ -46,10 +46,16 @@ snapshots:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
+
+
+def argument_spec() -> dict:
+    # Written by make options.
+    return {**vsphere.SOURCE, "source": {"type": "str", "required": True}}
 
 
 def work(module: AnsibleModule) -> Result:
@@ -58,7 +64,7 @@ def work(module: AnsibleModule) -> Result:
 
 
 def main() -> None:
-    module = module_with_source({"source": {"type": "str", "required": True}, **access_spec()})
+    module = module_with_source(argument_spec())
     respawn_for(*sources.libraries_of([module.params["source"]]))
     run(module, work)
 

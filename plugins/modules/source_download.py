@@ -15,7 +15,7 @@ description:
     compares with the source.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   source:
     description: The VM as a URL, as M(hyper2kvm.migration.vmdk_fetch) takes it.
     type: str
@@ -86,24 +86,26 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import sink
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, run_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, run_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import download, places, sources
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import belonging
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **vsphere.SOURCE,
+        **attributes.MODE,
+        **attributes.ACTION,
         "source": {"type": "str", "required": True},
         "dest": {"type": "path", "required": True},
+        "moved": {"type": "bool", "default": False},
         "include": {"type": "list", "elements": "str", "default": ["*"]},
         "exclude": {"type": "list", "elements": "str", "default": []},
-        "moved": {"type": "bool", "default": False},
-        "mode": {"type": "raw"},
         "accept": {"type": "list", "elements": "str", "default": []},
-        **access_spec(),
-        **progress_spec(),
     }
 
 

@@ -15,7 +15,7 @@ description:
   - Shut the migrated VM down first. Two VMs with the same addresses disturb each other.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   work_dir:
     description: The work directory of the migration.
     type: path
@@ -58,26 +58,27 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import (
     module_with_source,
     require_own,
     run_of,
-    run_spec,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import copied, power
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sources import libraries_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import working_on
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.RUN,
+        **vsphere.SOURCE,
         "work_dir": {"type": "path", "required": True},
         "source": {"type": "list", "elements": "str"},
         "forget": {"type": "bool", "default": False},
-        **access_spec(),
-        **run_spec(),
     }
 
 

@@ -16,7 +16,7 @@ description:
   - Runs on the controller and connects to nothing. The roles and playbooks of this collection begin with it.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   roles:
     description: The roles whose variables are looked at.
     type: list

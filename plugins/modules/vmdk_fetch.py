@@ -17,14 +17,14 @@ description:
     arrived. What was fetched is kept; remove the work directory to fetch the VM anew.
 version_added: 0.1.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   source:
     description:
-      - One V(.vmx), V(.vbox), V(.ova) or V(.ovf) file, or one or more disks of one VM in their order (V(.vmdk), V(.vhdx), V(.vhd), V(.qcow2), V(.vdi), V(.raw),
-        V(.img), block devices; C(docs/sources.md)).
+      - One V(.vmx), V(.vbox), V(.ova) or V(.ovf) file, or one or more disks of one VM in their order (V(.vmdk), V(.vhdx), V(.vhd), V(.qcow2), V(.vdi),
+        V(.raw), V(.img), block devices; C(docs/sources.md)).
       - Or one URL, as V(vsphere://vcenter.example.com/Datacenter/vm/folder/name) (C(?moref=vm-57), C(?uuid=...), C(?name=...) in place of the path), or
-        V(ssh://root@esx1.example.com/name) (a VM that an ESXi host has registered), or
-        V(ssh://root@esx1.example.com/vmfs/volumes/datastore/name/name.vmx) (or C(.vmdk)).
+        V(ssh://root@esx1.example.com/name) (a VM that an ESXi host has registered), or V(ssh://root@esx1.example.com/vmfs/volumes/datastore/name/name.vmx)
+        (or C(.vmdk)).
       - V(azure://subscription/resource-group/name) and V(aws://region/instance) are VMs of clouds.
     type: list
     elements: str
@@ -40,8 +40,8 @@ options:
   fetch:
     description:
       - Of a source that is elsewhere. V(stage) copies it into the work directory first.
-      - V(stream) leaves it where it is. Repairs read what they look at, and the conversion reads the rest once, straight into the result. It needs disks that
-        are single flat files (or I(access.transport=vddk)) of a VM that is off until the migration has ended, and resumes nothing.
+      - V(stream) leaves it where it is. Repairs read what they look at, and the conversion reads the rest once, straight into the result. It needs disks
+        that are single flat files (or I(access.transport=vddk)) of a VM that is off until the migration has ended, and resumes nothing.
     type: str
     default: stage
     choices: [stage, stream]
@@ -62,8 +62,8 @@ options:
   dest:
     description:
       - The directory that the results will be written into (O(hyper2kvm.migration.qemu_convert#module:dest)).
-      - It remembers its VM, as the work directory and the report do, and a source that is another VM is refused before anything is written.
-        Two VMs of one name never get each other's disks.
+      - It remembers its VM, as the work directory and the report do, and a source that is another VM is refused before anything is written. Two VMs of one
+        name never get each other's disks.
     type: path
     version_added: 0.2.0
   report_dir:
@@ -78,8 +78,8 @@ options:
     default: false
     version_added: 0.2.0
   accept:
-    description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing,
-      V(source.suspended) a local VM that is suspended.
+    description: Codes of concerns that the operator accepts. V(source.busy) allows a local source that somebody has open for writing, V(source.suspended)
+      a local VM that is suspended.
     type: list
     elements: str
     default: []
@@ -165,14 +165,19 @@ vm:
 from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of, access_spec
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, progress_spec, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import Fetch, FetchOptions
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **vsphere.SOURCE,
+        **attributes.MODE,
+        **attributes.ACTION,
         "source": {"type": "list", "elements": "str", "required": True},
         "work_dir": {"type": "path", "required": True},
         "verify": {"type": "bool", "default": True},
@@ -182,10 +187,7 @@ def argument_spec() -> dict:
         "dest": {"type": "path"},
         "report_dir": {"type": "path"},
         "moved": {"type": "bool", "default": False},
-        "mode": {"type": "raw"},
         "accept": {"type": "list", "elements": "str", "default": []},
-        **access_spec(),
-        **progress_spec(),
     }
 
 

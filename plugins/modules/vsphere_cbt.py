@@ -14,7 +14,7 @@ description:
   - It is refused while the VM has snapshots, because queries would be silently wrong.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   state:
     description: Whether tracking is on. V(query) only asks for areas.
     type: str
@@ -66,15 +66,21 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_vm
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import hardware, snapshots
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import vsphere
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
-SPEC = {
-    "state": {"type": "str", "default": "enabled", "choices": ["enabled", "query"]},
-    "snapshot": {"type": "str", "default": ""},
-    "since": {"type": "dict", "default": {}},
-}
+
+def argument_spec() -> dict:
+    # Written by make options.
+    return {
+        **vsphere.MAIN,
+        **vsphere.VM,
+        "state": {"type": "str", "default": "enabled", "choices": ["enabled", "query"]},
+        "snapshot": {"type": "str", "default": ""},
+        "since": {"type": "dict", "default": {}},
+    }
 
 
 def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
@@ -86,16 +92,16 @@ def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
     snapshot = snapshots.find(vm, params["snapshot"]) if params["snapshot"] else ""
     if snapshot is None:
         raise InvalidInput(f"{vm.name} has no snapshot {params['snapshot']}.", "Look at its snapshots with vsphere_vm_info.", vm=vm.path)
-    asked = hardware.with_disks_of(vm, snapshots.devices(session, vm, snapshot)) if snapshot else vm
+    point = snapshots.at(session, vm, snapshot) if snapshot else snapshots.Point(session, vm)
     disks = []
-    for disk in asked.disks:
-        areas = snapshots.changed_areas(session, vm, snapshot, disk.key, disk.capacity, str(params["since"].get(str(disk.key), "*")))
+    for disk in point.vm.disks:
+        areas = point.areas(disk, str(params["since"].get(str(disk.key), "*")))
         disks.append({"key": disk.key, "change_id": disk.change_id, "areas": areas, "bytes": sum(length for dummy, length in areas)})
     return {"changed": False, "disks": disks}
 
 
 def main() -> None:
-    vsphere_vm.on_vm(SPEC, work)
+    vsphere_vm.on_vm(argument_spec(), work)
 
 
 if __name__ == "__main__":

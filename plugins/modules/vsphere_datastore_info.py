@@ -13,7 +13,7 @@ description:
   - Without a path the datastores with their capacity; with one the files in that directory and below it.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   path:
     description: A directory as V([datastore1] web01).
     type: str
@@ -68,12 +68,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_login
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import datastores
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
 
 
 def argument_spec() -> dict:
-    return {**vsphere_login.vsphere_spec(), "path": {"type": "str", "default": ""}, "pattern": {"type": "str", "default": "*"}}
+    # Written by make options.
+    return {**vsphere.MAIN, "path": {"type": "str", "default": ""}, "pattern": {"type": "str", "default": "*"}}
 
 
 def work(module: AnsibleModule) -> Result:

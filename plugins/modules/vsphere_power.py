@@ -13,7 +13,7 @@ description:
   - V(off) asks the guest, waits, and is done only when vSphere says that the VM is off. Hard power-off is a choice of its own.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   state:
     description: What shall be.
     type: str
@@ -53,15 +53,21 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_vm
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
-SPEC = {
-    "state": {"type": "str", "required": True, "choices": ["on", "off"]},
-    "timeout": {"type": "int", "default": 600},
-    "power_off": {"type": "bool", "default": False},
-}
+
+def argument_spec() -> dict:
+    # Written by make options.
+    return {
+        **vsphere.MAIN,
+        **vsphere.VM,
+        "state": {"type": "str", "required": True, "choices": ["on", "off"]},
+        "timeout": {"type": "int", "default": 600},
+        "power_off": {"type": "bool", "default": False},
+    }
 
 
 def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
@@ -77,7 +83,7 @@ def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
 
 
 def main() -> None:
-    vsphere_vm.on_vm(SPEC, work)
+    vsphere_vm.on_vm(argument_spec(), work)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ description:
   - Writes C(readiness.md) for people, C(readiness.csv) for spreadsheets and C(readiness.json) for programs.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   vms:
     description: The VMs, as M(hyper2kvm.migration.vsphere_vm_info) returns them, or as the inventory plugin gives them in C(vsphere_vm).
     type: list
@@ -67,14 +67,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import ahead, atomic, modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
 
 def argument_spec() -> dict:
+    # Written by make options.
     return {
+        **attributes.MODE,
         "vms": {"type": "list", "elements": "dict", "required": True},
         "dest": {"type": "path", "required": True},
-        "mode": {"type": "raw"},
         "rate": {"type": "float", "default": 75},
     }
 

@@ -14,7 +14,7 @@ description:
   - M(hyper2kvm.migration.source_cleanup) removes those that a migration which died has left.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   name:
     description: The snapshot's name. Its path in the tree (names with V(/) between) or its id where a name occurs twice.
     type: str
@@ -82,19 +82,25 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_vm
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import Session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
-SPEC = {
-    "name": {"type": "str", "required": True},
-    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "reverted"]},
-    "description": {"type": "str", "default": ""},
-    "quiesce": {"type": "bool", "default": False},
-    "memory": {"type": "bool", "default": False},
-    "children": {"type": "bool", "default": False},
-    "timeout": {"type": "int", "default": 86400},
-}
+
+def argument_spec() -> dict:
+    # Written by make options.
+    return {
+        **vsphere.MAIN,
+        **vsphere.VM,
+        "name": {"type": "str", "required": True},
+        "state": {"type": "str", "default": "present", "choices": ["present", "absent", "reverted"]},
+        "description": {"type": "str", "default": ""},
+        "quiesce": {"type": "bool", "default": False},
+        "memory": {"type": "bool", "default": False},
+        "children": {"type": "bool", "default": False},
+        "timeout": {"type": "int", "default": 86400},
+    }
 
 
 def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
@@ -115,7 +121,7 @@ def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
 
 
 def main() -> None:
-    vsphere_vm.on_vm(SPEC, work)
+    vsphere_vm.on_vm(argument_spec(), work)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ description:
   - Lists every concern before a byte moves, each with its cause and its remedy.
 version_added: 0.2.0
 author: The hyper2kvm.migration contributors (@hyper2kvm)
-options:
+options:  # written by make options
   vm:
     description: The VM by its inventory path (V(DC1/vm/production/web01)), or as V(moref=vm-57), V(uuid=...) or V(name=...). All VMs without it.
     type: str
@@ -71,13 +71,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_login, vsphere_vm
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, respawn_for, run
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import inventory, readiness, tagging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described
 
 
 def argument_spec() -> dict:
-    return {**vsphere_login.vsphere_spec(), "vm": {"type": "str"}, "tags": {"type": "bool", "default": True}}
+    # Written by make options.
+    return {**vsphere.MAIN, "vm": {"type": "str"}, "tags": {"type": "bool", "default": True}}
 
 
 def work(module: AnsibleModule) -> Result:

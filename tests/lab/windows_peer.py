@@ -23,7 +23,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.protocol import glob, text
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import Timer, opened
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import paths, plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import hives, paths
 
 KEY = f"{winlab.CS}\\Services\\viostor"
 GUESTS = {
@@ -108,7 +108,7 @@ def written(disk: str) -> dict[str, str]:
     """What is in a result, and what the proof says of it on virtio."""
     with opened(GuestRequest((Attached(disk, "qcow2"),)), False, Timer()) as (guest, facts, dummy):
         windows = facts.windows
-        system, software = plan.open_hives(guest, windows.system_root)
+        system, software = hives.open_hives(guest, windows.system_root)
         services = f"{windows.control_set}\\Services"
         boot = [name for name in ("viostor", "vioscsi") if system.number(f"{services}\\{name}", "Start") == 0]
         base = (

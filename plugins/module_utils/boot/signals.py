@@ -7,8 +7,6 @@ import re
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
-SYSTEMS = ("linux",)  # the families, as facts name them, whose console tells whether one has started
-
 
 @dataclass(frozen=True)
 class Pattern:

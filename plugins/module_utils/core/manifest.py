@@ -117,6 +117,11 @@ class Manifest:
         return all(output.holds() for output in self.outputs)
 
 
+def beside(path: str) -> str:
+    """Where the manifest of an artefact lies that is not in a work directory."""
+    return f"{path}.manifest.json"
+
+
 _NAMES = {"cards": "nics"}  # of facts and of what a boot test was given
 
 

@@ -11,12 +11,12 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from ..core import ahead, atomic, modes, rbd, secret
 from ..core.errors import MigrationError
-from ..core.manifest import Identity, Manifest, sha256
+from ..core.manifest import Identity, Manifest, beside, sha256
 from ..core.progress import Progress
 from ..core.trace import point
 from . import earlier, qemu_img, tap, target
 from .content import Content
-from .request import STAGE, Request, manifest_path
+from .request import STAGE, Request
 
 Unchanged = Callable[[], None]
 
@@ -138,7 +138,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress, 
             rbd.settle(request.device, ended)
         if request.device:
             point("convert.flushed")
-            Manifest(STAGE, inputs, request.options(), (Identity.of(request.output),), result).save(manifest_path(request.dest))
+            Manifest(STAGE, inputs, request.options(), (Identity.of(request.output),), result).save(beside(request.dest))
             point("convert.published")
     return result
 

@@ -17,10 +17,10 @@ from typing import Any, Optional, Sequence
 
 from ..core import atomic, device, spared
 from ..core.errors import InvalidInput, MigrationError
-from ..core.manifest import Identity, Manifest, sha256
+from ..core.manifest import Identity, Manifest, beside, sha256
 from ..core.trace import point
 from . import encrypted, qemu_img, tap, target
-from .request import RECORD, STAGE, WRITING, Request, manifest_path
+from .request import RECORD, STAGE, WRITING, Request
 
 HEAD = 34 * 512  # bytes: the boot sector, and a GPT with its 128 entries
 
@@ -48,7 +48,7 @@ def finished(request: Request, inputs: tuple[Identity, ...]) -> Optional[dict[st
         return None
     if request.file_digest and "sha256" not in manifest.result:
         manifest = replace(manifest, result={**manifest.result, "sha256": sha256(request.output)})
-        manifest.save(manifest_path(request.dest))
+        manifest.save(beside(request.dest))
     return manifest.result
 
 
@@ -73,7 +73,7 @@ def publish(request: Request, inputs: tuple[Identity, ...], result: dict[str, An
     os.chmod(partial, request.mode)
     atomic.flush(partial)
     point("convert.flushed")
-    Manifest(STAGE, inputs, request.options(), (_as_published(request),), result, _replaced(request)).save(manifest_path(request.dest))
+    Manifest(STAGE, inputs, request.options(), (_as_published(request),), result, _replaced(request)).save(beside(request.dest))
     point("convert.announced")
     atomic.rename(partial, request.dest)
     point("convert.published")
@@ -85,7 +85,7 @@ def claim(request: Request, inputs: tuple[Identity, ...]) -> None:
     held: dict[str, Any] = manifest.result if manifest is not None else {}
     said: dict[str, Any] = {key: held[key] for key in ("content_digest", "sha256", "virtual_size") if key in held}
     said["head"] = _sha256(qemu_img.read_start(request.source, request.source_format, HEAD))
-    Manifest(WRITING, inputs, request.options(), (), said, _replaced(request)).save(manifest_path(request.dest))
+    Manifest(WRITING, inputs, request.options(), (), said, _replaced(request)).save(beside(request.dest))
     point("convert.claimed")
     target.clear(request.device)
     point("convert.cleared")
@@ -99,7 +99,7 @@ def _replaced(request: Request) -> tuple[Identity, ...]:
 
 def refuse_source(request: Request, inputs: Sequence[Identity]) -> None:
     """Raise InvalidInput where a file that is written would replace one that the VM comes from, whichever way that is named. No option allows it."""
-    written = [manifest_path(request.dest), *([] if request.device else [request.dest])]
+    written = [beside(request.dest), *([] if request.device else [request.dest])]
     names = [place for name in written for place in (name, f"{name}{atomic.PARTIAL}")]
     for one in (*(known.path for known in inputs), request.source):
         for name in names:
@@ -139,7 +139,7 @@ def _half_written(request: Request, manifest: Manifest) -> bool:
 
 def _earlier(request: Request) -> Optional[Manifest]:
     """The manifest of this result: of the same device, or of the file."""
-    manifest = Manifest.load(manifest_path(request.dest), STAGE, WRITING, form=RECORD)
+    manifest = Manifest.load(beside(request.dest), STAGE, WRITING, form=RECORD)
     return manifest if manifest is not None and manifest.options.get("device", "") == request.device else None
 
 

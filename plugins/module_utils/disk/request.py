@@ -143,7 +143,3 @@ def largest(fmt: str, cluster: int) -> int:
     """
     size = cluster or _USUAL_CLUSTER
     return {"qcow2": limits.QCOW2_TABLE // 8 * (size // 8) * size, "vdi": limits.VDI_SIZE}.get(fmt, 0)
-
-
-def manifest_path(dest: str) -> str:
-    return f"{dest}.manifest.json"

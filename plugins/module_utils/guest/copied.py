@@ -16,9 +16,9 @@ from .protocol import Guest
 
 
 class Copied(Family):
-    """See Family. It takes every guest, so it is asked last."""
+    """See Family. It takes every guest."""
 
-    name = "unknown"
+    name, fallback = "unknown", True
 
     def found(self, guest: OfflineGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
         if guest.locked:

@@ -9,6 +9,7 @@ from typing import Mapping, Optional, Protocol, TypeVar
 from ..core.concern import Findings
 from ..core.machine import Nic
 from .apply import BACKUPS
+from .live import LiveGuest
 from .model import FirstStart, GuestFacts
 from .offline import Attached, OfflineGuest
 from .parttable import Table
@@ -55,6 +56,7 @@ class Family(Protocol):
     name: str  # as facts.os says it
     filesystems: tuple[str, ...] = ()  # that its roots have: one of these that the operator names is a system of this family, or of none
     fixes: tuple[str, ...] = ()  # the names of its repairs, in their order
+    fallback: bool = False  # it takes what no other family has, and is asked after all of them
 
     def found(self, guest: OfflineGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
         """Mount the file systems and say what the system is; None where there is none of this family, and nothing is mounted then.
@@ -62,6 +64,10 @@ class Family(Protocol):
         The firmware of `request` is bios or uefi. Concerns go to `findings`; they are told whichever family has the system in the end.
         Raises UnsupportedGuest for a system of this family that cannot be looked at, and where it is not clear which is meant.
         """
+
+    def running(self, guest: LiveGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
+        """What the running system is; None where it is none of this family, or cannot be repaired while it runs."""
+        return None
 
     def drivers(self, request: GuestRequest) -> DriverSource:
         """Where its drivers come from. This is asked before anything is known of the guest."""

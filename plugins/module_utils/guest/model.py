@@ -97,7 +97,8 @@ class WindowsFacts:
 class GuestFacts:
     """What inspection found out. `disk_bus` and `nic_model` are what the guest can run on: virtio, or sata (ide) and e1000e (rtl8139).
 
-    `phases` are the device sets that the guest is to start on, one after the other: `final`, or `bootstrap` and `final`.
+    `phases` are the device sets that the guest is to start on, one after the other: `final`, or `bootstrap` and `final`. `console`: whether its serial console
+    tells that it has started. `first_steps`: what a person does at its first start, and knows of it; {vm} stands for the VM's name.
     """
 
     os: str = "linux"
@@ -129,6 +130,8 @@ class GuestFacts:
     live: bool = False
     machine: str = "q35"
     phases: tuple[str, ...] = (FINAL,)
+    console: bool = False
+    first_steps: tuple[str, ...] = ()
     windows: Optional[WindowsFacts] = None
 
     def as_result(self) -> dict[str, Any]:

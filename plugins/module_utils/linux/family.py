@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Mapping, Optional
 
 from ..core.concern import Findings
 from ..guest import assemble
 from ..guest.family import Family, GuestRequest
+from ..guest.live import LiveGuest
 from ..guest.model import GuestFacts
 from ..guest.offline import OfflineGuest
 from ..guest.parttable import Table
@@ -41,6 +43,13 @@ class Linux(Family):
             assemble.learn(guest, root, [Use(named[0], "/")])
         facts = inspect(guest, root, guest.subvolume, guest.mounts, request.firmware, guest.locked)
         facts, more = complete(facts, guest, request.nics, request.of(Options).macs)
+        findings.concerns += more.concerns
+        return facts
+
+    def running(self, guest: LiveGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
+        system = guest.system()
+        facts = replace(inspect(guest, system.root, system.subvolume, system.mounts, system.firmware, ()), live=True)
+        facts, more = complete(facts, guest, (), request.of(Options).macs, system.interfaces)
         findings.concerns += more.concerns
         return facts
 

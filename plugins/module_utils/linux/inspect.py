@@ -84,6 +84,7 @@ def inspect(
         network=names.backends(guest),
         selinux=_selinux(guest),
         encrypted=encrypted,
+        console=True,
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import replace
-from typing import Any, Callable, Sequence
+from typing import Callable, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -17,7 +17,6 @@ from ..disk import encrypted, staging
 from ..guest.apply import BACKUPS
 from ..guest.family import GuestRequest
 from ..guest.offline import Attached
-from ..linux.plan import FIXES
 from ..pipeline.live_repair import live_fix
 from ..pipeline.repair import GuestReport, fix, look, take_back
 from ..pipeline.repaired import answer
@@ -25,15 +24,13 @@ from ..pipeline.report import PLANNED
 from ..pipeline.sources import libraries_of
 from ..pipeline.stage import working_on
 from .guest_options import (
-    disk_set_spec,
-    fix_spec,
-    fixes_spec,
     guest_request,
     named_disks,
     options_of,
 )
 from .runtime import Result, respawn_for, run
-from .source_options import module_with_source, require_own, run_of, run_spec, sources_of
+from .source_options import module_with_source, require_own, run_of, sources_of
+from .specs import attributes, disk_set, vsphere
 
 
 def report_result(module: AnsibleModule, report: GuestReport, changed: bool, plan_file: str = "") -> Result:
@@ -43,7 +40,7 @@ def report_result(module: AnsibleModule, report: GuestReport, changed: bool, pla
 
 def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
     """The body of a module that only looks."""
-    spec = {**disk_set_spec(), "passphrase": {"type": "str", "default": "", "no_log": True}}
+    spec = {**disk_set.MAIN, **vsphere.SOURCE, **disk_set.GUEST, **disk_set.LOOK, **disk_set.SYSTEM}
     module = module_with_source(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
 
@@ -56,9 +53,8 @@ def report_on_guest(look_at: Callable[[GuestRequest], GuestReport]) -> None:
 
 def single_fix(fixes: Sequence[str]) -> None:
     """The body of a module that carries out one kind of fix on overlays."""
-    module = module_with_source(
-        {**fix_spec(), **run_spec()}, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")]
-    )
+    spec = {**disk_set.MAIN, **vsphere.SOURCE, **disk_set.GUEST, **disk_set.SYSTEM, **disk_set.FIX, **disk_set.OPTIONS, **attributes.RUN}
+    module = module_with_source(spec, required_one_of=[("source", "disks", "work_dir")], mutually_exclusive=[("source", "disks")])
     respawn_for("guestfs", *libraries_of(sources_of(module.params)))
     run(module, lambda module: _single_fix(module, fixes))
 
@@ -95,18 +91,9 @@ def rollback_work(module: AnsibleModule) -> Result:
     return {"changed": bool(undone), "undone": list(undone)}
 
 
-def live_spec() -> dict[str, Any]:
-    """The options of a repair on the running system."""
-    spec = {**fix_spec(), **fixes_spec()}
-    for name in {*disk_set_spec(), "mac_map", "virtio_win", "windows"} - {"accept"}:
-        del spec[name]
-    spec["fixes"]["choices"] = list(FIXES)
-    return {**spec, "initramfs": {**spec["initramfs"], "default": "regenerate"}}
-
-
 def live_fix_work(module: AnsibleModule) -> Result:
     """guest_live_fix: on the system that the module runs on."""
     options = options_of(module.params, module.params["fixes"])
-    report = live_fix(options, tuple(module.params["accept"]), module.check_mode)
+    report = live_fix(GuestRequest((), options=(options,), accept=tuple(module.params["accept"])), module.check_mode)
     kept = f"{BACKUPS}/{report.plan.id}/plan.json" if report.plan.changes and not module.check_mode else ""
     return report_result(module, report, bool(report.plan.changes), kept)

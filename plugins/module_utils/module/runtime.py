@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 import signal
@@ -73,13 +74,14 @@ def module_for(spec: Mapping[str, Any], forms: urls.Forms = MappingProxyType({})
 
 
 def _without_variables(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec of its own for each module: Ansible fills in defaults that are dictionaries, and several modules may share them."""
     return {
         name: {
             key: _without_variables(value)
             if key == "options"
             else _Path(value)
             if key in ("type", "elements") and value == "path"
-            else value
+            else copy.deepcopy(value)
             for key, value in option.items()
         }
         for name, option in spec.items()

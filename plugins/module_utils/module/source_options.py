@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options that say which VM a module works on and where, and what they mean."""
+"""What the options mean that say which VM a module works on and where."""
 
 from __future__ import annotations
 
+import copy
 import os
 from typing import Any, Mapping
 
@@ -16,36 +17,18 @@ from ..pipeline.sources import FORMS, is_remote
 from ..pipeline.stage import Run
 from ..pipeline.subject import Subject
 from ..sources.source import Access
-from .access import access_of, access_spec
+from ..sources.vsphere_transports import AUTO, TRANSPORTS
+from .access import access_of
 from .runtime import module_for
 
 
 def module_with_source(spec: Mapping[str, Any], **constraints: Any) -> AnsibleModule:
-    """A module, see runtime.module_for, whose source may be a URL."""
+    """A module, see runtime.module_for, whose source may be a URL, and come by any transport that there is."""
+    if "access" in spec:
+        access = copy.deepcopy(spec["access"])
+        access["options"]["transport"]["choices"] = [AUTO, *sorted(TRANSPORTS)]
+        spec = {**spec, "access": access}
     return module_for(spec, FORMS, **constraints)
-
-
-def work_dir_spec() -> dict[str, Any]:
-    return {
-        "source": {"type": "list", "elements": "str"},
-        "work_dir": {"type": "path"},
-        "accept": {"type": "list", "elements": "str", "default": []},
-        **access_spec(),
-    }
-
-
-def progress_spec() -> dict[str, Any]:
-    return {
-        "progress_file": {"type": "path"},
-        "probe": {"type": "bool", "default": False},
-        "watch_pid": {"type": "int"},
-        "watched": {"type": "list", "elements": "str"},
-        **run_spec(),
-    }
-
-
-def run_spec() -> dict[str, Any]:
-    return {"run": {"type": "dict"}}
 
 
 def source_of(params: Mapping[str, Any]) -> list[str]:

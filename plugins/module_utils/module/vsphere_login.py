@@ -1,34 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of the login at vSphere, and the server that they name."""
+"""The server of vSphere that the options of the login name."""
 
 from __future__ import annotations
 
 from typing import Any, Mapping, Optional
 
-from ansible.module_utils.basic import env_fallback
-
 from ..core.errors import InvalidInput
 from ..core.tls import Trust
 from ..vsphere.connection import Endpoint
-
-
-def vsphere_spec() -> dict[str, Any]:
-    """The login, with the names and environment variables that vmware.vmware and AWX's credential have."""
-
-    def option(variable: str, **more: Any) -> dict[str, Any]:
-        return {"type": "str", "fallback": (env_fallback, [variable]), **more}
-
-    return {
-        "hostname": option("VMWARE_HOST"),
-        "username": option("VMWARE_USER"),
-        "password": option("VMWARE_PASSWORD", no_log=True),
-        "port": option("VMWARE_PORT", type="int", default=443),
-        "validate_certs": option("VMWARE_VALIDATE_CERTS", type="bool", default=True),
-        "ca_file": {"type": "path"},
-        "thumbprint": {"type": "str"},
-        "proxy_host": option("VMWARE_PROXY_HOST"),
-        "proxy_port": option("VMWARE_PROXY_PORT", type="int"),
-    }
 
 
 def trust_of(params: Mapping[str, Any]) -> Trust:
@@ -36,7 +15,7 @@ def trust_of(params: Mapping[str, Any]) -> Trust:
 
 
 def endpoint_of(params: Mapping[str, Any]) -> Endpoint:
-    """The server, from the parameters of vsphere_spec."""
+    """The server, from the parameters of specs.vsphere.MAIN."""
     for name, variable in (("hostname", "VMWARE_HOST"), ("username", "VMWARE_USER"), ("password", "VMWARE_PASSWORD")):
         if not params.get(name):
             raise InvalidInput(f"{name} is not given.", f"Set the option, or {variable} in the environment.")

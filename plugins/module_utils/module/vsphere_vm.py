@@ -11,14 +11,14 @@ from ..vsphere import inventory
 from ..vsphere.connection import Session, session
 from ..vsphere.model import Vm
 from .runtime import Result, module_for, respawn_for, run
-from .vsphere_login import endpoint_of, vsphere_spec
+from .vsphere_login import endpoint_of
 
 VmWork = Callable[[AnsibleModule, Session, Vm], Result]
 
 
 def on_vm(spec: Mapping[str, Any], work: VmWork, **constraints: Any) -> None:
     """The body of a module that looks at, or works on, one VM of vSphere."""
-    module = module_for({**vsphere_spec(), "vm": {"type": "str", "required": True}, **spec}, **constraints)
+    module = module_for(spec, **constraints)
     respawn_for("pyVmomi")
 
     def on_found(module: AnsibleModule) -> Result:

@@ -10,7 +10,6 @@ from typing import Any, Optional, Sequence
 
 from ..boot.model import BootNic, BootRequest, Check
 from ..boot.runner import boot
-from ..boot.signals import SYSTEMS
 from ..core import ahead, atomic, files, modes, spared
 from ..core.device import exists
 from ..core.errors import BootFailed, InvalidInput
@@ -153,7 +152,7 @@ def of_records(options: BootTestOptions) -> Optional[BootRequest]:
     """The request with the results of the work directory and the hardware that was found; None for a guest whose start nothing would tell."""
     before = record.so_far(options.subject.work_dir)
     vm, facts, asked = before.vm.machine, before.facts, options.request
-    if facts.os not in ("", *SYSTEMS):
+    if not facts.tells:
         return None
     unknown = asked.firmware if asked.firmware != "bios" else vm.firmware or "bios"
     known = facts != Facts()

@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The families of guests there are: one more is its name in FAMILIES. They do not know each other, and nothing else knows them."""
+"""The families of guests that there are: each module below that has a FAMILY. They do not know each other, and nothing else knows them."""
 
+# ruff: noqa: F401
+# pylint: disable=unused-import
 from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence
 
+from ..core import registry
 from ..core.concern import Concern, Findings
+from ..core.errors import UnsupportedGuest
 from ..disk import staging
 from ..disk.machine import VmSaid
 from ..guest import copied
 from ..guest.family import DriverSource, Family, GuestRequest
+from ..guest.live import LiveGuest
 from ..guest.model import GuestFacts
 from ..guest.nics import named
 from ..guest.offline import Attached, OfflineGuest
 from ..linux import family as linux
 from ..windows import family as windows
 
-# The first that finds its system has it.
-FAMILIES: tuple[Family, ...] = (linux.FAMILY, windows.FAMILY, copied.FAMILY)
+# The first that finds its system has it. They are asked in the order of their names.
+FAMILIES: tuple[Family, ...] = tuple(sorted(registry.entries(globals(), "FAMILY"), key=lambda family: (family.fallback, family.name)))
 
 
 def guest_request(
@@ -50,6 +55,18 @@ def find(guest: OfflineGuest, request: GuestRequest) -> tuple[GuestFacts, list[C
     findings = Findings()
     answers = (family.found(guest, request, findings) for family in asked)
     return next(facts for facts in answers if facts is not None), findings.concerns
+
+
+def find_running(guest: LiveGuest, request: GuestRequest) -> tuple[GuestFacts, list[Concern]]:
+    """What the running system is. Raises UnsupportedGuest for one that no family repairs while it runs."""
+    findings = Findings()
+    for family in FAMILIES:
+        facts = family.running(guest, request, findings)
+        if facts is not None:
+            return facts, findings.concerns
+    raise UnsupportedGuest(
+        "This system is of no family that is repaired while it runs.", "Shut it down and migrate it with the role migrate."
+    )
 
 
 def of(facts: GuestFacts) -> Family:

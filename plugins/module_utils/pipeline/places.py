@@ -16,13 +16,13 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from ..core import atomic, spared
 from ..core.data import from_data
 from ..core.errors import InvalidInput
-from ..core.manifest import Manifest
+from ..core.manifest import Manifest, beside
 from ..core.memory import recall
 from ..core.names import safe
 from ..core.vm import VmId, places_of, require_same, same
 from ..disk import staging
 from ..disk.machine import VmSaid
-from ..disk.request import RECORD, STAGE, WRITING, manifest_path
+from ..disk.request import RECORD, STAGE, WRITING
 
 IDENTITY = "identity"
 REPORT = "report.json"
@@ -168,7 +168,7 @@ def _staged_from(directory: str, vm: VmId) -> Sequence[str]:
 
 def _converted_from(directory: str, name: str, work: str, vm: VmId) -> Sequence[str]:
     numbered = re.compile(re.escape(f"{name}-disk") + r"[0-9]+\.")  # and not those of a VM that is called NAME-disk1
-    for path in sorted(glob.glob(manifest_path(os.path.join(glob.escape(directory), f"{glob.escape(name)}-disk[0-9]*.*")))):
+    for path in sorted(glob.glob(beside(os.path.join(glob.escape(directory), f"{glob.escape(name)}-disk[0-9]*.*")))):
         manifest = Manifest.load(path, STAGE, WRITING, form=RECORD) if numbered.match(os.path.basename(path)) else None
         if manifest is None:
             continue

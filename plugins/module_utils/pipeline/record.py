@@ -61,8 +61,15 @@ class Facts:
     kernels: tuple[KernelFacts, ...] = ()
     interfaces: tuple[tuple[str, str], ...] = ()
     phases: tuple[Literal["bootstrap", "final"], ...] = ()
+    console: Optional[bool] = None
+    first_steps: tuple[str, ...] = ()
     windows: Optional[ClockFacts] = None  # of Windows alone
     rest: Rest = kept()
+
+    @property
+    def tells(self) -> bool:
+        """Whether the console tells that the system has started; records that do not say it yet go by the system."""
+        return self.os in ("", "linux") if self.console is None else self.console
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..guest.model import FirstStart, GuestFacts
 from ..guest.offline import OfflineGuest, open_disks
 from ..guest.plan import Plan
 from ..guest.proof import Proof
-from ..guest.protocol import WritableGuest
+from ..guest.protocol import Guest, WritableGuest
 from . import families
 from .kinds import KINDS
 
@@ -137,7 +137,7 @@ def firmware(choice: str, tables: Mapping[str, parttable.Table]) -> str:
     return "uefi" if system and parttable.BIOS_BOOT not in types else "bios"
 
 
-def planned(guest: OfflineGuest, facts: GuestFacts, concerns: Sequence[Concern], request: GuestRequest) -> Plan:
+def planned(guest: Guest, facts: GuestFacts, concerns: Sequence[Concern], request: GuestRequest) -> Plan:
     """The plan for an opened guest, with every concern."""
     plan = families.of(facts).plan(guest, facts, request).guarded(guest)
     return replace(plan, concerns=(*concerns, *plan.concerns))

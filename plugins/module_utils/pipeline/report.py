@@ -14,7 +14,7 @@ from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
 from ..disk import qemu_img, staging
 from ..disk.machine import Converted, VmSaid
-from .record import FIX, FORMAT, Booted, ChangeSaid, Facts, Migration, Repaired
+from .record import FIX, FORMAT, Booted, ChangeSaid, Migration, Repaired
 
 PLANNED = "plan.json"  # of the repair, in a work directory
 REFUSED = "plan-refused.json"  # of a repair whose proof failed, there
@@ -164,31 +164,9 @@ def _left(done: Migration) -> list[str]:
         f" and {facts.firmware or 'the same'} firmware; it starts from disk {facts.boot_disk}."
         + (" The .xml beside this page says so to libvirt." if done.disks else "")
     ]
-    first_start = _FIRST_STARTS.get(facts.os)
-    steps += first_start(facts, done.vm) if first_start is not None else []
+    steps += [step.replace("{vm}", done.vm) for step in facts.first_steps]
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]
-
-
-def _windows(facts: Facts, name: str) -> list[str]:
-    steps = []
-    if "bootstrap" in facts.phases:
-        steps.append(
-            f"Start it first as {name}-bootstrap.xml says, let Windows come up, shut it down with shutdown /s /t 0,"
-            " and run the playbook windows_finish.yml, which describes the final VM."
-        )
-    steps.append(
-        "Windows finishes by itself at its first start: drivers, addresses, old tools; hyper2kvm\\firstboot.log in its directory tells."
-    )
-    steps.append(
-        "If it stops with INACCESSIBLE_BOOT_DEVICE (0x7B), attach the disk on SATA (IDE before Vista), where it starts without our drivers."
-        " If the firmware finds no loader: bcdboot C:\\Windows from a recovery medium. The boot configuration from before is BCD.hyper2kvm beside BCD."
-    )
-    return steps
-
-
-# What a person does at the first start, by the family as facts name it: a report is written from records, where nothing is known of guests.
-_FIRST_STARTS = {"windows": _windows}
 
 
 def _mib(size: int) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Optional, Sequence, Union
+from typing import Optional, Sequence
 
 from ..core import atomic, modes
 from ..core.progress import Progress
 from ..transport import download, nbdkit
 from ..transport.download import Arrived, Job, Throttle
 from ..transport.files import Files
-from ..transport.https import HttpsFiles
-from ..transport.ssh import SshFiles
+from ..transport.nbdkit import Exporting
 from .opened import InPlace, RemoteDisk
 from .source import Access
 
@@ -34,9 +33,9 @@ def bring_each(disks: Sequence[tuple[Files, Sequence[Job]]], directory: str, pro
     return tuple(arrived)
 
 
-def in_place(files: Union[HttpsFiles, SshFiles], disks: Sequence[RemoteDisk]) -> Optional[InPlace]:
-    """How the disks are read where they are; None unless each is one flat file."""
-    if not all(disk.flat for disk in disks) or (isinstance(files, HttpsFiles) and files.anchors is None):
+def in_place(files: Exporting, disks: Sequence[RemoteDisk]) -> Optional[InPlace]:
+    """How the disks are read where they are; None unless each is one flat file, in a place that can export it."""
+    if not files.exports or not all(disk.flat for disk in disks):
         return None
 
     def exported(sockets: Sequence[str], cached: bool) -> contextlib.AbstractContextManager[list[nbdkit.Export]]:

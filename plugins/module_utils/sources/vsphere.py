@@ -13,12 +13,12 @@ from ..core.progress import Progress
 from ..core.urls import Form
 from ..core.vm import VmId, place_of
 from ..transport.download import Arrived
-from ..vsphere import connection, datastores, hardware, inventory, readiness, snapshots
-from ..vsphere.model import Vm
-from . import source, vsphere_transports
+from ..vsphere import connection, datastores, inventory, readiness, snapshots
+from ..vsphere.model import Vm, VmDisk
+from . import source, vsphere_files, vsphere_transports
 from .opened import Remote
 from .source import Access, Can, Folder, Source, independent, refuse, unless_treated
-from .vsphere_transports import described
+from .vsphere_transport import Wanted, described
 
 
 class Vsphere:
@@ -41,19 +41,19 @@ class Vsphere:
             refuse(found, access.accept, vm.path)
             vsphere_transports.require_possible(vm, access)
             stack.enter_context(session.kept_alive())
-            snapshot = ""
+            point = snapshots.Point(session, vm)
             if vm.power == "on" and not check:
                 if access.running == "shutdown":
                     access.stopping()
                     snapshots.shut_down(session, vm, access.shutdown_timeout, access.power_off)
-                    vm = snapshots.again(session, vm)
+                    point = snapshots.Point(session, snapshots.again(session, vm))
                 elif access.running == "snapshot":
                     independent([disk.label for disk in vm.disks if disk.mode.startswith("independent")], vm.name)
-                    snapshot = stack.enter_context(snapshots.frozen(session, vm, access.quiesce))
-                    vm = hardware.with_disks_of(vm, snapshots.devices(session, vm, snapshot))
-            remote = vsphere_transports.chosen(session, vm, snapshot, access, found, stack, check)
-            in_turn = _in_turn(remote, f"{session.endpoint.host}-{vm.host}", access.host_slots)
-            yield replace(remote, bring=in_turn, which=_which(session, vm, url))
+                    point = stack.enter_context(snapshots.frozen(session, vm, access.quiesce))
+            wanted = Wanted(point, _in_order(point.vm), access, found, stack)
+            remote = vsphere_transports.opened(wanted, running=check and vm.power == "on")
+            in_turn = _in_turn(remote, f"{session.endpoint.host}-{point.vm.host}", access.host_slots)
+            yield replace(remote, bring=in_turn, which=_which(session, point.vm, url))
 
     @contextlib.contextmanager
     def folder(self, url: str, access: Access) -> Iterator[Folder]:
@@ -62,8 +62,8 @@ class Vsphere:
             home = posixpath.dirname(vm.files)
             listed = [item.path for item in datastores.browse(session, home)]
             names = tuple(posixpath.basename(path) for path in listed if posixpath.dirname(path) == home)
-            with contextlib.closing(vsphere_transports.datastore(session, vm, access)) as files:
-                yield Folder(files, vsphere_transports.volume_path(home), names)
+            with contextlib.closing(vsphere_files.datastore(session, vm, access)) as files:
+                yield Folder(files, vsphere_files.volume_path(home), names)
 
     def clean(self, url: str, access: Access, check: bool) -> tuple[str, ...]:
         with _reached(url, access) as (session, vm):
@@ -103,6 +103,12 @@ def _which(session: connection.Session, vm: Vm, url: str) -> VmId:
         url,
         [(disk.capacity, *disk.place.at) for disk in disks],
     )
+
+
+def _in_order(vm: Vm) -> tuple[VmDisk, ...]:
+    """The disks that can be copied, in the order in which the guest's firmware meets them."""
+    disks = sorted(vm.disks, key=lambda disk: disk.place.order)
+    return tuple(disk for disk in disks if disk.rdm != "physical")
 
 
 def _in_turn(remote: Remote, host: str, slots: int) -> Callable[[str, Progress], tuple[Arrived, ...]]:

@@ -3,31 +3,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional
 
 from ..core.accel import accelerator
 from ..core.errors import InvalidInput, ToolFailed
 from . import domain_xml, libvirtd, placement
-from .target import Definition, Described, Fitted, Found, Placing, Target
+from .target import Definition, Described, Fitted, Found, Kind, Placing, Settings, Target
 
 _POOLS = ("dir", "fs", "netfs")  # kinds of pools whose volumes are files
 
 
 @dataclass(frozen=True)
 class Libvirt:
-    """See Target. `host` is a connection, see libvirtd; `pool` the storage pool whose volumes the images become, empty for none.
-
-    `accelerator` is kvm, tcg, or auto for the one that works here.
-    """
+    """See Target, and Settings for the other two. `host` is a connection, see libvirtd."""
 
     host: Any
     pool: str = ""
     accelerator: str = "auto"
 
     def directory(self) -> str:
-        """Where the volumes of the pool are. Raises InvalidInput for a pool whose volumes are no files."""
         root = domain_xml.element(self.host.storagePoolLookupByName(self.pool).XMLDesc(0))
         if root.get("type") not in _POOLS:
             raise InvalidInput(
@@ -125,4 +122,16 @@ class Libvirt:
         libvirtd.undefine(libvirtd.find(self.host, name))
 
 
-KIND: type[Target] = Libvirt  # whose calls are checked so, which those of modules are not
+class LibvirtKind:
+    """See Kind."""
+
+    scheme = ""
+    libraries = ("libvirt",)
+
+    @contextlib.contextmanager
+    def opened(self, uri: str, settings: Settings) -> Iterator[Target]:
+        with libvirtd.connection(uri) as host:
+            yield Libvirt(host, settings.pool, settings.accelerator)
+
+
+TARGET: Kind = LibvirtKind()

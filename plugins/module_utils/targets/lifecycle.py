@@ -11,7 +11,7 @@ from ..core import atomic, device, modes, names, spared
 from ..disk import encrypted
 from . import decision, placement
 from .decision import Bringing, Image, Removal, Unwanted, Wanted
-from .target import NOTHING, Described, Target
+from .target import NOTHING, Described, Found, Target
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,16 @@ def take_back(target: Target, unwanted: Unwanted, check: bool) -> Done:
     moves = tuple((path, os.path.join(unwanted.quarantine, os.path.basename(path))) for path in files)
     removal = Removal(name, found.running, moves, found.secret)
     if not check:
-        _take_back(target, unwanted, removal, found.text)
+        _take_back(target, unwanted, removal, found)
     return Done(removal.actions, disks, before=found.text)
 
 
-def _take_back(target: Target, unwanted: Unwanted, removal: Removal, text: str) -> None:
+def _take_back(target: Target, unwanted: Unwanted, removal: Removal, found: Found) -> None:
     if removal.stop:
         target.stop(removal.name, unwanted.timeout, unwanted.power_off)
     if unwanted.quarantine:
         modes.make_directory(unwanted.quarantine, modes.with_disks(unwanted.mode))
-        atomic.write_text(os.path.join(unwanted.quarantine, f"{names.safe(removal.name)}.xml"), text, unwanted.mode)
+        atomic.write_text(os.path.join(unwanted.quarantine, f"{names.safe(removal.name)}{found.suffix}"), found.text, unwanted.mode)
     for path, dummy in removal.moves:
         placement.take_away(path, unwanted.quarantine)
     target.remove(removal.name, removal.secret)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Protocol
 
@@ -30,7 +31,7 @@ class Found:
 
     `mark` tells one definition of ours from another; None for a VM that was not made from a migration. `images`: by path, which version of each image
     its disks were made from. `secret`: the id of its passphrase, where that was kept by us; `knows`: whether the target knows the one that was asked for.
-    `files` are its own beside its images.
+    `files` are its own beside its images. `suffix`: the end of the name of a file that holds `text`.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Found:
     secret: str = ""
     knows: bool = False
     files: tuple[str, ...] = ()
+    suffix: str = ".xml"
 
 
 NOTHING = Found("")  # for who asks what is so of a VM that is not there
@@ -114,3 +116,29 @@ class Target(Protocol):
 
     def remove(self, name: str, secret: str = "") -> None:
         """Forget the VM, and the passphrase with this id. Its images stay where they are."""
+
+    def directory(self) -> str:
+        """Where its pool has its images. Raises InvalidInput for a pool whose images are no files, and where there are no pools."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user says of a target beside its URI: the `pool` that images go to, empty for none; `accelerator`: kvm, tcg, or auto for the one that works."""
+
+    pool: str = ""
+    accelerator: str = "auto"
+
+
+class Kind(Protocol):
+    """A kind of target, found by the scheme of a URI."""
+
+    @property
+    def scheme(self) -> str:
+        """What its URIs begin with; empty for the one that has all those which are of no other kind."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """The libraries of Python that reach it."""
+
+    def opened(self, uri: str, settings: Settings) -> contextlib.AbstractContextManager[Target]:
+        """The target, for the time of a block. Raises MissingTool without its libraries, Unreachable where it does not answer."""

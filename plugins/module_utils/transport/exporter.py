@@ -204,6 +204,3 @@ def _failed(tool: str, said: str) -> Exception:
             f"{tool} does not trust the server's certificate: {words}", "Name the authority (ca_file) or the certificate (thumbprint)."
         )
     return ToolFailed(f"{tool} failed: {words}", "The transports nfc and datastore need no program beside; try one of them.")
-
-
-TOOLS = {"govc": govc, "ovftool": ovftool}

@@ -105,6 +105,11 @@ class HttpsFiles:
             raise InvalidInput(f"{self.host} answers with more than {limit} bytes to {path}.", "Choose another transport.", path=path)
         return said
 
+    @property
+    def exports(self) -> bool:
+        """curl cannot be told of one certificate that alone is believed."""
+        return self.anchors is not None
+
     def export(self, path: str, manner: nbdkit.Manner) -> contextlib.AbstractContextManager[nbdkit.Export]:
         """The file as an NBD export. Proxies are taken from the environment, as curl does."""
         headers = self.authorise(False)

@@ -12,11 +12,11 @@ import re
 import subprocess  # pylint: disable=ansible-bad-import
 import tempfile
 from dataclasses import dataclass
-from typing import Iterator, Mapping, Optional, Sequence
+from typing import Iterator, Mapping, Optional, Protocol, Sequence
 
 from ..core import atomic, process
 from ..core.errors import ToolFailed
-from .files import Areas
+from .files import Areas, Files
 
 _READY = 60.0
 _READ = re.compile(r"^read: .*?, ([\d.]+) (bytes|KiB|MiB|GiB|TiB),", re.MULTILINE)
@@ -54,6 +54,17 @@ class Export:
         match = _READ.search(atomic.read_text(os.path.join(self._directory, "stats")) or "")
         if match:
             self.moved = int(float(match[1]) * (1 << _UNITS[match[2]]))
+
+
+class Exporting(Files, Protocol):
+    """A place whose files can be read as disks where they are."""
+
+    @property
+    def exports(self) -> bool:
+        """Whether nbdkit can be told how the place is reached."""
+
+    def export(self, path: str, manner: Manner) -> contextlib.AbstractContextManager[Export]:
+        """A file as an NBD export, for the time of a block."""
 
 
 @contextlib.contextmanager

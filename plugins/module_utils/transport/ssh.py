@@ -120,6 +120,10 @@ class SshFiles:
             raise self._failed(child.returncode, path, "the command failed", err)
         return out.decode("utf-8", "replace")
 
+    @property
+    def exports(self) -> bool:
+        return True
+
     def export(self, path: str, manner: nbdkit.Manner) -> contextlib.AbstractContextManager[nbdkit.Export]:
         """The file as an NBD export. The host needs an SFTP subsystem for this."""
         login = self.login

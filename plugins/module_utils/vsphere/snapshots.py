@@ -6,12 +6,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from dataclasses import dataclass
 from typing import Any, Iterator, Optional, Sequence
 
 from ..core.errors import InvalidInput, ToolFailed
 from .connection import PYVMOMI_ERROR, Session
+from .hardware import with_disks_of
 from .inventory import describe, managed
-from .model import Vm
+from .model import Vm, VmDisk
 from .serialize import plain
 
 if PYVMOMI_ERROR is None:
@@ -50,9 +52,54 @@ def devices(session: Session, vm: Vm, snapshot: str) -> Sequence[dict[str, Any]]
     return found
 
 
+@dataclass(frozen=True)
+class Point:
+    """A VM at one moment: as a snapshot has frozen its disks, or, where the id of that is empty, as it is now.
+
+    `vm` has the disks of that moment, with their changeIds.
+    """
+
+    session: Session
+    vm: Vm
+    snapshot: str = ""
+
+    def tracks(self, disk: VmDisk) -> bool:
+        """Whether changed block tracking can be asked of a disk. Without a snapshot only that of a VM which is off can."""
+        return bool(disk.change_id) if self.snapshot else self.vm.cbt and self.vm.power == "off"
+
+    def areas(self, disk: VmDisk, since: str = "*") -> tuple[tuple[int, int], ...]:
+        """(offset, length) in bytes of what has changed on a disk since a changeId, or, with "*", of what is allocated.
+
+        Answers come in pages, and a page may be empty: the end is reached when the offset is, never before. Neighbours are joined.
+        """
+        session, vm = self.session, self.vm
+        entity, frozen_at = managed(session, vm.id), _snapshot(session, vm, self.snapshot) if self.snapshot else None
+        areas: list[tuple[int, int]] = []
+        offset = 0
+        while offset < disk.capacity:
+            page = session.call(functools.partial(entity.QueryChangedDiskAreas, frozen_at, disk.key, offset, since))
+            for area in page.changedArea or ():
+                if areas and areas[-1][0] + areas[-1][1] == area.start:
+                    areas[-1] = (areas[-1][0], areas[-1][1] + area.length)
+                else:
+                    areas.append((area.start, area.length))
+            following = page.startOffset + page.length
+            if following <= offset:
+                raise ToolFailed(
+                    f"{session.endpoint.host} does not get on with the changed areas of {vm.name}.", "Reset change tracking on this VM."
+                )
+            offset = following
+        return tuple(areas)
+
+
+def at(session: Session, vm: Vm, snapshot: str) -> Point:
+    """The VM as a snapshot has frozen it."""
+    return Point(session, with_disks_of(vm, devices(session, vm, snapshot)), snapshot)
+
+
 @contextlib.contextmanager
-def frozen(session: Session, vm: Vm, quiesce: bool = False) -> Iterator[str]:
-    """A snapshot for the time of a block."""
+def frozen(session: Session, vm: Vm, quiesce: bool = False) -> Iterator[Point]:
+    """The VM frozen by a snapshot, for the time of a block."""
     snapshot = create(
         session,
         vm,
@@ -61,7 +108,7 @@ def frozen(session: Session, vm: Vm, quiesce: bool = False) -> Iterator[str]:
         description="Taken for a migration; it is removed when the copy is done.",
     )
     try:
-        yield snapshot
+        yield at(session, vm, snapshot)
     finally:
         remove(session, vm, snapshot)
 
@@ -112,31 +159,6 @@ def enable_tracking(session: Session, vm: Vm) -> None:
             "Shut the VM down once (or move it to another host), then check again.",
             vm=vm.path,
         )
-
-
-def changed_areas(session: Session, vm: Vm, snapshot: str, key: int, capacity: int, since: str = "*") -> tuple[tuple[int, int], ...]:
-    """(offset, length) in bytes of what changed on a disk since a changeId, or, with "*", of what is allocated.
-
-    Without a snapshot (empty) only a VM that is off can be asked.
-    Answers come in pages, and a page may be empty: the end is reached when the offset is, never before. Neighbours are joined.
-    """
-    entity, frozen_at = managed(session, vm.id), _snapshot(session, vm, snapshot) if snapshot else None
-    areas: list[tuple[int, int]] = []
-    offset = 0
-    while offset < capacity:
-        page = session.call(functools.partial(entity.QueryChangedDiskAreas, frozen_at, key, offset, since))
-        for area in page.changedArea or ():
-            if areas and areas[-1][0] + areas[-1][1] == area.start:
-                areas[-1] = (areas[-1][0], areas[-1][1] + area.length)
-            else:
-                areas.append((area.start, area.length))
-        following = page.startOffset + page.length
-        if following <= offset:
-            raise ToolFailed(
-                f"{session.endpoint.host} does not get on with the changed areas of {vm.name}.", "Reset change tracking on this VM."
-            )
-        offset = following
-    return tuple(areas)
 
 
 def shut_down(session: Session, vm: Vm, timeout: float = 600.0, hard: bool = False) -> None:

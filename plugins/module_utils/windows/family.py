@@ -14,8 +14,9 @@ from ..guest.parttable import Table
 from ..guest.plan import Plan
 from ..guest.proof import Proof
 from ..guest.protocol import Guest
-from . import drivers, firstboot, proof, volumes
-from .plan import FIXES, inspect, make_plan, open_hives
+from . import drivers, firstboot, hives, proof, volumes
+from .inspect import inspect
+from .plan import FIXES, make_plan
 from .storage import FOLDER
 from .work import Options
 
@@ -84,7 +85,7 @@ class Windows(Family):
     def first_start(self, guest: Guest, facts: GuestFacts) -> Optional[FirstStart]:
         if facts.windows is None:
             return None
-        system, dummy = open_hives(guest, facts.windows.system_root)
+        system, dummy = hives.open_hives(guest, facts.windows.system_root)
         return firstboot.read(guest, facts.windows, system)
 
 

@@ -7,7 +7,7 @@ from typing import Optional
 
 from ..core.errors import InvalidInput
 from ..guest.protocol import Guest
-from . import hivefile, logs, regf
+from . import hivefile, logs, paths, regf
 from .edit_hive import EditHive, RegistryEdit
 from .hivefile import HiveFile
 from .regf import MAX_VALUE, Hive, Value
@@ -127,3 +127,15 @@ class Draft:
     def _is_gone(self, path: str) -> bool:
         low = path.lower()
         return any(low == gone.lower() or low.startswith(gone.lower() + "\\") for gone in self._gone)
+
+
+def open_hives(guest: Guest, root: str) -> tuple[Draft, Optional[Draft]]:
+    """Drafts of SYSTEM and SOFTWARE. Raises InvalidInput where SYSTEM is missing or no hive."""
+    found = {}
+    for name in ("SYSTEM", "SOFTWARE"):
+        path = paths.find(guest, f"{root}/System32/config/{name}")
+        found[name] = Draft.of(guest, path) if path is not None else None
+    system = found["SYSTEM"]
+    if system is None:
+        raise InvalidInput(f"{root}/System32/config/SYSTEM is missing.", "Restore the registry at the source.")
+    return system, found["SOFTWARE"]

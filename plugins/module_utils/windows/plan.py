@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""INSPECT and PLAN for Windows: facts from the hives, then the fixes in their order on one draft of each hive."""
+"""PLAN for Windows: the fixes in their order, on one draft of each hive."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Optional, Sequence
 
-from ..core.concern import BLOCKER, INFO, WARNING, Findings
-from ..core.errors import InvalidInput
-from ..core.machine import Nic, NicFacts
+from ..core.concern import INFO, WARNING, Findings
+from ..core.machine import Nic
 from ..guest.change import Change
-from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, Mount
+from ..guest.model import GuestFacts
 from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
-from . import bcd, bootsector, devices, drivers, firstboot, hives, identity, logs, network, paths, pnp, regf, storage, tools
+from . import bcd, bootsector, devices, drivers, firstboot, hives, network, pnp, regf, storage, tools
 from .edit_hive import EditHive
 from .work import TWO_PHASE, Options, Work
 
@@ -104,111 +102,14 @@ REPAIRS: tuple[Repair[Work], ...] = (
 FIXES = tuple(repair.name for repair in ordered(REPAIRS))
 
 
-def open_hives(guest: Guest, root: str) -> tuple[hives.Draft, Optional[hives.Draft]]:
-    """Drafts of SYSTEM and SOFTWARE. Raises InvalidInput where SYSTEM is missing or no hive."""
-    found = {}
-    for name in ("SYSTEM", "SOFTWARE"):
-        path = paths.find(guest, f"{root}/System32/config/{name}")
-        found[name] = hives.Draft.of(guest, path) if path is not None else None
-    system = found["SYSTEM"]
-    if system is None:
-        raise InvalidInput(f"{root}/System32/config/SYSTEM is missing.", "Restore the registry at the source.")
-    return system, found["SOFTWARE"]
-
-
-def inspect(
-    guest: Guest,
-    root: str,
-    mounts: Sequence[Mount],
-    firmware: str,
-    nics: Sequence[Nic],
-    options: Options,
-    findings: Findings,
-) -> GuestFacts:
-    """The facts of the Windows whose directory is `root`, with the concerns that its state is worth."""
-    system, software = open_hives(guest, root)
-    windows = identity.identify(guest, system, software, root)
-    identity.concerns(guest, windows, system, software, findings)
-    _dirty(system, software, findings)
-    known = mac_map(options.macs)
-    here, dummy = network.matched(network.adapters(system, windows), nics, known, Findings())
-    here = network.overridden(here, options.network)
-    others = [known.get(nic.mac, nic.mac) for nic in nics if nic.mac]
-    others = [mac for mac in others if mac not in {adapter.mac for adapter in here}]
-    name = software.text(identity.VERSION, "ProductName") if software is not None else ""
-    tcpip = f"{pnp.services(windows)}\\Tcpip\\Parameters"
-    facts = GuestFacts(
-        os="windows",
-        distribution="windows",
-        version=f"{windows.nt[0]}.{windows.nt[1]}.{windows.build}",
-        product=identity.product_name(windows, name),
-        family=windows.release,
-        architecture=identity.architecture(guest, root),
-        hostname=system.text(tcpip, "Hostname") or system.text(tcpip, "NV Hostname"),
-        firmware=firmware,
-        root=next((mount.device for mount in mounts if mount.path == paths.VOLUME), ""),
-        mounts=tuple(mounts),
-        nics=(*(adapter.facts() for adapter in here), *(NicFacts(mac) for mac in others)),
-        interfaces=tuple((adapter.name, adapter.mac) for adapter in here),
-        tools=tools.present(system, windows),
-        machine=devices.machine(windows.nt),
-        windows=windows,
-    )
-    return _targets(guest, facts, system, options)
-
-
-def _targets(guest: Guest, facts: GuestFacts, system: hives.Draft, options: Options) -> GuestFacts:
-    """What the guest can run on: virtio where the drivers are given or installed already, else what Windows brings along."""
-    windows = facts.windows
-    tree = source(guest, options)
-    if windows is None:
-        return facts
-    fallback = devices.fallback_bus(windows.nt)
-    packages = drivers.select(tree, windows, facts.architecture, ("netkvm",), Findings()) if tree is not None else {}
-    matches = [pnp.match(system, windows, device) for device in devices.storage("virtio", facts.machine)]
-    ready = all(not match.fault and pnp.effective_start(system, windows, match.service) == pnp.BOOT_START for match in matches)
-    bus = "virtio" if "viostor" in packages or ready else fallback
-    staged = guest.stat(f"{windows.system_root}/{storage.FOLDER}/drivers/netkvm") is not None
-    installed = staged or pnp.effective_start(system, windows, "netkvm") is not None
-    nic = "virtio" if "netkvm" in packages or installed else "e1000e" if windows.nt >= (6, 1) else "rtl8139"
-    phases = (BOOTSTRAP, FINAL) if options.boot == TWO_PHASE and bus == "virtio" else (FINAL,)
-    return replace(facts, disk_bus=bus, nic_model=nic, phases=phases)
-
-
-def _dirty(system: hives.Draft, software: Optional[hives.Draft], findings: Findings) -> None:
-    for draft in filter(None, (system, software)):
-        state, path = draft.file.replay.state, draft.file.path
-        if state == logs.UNREPLAYABLE:
-            findings.add(
-                "windows.dirty-hive",
-                BLOCKER,
-                f"{path} was not written to its end, and its logs cannot be replayed: what they held would be lost.",
-                "Start the source, shut it down cleanly and copy again; or accept windows.dirty-hive to take the hive as it is.",
-            )
-        elif state == logs.REPLAYED:
-            findings.add(
-                "windows.hive-replayed",
-                INFO,
-                f"{path} was not written to its end; {draft.file.replay.entries} entries of its logs are carried out first, as Windows would.",
-                "Nothing. A clean shutdown of the source leaves no such logs.",
-            )
-
-
-def source(guest: Guest, options: Options) -> Optional[drivers.Tree]:
-    """The driver tree; None where no source is given."""
-    if not options.virtio_win:
-        return None
-    return drivers.IsoTree(guest) if options.iso else drivers.HostTree(options.virtio_win)
-
-
 def make_plan(guest: Guest, facts: GuestFacts, options: Options, nics: Sequence[Nic]) -> Plan:
     """The changes that let this Windows start on KVM; nothing is written."""
     windows = facts.windows
     if windows is None:
         return Plan()
     findings = Findings()
-    system, software = open_hives(guest, windows.system_root)
-    tree = source(guest, options)
+    system, software = hives.open_hives(guest, windows.system_root)
+    tree = options.tree(guest)
     packages = drivers.select(tree, windows, facts.architecture, options.drivers, findings) if tree is not None else {}
     work = Work(guest, facts, windows, system, software, options, nics, findings, tree, packages)
     _driver_concerns(work)

@@ -14,8 +14,8 @@ from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, WindowsFacts
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, text
-from . import bcd, devices, edit_hive, identity, logs, paths, pe, plan, pnp, regf
-from .hives import Draft
+from . import bcd, devices, edit_hive, identity, logs, paths, pe, pnp, regf
+from .hives import Draft, open_hives
 from .paths import VOLUME
 
 _DRIVER_TYPES = (1, 2)  # kernel driver, file system driver
@@ -128,7 +128,7 @@ def _registry(guest: Guest, facts: GuestFacts, windows: WindowsFacts) -> Iterato
         "hive.clean", state == logs.CLEAN, f"{windows.system_hive} is {'clean' if state == logs.CLEAN else 'not written to its end'}"
     )
     try:
-        system, software = plan.open_hives(guest, windows.system_root)
+        system, software = open_hives(guest, windows.system_root)
         walked = sum(1 for dummy in regf.Hive(data, windows.system_hive).walk())
         current = identity.control_set(system)
     except MigrationError as error:

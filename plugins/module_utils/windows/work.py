@@ -10,7 +10,7 @@ from ..core.concern import Findings
 from ..core.machine import Nic
 from ..guest.model import GuestFacts, WindowsFacts
 from ..guest.protocol import Guest
-from .drivers import Package, Tree
+from .drivers import HostTree, IsoTree, Package, Tree
 from .hives import Draft
 
 DIRECT, TWO_PHASE = "direct", "two_phase"
@@ -35,6 +35,12 @@ class Options:
     remove_tools: tuple[str, ...] = field(default=("vmware",), repr=False)
     agent_packages: tuple[str, ...] = field(default=(), repr=False)
     macs: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def tree(self, guest: Guest) -> Optional[Tree]:
+        """The drivers that were given; None where none were."""
+        if not self.virtio_win:
+            return None
+        return IsoTree(guest) if self.iso else HostTree(self.virtio_win)
 
 
 @dataclass(frozen=True)

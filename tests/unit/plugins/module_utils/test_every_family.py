@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-from typing import Callable, Mapping, Optional
+from typing import Callable
 
+import dropped
 import families as trees
 import pytest
 import winlab
@@ -14,24 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from staged import Staged, attach
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import signals
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, ProofFailed, UnsupportedGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.run import RunCommand
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import edit
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import Family, GuestRequest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import GuestRequest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.live import LiveSystem
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.offline import OfflineGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import Table
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.protocol import Guest, exists, text
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.repairs import Repair, ordered
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import plan as linux
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families, live_repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import options_digest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import first_start, fix, look, take_back, validate
@@ -40,25 +36,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_h
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import TWO_PHASE
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import Options as WindowsOptions
 
-
-class FreeBsd(Family):
-    """A family: it knows a system by one file, and its repair is one name of a disk."""
-
-    name, filesystems, fixes = "freebsd", ("ufs",), ("fstab",)
-
-    def found(self, guest: OfflineGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
-        root = next((device for device in guest.devices() if device.fstype == "ufs"), None)
-        if root is None or not exists(guest, "/bin/freebsd-version"):
-            return None
-        guest.mounts = (Mount(root.name, "/"),)
-        return GuestFacts(os=self.name, product="FreeBSD", firmware=request.firmware, root=root.name, mounts=guest.mounts)
-
-    def plan(self, guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:
-        fstab = text(guest, "/etc/fstab") or ""
-        return Plan(tuple(edit("/etc/fstab", fstab, fstab.replace("/dev/da0", "/dev/vtbd0"), "the disk is named by its new driver")))
-
-    def prove(self, guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:
-        return Proof((Check("fstab.root", "/dev/vtbd0p2 / " in (text(guest, "/etc/fstab") or ""), "fstab names the root"),))
+FREEBSD = dropped.module("one_more_family.py", "guest.freebsd").FAMILY
 
 
 def linux_guest(name: str) -> Callable[[str], tuple[Staged, GuestRequest]]:
@@ -81,7 +59,7 @@ def windows_guest(name: str) -> Callable[[str], tuple[Staged, GuestRequest]]:
 
 def freebsd_guest(drivers: str) -> tuple[Staged, GuestRequest]:
     files = {"/bin/freebsd-version": "#!/bin/sh\n", "/etc/fstab": "/dev/da0p2 / ufs rw 1 1\n"}
-    return Staged(MemoryGuest(files, {"/dev/sda2": BlockDevice("/dev/sda2", "ufs", disk=0, part=2)}), {}), GuestRequest(())
+    return Staged(MemoryGuest(files, {"/dev/sda2": BlockDevice("/dev/sda2", "ufs", disk=0, part=2)}), {}, "/dev/sda2"), GuestRequest(())
 
 
 def copied_guest(drivers: str) -> tuple[Staged, GuestRequest]:
@@ -105,7 +83,7 @@ def drivers(tmp_path_factory) -> str:
 @pytest.fixture
 def registered(monkeypatch) -> None:
     """The line of the registry that one more family is."""
-    monkeypatch.setattr(families, "FAMILIES", (*families.FAMILIES[:-1], FreeBsd(), families.FAMILIES[-1]))
+    monkeypatch.setattr(families, "FAMILIES", (FREEBSD, *families.FAMILIES))
 
 
 @pytest.fixture
@@ -136,8 +114,19 @@ def test_names_are_unique(registered):
     assert set(families.fixes()) == {name for family in families.FAMILIES for name in family.fixes}
 
 
-def test_what_goes_by_the_name_in_records_names_a_family():
-    assert {*report._FIRST_STARTS, *signals.SYSTEMS} <= {family.name for family in families.FAMILIES}
+def test_they_are_asked_by_name_and_those_that_take_every_guest_last(registered):
+    order = [(family.fallback, family.name) for family in families.FAMILIES]
+    assert order == sorted(order) and [family.name for family in families.FAMILIES if family.fallback] == ["unknown"]
+
+
+@every_family
+def test_a_report_says_of_the_first_start_what_the_family_does(case):
+    """From the record alone, and with the name of the VM."""
+    record = json.loads(json.dumps(look(case[2], plan_too=False).as_result()))
+    page = report.as_markdown(report.as_data({"name": "web01"}, record, [], {}))
+    steps = record["facts"]["first_steps"]
+    assert bool(steps) == (case[0] == "windows") and "{vm}" not in page
+    assert record["facts"]["console"] == (case[0] == "linux")
 
 
 @every_family
@@ -204,6 +193,38 @@ def test_the_first_start_is_told_where_there_is_one(case):
             first_start(request)
 
 
+# -- the running system --
+
+
+@pytest.fixture
+def running(drivers, monkeypatch) -> Staged:
+    """A Linux that runs: what live repairs find where they are carried out."""
+    guest, dummy = linux_guest("ubuntu2404")(drivers)
+    root = next(device for device in guest.devices() if device.name == guest.handle.root)
+    system = LiveSystem(root, "", (Mount(root.name, "/"),), (("ens192", trees.MAC),), "bios")
+    monkeypatch.setattr(guest, "system", lambda: system, raising=False)
+    monkeypatch.setattr(live_repair, "LiveGuest", lambda: guest)
+    monkeypatch.setattr(live_repair, "packages_locked", contextlib.nullcontext)
+    return guest
+
+
+def test_the_running_system_is_repaired_by_its_family(running, registered):
+    request = GuestRequest((), accept=("proof.failed",))
+    planned, before = live_repair.live_fix(request, check=True), dict(running.files)
+    assert planned.facts.os == "linux" and planned.facts.live and planned.plan.changes and running.files == before
+    done = live_repair.live_fix(request, check=False)
+    assert done.plan == planned.plan and done.proof is not None and running.files != before
+    assert live_repair.live_fix(request, check=True).plan.changes == ()
+
+
+def test_a_running_system_that_no_family_repairs_is_refused(running, monkeypatch):
+    before = dict(running.files)
+    monkeypatch.setattr(families, "FAMILIES", tuple(family for family in families.FAMILIES if family.name != "linux"))
+    with pytest.raises(UnsupportedGuest, match="while it runs"):
+        live_repair.live_fix(GuestRequest(()), check=False)
+    assert running.files == before
+
+
 # -- who has a guest --
 
 
@@ -217,13 +238,13 @@ def test_a_family_that_is_not_registered_has_nothing(drivers, monkeypatch):
 def test_a_family_is_refused_where_its_proof_fails(registered, drivers, monkeypatch):
     guest, request = freebsd_guest(drivers)
     attach(guest, monkeypatch)
-    monkeypatch.setattr(FreeBsd, "plan", lambda *dummy: Plan())
+    monkeypatch.setattr(type(FREEBSD), "plan", lambda *dummy: Plan())
     with pytest.raises(ProofFailed, match="fstab names the root"):
         fix(request, Silent())
 
 
 def test_a_root_that_is_named_is_a_system_of_its_family_or_of_none(registered, drivers, monkeypatch):
-    """Two systems in one guest: without a name the first family has it."""
+    """Two systems in one guest: without a name the first family has it that can mount its root."""
     guest, dummy = linux_guest("ubuntu2404")(drivers)
     guest.files["/bin/freebsd-version"] = b""
     guest.names["/dev/sdb2"] = BlockDevice("/dev/sdb2", "ufs", "22", disk=1, part=2)
@@ -233,7 +254,8 @@ def test_a_root_that_is_named_is_a_system_of_its_family_or_of_none(registered, d
         return families.find(guest, GuestRequest((), root=root, firmware="bios"))[0].os
 
     assert os_of("") == os_of(guest.handle.root) == "linux"
-    assert os_of("/dev/sdb2") == "freebsd"
+    guest.handle.root = "/dev/sdb2"
+    assert os_of("") == os_of("/dev/sdb2") == "freebsd"
     del guest.files["/bin/freebsd-version"]
     assert os_of("/dev/sdb2") == "unknown"
     guest.names["/dev/sdb3"] = BlockDevice("/dev/sdb3", "ntfs", "33", disk=1, part=3)

@@ -18,7 +18,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source, vsphere_transports
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source, vsphere_files
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet, inventory, readiness, snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described, family
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.hardware import record, with_disks_of
@@ -308,13 +308,13 @@ def test_the_path_of_a_vm_and_its_datacenter():
     [("[ds 1] web01/web01.vmdk", "/vmfs/volumes/ds 1/web01/web01.vmdk"), ("[x] web01.vmdk", "/vmfs/volumes/x/web01.vmdk")],
 )
 def test_a_datastore_path_on_a_host(name, path):
-    assert vsphere_transports.volume_path(name) == path
+    assert vsphere_files.volume_path(name) == path
 
 
 @pytest.mark.parametrize("name", ["", "web01.vmdk", "[a/../b] x", "vsan://1234"])
 def test_what_is_no_datastore_path_is_refused(name):
     with pytest.raises(InvalidInput):
-        vsphere_transports.volume_path(name)
+        vsphere_files.volume_path(name)
 
 
 @pytest.mark.parametrize(

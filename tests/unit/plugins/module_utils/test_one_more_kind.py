@@ -1,72 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One more kind of change is one file and one line: this is the file, and REGISTRY the line."""
+"""One more kind of change is one file and one line: tests/support/one_more_kind.py, and REGISTRY, which is the line."""
 
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import dataclass, replace
-from typing import Optional, Sequence
 
+import dropped
 import pytest
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, NotEnoughSpace, StalePlan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import BACKUPS, apply, undo
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.change import Visible, collected
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.change import collected
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.write import WriteFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan, merge
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.protocol import Guest, WritableGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.view import PendingView
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import kinds, repair
 
-
-@dataclass(frozen=True)
-class Touch(Visible):
-    """Set the mode of a file; `before` is what the plan saw."""
-
-    name = "touch"
-    path: str
-    before: int
-    after: int
-    reason: str
-
-    def diff(self) -> str:
-        return f"mode of {self.path}: {self.before:o} -> {self.after:o}\n"
-
-    def holds(self, guest: Guest) -> bool:
-        return self._mode(guest) == self.before
-
-    def apply(self, guest: WritableGuest, backup: str) -> Sequence[str]:
-        self._set(guest, self.after)
-        return ()
-
-    def undo(self, guest: WritableGuest, backup: str) -> None:
-        if self._mode(guest) == self.after:
-            self._set(guest, self.before)
-
-    def foreign(self, guest: Guest, backup: str) -> bool:
-        return self._mode(guest) not in (self.before, self.after)
-
-    def needs(self, guest: Guest) -> Sequence[tuple[str, int]]:
-        return [(self.path, 4096)]
-
-    def entry(self, base: Guest) -> Optional[Stat]:
-        there = base.stat(self.path)
-        return None if there is None else replace(there, mode=self.after)
-
-    def _mode(self, guest: Guest) -> Optional[int]:
-        there = guest.stat(self.path)
-        return None if there is None else there.mode
-
-    def _set(self, guest: WritableGuest, mode: int) -> None:
-        guest.write(self.path, guest.read(self.path) or b"", Stat("file", mode=mode))
-
-
-KINDS = (Touch,)
-REGISTRY = collected({**vars(kinds), "touch": sys.modules[__name__]})
+touch = dropped.module("one_more_kind.py", "guest.changes.touch")
+Touch = touch.Touch
+REGISTRY = collected({**vars(kinds), "touch": touch})
 KEY = "/etc/app.key"
 
 

@@ -10,9 +10,9 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import UnsafeInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import of_file
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import disk_set_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import source_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.transport.download import Job
 
 UNSAFE_FILES = {
@@ -68,7 +68,9 @@ def params(monkeypatch):
 
     def read(**arguments):
         with patch_module_args(json.loads(json.dumps(arguments))):
-            return module_for({**disk_set_spec(), "packages": {"type": "list", "elements": "path", "default": []}}).params
+            return module_for(
+                {**disk_set.MAIN, **vsphere.SOURCE, **disk_set.GUEST, "packages": {"type": "list", "elements": "path", "default": []}}
+            ).params
 
     return read
 

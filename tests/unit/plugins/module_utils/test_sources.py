@@ -14,7 +14,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import fetch, sources
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source as sources_of
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.vsphere_transports import ANY, AUTO, TRACKED, TRANSPORTS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.vsphere_transport import ANY, TRACKED
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.vsphere_transports import AUTO, TRANSPORTS
 
 ROOT = Path(__file__).resolve().parents[4]
 ALLOCATED = {ANY: r"what is allocated", TRACKED: r"where changed block tracking knows it|as `datastore`"}

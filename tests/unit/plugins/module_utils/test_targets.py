@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Mapping, Optional
 
+import dropped
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import decision, placement
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import decision, libvirt, placement, targets
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decision import Image, Removal, Unwanted, Wanted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.lifecycle import Done, bring, take_back
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.target import (
@@ -22,7 +22,6 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.target
     Described,
     Fitted,
     Found,
-    Placing,
     Target,
 )
 
@@ -30,67 +29,7 @@ ONE = VmId("u1", "/a/web01.vmx", ("/a/web01.vmx",), "web01", "d1")
 OTHER = VmId("u2", "/b/web01.vmx", ("/b/web01.vmx",), "web01", "d2")
 
 
-@dataclass(frozen=True)
-class Shelf:
-    """A directory that stands for a hypervisor: a VM is a file there, which says what of it is so."""
-
-    folder: Path
-    deaf: bool = False
-
-    def _now(self, name: str, **changed: object) -> dict:
-        file = self.folder / f"{name}.json"
-        now = {**(json.loads(file.read_text()) if file.exists() else {}), **changed}
-        if changed:
-            file.write_text(json.dumps(now))
-        return now
-
-    def read(self, text: str) -> Described:
-        said = json.loads(text)
-        vm = VmId.from_data(said["vm"]) if said.get("vm") else None
-        return Described(said["name"], tuple(said["disks"]), vm=vm, secret=said.get("secret", ""), encrypted=tuple(said.get("locked", ())))
-
-    def fit(self, text: str, places: Mapping[str, str], images: Mapping[str, str]) -> Fitted:
-        said = json.loads(text)
-        mark = {"memory": str(said.get("memory")), "images": json.dumps(images), "places": json.dumps(places)}
-        return Fitted(json.dumps({**said, "disks": [places[path] for path in said["disks"]], "mark": mark}), mark)
-
-    def describe(self, name: str, secret: str = "") -> Optional[Found]:
-        now = self._now(name)
-        if not now:
-            return None
-        mark, kept = json.loads(now["text"]).get("mark"), now.get("secret", "")
-        return Found(
-            now["text"],
-            mark,
-            images=json.loads(mark["images"]) if mark else {},
-            vm=self.read(now["text"]).vm,
-            running=now.get("runs", False),
-            autostart=now.get("autostart", False),
-            secret=kept,
-            knows=kept == secret,
-        )
-
-    def preflight(self, described: Described) -> None:
-        if (self.folder / "full").exists():
-            raise InvalidInput(f"There is no room for {described.name}.", "Make room.")
-
-    def place(self, placing: Placing) -> None:
-        placement.place(placing.path, placing.place, placing.kind, placing.overwrite)
-
-    def define(self, definition: Definition) -> None:
-        kept = {"text": definition.text, "secret": definition.secret, "autostart": definition.autostart}
-        self._now(definition.name, **{key: value for key, value in kept.items() if value not in ("", None)})
-
-    def start(self, name: str) -> None:
-        self._now(name, runs=True)
-
-    def stop(self, name: str, timeout: float, power_off: bool) -> None:
-        if self.deaf and not power_off:
-            raise ToolFailed(f"{name} does not listen.", "Pull the plug.")
-        self._now(name, runs=False)
-
-    def remove(self, name: str, secret: str = "") -> None:
-        (self.folder / f"{name}.json").unlink()
+Shelf = dropped.module("one_more_target.py", "targets.shelf").Shelf
 
 
 @pytest.fixture
@@ -206,6 +145,20 @@ def test_a_passphrase_is_kept_once_and_tried_before_anything_is_placed(shelf, tm
     done = bring(shelf, replace(wanted, passphrase="right"), False)
     assert [word.split()[0] for word in done.actions] == ["move", "keep", "define"] and tried[-1] == [(path, "qcow2")]
     assert bring(shelf, wanted, False).actions == () and shelf.describe("web01").secret == "s1"
+
+
+@pytest.mark.parametrize("uri", ["", "qemu:///system", "qemu+ssh://host/system", "test:///default", "alias", "QEMU:///session"])
+def test_what_is_of_no_other_kind_is_libvirts(uri, monkeypatch):
+    other = dropped.module("one_more_target.py", "targets.shelf").TARGET
+    assert targets.of(uri) is libvirt.TARGET and targets.of("shelf:///tmp") is libvirt.TARGET
+    monkeypatch.setattr(targets, "TARGETS", {**targets.TARGETS, other.scheme: other})
+    assert targets.of(uri) is libvirt.TARGET and targets.of("shelf:///tmp") is targets.of("Shelf:///tmp") is other
+
+
+def test_the_description_of_a_vm_that_is_taken_back_is_kept_as_its_target_has_it(shelf, tmp_path):
+    brought(shelf, Wanted(described(tmp_path / "a")))
+    take_back(shelf, Unwanted("web01", quarantine=str(tmp_path / "quarantine")), False)
+    assert shelf.read((tmp_path / "quarantine" / "web01.json").read_text()).vm == ONE
 
 
 # The decision alone

@@ -16,7 +16,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import bcd, logs, pe, plan, regf
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import bcd, inspect, logs, pe, plan, regf
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import Options
 
 CS = "ControlSet001"
@@ -435,7 +435,7 @@ NICS = (Nic(MAC, slot=192),)
 def inspected(made: MemoryGuest, release: Release, options: Options, findings: Findings | None = None) -> GuestFacts:
     root = f"/c/{release.root}"
     mounts = (Mount("/dev/sda2", "/c"),)
-    return plan.inspect(
+    return inspect.inspect(
         made, root, mounts, release.firmware, nics=NICS, options=options, findings=findings if findings is not None else Findings()
     )
 
