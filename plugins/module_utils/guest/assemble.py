@@ -8,8 +8,9 @@ from typing import Mapping, Optional, Sequence
 
 from ..core.errors import UnsupportedGuest
 from . import parttable
+from .device_names import letters
 from .model import BlockDevice, Mount
-from .offline import OfflineGuest, letters
+from .offline import OfflineGuest
 from .protocol import exists, text
 from .resolver import DeviceTable, Use
 

@@ -12,9 +12,10 @@ from typing import Any, Optional, Sequence
 
 from ..core.concern import BLOCKER, Concern
 from .assemble import probe, read_table
+from .device_names import letters
 from .layout import EXTENDED, GROWABLE, LOGICAL, PRIMARY, Growth, Part, decide
 from .model import BlockDevice
-from .offline import OfflineGuest, letters
+from .offline import OfflineGuest
 from .parttable import SECTOR, Partition, Table
 
 _EXT = ("ext2", "ext3", "ext4")

@@ -16,6 +16,7 @@ from ..core.errors import MigrationError, MissingTool, NotEnoughSpace, TimedOut,
 from ..core.machine import Disk
 from . import parttable
 from .appliance import Appliance, Patience
+from .device_names import letters
 from .model import BlockDevice, Mount, Stat
 from .protocol import MAX_READ, irregular, too_large, too_many
 from .resolver import DeviceTable
@@ -335,7 +336,3 @@ def _launched(disks: Sequence[Attached], writable: bool, medium: str, patience: 
 
 def _node(name: str) -> str:
     return f"/dev/sd{letters(int(name[4:]))}" if name.startswith("disk") else name
-
-
-def letters(number: int) -> str:
-    return chr(97 + number) if number < 26 else chr(96 + number // 26) + chr(97 + number % 26)

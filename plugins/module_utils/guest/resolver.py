@@ -10,29 +10,21 @@ and 80-azure-disk.rules of azure-vm-utils.
 
 from __future__ import annotations
 
-import itertools
+import functools
 import re
 from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
 from ..core.machine import Disk
+from .device_names import Counted, Located, NameSpace, Place, parse
+from .disk_orders import Key, Orders, at_place, key_of, located
 from .model import BlockDevice
 
 _PARTITION = re.compile(r"-part([0-9]{1,9})$")
-_BY_PATH = re.compile(
-    r"^/dev/disk/by-path/(?:virtio-)?pci-([0-9a-f:.]+?)-(scsi-[0-9]{1,9}:[0-9]{1,9}:([0-9]{1,9}):([0-9]{1,9})"
-    r"|ata-([0-9]{1,9})(?:\.[0-9]{1,9})?|sas-(0x[0-9a-f]{1,16})-lun-[0-9]{1,9}"
-    r"|sas-phy([0-9]{1,9})-lun-[0-9]{1,9}|nvme-([0-9]{1,9})|ide-([0-9]{1,9}):([0-9]{1,9}))(?:-part([0-9]{1,9}))?$"
-)
-_LETTER = re.compile(r"^/dev/(sd|hd|vd|xvd)([a-z])([0-9]{0,9})$")
-_NVME = re.compile(r"^/dev/nvme([0-9]{1,9})n1(?:p([0-9]{1,9}))?$")
 _WWN = re.compile(r"^/dev/disk/by-id/(?:scsi-3|scsi-SVMware_Virtual_disk_|wwn-0x)([0-9a-f]{32})(?:-part([0-9]{1,9}))?$")
 _AZURE = re.compile(r"^/dev/disk/azure/(?:(root|os)|(?:scsi1/lun|data/by-lun/)([0-9]{1,9}))(?:-part([0-9]{1,9}))?$")
 _REST = re.compile(r"^(?:(?:_[0-9]{1,9}|-ns-[0-9]{1,9})?(?:-part([0-9]{1,9}))?|([0-9]{1,9}))$")
 _TAGS = {"uuid": "UUID", "partuuid": "PARTUUID", "label": "LABEL", "partlabel": "PARTLABEL"}
-_MAX_CHOICES = 20000
-
-Location = tuple[str, int]  # PCI address, unit
 
 
 @dataclass(frozen=True)
@@ -51,8 +43,8 @@ class DeviceTable:
     def __init__(self, disks: Sequence[Disk], devices: Iterable[BlockDevice]) -> None:
         self._disks = tuple(disks)
         self.devices = tuple(devices)
-        self._places: dict[Location, Optional[int]] = {}
-        self._letters: dict[str, tuple[Optional[int], ...]] = {}
+        self._places: dict[Place, Optional[int]] = {}
+        self._orders = Orders(self._disks)
         self._names: dict[str, str] = {}
 
     def alias(self, name: str, device: str) -> None:
@@ -70,60 +62,27 @@ class DeviceTable:
                     self._names.setdefault(f"/dev/mapper/{form}", device.name)
 
     def learn(self, uses: Iterable[Use], root: Optional[BlockDevice]) -> None:
-        """Settle which disk each by-path location and each letter is; what stays ambiguous resolves to nothing."""
-        uses = list(uses)
-        self._learn_letters(uses, root)
-        demands: dict[Location, list[tuple[int, Use]]] = {}
+        """Settle which disk each by-path location and each counted name is; what stays ambiguous resolves to nothing."""
+        demands: dict[Place, list[tuple[int, Use]]] = {}
+        counted: dict[Key, list[tuple[int, Use]]] = {}
         for use in uses:
-            found = location(use.spec)
-            if found is not None:
-                demands.setdefault(found[0], []).append((found[1], use))
+            found = parse(use.spec)
+            if isinstance(found, Located):
+                tagged = self._tagged(_TAGS[found.tag[0]], found.tag[1]) if found.tag is not None else None
+                demands.setdefault(found.place, []).append((found.part if tagged is None else tagged.part or 0, use))
+            elif found is not None and self._named(use.spec) is None:
+                counted.setdefault(key_of(found), []).append((found.part, use))
+        checks = {key: functools.partial(self._fits, demands=wanted, root=root) for key, wanted in counted.items()}
+        roots = {key for key, wanted in counted.items() if any(use.mount_point == "/" for dummy, use in wanted)}
+        self._orders.learn(checks, {key: checks[key] for key in roots})
         places = sorted(demands)
-        fitting = []
-        choices = itertools.islice(itertools.combinations(range(len(self._disks)), len(places)), _MAX_CHOICES)
-        for choice in choices:
-            if self._consistent(places, choice) and all(self._fits(disk, demands[place], root) for place, disk in zip(places, choice)):
-                fitting.append(choice)
+        fitting = located(
+            self._disks, places, lambda place, disk: at_place(self._disks[disk], place) and self._fits(disk, demands[place], root)
+        )
         natural = [choice for choice in fitting if all(self._natural(place, disk) for place, disk in zip(places, choice))]
         for index, place in enumerate(places):
             answers = {choice[index] for choice in (fitting if len(fitting) == 1 else natural)}
             self._places[place] = answers.pop() if len(answers) == 1 else None
-
-    def _learn_letters(self, uses: Sequence[Use], root: Optional[BlockDevice]) -> None:
-        """sda is the first disk, unless what the guest says of its names fits another order alone."""
-        for prefix, order in self._orders().items():
-            demands: dict[int, list[tuple[int, Use]]] = {}
-            for use in uses:
-                found = _lettered(use.spec)
-                if found is not None and found[0] == prefix and found[1] < len(order):
-                    demands.setdefault(found[1], []).append((found[2], use))
-            if not demands or all(self._fits(order[index], wanted, root) for index, wanted in demands.items()):
-                continue
-            fitting = [
-                choice
-                for choice in itertools.islice(itertools.permutations(order, len(demands)), _MAX_CHOICES)
-                if all(self._fits(disk, demands[index], root) for disk, index in zip(choice, sorted(demands)))
-            ]
-            settled: list[Optional[int]] = [None] * len(order)
-            # A wrong entry for a data disk says nothing about the others, as long as the root is where its letter says.
-            rooted = all(
-                self._fits(order[index], [one for one in wanted if one[1].mount_point == "/"], root) for index, wanted in demands.items()
-            )
-            for position, index in enumerate(sorted(demands)):
-                if fitting:
-                    settled[index] = fitting[0][position] if len({choice[position] for choice in fitting}) == 1 else None
-                elif rooted and self._fits(order[index], demands[index], root):
-                    settled[index] = order[index]
-            self._letters[prefix] = tuple(settled)
-
-    def _orders(self) -> dict[str, list[int]]:
-        """The disks that letters and NVMe numbers count, by the kind of name."""
-        numbered = list(enumerate(self._disks))
-        letters = [number for number, disk in numbered if disk.bus != "nvme"]
-        return {
-            **dict.fromkeys(("sd", "hd", "vd", "xvd"), letters),
-            "nvme": [number for number, disk in numbered if disk.bus in (None, "nvme")],
-        }
 
     def resolve(self, spec: str) -> Optional[BlockDevice]:
         """The device behind a name of fstab(5), crypttab(5) or the kernel command line; None when it is not certain."""
@@ -137,21 +96,18 @@ class DeviceTable:
             kind, dummy, name = spec[len("/dev/disk/by-") :].partition("/")
             if kind in _TAGS:
                 return self._tagged(_TAGS[kind], re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), name))
-            if kind == "path":
-                found = location(spec)
-                place = self._places.get(found[0]) if found is not None else None
-                return self._part(place, found[1]) if found is not None and place is not None else None
-            if kind == "id":
+            found = parse(spec)
+            if isinstance(found, Located):
+                return self._located(found)
+            if kind == "id" and found is None:
                 return self._by_id(spec)
         azure = _AZURE.match(spec)
         if azure is not None:
             return self._on_azure(None if azure[1] else int(azure[2]), int(azure[3] or 0))
-        found_letter = _lettered(spec)
-        if found_letter is not None:
-            prefix, index, part = found_letter
-            order = self._letters.get(prefix) or tuple(self._orders()[prefix])
-            number = order[index] if index < len(order) else None
-            return self._part(number, part) if number is not None else None
+        counted = parse(spec)
+        if isinstance(counted, (Counted, NameSpace)):
+            number = self._orders.disk(counted)
+            return self._part(number, counted.part) if number is not None else None
         spec = self._names.get(spec, spec)
         return next((device for device in self.devices if spec in device.aliases or spec == device.name), None)
 
@@ -198,15 +154,14 @@ class DeviceTable:
     def _part(self, disk: int, part: int) -> Optional[BlockDevice]:
         return next((device for device in self.devices if device.disk == disk and (device.part or 0) == part), None)
 
-    def _consistent(self, places: Sequence[Location], choice: Sequence[int]) -> bool:
-        controllers: dict[str, tuple[Optional[str], Optional[int]]] = {}
-        for (address, unit), number in zip(places, choice):
-            disk = self._disks[number]
-            if disk.unit is not None and disk.bus == "scsi" and disk.unit != unit:
-                return False
-            if disk.controller is not None and controllers.setdefault(address, (disk.bus, disk.controller)) != (disk.bus, disk.controller):
-                return False
-        return len(set(controllers.values())) == len(controllers)
+    def _located(self, name: Located) -> Optional[BlockDevice]:
+        disk = self._places.get(name.place)
+        if disk is None:
+            return None
+        if name.tag is None:
+            return self._part(disk, name.part)
+        found = self._tagged(_TAGS[name.tag[0]], name.tag[1])
+        return found if found is not None and found.disk == disk else None
 
     def _fits(self, disk: int, demands: Sequence[tuple[int, Use]], root: Optional[BlockDevice]) -> bool:
         for part, use in demands:
@@ -224,32 +179,9 @@ class DeviceTable:
                 return False
         return True
 
-    def _natural(self, place: Location, number: int) -> bool:
-        """Without a controller in the metadata, unit N is the Nth disk (VMware leaves unit 7 to the adapter)."""
-        disk, unit = self._disks[number], place[1]
-        return disk.controller is not None or number == (unit if unit < 7 else unit - 1)
-
-
-def _lettered(spec: str) -> Optional[tuple[str, int, int]]:
-    """(kind of name, index of the disk, partition or 0) of sda2, nvme0n1p2 and the like; None for other names."""
-    match = _LETTER.match(spec)
-    if match is not None:
-        return match[1], ord(match[2]) - ord("a"), int(match[3] or 0)
-    match = _NVME.match(spec)
-    return ("nvme", int(match[1]), int(match[2] or 0)) if match is not None else None
-
-
-def location(spec: str) -> Optional[tuple[Location, int]]:
-    """(PCI address, unit) and partition number of a by-path name; None for other names."""
-    match = _BY_PATH.match(spec)
-    if match is None:
-        return None
-    if match[3] is not None:
-        unit = int(match[3]) * 256 + int(match[4]) if int(match[4]) else int(match[3])
-    elif match[6] is not None:
-        unit = int(match[6], 16)
-    elif match[9] is not None:
-        unit = int(match[9]) * 2 + int(match[10])
-    else:
-        unit = int(next(value for value in (match[5], match[7], match[8]) if value is not None))
-    return (match[1], unit), int(match[11] or 0)
+    def _natural(self, place: Place, number: int) -> bool:
+        """Without a controller in the metadata, unit N of SCSI is the Nth disk (VMware leaves unit 7 to the adapter). Ports of ATA have CD drives too."""
+        disk = self._disks[number]
+        if disk.controller is not None or len(self._disks) == 1:
+            return True
+        return place.kind == "scsi" and number == (place.unit if place.unit < 7 else place.unit - 1)
