@@ -117,7 +117,22 @@ def _edit(pattern: re.Pattern[str], content: str, guest: Guest, path: str, findi
 def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:
     quote = value[0] if value[:1] in ("'", '"') and value[-1:] == value[0] and len(value) > 1 else ""
     inner = value[1:-1] if quote else value
-    return quote + cmdline.rewrite(inner, guest, lambda name, spec: _missing(name, spec, path, findings)) + quote
+    missing: list[str] = []
+
+    def refuse(name: str, spec: str) -> None:
+        missing.append(spec)
+        _missing(name, spec, path, findings)
+
+    after = cmdline.rewrite(inner, guest, refuse)
+    for left in cmdline.leftovers(after):
+        if left not in missing:
+            findings.add(
+                "bootloader.unstable-name",
+                WARNING,
+                f"A kernel command line in {path} names {left} in a parameter that is not known.",
+                "Write it by UUID in the guest if the parameter takes that. The name may be another device after the migration.",
+            )
+    return quote + after + quote
 
 
 def _missing(name: str, spec: str, path: str, findings: Findings) -> None:

@@ -1,22 +1,83 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Kernel command lines, edited token by token: what is not a device of this guest keeps every byte.
 
-Source: Documentation/admin-guide/kernel-parameters.rst, dracut.cmdline(7).
+One table (`WORDS`) has every word that names a device, with how its value is written and which names the program that reads it takes.
+Source: Documentation/admin-guide/kernel-parameters.rst, dracut.cmdline(7) with its module fips, systemd-cryptsetup-generator(8),
+systemd-fstab-generator(8), cryptsetup-initramfs' README, genkernel(8), the mkinitcpio hook encrypt, mkinitfs-bootparam(7), btrfs(5), xfs(5).
 """
 
 from __future__ import annotations
 
 import re
-from typing import Callable, Optional
+from dataclasses import dataclass
+from typing import Callable, Iterator, Optional
 
+from ..guest.model import BlockDevice
 from ..guest.protocol import Guest
 
 _TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+')
-# Names that the order of discovery or the controller gives; everything else survives the move.
-UNSTABLE = re.compile(
-    r"^/dev/(sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(p\d+)?|mapper/mpath[a-z]+\S*|disk/(by-path|by-id|azure|cloud)/\S+)$"
+_NAMES = (
+    r"/dev/(?:sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(?:p\d+)?|mapper/mpath[a-z]+[^\s,:;\"']*"
+    r"|disk/(?:by-path|by-id|azure|cloud)/[^\s,;\"']+)"
 )
+# Names that the order of discovery or the controller gives; everything else survives the move.
+UNSTABLE = re.compile(rf"^{_NAMES}$")
+_ANYWHERE = re.compile(rf"(?:^|(?<=[\s=,:;\"'])){_NAMES}(?=$|[\s,:;\"'])")
 _PORTABLE_ID = re.compile(r"^/dev/disk/by-id/(dm-name-|dm-uuid-|lvm-pv-uuid-|md-uuid-|md-name-)")
+
+TAGS = ("UUID", "PARTUUID")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A parameter that names a device: the names of it, and a pattern that finds `device` in its value.
+
+    `path`: what reads it wants a path below /dev/disk, and takes no UUID=. `tags` are the identifiers that it knows, the best first.
+    """
+
+    names: tuple[str, ...]
+    pattern: re.Pattern[str]
+    tags: tuple[str, ...] = TAGS
+    path: bool = False
+
+    def rewritten(self, value: str, stable: Callable[[str, Word], Optional[str]]) -> str:
+        """The value with each device that `stable` knows a name for by that name."""
+
+        def replaced(match: re.Match[str]) -> str:
+            spec = stable(match["device"], self)
+            if spec is None:
+                return match[0]
+            start, end = match.start("device") - match.start(), match.end("device") - match.start()
+            return match[0][:start] + spec + match[0][end:]
+
+        return self.pattern.sub(replaced, value)
+
+    def name_of(self, device: BlockDevice) -> Optional[str]:
+        """The stable name of a device as this parameter takes it; None where it has none."""
+        spec = device.stable_spec(self.tags)
+        if spec is None or not self.path:
+            return spec
+        tag, dummy, value = spec.partition("=")
+        return f"/dev/disk/by-{tag.lower()}/{value}"
+
+
+_WHOLE = re.compile(r"^(?P<device>[^\s]+)$")
+_FIRST = re.compile(r"^(?P<device>(?:/dev/disk/by-path/[^\s]*?-part\d+|/dev/disk/by-path/\S*?(?=:[^:]*$)|[^:\s]+))(?=:|$)")
+_LAST = re.compile(r"^[^:\s]*:(?P<device>/dev/\S+|[A-Z]+=\S+)$")
+WORDS = (
+    Word(("root", "real_root"), _WHOLE),
+    Word(("boot",), _WHOLE),  # dracut's fips: where the kernel and its checksum are
+    Word(("crypt_root", "crypt_swap", "real_resume"), _WHOLE, ("UUID", "PARTUUID", "LABEL")),  # genkernel
+    Word(("cryptroot",), re.compile(r"^(?!target=)(?P<device>\S+)$"), ("UUID",)),  # mkinitfs
+    Word(("cryptdevice", "cryptkey"), _FIRST, ("UUID", "PARTUUID", "LABEL")),  # mkinitcpio
+    Word(("cryptopts", "cryptroot"), re.compile(r"(?:^|(?<=,))source=(?P<device>[^,\s]+)"), ("UUID",)),  # cryptsetup-initramfs
+    Word(("rd.luks.key", "luks.key", "rd.luks.header", "rd.luks.data"), _LAST, ("UUID", "LABEL")),
+    Word(("mount.usr",), _WHOLE),
+    Word(("systemd.mount-extra", "systemd.swap-extra"), _FIRST, ("UUID", "PARTUUID", "LABEL")),
+    # Members of one btrfs share its UUID, so that only their partitions tell them apart.
+    Word(("rootflags",), re.compile(r"(?:^|(?<=,))device=(?P<device>[^,\s]+)"), ("PARTUUID",), path=True),
+    Word(("rootflags",), re.compile(r"(?:^|(?<=,))(?:logdev|rtdev|journal_path)=(?P<device>[^,\s]+)"), path=True),
+)
 
 
 def unstable(spec: str) -> bool:
@@ -25,13 +86,19 @@ def unstable(spec: str) -> bool:
 
 
 def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None]] = None) -> str:
-    """`line` with root= by a stable name, and resume= by a stable name or, when its device is not there, dropped.
+    """`line` with the devices of its words by stable names, and resume= by a stable name or, when its device is not there, dropped.
 
-    `missing(parameter, spec)` is told of a root that cannot be resolved; the token is then left alone.
+    `missing(parameter, spec)` is told of a device that cannot be resolved; the token is then left alone.
     """
+    tokens = [match[0] for match in _TOKEN.finditer(line)]
+    swap_file = any(token.startswith("resume_offset=") for token in tokens)
+    resumes = [_resumed(token, guest, swap_file) for token in tokens if token.startswith("resume=")]
+    lost = bool(resumes) and resumes[-1] is None
     out, position = "", 0
     for match in _TOKEN.finditer(line):
-        token = _replaced(match[0], guest, missing)
+        token = _replaced(match[0], guest, missing, swap_file)
+        if lost and match[0].startswith("resume_offset="):
+            token = None
         gap = line[position : match.start()]
         if token is not None:
             out += gap + token
@@ -43,25 +110,52 @@ def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None
     return out + line[position:]
 
 
-def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], None]]) -> Optional[str]:
+def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], None]], swap_file: bool) -> Optional[str]:
     """What a token becomes; None for one that is dropped."""
     name, equals, value = token.partition("=")
-    spec = value.strip('"')
-    if not equals or name not in ("root", "resume") or spec in ("", "none"):
-        return token
-    if name == "root" and not unstable(spec):
+    if name == "resume" and equals:
+        return _resumed(token, guest, swap_file)
+    whole = value.startswith('"') and value.endswith('"') and len(value) > 1
+    inner = value[1:-1] if whole else value
+
+    def stable(spec: str, word: Word) -> Optional[str]:
+        if not unstable(spec):
+            return None
+        device = guest.device(spec)
+        found = word.name_of(device) if device is not None else None
+        if found is None and missing is not None:
+            missing(name, spec)
+        return found
+
+    for word in WORDS:
+        if name in word.names:
+            inner = word.rewritten(inner, stable)
+    return f"{name}={inner}" if equals and inner != (value[1:-1] if whole else value) else token
+
+
+def _resumed(token: str, guest: Guest, swap_file: bool) -> Optional[str]:
+    """resume= by a stable name; None where it leads nowhere. With resume_offset= it names the file system of a swap file."""
+    spec = token.partition("=")[2].strip('"')
+    if spec in ("", "none"):
         return token
     device = guest.device(spec)
-    if name == "resume":
-        if device is None or device.fstype not in ("swap", "swsuspend"):
-            return None
-        return f"resume=UUID={device.uuid}" if unstable(spec) and device.uuid else token
-    stable = device.stable_spec(("UUID", "PARTUUID")) if device is not None else None
-    if stable is None:
-        if missing is not None:
-            missing(name, spec)
-        return token
-    return f"root={stable}"
+    if device is None or not (swap_file or device.fstype in ("swap", "swsuspend")):
+        return None
+    return f"resume=UUID={device.uuid}" if unstable(spec) and device.uuid else token
+
+
+def devices(line: str) -> Iterator[tuple[str, str]]:
+    """Each device that the words of a command line name, but for root= and resume=, with its parameter."""
+    for token in _TOKEN.findall(line):
+        name, equals, value = token.partition("=")
+        for word in WORDS if equals and name != "root" else ():
+            if name in word.names:
+                yield from ((name, match["device"]) for match in word.pattern.finditer(value.strip('"')))
+
+
+def leftovers(line: str) -> list[str]:
+    """Every name in a command line that the order of discovery or the controller gives, in whatever word it stands."""
+    return [found for found in _ANYWHERE.findall(line) if unstable(found)]
 
 
 def values(line: str, name: str) -> list[str]:

@@ -151,11 +151,57 @@ def test_a_command_line_without_devices_stays_to_the_byte(tokens, gaps):
         (f"resume=UUID={SWAP.uuid}", f"resume=UUID={SWAP.uuid}"),
         ("root=/dev/sdz9", "root=/dev/sdz9"),
         ("rootflags=subvol=@ xroot=/dev/sda2", "rootflags=subvol=@ xroot=/dev/sda2"),
+        # What else names a device, as its documentation writes it (linux/cmdline says which).
+        ("fips=1 boot=/dev/sda2", f"fips=1 boot=UUID={ROOT.uuid}"),
+        ("real_root=/dev/sda2 crypt_root=/dev/sda4", f"real_root=UUID={ROOT.uuid} crypt_root=UUID=44444444-4444-4444-8444-444444444444"),
+        ("cryptdevice=/dev/sda4:vault:allow-discards", "cryptdevice=UUID=44444444-4444-4444-8444-444444444444:vault:allow-discards"),
+        (f"cryptdevice={BY_PATH}2:vault", f"cryptdevice=UUID={ROOT.uuid}:vault"),
+        ("cryptkey=rootfs:/key", "cryptkey=rootfs:/key"),
+        ("cryptkey=/dev/sda2:ext4:/key", f"cryptkey=UUID={ROOT.uuid}:ext4:/key"),
+        ("cryptopts=target=r,source=/dev/sda2,lvm=x", f"cryptopts=target=r,source=UUID={ROOT.uuid},lvm=x"),
+        ("cryptroot=/dev/sda2 cryptdm=root", f"cryptroot=UUID={ROOT.uuid} cryptdm=root"),
+        ("rd.luks.key=/k:/dev/sda2", f"rd.luks.key=/k:UUID={ROOT.uuid}"),
+        ("rd.luks.key=/k:UUID=x", "rd.luks.key=/k:UUID=x"),
+        ("mount.usr=/dev/sda2 mount.usrflags=ro", f"mount.usr=UUID={ROOT.uuid} mount.usrflags=ro"),
+        ("systemd.mount-extra=/dev/sda2:/a:ext4", f"systemd.mount-extra=UUID={ROOT.uuid}:/a:ext4"),
+        ("rootflags=logdev=/dev/sda2", f"rootflags=logdev=/dev/disk/by-uuid/{ROOT.uuid}"),
+        (f"resume=UUID={ROOT.uuid} resume_offset=34816", f"resume=UUID={ROOT.uuid} resume_offset=34816"),
+        ("resume=/dev/sda2 resume_offset=34816", f"resume=UUID={ROOT.uuid} resume_offset=34816"),
+        ("ro resume=UUID=gone resume_offset=34816 quiet", "ro quiet"),
+        ('dyndbg="file x +p" boot="/dev/sda2"', f'dyndbg="file x +p" boot=UUID={ROOT.uuid}'),
     ],
 )
 def test_devices_of_a_command_line(before, expected):
     assert cmdline.rewrite(before, GUEST) == expected
     assert cmdline.rewrite(expected, GUEST) == expected
+
+
+def test_members_of_a_btrfs_are_told_apart_by_their_partitions():
+    members = [
+        BlockDevice(f"/dev/sd{disk}1", "btrfs", "one-for-all", partuuid=f"part-{disk}", disk=number, part=1)
+        for number, disk in enumerate("ab")
+    ]
+    line = "rootflags=subvol=@,device=/dev/sda1,device=/dev/sdb1,device=/dev/sdz1"
+    told = []
+    assert cmdline.rewrite(line, MemoryGuest({}, {device.name: device for device in members}), lambda *what: told.append(what)) == (
+        "rootflags=subvol=@,device=/dev/disk/by-partuuid/part-a,device=/dev/disk/by-partuuid/part-b,device=/dev/sdz1"
+    )
+    assert told == [("rootflags", "/dev/sdz1")]
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        (
+            "ro foo=/dev/sdb1 bar=a,/dev/disk/by-path/pci-0000:03:00.0-scsi-0:0:1:0-part1",
+            ["/dev/sdb1", "/dev/disk/by-path/pci-0000:03:00.0-scsi-0:0:1:0-part1"],
+        ),
+        ("root=UUID=x resume=/dev/mapper/vg-swap console=ttyS0 x=/dev/sdb1x /dev/disk/by-id/dm-name-a", []),
+        ("x=/srv/dev/sda1", []),
+    ],
+)
+def test_names_that_are_left_in_any_word(line, left):
+    assert cmdline.leftovers(line) == left
 
 
 LOADERS = {
