@@ -19,7 +19,7 @@ from ..guest.changes.run import RunCommand
 from ..guest.changes.write import edit
 from ..guest.model import GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, glob, text
-from . import cmdline, cpio, mounts, storage
+from . import cmdline, cpio, lvm, mounts, storage
 from .entries import boot_entries, images_of
 from .extend_initramfs import ExtendInitramfs
 from .netconf.names import LINK, has_systemd, pin
@@ -203,10 +203,10 @@ def _steering(name: str, before: str, guest: Guest) -> str:
         return mounts.rewritten(before, 0 if name == "etc/fstab" else 1, guest)
     if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
         return storage.mdadm_conf(before)
-    if name == "etc/lvm/lvm.conf":
-        return storage.lvm_conf(before)
-    if name == "etc/lvm/devices/system.devices":
-        return storage.devices_file(before)
+    if f"/{name}" in lvm.CONFIGS:
+        return lvm.conf(before, lvm.new_names(guest))
+    if name.startswith("etc/lvm/devices/"):
+        return lvm.devices_file(before)
     return before
 
 

@@ -15,7 +15,7 @@ from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, resolve_link, text
-from . import cmdline, cpio, efi, initramfs, mounts, storage
+from . import cmdline, cpio, efi, initramfs, lvm, mounts, storage
 from .default import default_entry
 from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
 from .inspect import vendor_configs
@@ -190,8 +190,8 @@ def _steering(guest: Guest, path: str, name: str, content: str) -> Iterator[Chec
                 yield Check("initramfs.crypttab", found, f"{path} unlocks {line.device} as {line.other}")
     if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
         yield Check("initramfs.mdadm", storage.mdadm_conf(content) == content, f"{path} looks for arrays on every device")
-    if name == "etc/lvm/lvm.conf":
-        yield Check("initramfs.lvm", storage.lvm_conf(content) == content, f"{path} looks for volume groups on every device")
+    if f"/{name}" in lvm.CONFIGS:
+        yield Check("initramfs.lvm", lvm.conf(content, lvm.new_names(guest)) == content, f"{path} looks for volume groups on every device")
 
 
 def _dead_resume(name: str, content: str, guest: Guest) -> Iterator[str]:
@@ -230,6 +230,12 @@ def _root(guest: Guest, facts: GuestFacts, entry: BootEntry) -> Iterator[Check]:
         yield Check(
             "cmdline.resume", guest.device(resume) is not None and not cmdline.unstable(resume), f"{entry.config} resumes from {resume}"
         )
+
+    for name, spec in cmdline.devices(entry.cmdline):
+        if spec.startswith("/dev/") or "UUID=" in spec:
+            yield Check(
+                "cmdline.device", guest.device(spec) is not None and not cmdline.unstable(spec), f"{entry.config} boots with {name}={spec}"
+            )
 
 
 def _tables(guest: Guest) -> Iterator[Check]:

@@ -77,21 +77,6 @@ def test_a_header_of_any_bytes_has_no_tokens(header):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ('\tfilter = [ "a|^/dev/sda|", "r|.*|" ]\n', '\t# filter = [ "a|^/dev/sda|", "r|.*|" ]\n'),
-        ('global_filter=["a|/dev/disk/by-path/.*|",\n "r|.*|"]\n', '# global_filter=["a|/dev/disk/by-path/.*|",\n#  "r|.*|"]\n'),
-        ('filter = [ "a|.*|" ]\n', 'filter = [ "a|.*|" ]\n'),
-        ('filter = [ "r|/dev/cdrom|" ]\n', 'filter = [ "r|/dev/cdrom|" ]\n'),
-        ('# filter = [ "a|/dev/sda|" ]\n', '# filter = [ "a|/dev/sda|" ]\n'),
-        ('filter = "a|/dev/nvme0n1p2|"\n', '# filter = "a|/dev/nvme0n1p2|"\n'),
-    ],
-)  # fmt: skip
-def test_filters_that_name_disks_are_switched_off(before, after):
-    assert storage.lvm_conf(before) == after and storage.lvm_conf(after) == after
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
         ("DEVICE /dev/sda1 /dev/sdb1 # both\nARRAY /dev/md0 UUID=x\n", "DEVICE partitions # both\nARRAY /dev/md0 UUID=x\n"),
         ("DEVICE /dev/sd[a-z]*\n", "DEVICE partitions\n"),
         ("DEVICE partitions containers\n", "DEVICE partitions containers\n"),
@@ -100,15 +85,6 @@ def test_filters_that_name_disks_are_switched_off(before, after):
 )
 def test_arrays_are_looked_for_everywhere(before, after):
     assert storage.mdadm_conf(before) == after and storage.mdadm_conf(after) == after
-
-
-def test_the_devices_file_inside_an_image_finds_volumes_by_their_own_id():
-    before = "VERSION=1\nIDTYPE=sys_wwid IDNAME=naa.6 DEVNAME=/dev/sda3 PVID=abc PART=3\nIDTYPE=devname IDNAME=/dev/sdb DEVNAME=/dev/sdb PVID=d\n"
-    after = storage.devices_file(before)
-    assert after.splitlines() == [
-        "VERSION=1", "IDTYPE=devname IDNAME=/dev/sda3 DEVNAME=/dev/sda3 PVID=abc PART=3", "IDTYPE=devname IDNAME=/dev/sdb DEVNAME=/dev/sdb PVID=d",
-    ]  # fmt: skip
-    assert storage.devices_file(after) == after
 
 
 def test_maps_kdump_and_smartd_follow():
