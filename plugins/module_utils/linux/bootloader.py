@@ -25,7 +25,11 @@ from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CON
 # A menu line that loads a kernel: command, kernel path, then the command line. `set root=` is not one.
 _GRUB_KERNEL = re.compile(r"^(\s*(?:linux|linux16|linuxefi|kernel)[ \t]+\S+)([^\n]*)", re.MULTILINE)
 _GRUB_VARIABLE = re.compile(r'^(\s*set\s+kernelopts=")([^"\n]*)', re.MULTILINE)
-_DEFAULT_GRUB = re.compile(r"^(\s*(?:export\s+)?GRUB_CMDLINE_LINUX\w*=)(\"[^\"\n]*\"|'[^'\n]*'|\S*)", re.MULTILINE)
+_SHELL_WORD = r"""(?P<value>"(?:\\[\s\S]|[^"\\])*"|'[^']*'|(?:\\.|[^\s"'])*)"""
+_DEFAULT_GRUB = re.compile(rf"^(\s*(?:export\s+)?GRUB_CMDLINE_(?:LINUX|XEN)\w*\+?=){_SHELL_WORD}", re.MULTILINE)
+_DRACUT_CMDLINE = re.compile(rf"^(\s*kernel_cmdline\+?=){_SHELL_WORD}", re.MULTILINE)
+_EXTLINUX_OPTIONS = re.compile(rf"^(\s*default_kernel_opts=){_SHELL_WORD}", re.MULTILINE)
+_EXTLINUX_ROOT = re.compile(r"^()(root=\S+)", re.MULTILINE)
 _KOPT = re.compile(r"^(# kopt=)([^\n]*)", re.MULTILINE)
 _OPTIONS = re.compile(r"^(\s*options[ \t]+)([^\n]*)", re.MULTILINE)
 _APPEND = re.compile(r"^(\s*append[ \t]+)([^\n]*)", re.MULTILINE | re.IGNORECASE)
@@ -33,8 +37,9 @@ _KERNELOPTS = re.compile(r"^(kernelopts=)([^\n]*)", re.MULTILINE)
 _WHOLE = re.compile(r"\A()([^\n]*)")
 _ROOT_VARIABLE = re.compile(r"^(\s*set\s+rootpartition=)(\S+)", re.MULTILINE)  # Photon's menu
 _DEBCONF = "/var/cache/debconf/config.dat"
-_INSTALL_DEVICES = re.compile(r"(^Name: grub-pc/install_devices\n(?:\S[^\n]*\n)*?Value: )([^\n]*)", re.MULTILINE)
-_INSTALL_EMPTY = re.compile(r"(^Name: grub-pc/install_devices_empty\n(?:\S[^\n]*\n)*?Value: )[^\n]*", re.MULTILINE)
+_INSTALL_DEVICES = re.compile(r"(^Name: grub-(?:pc|efi)/install_devices\n(?:\S[^\n]*\n)*?Value: )([^\n]*)", re.MULTILINE)
+_INSTALL_EMPTY = re.compile(r"(^Name: grub-(?:pc|efi)/install_devices_empty\n(?:\S[^\n]*\n)*?Value: )[^\n]*", re.MULTILINE)
+_SUSE_INSTALL = "/etc/default/grub_installdevice"
 
 
 def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
@@ -50,6 +55,9 @@ def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
     for path in EXTLINUX_CONFIGS:
         yield path, (_APPEND,)
     yield "/etc/kernel/cmdline", (_WHOLE,)
+    yield "/etc/update-extlinux.conf", (_EXTLINUX_OPTIONS, _EXTLINUX_ROOT)
+    for path in ("/etc/dracut.conf", *glob(guest, "/etc/dracut.conf.d", ".conf")):
+        yield path, (_DRACUT_CMDLINE,)
 
 
 def plan(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change]:
@@ -73,7 +81,7 @@ def plan(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change]:
         content = text(guest, path)
         if content is not None and any(cmdline.unstable(word) for word in content.split()):
             changes += remove(path, guest.stat(path), "a device map of the old hardware; GRUB finds the disks itself")
-    changes += _debconf(guest)
+    changes += _install_devices(guest)
     changes += _default(PendingView(guest, merge(changes)), facts, findings)
     _unified_kernels(guest, findings)
     return changes
@@ -99,14 +107,20 @@ def _default(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change
     return []
 
 
-def _debconf(guest: Guest) -> list[Change]:
-    """Debian's grub-pc remembers disks to install itself on, which are gone; an upgrade would stop and ask."""
+def _install_devices(guest: Guest) -> list[Change]:
+    """Debian's and SUSE's packages remember disks to install GRUB on, which are gone; an update would stop and ask, or fail."""
+    changes: list[Change] = []
+    reason = "GRUB is not installed again on disks that are gone"
     before = text(guest, _DEBCONF)
     chosen = _INSTALL_DEVICES.search(before or "")
-    if before is None or chosen is None or not any(map(cmdline.unstable, chosen[2].split(", "))):
-        return []
-    after = _INSTALL_EMPTY.sub(r"\1true", before[: chosen.start(2)] + before[chosen.end(2) :])
-    return list(edit(_DEBCONF, before, after, "GRUB is not installed again on disks that are gone"))
+    if before is not None and chosen is not None and any(map(cmdline.unstable, chosen[2].split(", "))):
+        after = _INSTALL_EMPTY.sub(r"\1true", before[: chosen.start(2)] + before[chosen.end(2) :])
+        changes += edit(_DEBCONF, before, after, reason)
+    before = text(guest, _SUSE_INSTALL)
+    if before is not None:
+        after = "".join(line for line in before.splitlines(keepends=True) if not cmdline.unstable(line.strip()))
+        changes += edit(_SUSE_INSTALL, before, after, reason)
+    return changes
 
 
 def _edit(pattern: re.Pattern[str], content: str, guest: Guest, path: str, findings: Findings) -> str:

@@ -23,7 +23,7 @@ _SET = re.compile(r"^\s*set\s+(\w+)=(?:\"([^\"]*)\"|'([^']*)'|(\S*))\s*$")
 _LOAD_ENV = re.compile(r"load_env\s+-f\s+(\S+)")
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 _MEMTEST = re.compile(r"memtest|xen.*\.gz$")
-_MICROCODE = ("-ucode.img", "ucode.cpio")
+_MICROCODE = re.compile(r"(?:ucode|microcode|-uc)\.(?:img|cpio)$")  # as mkinitcpio, Debian, Ubuntu and systemd-boot call it
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ def images_of(guest: Guest, entries: Sequence[BootEntry], kernel: Kernel, subvol
             path = locate(guest, entry, name, subvolume)
             if path is not None:
                 found[resolve_link(guest, path)] = None
-    return [path for path in found if not path.endswith(_MICROCODE)]
+    return [path for path in found if not microcode(path)]
 
 
 def microcode(path: str) -> bool:
     """Whether an image holds early microcode only."""
-    return path.endswith(_MICROCODE)
+    return _MICROCODE.search(path) is not None
 
 
 def kernelopts(guest: Guest) -> str:

@@ -277,11 +277,12 @@ _LISTS: dict[str, tuple[str, re.Pattern[str], tuple[str, ...]]] = {
     "mkinitfs": ("/etc/mkinitfs/mkinitfs.conf", re.compile(r"^features=\"([^\"]*)\"", re.MULTILINE), ("virtio",)),
     "mkinitrd": ("/etc/sysconfig/kernel", re.compile(r"^INITRD_MODULES=\"([^\"]*)\"", re.MULTILINE), ()),
 }
-_OMIT = re.compile(r'^(\s*omit_drivers\+?=")([^"\n]*)', re.MULTILINE)
+_OMIT = re.compile(r"""^(\s*omit_drivers\+?=)(["'])(.*?)\2""", re.MULTILINE | re.DOTALL)
 
 
 def _keep_virtio(match: re.Match[str]) -> str:
-    return match[1] + re.sub(r"[ \t]*\bvirtio(?:_\w+)?\b", "", match[2])
+    """dracut.conf(5) is shell; the kernel's names of modules may be written with hyphens."""
+    return match[1] + match[2] + re.sub(r"[ \t]*(?<![\w.-])virtio(?:[-_]\w+)?(?![\w.-])", "", match[3]) + match[2]
 
 
 def _regenerate(guest: Guest, kernel: Kernel, image: str, facts: GuestFacts) -> RunCommand:

@@ -2,7 +2,7 @@
 """fstab, automount maps, kdump's target and systemd mount units: every entry finds its device on any hypervisor.
 
 Lines are kept to the byte; only the device field of an entry that needs it is replaced.
-Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5); cloud-init's azure data source for the temporary disk.
+Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5), xfs(5), ext4(5), btrfs(5); cloud-init's azure data source for the temporary disk.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.write import edit
 from ..guest.protocol import Guest, glob, text
+from . import swap_units
 from .cmdline import unstable
+from .netconf.model import ini
 
 FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
 MODES = ("stabilize-all", "bypath-only", "noop")
 _ENTRY = re.compile(r"^(?P<lead>[ \t]*)(?P<first>[^\s#]\S*)(?P<gap>[ \t]+)(?P<second>\S+)(?P<rest>.*)$", re.DOTALL)
 _AUTOFS = re.compile(r"^([^#\n]*\s:)(/dev/\S+)", re.MULTILINE)
-_KDUMP = re.compile(r"^([ \t]*(?:ext[234]|xfs|btrfs|minix|raw)[ \t]+)(/dev/\S+)", re.MULTILINE)
+_KDUMP = (
+    (re.compile(r"^([ \t]*(?:ext[234]|xfs|btrfs|minix)[ \t]+)(/dev/\S+)", re.MULTILINE), "uuid", "UUID="),
+    (re.compile(r"^([ \t]*raw[ \t]+)(/dev/\S+)", re.MULTILINE), "partuuid", "/dev/disk/by-partuuid/"),  # a path, where nothing is mounted
+)
 _REASON = "devices by stable names"
 _TEMPORARY = re.compile(r"^/dev/disk/(azure/(resource|local)|cloud/azure_resource)\b")  # a disk of the host, which no VM takes along
+# Options that name devices: of XFS and ext4 for logs, of systemd; a member of a btrfs is told apart by its partition alone.
+_OPTION = re.compile(r"(?<![^,])(?P<name>logdev|rtdev|journal_path|device|x-systemd\.(?:requires|after|before))=(?P<device>/dev/[^,\s]+)")
 _WHAT = re.compile(r"^(?P<lead>\s*What\s*=\s*)(?P<first>\S+)(?P<rest>.*)$", re.DOTALL)
 
 
@@ -73,13 +80,19 @@ def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[
     for path in units(guest):
         before = text(guest, path) or ""
         after = "".join(_unit_line(line, path, guest, findings, mode) for line in before.splitlines(keepends=True))
-        changes += edit(path, before, after, _REASON)
-    for path, pattern, form in [(path, _AUTOFS, "/dev/disk/by-uuid/{}") for path in glob(guest, "/etc", prefix="auto.")] + [
-        ("/etc/kdump.conf", _KDUMP, "UUID={}")
-    ]:
+        named = ini(after).get(("swap", "what"), "")
+        if after != before and path.endswith(".swap") and path != f"{swap_units.SYSTEM}/{swap_units.unit_name(named)}":
+            changes += swap_units.renamed(guest, path, text=after, device=named, reason=_REASON)
+        else:
+            changes += edit(path, before, after, _REASON)
+    tables = [(path, ((_AUTOFS, "uuid", "/dev/disk/by-uuid/"),)) for path in glob(guest, "/etc", prefix="auto.")]
+    for path, rules in [*tables, ("/etc/kdump.conf", _KDUMP)]:
         before = text(guest, path)
         if before is not None:
-            changes += edit(path, before, _replace(pattern, before, form, guest, mode), _REASON)
+            after = before
+            for pattern, identifier, form in rules:
+                after = _replace(pattern, after, identifier, form, guest, mode)
+            changes += edit(path, before, after, _REASON)
     return changes
 
 
@@ -91,6 +104,8 @@ def units(guest: Guest) -> Iterator[str]:
 
 def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
     """The line with its device by a stable name; what cannot be resolved is a concern and stays."""
+    if path != CRYPTTAB:
+        line = _options(line, path, guest, findings, mode)
     if line.device is None or not _wanted(line.device, mode):
         return line
     spec = _stable(line.device, guest)
@@ -102,17 +117,39 @@ def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str
     return line.with_device(spec)
 
 
+def _options(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
+    """The line with the devices among its options by stable paths."""
+    fields = line.fields
+    if len(fields) < 4:
+        return line
+    start = line.text.index(fields[3], line.text.index(fields[2], line.text.index(fields[1], line.end) + len(fields[1])) + len(fields[2]))
+
+    def stable(match: re.Match[str]) -> str:
+        if not _wanted(match["device"], mode):
+            return match[0]
+        device = guest.device(match["device"])
+        spec = device.stable_spec(("PARTUUID",) if match["name"] == "device" else ("UUID", "PARTUUID")) if device is not None else None
+        if spec is None:
+            _unresolved(match["device"], path, fields, findings)
+            return match[0]
+        tag, dummy, value = spec.partition("=")
+        return f"{match['name']}=/dev/disk/by-{tag.lower()}/{value}"
+
+    return replace(line, text=line.text[:start] + _OPTION.sub(stable, fields[3]) + line.text[start + len(fields[3]) :])
+
+
 def rewritten(content: str, field: int, guest: Guest) -> str:
     """A table inside an initramfs by stable names; what cannot be resolved stays."""
     return "".join(stabilise(line, "", guest, Findings(), "stabilize-all").text for line in parse(content, field))
 
 
-def _replace(pattern: re.Pattern[str], content: str, form: str, guest: Guest, mode: str) -> str:
-    """`content` with the second group of every match by UUID, where it needs that and its device is known."""
+def _replace(pattern: re.Pattern[str], content: str, identifier: str, form: str, guest: Guest, mode: str) -> str:
+    """`content` with the second group of every match by an identifier, where it needs that and its device is known."""
 
     def stable(match: re.Match[str]) -> str:
         device = guest.device(match[2]) if _wanted(match[2], mode) else None
-        return match[1] + form.format(device.uuid) if device is not None and device.uuid else match[0]
+        found: str = getattr(device, identifier, "")
+        return f"{match[1]}{form}{found}" if found else match[0]
 
     return pattern.sub(stable, content)
 

@@ -20,6 +20,8 @@ from . import lvm
 MDADM = ("/etc/mdadm/mdadm.conf", "/etc/mdadm.conf")
 _CACHES = ("/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache")
 _SMARTD = ("/etc/smartd.conf", "/etc/smartmontools/smartd.conf")
+# An array that is known by its own UUID needs no list of the disks that it was on.
+_MEMBERS = re.compile(r"^([ \t]*ARRAY\b(?=[^\n]*\buuid=)[^\n]*?)[ \t]+devices=[^\s#]*(?=[^\n]*)", re.MULTILINE | re.IGNORECASE)
 _DEVICE = re.compile(r"^([ \t]*DEVICE[ \t]+)([^\n#]*)", re.MULTILINE)
 
 
@@ -52,7 +54,7 @@ def mdadm_conf(content: str) -> str:
         old = any(re.match(r"/dev/(?:sd|hd|xvd|vd|nvme|disk/by-)", word) for word in match[2].split())
         return match[1] + "partitions" + match[2][len(match[2].rstrip()) :] if old else match[0]
 
-    return _DEVICE.sub(anywhere, content)
+    return _MEMBERS.sub(r"\1", _DEVICE.sub(anywhere, content))
 
 
 def _smartd(content: str) -> str:

@@ -81,6 +81,9 @@ def test_a_header_of_any_bytes_has_no_tokens(header):
         ("DEVICE /dev/sd[a-z]*\n", "DEVICE partitions\n"),
         ("DEVICE partitions containers\n", "DEVICE partitions containers\n"),
         ("#DEVICE /dev/sda1\n", "#DEVICE /dev/sda1\n"),
+        ("ARRAY /dev/md0 devices=/dev/sda1,/dev/sdb1 UUID=a:b\n", "ARRAY /dev/md0 UUID=a:b\n"),
+        ("ARRAY /dev/md0 UUID=a:b devices=/dev/sda1,/dev/sdb1\n", "ARRAY /dev/md0 UUID=a:b\n"),
+        ("ARRAY /dev/md0 devices=/dev/sda1,/dev/sdb1\n", "ARRAY /dev/md0 devices=/dev/sda1,/dev/sdb1\n"),
     ],
 )
 def test_arrays_are_looked_for_everywhere(before, after):

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Swap units of systemd, which are called after their device: one that names another is not loaded.
+
+Source: systemd.swap(5), systemd.unit(5) (escaping of paths).
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from ..guest.change import Change
+from ..guest.changes.entries import MakeLink, remove
+from ..guest.changes.write import WriteFile
+from ..guest.protocol import Guest, glob
+
+SYSTEM = "/etc/systemd/system"
+
+
+def unit_name(device: str) -> str:
+    """The name of the swap unit of a device, as systemd-escape --path writes it."""
+    parts = []
+    for number, character in enumerate("/".join(part for part in device.split("/") if part)):
+        if character == "/":
+            parts.append("-")
+        elif character.isascii() and (character.isalnum() or character in ":_" or (character == "." and number)):
+            parts.append(character)
+        else:
+            parts.append("".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape")))
+    return "".join(parts) + ".swap"
+
+
+def renamed(guest: Guest, path: str, *, text: str, device: str, reason: str) -> Iterator[Change]:
+    """The unit at `path`, whose text is to be `text`, under the name of the device in it, with the links that start it."""
+    new = f"{SYSTEM}/{unit_name(device)}"
+    stat = guest.stat(path)
+    yield from remove(path, stat, reason)
+    if guest.stat(new) is None:
+        yield WriteFile(new, None, text, reason, mode=stat.mode & 0o777 if stat is not None else 0o644)
+    for directory in (*glob(guest, SYSTEM, ".wants"), *glob(guest, SYSTEM, ".requires")):
+        link = f"{directory}/{path.rsplit('/', 1)[1]}"
+        found = guest.stat(link)
+        if found is not None and found.kind == "link":
+            yield from remove(link, found, reason)
+            if guest.stat(f"{directory}/{unit_name(device)}") is None:
+                yield MakeLink(f"{directory}/{unit_name(device)}", new, reason)
