@@ -178,7 +178,8 @@ def _try_root(guest: OfflineGuest, device: BlockDevice, subvolume: str) -> bool:
 
 
 def _mount(guest: OfflineGuest, device: BlockDevice, subvolume: str, path: str) -> None:
-    options = f"subvol={subvolume}" if subvolume else ""
+    # Of a disk and its clone XFS refuses the second, which has the same UUID; it is mounted as it is, and keeps it.
+    options = ",".join([*([f"subvol={subvolume}"] if subvolume else []), *(["nouuid"] if device.fstype == "xfs" else [])])
     if options:
         guest.handle.mount_options(options, device.name, path)
     else:

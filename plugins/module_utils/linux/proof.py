@@ -11,6 +11,7 @@ import struct
 from typing import Iterator, Mapping, Optional
 
 from ..core.errors import MigrationError
+from ..guest.first_code import leads_on
 from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
@@ -55,21 +56,13 @@ def _firmware(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> I
         )
         yield from _grub_stub(guest)
         return
-    codes = [(name, table.boot_code) for name, table in tables.items() if table.boot_code.strip(b"\0")]
-    working = [name for name, code in codes if _second_stage(guest, name, code)]
+    name, table = (list(tables.items()) + [("", Table("", (), b""))])[min(facts.boot_disk, len(tables))]
+    works = leads_on(guest, name, table)
     yield Check(
         "firmware.loader",
-        bool(working),
-        f"BIOS starts the boot code of {working[0]}" if working else "no disk has boot code that leads to a boot loader",
+        works,
+        f"BIOS starts the boot code of {name}" if works else f"the boot code of {name or 'no disk'} does not lead to a boot loader",
     )
-
-
-def _second_stage(guest: Guest, disk: str, code: bytes) -> bool:
-    """GRUB's boot.img holds at 0x5c the sector of its core image; other loaders continue in an active partition."""
-    if b"GRUB" not in code:
-        return True
-    sector = struct.unpack_from("<Q", code.ljust(0x64, b"\0"), 0x5C)[0]
-    return 0 < sector < 1 << 40 and bool(guest.read_device(disk, sector * 512, 512).strip(b"\0"))
 
 
 def _pe_machine(image: Optional[bytes]) -> Optional[int]:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from ..core.errors import ProofFailed
 from ..guest.apply import apply
 from ..guest.family import GuestRequest
+from ..guest.first_code import boot_disk, system_disks
 from ..guest.live import LiveGuest, packages_locked
 from . import families
-from .repair import GuestReport, Timer, boot_disk, check_space, planned, refuse_blockers, require_proof
+from .repair import GuestReport, Timer, check_space, planned, refuse_blockers, require_proof
 
 
 def live_fix(request: GuestRequest, check: bool) -> GuestReport:
@@ -22,7 +23,7 @@ def live_fix(request: GuestRequest, check: bool) -> GuestReport:
     guest = LiveGuest()
     with packages_locked():
         facts, concerns = families.find_running(guest, request)
-        facts = replace(facts, boot_disk=boot_disk(facts.firmware, guest.tables))
+        facts = replace(facts, boot_disk=boot_disk(facts.firmware, guest, guest.tables, system_disks(guest, facts)))
         plan = planned(guest, facts, concerns, request)
         timer.lap("plan")
         refuse_blockers(plan, request.accept)

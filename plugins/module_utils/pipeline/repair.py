@@ -14,6 +14,7 @@ from ..core.progress import Progress, Silent
 from ..guest import assemble, grow, parttable, secrets
 from ..guest.apply import apply, undo
 from ..guest.family import GuestRequest
+from ..guest.first_code import boot_disk, system_disks
 from ..guest.model import FirstStart, GuestFacts
 from ..guest.offline import OfflineGuest, open_disks
 from ..guest.plan import Plan
@@ -97,7 +98,7 @@ def opened(
         guest.locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
         starts = firmware(request.firmware, guest.tables)
         facts, concerns = families.find(guest, replace(request, firmware=starts))
-        facts = replace(facts, boot_disk=boot_disk(starts, guest.tables))
+        facts = replace(facts, boot_disk=boot_disk(starts, guest, guest.tables, system_disks(guest, facts)))
         for path in guest.unmounted:
             concerns.append(
                 Concern(
@@ -117,15 +118,6 @@ def opened(
         yield guest, facts, tuple(concerns)
         progress.phase("stop the appliance")
     timer.lap("shutdown")
-
-
-def boot_disk(starts: str, tables: Mapping[str, parttable.Table]) -> int:
-    """The number of the disk that the firmware starts from: the first with an EFI system partition, or with boot code."""
-    for number, table in enumerate(tables.values()):
-        system = any(part.type in (parttable.ESP, "ef") for part in table.partitions)
-        if system if starts == "uefi" else bool(table.boot_code.strip(b"\0")):
-            return number
-    return 0
 
 
 def firmware(choice: str, tables: Mapping[str, parttable.Table]) -> str:

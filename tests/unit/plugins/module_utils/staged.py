@@ -26,6 +26,9 @@ class Handle:
         if path == "/" and device != self.root:
             raise RuntimeError(f"{device} is no file system of this guest")
 
+    def mount_options(self, options: str, device: str, path: str) -> None:
+        self.mount(device, path)
+
     def __getattr__(self, name: str):
         return lambda *dummy: True
 

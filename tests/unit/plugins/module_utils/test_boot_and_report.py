@@ -218,11 +218,3 @@ def test_a_passphrase_is_typed_when_it_is_asked_for():
 def test_an_initramfs_that_waits_for_ever_is_the_last_thing_seen():
     said = "dracut-initqueue[269]: Warning: dracut-initqueue: timeout, still waiting for following initqueue hooks:"
     assert "last thing seen was: initqueue_wait" in judge(console("Linux version 6.1", said), None)[1]
-
-
-def test_the_first_disk_with_something_to_start_from():
-    from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import ESP, Partition, Table
-
-    plain, system = Table("gpt", (), bytes(440)), Table("gpt", (Partition(1, 0, 1, ESP, "x"),), b"\x33" + bytes(439))
-    assert repair.boot_disk("bios", {"disk0": plain, "disk1": system}) == repair.boot_disk("uefi", {"disk0": plain, "disk1": system}) == 1
-    assert repair.boot_disk("bios", {"disk0": plain}) == 0
