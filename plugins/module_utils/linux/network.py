@@ -8,6 +8,7 @@ Source: systemd.link(5), udev(7); VMware's pciSlotNumber is the hotplug slot tha
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
 from dataclasses import replace
@@ -16,14 +17,15 @@ from typing import Mapping, Sequence
 from ..core.concern import WARNING, Findings
 from ..core.machine import Nic
 from ..core.macs import Mac, made_of, replaced
-from ..core.numbers import decimal
 from ..guest.change import Change
 from ..guest.changes.entries import remove
 from ..guest.changes.write import edit
+from ..guest.nic_names import counted, in_order, slot_of
 from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from .netconf import names as netnames
+from .netconf.rules import namings
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -60,13 +62,14 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     # An OVF rarely records MACs; the guest's own bindings then say which NICs there are.
     known = iter([mac for mac in bound if mac not in {nic.mac for nic in nics}])
     only_by_mac = [profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound]
-    for nic in nics:
+    given = _by_hardware(guest, nics, names, netnames.patterns(found))
+    for number, nic in enumerate(nics):
         if nic.mac is None:
             nic = replace(nic, mac=next(known, None))
-        name = bound.get(nic.mac) if nic.mac is not None else None
-        name = name or next((name for name in names if nic.slot is not None and name == f"ens{nic.slot}"), None)
-        if name is None and nic.slot is not None and nic.mac in only_by_mac:
-            name = f"ens{nic.slot}"  # its profile does not need the name, but people and firewall rules know it by this one
+        name = (bound.get(nic.mac) if nic.mac is not None else None) or given.get(number)
+        slot = slot_of(nic)
+        if name is None and slot is not None and nic.mac in only_by_mac:
+            name = slot.name  # its profile does not need the name, but people and firewall rules know it by this one
         if name and nic.mac:
             pairs.append((name, nic.mac))
             names = [other for other in names if other != name]
@@ -99,6 +102,31 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
         )
     order = {nic.mac: number for number, nic in enumerate(nics)}
     return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
+
+
+def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patterns: Sequence[str]) -> dict[int, str]:
+    """The names that follow from where NICs are on the old hardware, by the number of the NIC.
+
+    A slot has its own names, a rule may name one by its address, and names that only count do so in the order of PCI. Where profiles take all names
+    of a pattern, the NIC has that which its slot gives it.
+    """
+    found: dict[int, str] = {}
+    places = {rule.address: rule.name for rule in namings(guest) if rule.address and rule.mac is None}
+    order = {id(nic): number for number, nic in enumerate(in_order(nics))} if all(slot_of(nic) is not None for nic in nics) else {}
+    for number, nic in enumerate(nics):
+        slot = slot_of(nic)
+        if slot is None:
+            continue
+        usual = [slot.name, *([f"enp{slot.bus}s{slot.device}"] if slot.bus is not None else [])]
+        name = (
+            places.get(slot.address)
+            or next((name for name in names if slot.called(name)), None)
+            or next((name for name in names if id(nic) in order and counted(name) == order[id(nic)]), None)
+            or next((name for name in usual if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)), None)
+        )
+        if name is not None:
+            found[number] = name
+    return found
 
 
 def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac], findings: Findings) -> list[Change]:
@@ -149,6 +177,6 @@ def _made_mac(machine_id: str, name: str) -> Mac:
     return made_of(hashlib.sha256(f"{machine_id}/{name}".encode("utf-8", "surrogateescape")).hexdigest())
 
 
-def _natural(name: str) -> tuple[str, int]:
-    stem = name.rstrip("0123456789")
-    return stem, decimal(name[len(stem) :]) or 0
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Numbers by their value: enp3s0 is before enp11s0."""
+    return [(int(part), "") if part.isdigit() and part.isascii() else (-1, part) for part in re.split(r"(\d{1,9})", name)]

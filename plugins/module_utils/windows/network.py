@@ -18,6 +18,7 @@ from ..core.machine import Nic, NicFacts
 from ..core.macs import Mac, canonical
 from ..core.numbers import decimal
 from ..guest.model import WindowsFacts
+from ..guest.nic_names import Slot
 from .hives import Draft
 from .pnp import services
 
@@ -129,7 +130,9 @@ def matched(
     rest: list[Adapter] = []
     by_mac = dict.fromkeys(mac for mac, dummy in given)
     for adapter in known:
-        mac = adapter.mac or next((mac for mac, slot in given if slot is not None and slot == adapter.slot), Mac(""))
+        mac = adapter.mac or next(
+            (mac for mac, slot in given if slot is not None and adapter.slot in (slot, Slot.of(slot).hotplug)), Mac("")
+        )
         (here if mac in by_mac or (mac and not given) else rest).append(replace(adapter, mac=mac))
     left = [mac for mac in by_mac if mac not in {adapter.mac for adapter in here}]
     loose = [adapter for adapter in rest if not adapter.mac]

@@ -13,12 +13,11 @@ from typing import Iterable, Optional, Sequence
 from ...core.machine import NicFacts
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists, glob, text
-from . import dhcpcd, ifcfg, ifupdown, netplan, networkd, networkmanager
+from . import dhcpcd, ifcfg, ifupdown, netplan, networkd, networkmanager, rules
 from .model import PHYSICAL, Profile, ini, mac_of
 
 LINK = "/etc/systemd/network/10-hyper2kvm-{}.link"
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
-_RULE = re.compile(r'ATTR\{address\}=="([0-9a-fA-F:]{17})".*NAME="([^"]+)"')
 _VIRTUAL = ("bond", "bridge", "team", "vlan")
 
 
@@ -64,27 +63,25 @@ def nic_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
 
 
 def persistent_names(guest: Guest) -> dict[Mac, str]:
-    """MAC to name, as old udev's generated rules and .link files bind them."""
-    rules = filter(None, map(_RULE.search, (text(guest, PERSISTENT_RULES) or "").splitlines()))
-    names = {mac: match[2] for match in rules if (mac := mac_of(match[1])) is not None}
+    """MAC to name, as udev's rules and .link files bind them: of several rules the last, of several .link files the first."""
+    names: dict[Mac, str] = {}
+    for rule in rules.namings(guest):
+        if rule.mac is not None:
+            names[rule.mac] = rule.name
+    links: dict[Mac, str] = {}
     for path in glob(guest, networkd.DIRECTORY, ".link"):
         values = ini(text(guest, path) or "")
         mac = mac_of(values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress")))
         name = values.get(("link", "name"))
         if mac and name:
-            names[mac] = name
-    return names
+            links.setdefault(mac, name)
+    return {**names, **links}
 
 
 def given_names(guest: Guest) -> set[str]:
     """The names that .link files and udev rules give to NICs, by whatever they match."""
     names = {ini(text(guest, path) or "").get(("link", "name"), "") for path in glob(guest, networkd.DIRECTORY, ".link")}
-    for path in glob(guest, "/etc/udev/rules.d", ".rules"):
-        lines = (
-            line for line in (text(guest, path) or "").splitlines() if 'SUBSYSTEM=="net"' in line and not line.lstrip().startswith("#")
-        )
-        names.update(match[1] for match in (re.search(r'\bNAME:?="([^"%$]+)"', line) for line in lines) if match)
-    return names - {""}
+    return (names | {rule.name for rule in rules.namings(guest)}) - {""}
 
 
 def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]]) -> tuple[NicFacts, ...]:
@@ -128,6 +125,11 @@ def has_systemd(guest: Guest) -> bool:
 def has_udev(guest: Guest) -> bool:
     """Whether anything renames NICs at all; without udev a single NIC is eth0 on every hypervisor."""
     return has_systemd(guest) or any(exists(guest, path) for path in ("/etc/udev", "/lib/udev", "/usr/lib/udev"))
+
+
+def patterns(found: Iterable[Profile]) -> list[str]:
+    """The patterns of names that profiles for NICs have."""
+    return [profile.name for profile in found if profile.kind == "ethernet" and profile.name is not None and _pattern(profile.name)]
 
 
 def _pattern(name: Optional[str]) -> bool:

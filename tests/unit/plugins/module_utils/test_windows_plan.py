@@ -398,6 +398,16 @@ def test_a_hostile_registry_never_reaches_the_script(source):
     assert text.isascii() and "\n" not in text.replace("\r\n", "")
 
 
+def test_a_slot_on_a_further_function_has_the_number_that_windows_shows():
+    """The fourth VMXNET3 has the slot 1184 in the VMX, and Windows calls it slot 161."""
+    known = [
+        network.Adapter("g1", "Ethernet1", "PCI\\1", slot=161, static=True, addresses=("192.0.2.1/24",)),
+        network.Adapter("g0", "Ethernet0", "PCI\\0", slot=192, static=True, addresses=("192.0.2.2/24",)),
+    ]
+    here, rest = network.matched(known, (Nic(MAC, slot=192), Nic(OTHER_MAC, slot=1184)), {}, Findings())
+    assert {adapter.name: adapter.mac for adapter in here} == {"Ethernet1": OTHER_MAC, "Ethernet0": MAC} and not rest
+
+
 def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
     release = RELEASES["w7"]
     second = "PCI\\VEN_8086&DEV_100F&SUBSYS_075015AD&REV_01\\4&b70f118&0&1888"
