@@ -261,30 +261,38 @@ def _type_fits(fields: list[str], device: BlockDevice) -> bool:
 
 
 def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
-    """Every profile for a physical NIC applies to a NIC of the VM, by a name that is pinned or by its MAC; and what each NIC will do."""
+    """Every NIC of the VM comes up as the guest has configured it, by a name that is pinned or by its MAC.
+
+    A profile for a NIC that the VM does not have proves nothing, unless one of its NICs is left without any.
+    """
     pinned = {name: mac for mac, name in netnames.persistent_names(guest).items()}
     if not netnames.has_udev(guest) and len(facts.interfaces) == 1:
         pinned = dict(facts.interfaces)
-    macs = {mac for dummy, mac in facts.interfaces}
+    macs, here = {mac for dummy, mac in facts.interfaces}, {name for name, dummy in facts.interfaces}
     problems: list[str] = []
     profiles = netnames.profiles(guest, problems)
     for problem in problems:
         yield Check("network.readable", False, f"{problem}")
+    stale: list[str] = []
     for profile in netnames.physical(profiles):
-        by_mac = profile.mac is None or profile.mac in macs
-        by_name = profile.name is None or pinned.get(profile.name) in macs
-        works = by_mac and by_name and not (profile.driver and "vmxnet" in profile.driver)
+        if (profile.mac is not None and profile.mac not in macs) or (profile.mac is None and profile.name not in here):
+            stale += [profile.path] if profile.active and profile.method != "none" else []
+            continue
+        works = (profile.name is None or pinned.get(profile.name) in macs) and not (profile.driver and "vmxnet" in profile.driver)
         yield Check(
             "network.profile",
             works,
             f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}",
         )
     for name in netnames.nic_names(profiles, netnames.given_names(guest)):
-        yield Check("network.name", pinned.get(name) in macs, f"{name} is {pinned.get(name, 'not pinned')}")
-    for nic in netnames.nics(profiles, facts.interfaces):
+        if name in here:
+            yield Check("network.name", pinned.get(name) in macs, f"{name} is {pinned.get(name, 'not pinned')}")
+    known = {mac: name for name, mac in facts.interfaces}
+    for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or facts.interfaces):
         how = ", ".join(nic.addresses) or {"dhcp": "an address by DHCP"}.get(nic.method, "no address")
         by = f" by {nic.backend} ({nic.path})" if nic.backend else ""
+        lost = f"; {', '.join(dict.fromkeys(stale))} applies to no NIC" if stale and not nic.backend else ""
         yield Check(
-            "network.card", True, f"{nic.name or 'a card'} ({nic.mac}){f' carries {nic.on} with' if nic.on else ' comes up with'} {how}"
-            f"{f' and the gateway {nic.gateway}' if nic.gateway else ''}{by}",
+            "network.card", not lost, f"{nic.name or 'a card'} ({nic.mac}){f' carries {nic.on} with' if nic.on else ' comes up with'} {how}"
+            f"{f' and the gateway {nic.gateway}' if nic.gateway else ''}{by}{lost}",
         )  # fmt: skip

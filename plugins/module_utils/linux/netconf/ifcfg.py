@@ -7,10 +7,9 @@ import re
 from typing import Iterator, Optional
 
 from ...guest.protocol import Guest, glob, text
-from .model import Profile, cidr, mac_of, shell
+from .model import LEFTOVER, Profile, cidr, mac_of, shell
 
 REDHAT, SUSE = "/etc/sysconfig/network-scripts", "/etc/sysconfig/network"
-_SKIPPED = re.compile(r"(\.(bak|old|orig|rpmsave|rpmnew|template|swp)|~)$")
 
 
 def read(guest: Guest) -> Iterator[Profile]:
@@ -21,7 +20,7 @@ def read(guest: Guest) -> Iterator[Profile]:
 def _files(guest: Guest, directory: str) -> Iterator[tuple[str, str, dict[str, str]]]:
     for path in glob(guest, directory, prefix="ifcfg-"):
         name = path.rsplit("ifcfg-", 1)[1]
-        if name != "lo" and not _SKIPPED.search(name):
+        if name != "lo" and not LEFTOVER.search(name):
             yield path, name, shell(text(guest, path) or "")
 
 
@@ -49,6 +48,7 @@ def _redhat(guest: Guest) -> Iterator[Profile]:
             tuple(members.get(name or "", ())), (values.get("PHYSDEV") or (dotted[1] if dotted else "")) if vlan else "",
             "static" if addresses else "dhcp" if values.get("BOOTPROTO", "").lower() in ("dhcp", "bootp") else "none",
             addresses, values.get("GATEWAY", values.get("GATEWAY0", default if addresses else "")),
+            values.get("ONBOOT", "yes").lower() not in ("no", "false", "f", "n", "0"),
         )  # fmt: skip
 
 
@@ -63,6 +63,7 @@ def _suse(guest: Guest) -> Iterator[Profile]:
             "wicked", path, name, None, None,
             "vlan" if parent else "bridge" if ports else "bond" if slaves else "ethernet", tuple(slaves or ports), parent,
             "dhcp" if dynamic else "static" if addresses else "none", addresses, _route(guest, name) if addresses else "",
+            values.get("STARTMODE", "auto").lower() not in ("manual", "off"),
         )  # fmt: skip
 
 

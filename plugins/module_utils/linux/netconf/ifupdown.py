@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
+from dataclasses import replace
 from typing import Iterator
 
 from ...guest.protocol import Guest, glob, text
@@ -12,9 +14,46 @@ from .model import Profile, cidr
 _MEMBERS = ("bond-slaves", "slaves", "bridge-ports")
 
 
+MAIN = "/etc/network/interfaces"
+_MOST_FILES = 200
+_IN_DIRECTORY = re.compile(r"^[a-zA-Z0-9_-]+$")
+
+
 def read(guest: Guest) -> Iterator[Profile]:
-    for path in ("/etc/network/interfaces", *glob(guest, "/etc/network/interfaces.d")):
-        yield from parse(path, text(guest, path) or "")
+    found = {path: text(guest, path) or "" for path in files(guest)}
+    started = {name for content in found.values() for name in _started(content)}
+    for path, content in found.items():
+        for profile in parse(path, content):
+            yield replace(profile, active=profile.name in started)
+
+
+def files(guest: Guest) -> list[str]:
+    """The main file and those that it takes in, as ifup does: by pattern, or a directory's files with plain names."""
+    found: list[str] = []
+    todo = [MAIN]
+    while todo and len(found) < _MOST_FILES:
+        path = todo.pop(0)
+        if path in found or (content := text(guest, path)) is None:
+            continue
+        found.append(path)
+        for line in re.sub(r"\\\n", " ", content).splitlines():
+            words = line.split()
+            for pattern in words[1:] if words[:1] in (["source"], ["source-directory"]) else ():
+                whole = pattern if pattern.startswith("/") else f"{path.rsplit('/', 1)[0]}/{pattern}"
+                if words[0] == "source":
+                    directory, dummy, name = whole.rpartition("/")
+                    todo += [one for one in glob(guest, directory) if fnmatch.fnmatchcase(one.rsplit("/", 1)[1], name)]
+                else:
+                    todo += [one for one in glob(guest, whole) if _IN_DIRECTORY.match(one.rsplit("/", 1)[1])]
+    return found
+
+
+def _started(content: str) -> Iterator[str]:
+    """What is brought up at boot, or when it is there."""
+    for line in re.sub(r"\\\n", " ", content).splitlines():
+        words = line.split()
+        if words and (words[0] == "auto" or words[0].startswith("allow-")):
+            yield from words[1:]
 
 
 def parse(path: str, content: str) -> Iterator[Profile]:

@@ -18,7 +18,7 @@ class Profile:
     """A profile of `backend` in `path` for the interface `name` (or a pattern of names) and/or the NIC with `mac` (None: not bound to it).
 
     `kind` is ethernet, bond, bridge, team or vlan; `members` are the interfaces below a bond, bridge or team, `parent` the one below a
-    VLAN. `method` is static, dhcp or none; `addresses` are in CIDR form.
+    VLAN. `method` is static, dhcp or none; `addresses` are in CIDR form. `active`: the system brings it up by itself.
     """
 
     backend: str
@@ -32,6 +32,7 @@ class Profile:
     method: str = "none"
     addresses: tuple[str, ...] = ()
     gateway: str = ""
+    active: bool = True
 
 
 def ini(content: str) -> dict[tuple[str, str], str]:
@@ -62,6 +63,10 @@ def shell(content: str) -> dict[str, str]:
         match[1]: match[2].strip().strip("\"'")
         for match in re.finditer(r"^[ \t]*(?:export[ \t]+)?(\w+)=(\"[^\"\n]*\"|'[^'\n]*'|[^\s#]*)", content, re.MULTILINE)
     }
+
+
+# Copies that editors and package managers leave, which no backend reads.
+LEFTOVER = re.compile(r"(\.(bak|old|orig|swp|swpx|template|rpmsave|rpmnew|rpmorig|pacsave|pacnew|pacorig|dpkg-\w+)|~)$|(^|/)\.[^/]*$")
 
 
 def mac_of(value: Optional[str]) -> Optional[macs.Mac]:

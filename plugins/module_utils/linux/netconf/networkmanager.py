@@ -6,14 +6,14 @@ from __future__ import annotations
 from typing import Iterator
 
 from ...guest.protocol import Guest, glob, text
-from .model import Profile, cidr, entries, ini, mac_of
+from .model import LEFTOVER, Profile, cidr, entries, ini, mac_of
 
 DIRECTORIES = ("/etc/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
 _KINDS = {"ethernet": "ethernet", "802-3-ethernet": "ethernet", "bond": "bond", "bridge": "bridge", "vlan": "vlan", "team": "team"}
 
 
 def read(guest: Guest) -> Iterator[Profile]:
-    contents = {path: text(guest, path) or "" for directory in DIRECTORIES for path in glob(guest, directory)}
+    contents = {path: text(guest, path) or "" for directory in DIRECTORIES for path in glob(guest, directory) if not LEFTOVER.search(path)}
     members: dict[str, list[str]] = {}
     names: dict[str, str] = {}
     for content in contents.values():
@@ -40,6 +40,7 @@ def read(guest: Guest) -> Iterator[Profile]:
             "networkmanager", path, own, mac_of(values.get((section, "mac-address"))), values.get(("match", "driver")), kind,
             tuple(below), names.get(parent, parent),
             "static" if "manual" in methods and fixed else "dhcp" if "auto" in methods else "none", fixed, gateway,
+            values.get(("connection", "autoconnect"), "true").lower() not in ("false", "no", "0"),
         )  # fmt: skip
 
 

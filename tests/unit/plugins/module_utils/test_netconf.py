@@ -31,7 +31,30 @@ NICS = {
         },
         ("static", ("10.0.0.2/24", "fd00::2/64", "10.0.0.3/24"), "10.0.0.1", ""),
     ),
-    "ifupdown dhcp": ({"/etc/network/interfaces.d/lan": "allow-hotplug ens192\niface ens192 inet dhcp\n"}, ("dhcp", (), "", "")),
+    "ifupdown dhcp": (
+        {
+            "/etc/network/interfaces": "source /etc/network/interfaces.d/*\n",
+            "/etc/network/interfaces.d/lan": "allow-hotplug ens192\niface ens192 inet dhcp\n",
+        },
+        ("dhcp", (), "", ""),
+    ),
+    "ifupdown, files of another folder": (
+        {
+            "/etc/network/interfaces": "source ifs/*.cfg\n",
+            "/etc/network/ifs/lan.cfg": "auto ens192\niface ens192 inet dhcp\n",
+            "/etc/network/ifs/lan.bak": "iface ens192 inet static\n address 10.9.9.9/24\n",
+            "/etc/network/interfaces.d/none": "iface ens192 inet static\n address 10.9.9.8/24\n",
+        },
+        ("dhcp", (), "", ""),
+    ),
+    "ifupdown, a directory with a backup": (
+        {
+            "/etc/network/interfaces": "source-directory interfaces.d\n",
+            "/etc/network/interfaces.d/ens192": "auto ens192\niface ens192 inet dhcp\n",
+            "/etc/network/interfaces.d/ens192.bak": "iface ens192 inet static\n address 10.9.9.9/24\n",
+        },
+        ("dhcp", (), "", ""),
+    ),
     "ifupdown bond": (
         {"/etc/network/interfaces": "iface bond0 inet static\n bond-slaves ens192 ens224\n bond-mode 1\n address 10.0.0.2/24\n"},
         ("static", ("10.0.0.2/24",), "", "bond0"),

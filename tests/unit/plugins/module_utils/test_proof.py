@@ -77,7 +77,7 @@ COMMON = {
     "the card's name is pinned to another MAC": swap(
         "/etc/systemd/network/10-hyper2kvm-ens192.link", "00:50:56:3a:bb:cc", "00:50:56:00:00:01"
     ),
-    "a profile is for a card that is not there": swap("/etc/network/interfaces", "iface ens192", "iface ens224"),
+    "a profile is for a card that is not there": swap("/etc/network/interfaces", "ens192", "ens224"),
     "the kernel's module index is gone": drop(f"{MODULES}/modules.dep"),
 }
 UEFI = {
@@ -85,6 +85,29 @@ UEFI = {
     "the fallback loader is not a program": put("/boot/efi/EFI/BOOT/BOOTX64.EFI", b"MZ nothing"),
     "the stub searches another file system": swap("/boot/efi/EFI/debian/grub.cfg", ROOT.uuid, "99999999-1111-4111-8111-111111111111"),
 }
+
+
+NM = "/etc/NetworkManager/system-connections/"
+KEYFILE = "[connection]\nid=x\nuuid=9\ntype=ethernet\ninterface-name=ens160\n\n[ipv4]\nmethod=auto\n"
+STALE = {
+    "a profile of a NIC that is gone": {NM + "ens160.nmconnection": KEYFILE},
+    "a copy that an editor has left": {NM + "ens192.nmconnection.bak": KEYFILE},
+    "a profile of another MAC": {
+        NM + "old.nmconnection": KEYFILE.replace("interface-name=ens160\n", "") + "\n[ethernet]\nmac-address=00:50:56:99:99:99\n"
+    },
+    "a profile that nothing starts": {"/etc/sysconfig/network-scripts/ifcfg-eth0": "DEVICE=eth0\nONBOOT=no\nBOOTPROTO=dhcp\n"},
+    "a rule for a MAC that is gone": {
+        "/etc/udev/rules.d/71-old.rules": 'SUBSYSTEM=="net", ATTR{address}=="00:50:56:99:99:99", NAME="eth0"\n'
+    },
+}
+
+
+@pytest.mark.parametrize("case", STALE)
+def test_what_is_left_of_other_nics_refuses_nobody(case):
+    made = repaired()
+    for path, content in STALE[case].items():
+        made.files[path] = content.encode()
+    assert verdict(made).holds
 
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
