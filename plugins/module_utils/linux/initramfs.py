@@ -22,7 +22,7 @@ from ..guest.protocol import Guest, exists, glob, text
 from . import cmdline, cpio, lvm, mounts, storage
 from .entries import boot_entries, images_of
 from .extend_initramfs import ExtendInitramfs
-from .netconf.names import LINK, has_systemd, pin
+from .netconf import links
 
 MODES = ("overlay", "regenerate", "skip")
 # By the bus of the target's disks: what an image should have, and what it must have to find the root.
@@ -134,8 +134,9 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
     nic = _nic(facts)
     modules = missing_drivers(guest, kernel, image, facts.disk_bus, nic)
     texts = _texts(guest, image, facts.disk_bus if modules else "")
-    if nic in image.modules | set(map(cpio.module_name, modules)) and has_systemd(guest):
-        texts += [(LINK.format(name)[1:], pin(name, mac)) for name, mac in facts.interfaces if name]
+    if nic in image.modules | set(map(cpio.module_name, modules)) and links.in_force(guest):
+        pins = [links.pin(guest, name, mac) for name, mac in facts.interfaces if name]
+        texts += [(path[1:], pinned) for path, pinned in pins]
         texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):
         return None

@@ -24,8 +24,10 @@ from ..guest.nic_names import counted, in_order, slot_of
 from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
+from .default import default_entry
+from .entries import boot_entries
+from .netconf import links
 from .netconf import names as netnames
-from .netconf.rules import namings
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -62,14 +64,13 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     # An OVF rarely records MACs; the guest's own bindings then say which NICs there are.
     known = iter([mac for mac in bound if mac not in {nic.mac for nic in nics}])
     only_by_mac = [profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound]
-    given = _by_hardware(guest, nics, names, netnames.patterns(found))
+    given, called = _by_hardware(guest, nics, names, netnames.patterns(found))
     for number, nic in enumerate(nics):
         if nic.mac is None:
             nic = replace(nic, mac=next(known, None))
         name = (bound.get(nic.mac) if nic.mac is not None else None) or given.get(number)
-        slot = slot_of(nic)
-        if name is None and slot is not None and nic.mac in only_by_mac:
-            name = slot.name  # its profile does not need the name, but people and firewall rules know it by this one
+        if name is None and nic.mac in only_by_mac:
+            name = called.get(number)  # its profile does not need the name, but people and firewall rules know it by this one
         if name and nic.mac:
             pairs.append((name, nic.mac))
             names = [other for other in names if other != name]
@@ -104,29 +105,36 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
 
 
-def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patterns: Sequence[str]) -> dict[int, str]:
-    """The names that follow from where NICs are on the old hardware, by the number of the NIC.
+def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patterns: Sequence[str]) -> tuple[dict[int, str], dict[int, str]]:
+    """The names that follow from where NICs are on the old hardware, by the number of the NIC: those that the guest uses, and what each was called.
 
     A slot has its own names, a rule may name one by its address, and names that only count do so in the order of PCI. Where profiles take all names
     of a pattern, the NIC has that which its slot gives it.
     """
-    found: dict[int, str] = {}
-    places = {rule.address: rule.name for rule in namings(guest) if rule.address and rule.mac is None}
+    used: dict[int, str] = {}
+    called: dict[int, str] = {}
+    places = netnames.places(guest)
+    chosen = default_entry(guest, boot_entries(guest))
+    counting = netnames.counts(guest, [chosen.cmdline] if chosen is not None else [])
     order = {id(nic): number for number, nic in enumerate(in_order(nics))} if all(slot_of(nic) is not None for nic in nics) else {}
     for number, nic in enumerate(nics):
         slot = slot_of(nic)
         if slot is None:
             continue
         usual = [slot.name, *([f"enp{slot.bus}s{slot.device}"] if slot.bus is not None else [])]
+        if counting:
+            usual = [f"eth{order[id(nic)]}"] if order else []
+        if usual:
+            called[number] = usual[0]
         name = (
             places.get(slot.address)
             or next((name for name in names if slot.called(name)), None)
-            or next((name for name in names if id(nic) in order and counted(name) == order[id(nic)]), None)
+            or next((name for name in names if order and counted(name) == order[id(nic)]), None)
             or next((name for name in usual if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)), None)
         )
         if name is not None:
-            found[number] = name
-    return found
+            used[number] = name
+    return used, called
 
 
 def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac], findings: Findings) -> list[Change]:
@@ -147,10 +155,10 @@ def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac],
         findings.add(
             "network.unreadable", WARNING, f"A network file cannot be read: {problem}.", "Correct it in the guest; it is left as it is."
         )
-    if netnames.has_systemd(guest):
+    if links.in_force(guest):
         for name, mac in pins:
-            path = netnames.LINK.format(name)
-            changes += edit(path, text(guest, path), netnames.pin(name, mac), f"{name} keeps its name on the new hardware")
+            path, pinned = links.pin(guest, name, mac)
+            changes += edit(path, text(guest, path), pinned, f"{name} keeps its name on the new hardware")
         changes += remove(netnames.PERSISTENT_RULES, guest.stat(netnames.PERSISTENT_RULES), "names are pinned by .link files now")
     elif pins and netnames.has_udev(guest):
         rules = text(guest, netnames.PERSISTENT_RULES)

@@ -12,12 +12,16 @@ from typing import Iterable, Optional, Sequence
 
 from ...core.machine import NicFacts
 from ...core.macs import Mac
-from ...guest.protocol import Guest, exists, glob, text
-from . import dhcpcd, ifcfg, ifupdown, netplan, networkd, networkmanager, rules
-from .model import PHYSICAL, Profile, ini, mac_of
+from ...guest.protocol import Guest, exists
+from . import dhcpcd, ifcfg, ifupdown, links, netplan, networkd, networkmanager, rules
+from .model import PHYSICAL, Profile
 
-LINK = "/etc/systemd/network/10-hyper2kvm-{}.link"
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
+_RENAMING = (
+    "/etc/udev/rules.d/80-net-setup-link.rules",
+    "/etc/udev/rules.d/80-net-name-slot.rules",
+    "/etc/systemd/network/99-default.link",
+)
 _VIRTUAL = ("bond", "bridge", "team", "vlan")
 
 
@@ -68,20 +72,24 @@ def persistent_names(guest: Guest) -> dict[Mac, str]:
     for rule in rules.namings(guest):
         if rule.mac is not None:
             names[rule.mac] = rule.name
-    links: dict[Mac, str] = {}
-    for path in glob(guest, networkd.DIRECTORY, ".link"):
-        values = ini(text(guest, path) or "")
-        mac = mac_of(values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress")))
-        name = values.get(("link", "name"))
-        if mac and name:
-            links.setdefault(mac, name)
-    return {**names, **links}
+    if links.in_force(guest):
+        first: dict[Mac, str] = {}
+        for link in links.links(guest):
+            if link.mac is not None and link.name:
+                first.setdefault(link.mac, link.name)
+        names.update(first)
+    return names
+
+
+def places(guest: Guest) -> dict[str, str]:
+    """Address of PCI to name, as rules and .link files have it for NICs of the old hardware."""
+    found = {rule.address: rule.name for rule in rules.namings(guest) if rule.address and rule.mac is None}
+    return {**found, **{link.address: link.name for link in links.links(guest) if link.address and link.name}}
 
 
 def given_names(guest: Guest) -> set[str]:
     """The names that .link files and udev rules give to NICs, by whatever they match."""
-    names = {ini(text(guest, path) or "").get(("link", "name"), "") for path in glob(guest, networkd.DIRECTORY, ".link")}
-    return (names | {rule.name for rule in rules.namings(guest)}) - {""}
+    return ({link.name for link in links.links(guest)} | {rule.name for rule in rules.namings(guest)}) - {""}
 
 
 def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]]) -> tuple[NicFacts, ...]:
@@ -105,26 +113,14 @@ def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]]) -> tup
     return tuple(result)
 
 
-def pin(name: str, mac: Mac) -> str:
-    """A .link file that gives the NIC with a MAC its name."""
-    return f"[Match]\nMACAddress={mac}\n\n[Link]\nName={name}\n"
-
-
-def has_systemd(guest: Guest) -> bool:
-    """Whether .link files are read (systemd 209 and later; udev before that knows only rules)."""
-    return any(
-        exists(guest, path)
-        for path in (
-            "/usr/lib/systemd/systemd-networkd",
-            "/lib/systemd/network/99-default.link",
-            "/usr/lib/systemd/network/99-default.link",
-        )
-    )
+def counts(guest: Guest, cmdlines: Iterable[str]) -> bool:
+    """Whether NICs keep the kernel's own names, which count them: by the command line, or since what would rename them is switched off."""
+    return any("net.ifnames=0" in line.split() for line in cmdlines) or any(links.masked(guest, path) for path in _RENAMING)
 
 
 def has_udev(guest: Guest) -> bool:
     """Whether anything renames NICs at all; without udev a single NIC is eth0 on every hypervisor."""
-    return has_systemd(guest) or any(exists(guest, path) for path in ("/etc/udev", "/lib/udev", "/usr/lib/udev"))
+    return links.in_force(guest) or any(exists(guest, path) for path in ("/etc/udev", "/lib/udev", "/usr/lib/udev"))
 
 
 def patterns(found: Iterable[Profile]) -> list[str]:
