@@ -39,7 +39,9 @@ CONCERNS: Mapping[str, Known] = {
     "network.assumed-order": Known(WARNING, "several cards were assigned to names in their order"),
     "network.unmapped": Known(WARNING, "`migrate_network_map` says of some networks where they go, and not of one that a card is on"),
     "network.unreadable": Known(WARNING, "a network file of the guest cannot be read"),
-    "network.driver-match": Known(WARNING, "a profile applies only to VMware's driver"),
+    "network.driver-match": Known(
+        BLOCKER, "a profile applies only to a driver of the old hardware, and is not written in a way that can be changed"
+    ),
     "tools.needed": Known(WARNING, "VMware's tools stay because a package depends on them"),
     "luks.locked": Known(WARNING, "encrypted devices stayed locked", "blocker when no root was found"),
     "luks.clevis": Known(INFO, "a device is unlocked by clevis; Tang goes on where its server is reached, a TPM does not"),

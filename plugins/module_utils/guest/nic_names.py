@@ -35,6 +35,20 @@ class Slot:
         """From VMware's pciSlotNumber."""
         return cls(number >> 5 & 0x1F, number >> 10, number & 0x1F)
 
+    @classmethod
+    def named(cls, name: str) -> Optional[Slot]:
+        """The slot of a NIC with a name that was made of it; None for other names. Behind a port of PCI Express there is one device."""
+        ens, enp = _ENS.match(name), _ENP.match(name)
+        if ens is not None:
+            bridge, rest = int(ens[1]) >> 5, int(ens[1]) & 0x1F
+            return cls(bridge, 0, rest) if bridge <= 1 else cls(bridge, rest, 0)
+        if enp is None:
+            return None
+        bus, device = int(enp[1]), int(enp[2])
+        if bus == 2:
+            return cls(1, 0, device)
+        return cls(5 + (bus - 3) // 8, (bus - 3) % 8, device) if 3 <= bus < 35 else None
+
     @property
     def hotplug(self) -> int:
         """The number that the firmware gives the slot."""

@@ -14,19 +14,19 @@ import re
 from dataclasses import replace
 from typing import Mapping, Sequence
 
-from ..core.concern import WARNING, Findings
+from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.machine import Nic
 from ..core.macs import Mac, made_of, replaced
 from ..guest.change import Change
 from ..guest.changes.entries import remove
 from ..guest.changes.write import edit
-from ..guest.nic_names import counted, in_order, slot_of
+from ..guest.nic_names import Slot, counted, in_order, slot_of
 from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from .default import default_entry
 from .entries import boot_entries
-from .netconf import links
+from .netconf import links, matches
 from .netconf import names as netnames
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
@@ -113,7 +113,7 @@ def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patter
     """
     used: dict[int, str] = {}
     called: dict[int, str] = {}
-    places = netnames.places(guest)
+    places, matched = netnames.places(guest), matches.addresses(guest)
     chosen = default_entry(guest, boot_entries(guest))
     counting = netnames.counts(guest, [chosen.cmdline] if chosen is not None else [])
     order = {id(nic): number for number, nic in enumerate(in_order(nics))} if all(slot_of(nic) is not None for nic in nics) else {}
@@ -130,6 +130,7 @@ def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patter
             places.get(slot.address)
             or next((name for name in names if slot.called(name)), None)
             or next((name for name in names if order and counted(name) == order[id(nic)]), None)
+            or (usual[0] if usual and slot.address in matched else None)
             or next((name for name in usual if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)), None)
         )
         if name is not None:
@@ -143,14 +144,18 @@ def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac],
     pins = [(name, mac) for name, mac in pins if name]
     view = PendingView(guest, merge(changes))
     problems: list[str] = []
-    for profile in netnames.profiles(view, problems):
-        if profile.driver is not None and "vmxnet" in profile.driver:
-            findings.add(
-                "network.driver-match",
-                WARNING,
-                f"{profile.path} applies only to cards with the driver {profile.driver}.",
-                "Match by name or MAC in the guest instead; the card is virtio_net after the move.",
-            )
+    changes += _matched(view, pins)
+    view = PendingView(guest, merge(changes))
+    useless = [
+        (profile.path, f"the driver {profile.driver}") for profile in netnames.profiles(view, problems) if matches.is_old(profile.driver)
+    ]
+    for path, what in [*useless, *((path, f"the address {address}") for address, path in matches.addresses(view).items())]:
+        findings.add(
+            "network.driver-match",
+            BLOCKER,
+            f"{path} applies only to cards with {what}.",
+            f"Match by name or MAC in the guest instead; the card is {matches.NEW} after the migration, at another address.",
+        )
     for problem in problems:
         findings.add(
             "network.unreadable", WARNING, f"A network file cannot be read: {problem}.", "Correct it in the guest; it is left as it is."
@@ -169,6 +174,23 @@ def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac],
     # A file that is removed or written as a whole need not be edited before.
     final = {change.path: change for change in changes}
     return list(final.values())
+
+
+def _matched(guest: Guest, pins: Sequence[tuple[str, Mac]]) -> list[Change]:
+    """Matches of the old hardware become such of the new. Profiles that only two drivers tell apart stay as they are, which is a blocker."""
+    alone = [profile for profile in netnames.profiles(guest) if profile.name is None and profile.mac is None and profile.driver]
+    told_apart = {frozenset(matches.OLD & set(matches.words(profile.driver or ""))) for profile in alone}
+    return [
+        change
+        for path, before, after in matches.rewritten(guest, _by_address(pins), len(told_apart) < 2)
+        for change in edit(path, before, after, "a match of the old hardware is one of the new")
+    ]
+
+
+def _by_address(pins: Sequence[tuple[str, Mac]]) -> dict[str, str]:
+    """The names of NICs by the address that they had, where the name says it."""
+    slots = {name: Slot.named(name) for name, dummy in pins}
+    return {slot.address: name for name, slot in slots.items() if slot is not None and slot.address}
 
 
 def _follow(guest: Guest, macs: Mapping[Mac, Mac]) -> list[Change]:

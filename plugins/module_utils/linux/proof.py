@@ -20,6 +20,7 @@ from . import cmdline, cpio, efi, initramfs, lvm, mounts, storage
 from .default import default_entry
 from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
 from .inspect import vendor_configs
+from .netconf import matches
 from .netconf import names as netnames
 from .netconf.model import ini
 
@@ -274,11 +275,14 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
     for problem in problems:
         yield Check("network.readable", False, f"{problem}")
     stale: list[str] = []
+    for profile in profiles:
+        if profile.name is None and profile.mac is None and matches.is_old(profile.driver):
+            yield Check("network.profile", False, f"{profile.path}: {profile.driver} is a driver of the old hardware")
     for profile in netnames.physical(profiles):
         if (profile.mac is not None and profile.mac not in macs) or (profile.mac is None and profile.name not in here):
             stale += [profile.path] if profile.active and profile.method != "none" else []
             continue
-        works = (profile.name is None or pinned.get(profile.name) in macs) and not (profile.driver and "vmxnet" in profile.driver)
+        works = (profile.name is None or pinned.get(profile.name) in macs) and not matches.is_old(profile.driver)
         yield Check(
             "network.profile",
             works,

@@ -13,7 +13,7 @@ from typing import Iterable, Optional, Sequence
 from ...core.machine import NicFacts
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists
-from . import dhcpcd, ifcfg, ifupdown, links, netplan, networkd, networkmanager, rules
+from . import dhcpcd, ifcfg, ifupdown, links, matches, netplan, networkd, networkmanager, rules
 from .model import PHYSICAL, Profile
 
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
@@ -132,8 +132,10 @@ def _pattern(name: Optional[str]) -> bool:
     return bool(name) and bool(re.search(r"[*?\[]", name or ""))
 
 
-def _applies(profile: Profile, name: str, mac: Mac) -> bool:
-    if profile.kind != "ethernet" or (profile.name is None and profile.mac is None):
+def _applies(profile: Profile, name: str, mac: str) -> bool:
+    if profile.kind != "ethernet" or (profile.name is None and profile.mac is None and profile.driver is None):
+        return False
+    if profile.driver is not None and not {matches.NEW, *matches.OLD} & set(matches.words(profile.driver)):
         return False
     return (profile.mac is None or profile.mac == mac) and (profile.name is None or fnmatch.fnmatchcase(name, profile.name))
 

@@ -6,19 +6,20 @@ from __future__ import annotations
 import re
 from typing import Iterator, Optional
 
-from ...guest.protocol import Guest, glob, text
+from ...guest.protocol import Guest, glob, resolve_link, text
 from .model import Profile, cidrs, entries, ini, mac_of
 
 DIRECTORY = "/etc/systemd/network"
+DIRECTORIES = ("/usr/lib/systemd/network", "/lib/systemd/network", DIRECTORY)
 _DYNAMIC = ("yes", "true", "both", "ipv4", "ipv6")
 
 
 def read(guest: Guest) -> Iterator[Profile]:
     kinds: dict[str, str] = {}
-    for path in glob(guest, DIRECTORY, ".netdev"):
+    for path in _files(guest, ".netdev"):
         values = ini(text(guest, path) or "")
         kinds[values.get(("netdev", "name"), "")] = values.get(("netdev", "kind"), "").lower()
-    contents = {path: text(guest, path) or "" for path in glob(guest, DIRECTORY, ".network")}
+    contents = {path: text(guest, path) or "" for path in _files(guest, ".network")}
     members: dict[str, list[str]] = {}
     parents: dict[str, str] = {}
     for content in contents.values():
@@ -30,6 +31,12 @@ def read(guest: Guest) -> Iterator[Profile]:
                 parents.update({vlan: name for vlan in value.split() for name in names})
     for path, content in contents.items():
         yield from _profiles(path, content, kinds, members, parents)
+
+
+def _files(guest: Guest, suffix: str) -> list[str]:
+    """The files in force: one of the administrator's takes the place of the distribution's of the same name."""
+    found = {path.rsplit("/", 1)[1]: path for directory in DIRECTORIES for path in glob(guest, directory, suffix)}
+    return [found[name] for name in sorted(found) if resolve_link(guest, found[name]) != "/dev/null"]
 
 
 def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str, list[str]], parents: dict[str, str]) -> Iterator[Profile]:
@@ -44,7 +51,7 @@ def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str,
     ]
     dynamic = values.get(("network", "dhcp"), "no").lower() in _DYNAMIC
     names: list[Optional[str]] = [*values.get(("match", "name"), "").split()]
-    for name in names or ([None] if mac else []):
+    for name in names or ([None] if mac or values.get(("match", "driver")) else []):
         if name is not None and name.startswith("!"):
             continue
         kind = kinds.get(name or "", "")

@@ -366,12 +366,6 @@ def test_old_udev_gets_a_rule():
     assert change.path == names.PERSISTENT_RULES and MAC in change.after and "vmxnet3" not in change.after
 
 
-def test_a_profile_for_vmwares_driver_is_a_concern():
-    findings = Findings()
-    network.plan(MemoryGuest({"/etc/systemd/network/a.network": "[Match]\nName=ens192\nDriver=vmxnet3\n"}), [], {}, findings)
-    assert [concern.code for concern in findings.concerns] == ["network.driver-match"]
-
-
 @pytest.mark.parametrize(
     ("present", "copies"),
     [

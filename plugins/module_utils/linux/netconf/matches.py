@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Profiles that match NICs by what the old hardware was: its driver, its address, its hypervisor. They match the new hardware afterwards.
+
+Source: systemd.network(5), netplan(5), nm-settings-keyfile(5); the drivers are those of VMware's, Hyper-V's, Xen's, EC2's and GCE's NICs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterator, Mapping, Optional
+
+from ...guest.protocol import Guest, glob, text
+from . import netplan, networkd, networkmanager
+from .model import LEFTOVER, ini
+
+OLD = frozenset(
+    ("vmxnet3", "vmxnet", "e1000", "e1000e", "igb", "pcnet32", "vlance", "hv_netvsc", "netvsc", "ena", "ixgbevf", "xen_netfront", "vif", "gve", "mana")
+)  # fmt: skip
+NEW = "virtio_net"
+_HYPERVISORS = frozenset(("vmware", "microsoft", "xen", "amazon", "oracle"))
+_LINE = re.compile(r"^(?P<lead>[ \t]*(?P<key>[A-Za-z-]+)[ \t]*=[ \t]*)(?P<value>[^\n]*)$")
+_NETPLAN = re.compile(r"(?P<lead>\bdriver:[ \t]*)(?P<value>\[[^\]\n]*\]|\"[^\"\n]*\"|'[^'\n]*'|[^\s,}#]+)")
+
+
+def is_old(driver: Optional[str]) -> bool:
+    """Whether a match by driver names one of the old hardware, so that it is empty on the new."""
+    return driver is not None and bool(OLD & set(words(driver)))
+
+
+def words(value: str) -> list[str]:
+    """The alternatives in a match, however they are separated."""
+    return [word.strip("\"'![] ") for word in re.split(r"[\s;,]+", value) if word.strip("\"'![] ")]
+
+
+def addresses(guest: Guest) -> dict[str, str]:
+    """The addresses of PCI that profiles match, and the profile."""
+    found: dict[str, str] = {}
+    files = [path for directory in networkd.DIRECTORIES for path in glob(guest, directory, ".network")]
+    for path in (*files, *(path for path in glob(guest, networkmanager.DIRECTORIES[0]) if not LEFTOVER.search(path))):
+        matched = ini(text(guest, path) or "").get(("match", "path"), "")
+        found.update({word[len("pci-") :]: path for word in words(matched) if word.startswith("pci-")})
+    return found
+
+
+def rewritten(guest: Guest, names: Mapping[str, str], drivers: bool) -> Iterator[tuple[str, Optional[str], str]]:
+    """(path, text before, text after) of each file with such a match; `names` are those of NICs by address. What is unknown stays, and
+    drivers do without `drivers`.
+
+    A file of the distribution's own gets its like in /etc, which takes its place.
+    """
+    for directory in networkd.DIRECTORIES:
+        for path in glob(guest, directory, ".network"):
+            before = text(guest, path) or ""
+            after = _matches(before, names, drivers, (" ", "Name"))
+            if after == before:
+                continue
+            own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
+            if path == own:
+                yield path, before, after
+            elif guest.stat(own) is None:
+                yield own, None, after
+    for path in netplan.files(guest):
+        before = text(guest, path) or ""
+        yield path, before, _NETPLAN.sub(_netplan, before) if drivers else before
+    for path in glob(guest, networkmanager.DIRECTORIES[0]):
+        if not LEFTOVER.search(path):
+            before = text(guest, path) or ""
+            yield path, before, _matches(before, names, drivers, (";", "interface-name"))
+
+
+def _netplan(match: re.Match[str]) -> str:
+    return match["lead"] + NEW if is_old(match["value"]) else match[0]
+
+
+def _matches(content: str, names: Mapping[str, str], drivers: bool, form: tuple[str, str]) -> str:
+    """A file of sections with its matches rewritten; `form` is what separates alternatives, and the key of a match by name."""
+    lines, section = [], ""
+    for raw in content.splitlines(keepends=True):
+        line = raw.rstrip("\r\n")
+        stripped = line.strip()
+        if stripped.startswith("[") and stripped.endswith("]"):
+            section = stripped[1:-1].lower()
+        match = _LINE.match(line) if section == "match" else None
+        new = _value(match["key"].lower(), match["value"], names, form) if match is not None else None
+        if match is not None and new is not None and (drivers or match["key"].lower() != "driver"):
+            key, value = new
+            line = f"{key}={value}" if key else match["lead"] + value
+        lines.append(line + raw[len(raw.rstrip("\r\n")) :])
+    return "".join(lines)
+
+
+def _value(key: str, value: str, names: Mapping[str, str], form: tuple[str, str]) -> Optional[tuple[str, str]]:
+    """(another key or nothing, the new value) of a match; None for one that stays."""
+    found, (separator, by_name) = words(value), form
+    end = separator if value.rstrip().endswith(";") else ""
+    if key == "driver" and is_old(value):
+        return "", separator.join(dict.fromkeys(NEW if word in OLD else word for word in found)) + end
+    if key == "virtualization" and set(found) & _HYPERVISORS and not value.lstrip().startswith("!"):
+        return "", separator.join(dict.fromkeys("vm" if word in _HYPERVISORS else word for word in found)) + end
+    if key == "path" and found and all(word.startswith("pci-") and word[len("pci-") :] in names for word in found):
+        return by_name, separator.join(names[word[len("pci-") :]] for word in found) + end
+    return None
