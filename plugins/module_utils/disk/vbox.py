@@ -24,6 +24,7 @@ _BUSES = {
     **dict.fromkeys(("LsiLogic", "LsiLogicSas", "BusLogic", "VirtioSCSI"), "scsi"),
     "NVMe": "nvme",
 }
+_DECRYPT = "Decrypt the VM in VirtualBox (Settings, General, Disk Encryption), then copy it."
 _NETWORKS = ("BridgedInterface", "InternalNetwork", "HostOnlyInterface", "HostOnlyNetwork", "NATNetwork", "GenericInterface")
 
 
@@ -33,7 +34,10 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
     Raises InvalidInput when it has no disks, one that is a snapshot, or something that cannot be read.
     """
     text = files.read(path, xmlfile.LIMIT, "The description")
-    machine = xmlfile.parse(text, path).find("Machine")
+    root = xmlfile.parse(text, path)
+    if root.find("MachineEncrypted") is not None:
+        raise InvalidInput(f"{path} is encrypted.", _DECRYPT, path=path)
+    machine = root.find("Machine")
     hardware = machine.find("Hardware") if machine is not None else None
     if machine is None or hardware is None:
         raise InvalidInput(f"{path} describes no machine.", "Name the VM's .vbox file.", path=path)
@@ -81,6 +85,8 @@ def _disks(
                     path=path,
                 )
             name = vmdk.plain_name(medium.get("location", ""), f"a disk of {path}")
+            if any(one.get("name", "").startswith("CRYPT/") for one in medium.iterfind("Property")):
+                raise InvalidInput(f"The disk {name} of {path} is encrypted.", _DECRYPT, path=path)
             file = os.path.join(os.path.dirname(os.path.abspath(path)), name)
             if not os.path.isfile(file) or os.path.islink(file):
                 raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole folder of the VM.", path=path)
