@@ -39,6 +39,13 @@ _KIND_DRIVERS = {
     "raid6": ("raid456",),
     "raid10": ("raid10",),
 }
+# And the programs that put it together, any one of them, by name. Arrays of raid=autodetect need none, but nobody makes such any more.
+_KIND_TOOLS = {
+    "lvm": ("lvm", "vgchange"),
+    "crypt": ("cryptsetup", "systemd-cryptsetup"),
+    **dict.fromkeys(("raid0", "raid1", "raid4", "raid5", "raid6", "raid10"), ("mdadm", "mdraid-activate")),
+    "btrfs": ("btrfs",),
+}
 
 
 def prove(guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Proof:
@@ -168,11 +175,27 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
             not lacking and indexed,
             f"{path} has {driver}" if not lacking and indexed else f"{path} lacks {', '.join(lacking) or f'{driver} in its module index'}",
         )
+    yield from _tools(guest, facts, root, image, path)
     for name, content in image.texts.items():
         said = content.decode("utf-8", "replace")
         for dead in _dead_resume(name, said, guest):
             yield Check("initramfs.resume", False, f"{path} waits for {dead}")
         yield from _steering(guest, path, name, said)
+
+
+def _tools(guest: Guest, facts: GuestFacts, root: Optional[BlockDevice], image: cpio.Image, path: str) -> Iterator[Check]:
+    """What the image must run before there is a root: drivers alone put no volume group together."""
+    kinds = list(dict.fromkeys(facts.root_stack))
+    if root is not None and root.fstype == "btrfs" and len([device for device in guest.devices() if device.uuid == root.uuid]) > 1:
+        kinds.append("btrfs")
+    programs = {name.rsplit("/", 1)[-1] for name in image.names}
+    for kind in kinds:
+        tools = _KIND_TOOLS.get(kind, ())
+        if tools:
+            there = next((tool for tool in tools if tool in programs), "")
+            yield Check(
+                "initramfs.tool", bool(there), f"{path} has {there}" if there else f"{path} lacks {' and '.join(tools)}, for {kind}"
+            )
 
 
 def _steering(guest: Guest, path: str, name: str, content: str) -> Iterator[Check]:

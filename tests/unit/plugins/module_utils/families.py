@@ -70,6 +70,8 @@ class System:
         base = f"{head['modules']}/{kernel}"
         inside = [name for name in ("vmw_pvscsi", head["fstype"], "dm_mod") if name in paths]
         members = [("init", b"#!/bin/sh\n"), (f"{base}/modules.dep", "".join(f"{paths[name]}:\n" for name in inside).encode())]
+        if head["root"].startswith("/dev/rhel/"):
+            members.append(("usr/sbin/lvm", b"\x7fELF"))
         image = newc.write([*members, *((f"{base}/{paths[name]}", b"\x7fELF") for name in inside)])
         files = {
             "/bin/sh": b"\x7fELF" + bytes(14) + struct.pack("<H", 0x3E) + bytes(40),

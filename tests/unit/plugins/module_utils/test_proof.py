@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fixtures import GRUB_MBR, INITRD, KVER, MODULES, ROOT, SWAP, facts, guest, tables
 from fixtures import initramfs as image
@@ -85,6 +87,15 @@ UEFI = {
     "the fallback loader is not a program": put("/boot/efi/EFI/BOOT/BOOTX64.EFI", b"MZ nothing"),
     "the stub searches another file system": swap("/boot/efi/EFI/debian/grub.cfg", ROOT.uuid, "99999999-1111-4111-8111-111111111111"),
 }
+
+
+@pytest.mark.parametrize("kind", ["lvm", "crypt", "raid1", "raid10"])
+def test_a_root_on_something_needs_what_puts_it_together(kind):
+    """The drivers are there, and the program that uses them is not."""
+    made = repaired()
+    held = facts(made)
+    proof = prove(made, replace(held, root_stack=(kind, "part")), tables())
+    assert [check.name for check in proof.failures() if check.name == "initramfs.tool"] == ["initramfs.tool"]
 
 
 NM = "/etc/NetworkManager/system-connections/"
