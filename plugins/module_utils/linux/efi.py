@@ -15,7 +15,7 @@ from ..guest.protocol import Guest
 from .inspect import esp, find_ci
 
 SUFFIXES = {"x86_64": "X64", "i686": "IA32", "aarch64": "AA64", "riscv64": "RISCV64"}
-_SHIM_COMPANIONS = ("grub{0}.efi", "mm{0}.efi")
+_SHIM_COMPANIONS = ("grub{0}.efi", "mm{0}.efi", "grub.efi", "MokManager.efi")
 
 
 def fallback(guest: Guest, architecture: str) -> Optional[str]:
@@ -41,7 +41,13 @@ def plan(guest: Guest, architecture: str, findings: Findings) -> list[Change]:
     target = f"{base}/EFI/BOOT"
     for vendor in guest.listdir(f"{base}/EFI"):
         directory = f"{base}/EFI/{vendor}"
-        for loader in (f"shim{short}.efi", f"grub{short}.efi", f"systemd-boot{short}.efi"):
+        for loader in (
+            f"shim{short}.efi",
+            "shim.efi",
+            f"grub{short}.efi",
+            "grub.efi",
+            f"systemd-boot{short}.efi",
+        ):  # SUSE's without the suffix
             source = find_ci(guest, directory, loader)
             if source is None:
                 continue

@@ -256,17 +256,20 @@ def _root(guest: Guest, facts: GuestFacts, entry: BootEntry) -> Iterator[Check]:
 
 
 def _tables(guest: Guest) -> Iterator[Check]:
+    """Every table entry that stops a boot finds its device. What is network storage, made at boot, or waits for nothing is not asked for."""
     content = text(guest, mounts.FSTAB)
-    yield Check("fstab.root", any(line.other == "/" for line in mounts.parse(content or "", 0)), "fstab has an entry for /")
+    named = any(line.other == "/" for line in mounts.parse(content or "", 0))
+    yield Check("fstab.root", content is not None, "fstab has an entry for /" if named else "fstab leaves / to the kernel's command line")
+    made = {line.other for line in mounts.parse(text(guest, mounts.CRYPTTAB) or "", 1)}
     for path, field in ((mounts.FSTAB, 0), (mounts.CRYPTTAB, 1)):
         for line in mounts.parse(text(guest, path) or "", field):
-            spec = line.device or ""
-            if not spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")) or re.match(
-                r"^/dev/(sr|fd|cdrom|shm|u?random|zero)", spec
-            ):
+            spec = (line.device or "").strip('"').replace("\\040", " ")
+            if not spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")) or _MADE_AT_BOOT.match(spec):
                 continue
-            if {"noauto", "nofail"} & set(",".join(line.fields[3:4]).split(",")):
+            if {"noauto", "nofail", "_netdev"} & set(",".join(line.fields[3:4]).split(",")):
                 continue
+            if not field and spec.startswith("/dev/mapper/") and spec[len("/dev/mapper/") :] in made:
+                continue  # crypttab's own entry is asked
             device = guest.device(spec)
             yield Check(
                 "crypttab.device" if field else "fstab.device",
@@ -275,13 +278,22 @@ def _tables(guest: Guest) -> Iterator[Check]:
             )
     for path in mounts.units(guest):
         spec = ini(text(guest, path) or "").get((path.rsplit(".", 1)[1], "what"), "")
-        if spec.startswith("/dev/"):
+        if spec.startswith("/dev/") and not _MADE_AT_BOOT.match(spec):
             yield Check("unit.device", guest.device(spec) is not None and not cmdline.unstable(spec), f"{path}: {spec}")
 
 
+# Drives, memory, and volumes of programs that no appliance knows; all keep their names.
+_MADE_AT_BOOT = re.compile(r"^/dev/(sr\d|fd\d|cdrom|shm\b|u?random$|zero$|zram\d|loop\d|stratis/|zvol/|zd\d|drbd|mapper/vdo|nbd\d)")
+# What mounts a file system, where it has another name than blkid gives it.
+_TYPES = {
+    "ntfs": ("ntfs-3g", "ntfs3", "fuseblk"), "vfat": ("msdos", "umsdos"), "exfat": ("exfat-fuse",), "iso9660": ("udf",), "swap": ("none",),
+    "btrfs": (), "ext4": ("ext2", "ext3"), "ext3": ("ext2", "ext4"), "ext2": ("ext3", "ext4"),
+}  # fmt: skip
+
+
 def _type_fits(fields: list[str], device: BlockDevice) -> bool:
-    wanted = fields[2] if len(fields) > 2 else "auto"
-    return wanted in ("auto", device.fstype) or (wanted.startswith("ext") and device.fstype.startswith("ext"))
+    wanted = (fields[2] if len(fields) > 2 else "auto").split(",")
+    return bool({"auto", device.fstype, *_TYPES.get(device.fstype, ())} & set(wanted)) or wanted[0].startswith("fuse")
 
 
 def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:

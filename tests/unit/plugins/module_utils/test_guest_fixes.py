@@ -375,6 +375,10 @@ def test_old_udev_gets_a_rule():
             {"BOOTX64.EFI": "debian/shimx64.efi", "grubx64.efi": "debian/grubx64.efi", "mmx64.efi": "debian/mmx64.efi"},
         ),
         (["Fedora/ShimX64.EFI", "Fedora/GRUBX64.EFI"], {"BOOTX64.EFI": "Fedora/ShimX64.EFI", "grubx64.efi": "Fedora/GRUBX64.EFI"}),
+        (
+            ["sles/shim.efi", "sles/grub.efi", "sles/MokManager.efi"],
+            {"BOOTX64.EFI": "sles/shim.efi", "grub.efi": "sles/grub.efi", "MokManager.efi": "sles/MokManager.efi"},
+        ),
         (["systemd/systemd-bootx64.efi"], {"BOOTX64.EFI": "systemd/systemd-bootx64.efi"}),
         (["debian/grubx64.efi", "boot/bootx64.efi"], {}),
     ],

@@ -10,6 +10,7 @@ from fixtures import GRUB_MBR, INITRD, KVER, MODULES, ROOT, SWAP, facts, guest, 
 from fixtures import initramfs as image
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import Table
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.proof import prove
@@ -67,7 +68,6 @@ COMMON = {
     "root is missing": swap(GRUB, f"root=UUID={ROOT.uuid}", ""),
     "resume is dead": swap(GRUB, f"resume=UUID={SWAP.uuid}", "resume=UUID=99999999-2222-4222-8222-222222222222"),
     "fstab is gone": drop("/etc/fstab"),
-    "fstab names no root": swap("/etc/fstab", "\t/ ext4", "\t/other ext4"),
     "fstab names a device that is not there": swap("/etc/fstab", SWAP.uuid, "99999999-2222-4222-8222-222222222222"),
     "fstab names an unstable device": swap("/etc/fstab", f"UUID={SWAP.uuid}", "/dev/sda1"),
     "fstab names another file system": swap("/etc/fstab", " ext4  errors", " xfs  errors"),
@@ -157,3 +157,46 @@ def test_bios_needs_the_core_image_behind_the_boot_code():
     made = repaired()
     made.raw["disk0"] = bytes(2048)
     assert not verdict(made).holds
+
+
+EXTRA = {
+    "/dev/sdb2": BlockDevice("/dev/sdb2", "ntfs", "1234ABCD", label="DATA DISK", disk=1, part=2),
+    "/dev/sdb3": BlockDevice("/dev/sdb3", "iso9660", "2020-01-01", label="X", disk=1, part=3),
+}
+# an entry of fstab (and of crypttab), and whether a boot goes on with it
+ENTRIES = {
+    "swap with a random key": ("/dev/mapper/cryptswap1 none swap sw 0 0", "cryptswap1 UUID={swap} /dev/urandom swap,offset=1024", True),
+    "swap in memory": ("/dev/zram0 none swap defaults,pri=100 0 0", "", True),
+    "a disk of the network": ("UUID=12345678-0000-4000-8000-000000000005 /iscsi xfs _netdev 0 0", "", True),
+    "stratis": ("/dev/stratis/pool/fs /s xfs defaults 0 0", "", True),
+    "vdo": ("/dev/mapper/vdo0 /s xfs defaults 0 0", "", True),
+    "a drive": ("/dev/sr0 /cd iso9660 ro 0 0", "", True),
+    "a label with a blank": ("LABEL=DATA\\040DISK /d ntfs defaults 0 0", "", True),
+    "another name of the type": ("UUID=1234ABCD /d ntfs-3g defaults 0 0", "", True),
+    "one of several types": ("LABEL=X /d udf,iso9660 ro 0 0", "", True),
+    "a wrong type": ("UUID=1234ABCD /d xfs defaults 0 0", "", False),
+    "a disk that is not there": ("UUID=12345678-0000-4000-8000-000000000005 /d xfs defaults 0 0", "", False),
+    "a name of the old hardware": ("/dev/sdb2 /d ntfs defaults 0 0", "", False),
+    "a volume that is not there": ("/dev/mapper/vg-data /d xfs defaults 0 0", "", False),
+    "a volume of a disk that is not there": (
+        "/dev/mapper/data /d xfs defaults 0 0",
+        "data UUID=99999999-0000-4000-8000-000000000005 none luks",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENTRIES)
+def test_a_table_is_asked_for_what_the_boot_needs_and_no_more(case):
+    entry, crypt, holds = ENTRIES[case]
+    made = repaired()
+    made.files["/etc/fstab"] += f"{entry}\n".encode()
+    made.files["/etc/crypttab"] = crypt.format(swap=SWAP.uuid).encode() + b"\n"
+    made.names.update(EXTRA)
+    assert verdict(made).holds == holds
+
+
+def test_a_root_that_the_boot_entry_alone_mounts_is_one():
+    made = repaired()
+    made.files["/etc/fstab"] = b"".join(line for line in made.files["/etc/fstab"].splitlines(keepends=True) if b"/ ext4" not in line)
+    assert verdict(made).holds
