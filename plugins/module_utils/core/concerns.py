@@ -27,6 +27,7 @@ CONCERNS: Mapping[str, Known] = {
     "mounts.failed": Known(WARNING, "a file system of fstab could not be mounted in the appliance"),
     "bootloader.unresolved-root": Known(BLOCKER, "a boot entry's root= is none of the VM's disks"),
     "bootloader.unstable-name": Known(WARNING, "a kernel command line names a device by an unstable name in a parameter that is not known"),
+    "bootloader.other-entry": Known(INFO, "a boot entry that is not the default starts something that is not an installed kernel"),
     "bootloader.grubenv-full": Known(BLOCKER, "the new command line does not fit grubenv"),
     "bootloader.unified-kernel": Known(WARNING, "a unified kernel image carries a sealed command line and initramfs"),
     "efi.no-system-partition": Known(BLOCKER, "UEFI firmware, but no EFI system partition"),

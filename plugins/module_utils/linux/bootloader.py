@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterator
 
-from ..core.concern import BLOCKER, WARNING, Findings
+from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..guest.change import Change
 from ..guest.changes.entries import remove
 from ..guest.changes.write import edit
@@ -39,6 +39,7 @@ _ROOT_VARIABLE = re.compile(r"^(\s*set\s+rootpartition=)(\S+)", re.MULTILINE)  #
 _DEBCONF = "/var/cache/debconf/config.dat"
 _INSTALL_DEVICES = re.compile(r"(^Name: grub-(?:pc|efi)/install_devices\n(?:\S[^\n]*\n)*?Value: )([^\n]*)", re.MULTILINE)
 _INSTALL_EMPTY = re.compile(r"(^Name: grub-(?:pc|efi)/install_devices_empty\n(?:\S[^\n]*\n)*?Value: )[^\n]*", re.MULTILINE)
+_MOST_SAID = 10
 _SUSE_INSTALL = "/etc/default/grub_installdevice"
 
 
@@ -82,7 +83,9 @@ def plan(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change]:
         if content is not None and any(cmdline.unstable(word) for word in content.split()):
             changes += remove(path, guest.stat(path), "a device map of the old hardware; GRUB finds the disks itself")
     changes += _install_devices(guest)
-    changes += _default(PendingView(guest, merge(changes)), facts, findings)
+    view = PendingView(guest, merge(changes))
+    changes += _default(view, facts, findings)
+    _others(view, facts, findings)
     _unified_kernels(guest, findings)
     return changes
 
@@ -105,6 +108,21 @@ def _default(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change
             )
             return set_default(guest, entry)
     return []
+
+
+def _others(guest: Guest, facts: GuestFacts, findings: Findings) -> None:
+    """Entries that do not start by themselves, and would not start: of a kernel that is gone, or of another system."""
+    entries = boot_entries(guest)
+    chosen = default_entry(guest, entries)
+    for entry in [one for one in entries if one is not chosen][:_MOST_SAID]:
+        if kernel_of(guest, entry, facts.kernels, facts.root_subvolume) is None and facts.kernels:
+            findings.add(
+                "bootloader.other-entry",
+                INFO,
+                f"The boot entry {(entry.names[-1][-1] if entry.names else '') or entry.kernel} of {entry.config} starts {entry.kernel}, "
+                "which is not an installed kernel of this system.",
+                "Nothing, if it is not used. It is left as it is.",
+            )
 
 
 def _install_devices(guest: Guest) -> list[Change]:

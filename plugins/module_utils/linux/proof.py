@@ -15,11 +15,11 @@ from ..guest.first_code import leads_on
 from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
-from ..guest.protocol import Guest, resolve_link, text
+from ..guest.protocol import Guest, glob, resolve_link, text
 from . import cmdline, cpio, efi, initramfs, lvm, mounts, storage
 from .default import default_entry
 from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
-from .inspect import vendor_configs
+from .inspect import esp, find_ci, vendor_configs
 from .netconf import matches
 from .netconf import names as netnames
 from .netconf.model import ini
@@ -81,9 +81,17 @@ def _pe_machine(image: Optional[bytes]) -> Optional[int]:
 
 
 def _grub_stub(guest: Guest) -> Iterator[Check]:
-    """GRUB on the ESP reads a stub that searches the file system with the real menu."""
-    for path in vendor_configs(guest):
-        yield from _searches(guest, path, text(guest, path) or "")
+    """GRUB on the ESP reads a stub that searches the file system with the real menu: that of the directory which its image names."""
+    stubs = vendor_configs(guest)
+    base = esp(guest)
+    fallback = find_ci(guest, base, "EFI", "BOOT") if base else None
+    images = b"".join(guest.read(path) or b"" for path in glob(guest, fallback or "/nowhere") if path.lower().endswith(".efi"))
+    named = [path for path in stubs if f"/EFI/{path.rsplit('/', 2)[-2]}\0".encode() in images]
+    checks = [list(_searches(guest, path, text(guest, path) or "")) for path in named or stubs]
+    # Where no image tells, one that is left of an earlier system says nothing, as long as another works.
+    working = [found for found in checks if all(check.passed for check in found)]
+    for found in (working or checks) if not named else checks:
+        yield from found
 
 
 def _searches(guest: Guest, path: str, content: str) -> Iterator[Check]:
@@ -94,11 +102,13 @@ def _searches(guest: Guest, path: str, content: str) -> Iterator[Check]:
 def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
     entries = boot_entries(guest)
     yield Check("bootloader.entries", bool(entries), f"{len(entries)} entries start a kernel")
-    for config in dict.fromkeys(entry.config for entry in entries):
-        yield from _searches(guest, config, text(guest, config) or "")
     chosen = default_entry(guest, entries)
+    for config in dict.fromkeys(entry.config for entry in entries if entry is chosen):
+        yield from _searches(guest, config, _passed(text(guest, config) or "", chosen))
     images: dict[str, list[Check]] = {}
     for entry in entries:
+        if entry is not chosen and not _of_this_system(guest, facts, entry):
+            continue  # of another system, or of a kernel that is gone: it does not start by itself, and a concern says so
         kernel = locate(guest, entry, entry.kernel, facts.root_subvolume)
         known = kernel_of(guest, entry, facts.kernels, facts.root_subvolume)
         if entry is not chosen and known is not None and not initramfs.runs_on(guest, known, facts.disk_bus):
@@ -111,6 +121,19 @@ def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
         )
         yield from _initramfs(guest, facts, entry, known, images)
         yield from _root(guest, facts, entry)
+
+
+def _of_this_system(guest: Guest, facts: GuestFacts, entry: BootEntry) -> bool:
+    """Whether an entry starts an installed kernel with the root that is repaired."""
+    roots = cmdline.values(entry.cmdline, "root")
+    device = guest.device(roots[-1]) if roots else None
+    return kernel_of(guest, entry, facts.kernels, facts.root_subvolume) is not None and (device is None or device.name == facts.root)
+
+
+def _passed(menu: str, chosen: Optional[BootEntry]) -> str:
+    """What GRUB carries out of a menu before the chosen entry has started: all outside of entries, and that entry."""
+    parts = re.split(r"^(?=[ \t]*(?:menuentry|submenu)\b)", menu, flags=re.MULTILINE)
+    return parts[0] + "".join(part for part in parts[1:] if chosen is not None and chosen.kernel in part)
 
 
 def _initramfs(

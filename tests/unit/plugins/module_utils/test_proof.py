@@ -200,3 +200,28 @@ def test_a_root_that_the_boot_entry_alone_mounts_is_one():
     made = repaired()
     made.files["/etc/fstab"] = b"".join(line for line in made.files["/etc/fstab"].splitlines(keepends=True) if b"/ ext4" not in line)
     assert verdict(made).holds
+
+
+# what is added to the menu, and whether the boot of the default entry goes on
+OTHERS = {
+    "an entry of a kernel that is gone": "menuentry 'old' {{\n linux /boot/vmlinuz-5.0.0-gone root=UUID={root} ro\n initrd /boot/initrd.img-5.0.0-gone\n}}\n",
+    "another system": "menuentry 'CentOS (on /dev/sdb1)' {{\n search --no-floppy --fs-uuid --set=root d0000000-0000-4000-8000-000000000005\n"
+    " linux /boot/vmlinuz-3.10.0 root=UUID=d0000000-0000-4000-8000-000000000005 ro\n}}\n",
+    "a chain to Windows": "menuentry 'Windows' {{\n search --no-floppy --fs-uuid --set=root 4A7B-19C3\n chainloader /EFI/Microsoft/Boot/bootmgfw.efi\n}}\n",
+    "iPXE": "menuentry 'iPXE' {{\n linux16 /boot/ipxe.lkrn\n}}\n",
+    "an image of a rescue system": "menuentry 'GRML' {{\n loopback loop /boot/grml.iso\n linux (loop)/boot/vmlinuz findiso=/boot/grml.iso\n}}\n",
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_entries_that_do_not_start_by_themselves_refuse_nobody(case):
+    made = repaired()
+    made.files["/boot/grub/grub.cfg"] += OTHERS[case].format(root=ROOT.uuid).encode()
+    assert verdict(made).holds
+
+
+def test_the_default_entry_is_asked_wherever_it_stands():
+    made = repaired()
+    menu = made.files["/boot/grub/grub.cfg"]
+    made.files["/boot/grub/grub.cfg"] = OTHERS["an entry of a kernel that is gone"].format(root=ROOT.uuid).encode() + menu
+    assert not verdict(made).holds
