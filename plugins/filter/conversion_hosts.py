@@ -52,7 +52,7 @@ def conversion_hosts(hostvars):
         for host in hosts:
             why = "migrate_conversion_host" if host in _known[hosts] else "the group conversion_hosts"
             if (host in _known[hosts] or GROUP in (_of(hostvars[host], "group_names") or ())) and _of(hostvars[host], "migrate_source"):
-                display.warning(f"{host} does the work for other hosts ({why}), so it is no VM, although it has a migrate_source.")
+                display.warning(f"{host} does the work for other hosts ({why}), so it is not a VM, although it has a migrate_source.")
     return _known[hosts]
 
 

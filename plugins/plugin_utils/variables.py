@@ -109,7 +109,7 @@ def unknown(given: Iterable[str], roles: Iterable[str]) -> Iterator[str]:
         known = options(role)
         for name in given:
             if name.startswith(f"{role}_") and name not in known and name not in own(role):
-                yield f"{name} is no variable of the role {role}{_instead(name, known, f'{role}_')}."
+                yield f"{name} is not a variable of the role {role}{_instead(name, known, f'{role}_')}."
 
 
 def wrong_values(role: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -199,7 +199,7 @@ def unsafe_places(name: str, places: Mapping[str, str]) -> Iterator[str]:
         for variable, path in places.items():
             if f"/{name}" in path:
                 yield (
-                    f"{variable} is made of the name {name!r}, which is no name of files. "
+                    f"{variable} is made of the name {name!r}, which is not a file name. "
                     f"Write 'migrate_name | hyper2kvm.migration.safe_name' in it: that is {shown}."
                 )
 

@@ -149,7 +149,7 @@ def test_what_cannot_be_is_said(aws, disks, tmp_path):
         answer = fetch(aws, f"aws://{REGION}/{name}", tmp_path / "work")
         assert answer["failed"] and words in answer["msg"] and answer["hint"], answer
     for url in ("aws://web01", f"aws://{REGION}/a/b", f"aws://{REGION}/"):
-        assert "names no VM" in fetch(aws, url, tmp_path / "work")["msg"]
+        assert "does not name a VM" in fetch(aws, url, tmp_path / "work")["msg"]
     logged_out = {**aws.env, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
     answer = harness.module("vmdk_fetch", env=logged_out, source=[f"aws://{REGION}/twin"], work_dir=str(tmp_path / "work"))
     assert answer["error_code"] == "access_denied" and "aws configure" in answer["hint"]

@@ -161,7 +161,7 @@ def test_what_cannot_be_is_said(azure, disks, tmp_path):
     assert "Snapshot Contributor" in refused(denied=True)["hint"]
     assert "was not found" in refused(source.replace("web01", "web02"))["msg"]
     for url in (f"azure://{azure_peer.SUBSCRIPTION}/web01", "azure://a/b/--debug", "azure://"):
-        assert "names no VM" in refused(url)["msg"]
+        assert "does not name a VM" in refused(url)["msg"]
     disk = next(iter(azure.state()["disks"].values()))
     encrypted = {disk["id"]: {**disk, "encryptionSettingsCollection": {"enabled": True}}}
     assert "azure.encrypted" in refused(disks=encrypted)["msg"]

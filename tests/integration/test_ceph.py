@@ -90,8 +90,8 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(ceph, staged, tmp_path
         (full, "invalid_input", "holds ext4 important"),
         (small, "invalid_input", "the disk needs"),
         (f"rbd:{POOL}/none:conf={ceph.conf}", "invalid_input", "does not exist"),
-        ("rbd:vms", "invalid_input", "names no image of Ceph"),
-        (f"rbd:{POOL}/full:mon_host=elsewhere", "invalid_input", "names no image of Ceph"),
+        ("rbd:vms", "invalid_input", "does not name a Ceph image"),
+        (f"rbd:{POOL}/full:mon_host=elsewhere", "invalid_input", "does not name a Ceph image"),
         (f"rbd:{POOL}/full:conf={tmp_path}/none.conf", "tool_failed", "Ceph does not tell of"),
     ]
     for name, code, words in cases:

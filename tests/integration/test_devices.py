@@ -129,7 +129,7 @@ def test_a_place_that_cannot_take_the_disk_is_refused(disk, room, attach, tmp_pa
     convert = staged(disk, tmp_path)
     (tmp_path / "small").write_bytes(bytes(SIZE - 512))
     kept = attach(room, "--read-only")
-    for place, words in ((attach(tmp_path / "small"), "the disk needs"), (str(room), "is no block device"), (kept, "cannot be written")):
+    for place, words in ((attach(tmp_path / "small"), "the disk needs"), (str(room), "is not a block device"), (kept, "cannot be written")):
         refused = harness.module("qemu_convert", **convert, devices=[place], overwrite=True)
         assert refused["failed"] and words in refused["msg"] and refused["hint"]
     assert not (tmp_path / "out").exists()

@@ -242,7 +242,7 @@ def test_space_is_there_before_it_is_needed(fmt, preallocation, raw, tmp_path):
         ({"cluster_size": 100000}, "cannot have clusters"),
         ({"resize": ["big"]}, "is not a size"),
         ({"resize": ["1M"]}, "never shrunk"),
-        ({"name": " \t"}, "is no name"),
+        ({"name": " \t"}, "is not a name"),
     ],
 )
 def test_wrong_wishes_are_refused_before_anything_is_written(arguments, words, raw, tmp_path):

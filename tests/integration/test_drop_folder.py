@@ -131,7 +131,7 @@ def test_what_changes_during_its_migration_stays_and_the_others_go_on(drop):
     settings = json.dumps({"drop_folder_path": str(drop), "drop_folder_settle": 0})
     done = harness.playbook("drop_folder", drop.parent / "drop.json", "-e", settings)
     adding.join(5)
-    assert done.returncode == 2 and "web in" in done.stdout and "is not what has arrived any more" in done.stdout, done.stdout
+    assert done.returncode == 2 and "web in" in done.stdout and "is no longer what has arrived" in done.stdout, done.stdout
     assert {path.name for path in (drop / "web").iterdir()} == {"web.raw", "second.raw"}
     assert not list((drop / "failed").iterdir()) and (drop / "processed" / "zoo" / "zoo.raw").exists()
 

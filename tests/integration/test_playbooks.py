@@ -90,7 +90,7 @@ def test_members_of_conversion_hosts_are_no_vms_and_localhost_may_be_one(where):
     hosts["vms"]["hosts"]["localhost"] = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
     done = called(where, "hyper2kvm.migration.migrate", hosts, "--check", "--skip-tags", "fix")
     said, recap = " ".join(done.stdout.split()), done.stdout.partition("PLAY RECAP")[2]
-    assert "conv1 does the work for other hosts (the group conversion_hosts), so it is no VM, although it has a migrate_source" in said
+    assert "conv1 does the work for other hosts (the group conversion_hosts), so it is not a VM, although it has a migrate_source" in said
     assert done.returncode == 0 and "conv1" not in recap and "localhost" in recap, done.stdout
 
 
@@ -108,7 +108,7 @@ def test_every_playbook_refuses_a_variable_that_means_nothing(where, playbook):
         "-e",
         '{"migrate_accept": ["prof.failed"]}',
     )
-    assert done.returncode != 0 and "migrate_ouput_dir is no variable of the role migrate; migrate_output_dir is." in done.stdout, (
+    assert done.returncode != 0 and "migrate_ouput_dir is not a variable of the role migrate; migrate_output_dir is." in done.stdout, (
         done.stdout
     )
     assert "'prof.failed'; proof.failed is" in done.stdout

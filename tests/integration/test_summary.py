@@ -58,7 +58,7 @@ def test_a_fleet_that_failed_as_a_whole_is_summarised_too(vms, tmp_path):
     said = done.stdout.partition("Summary over all VMs")[2]
     for line in (
         "zebra: FAILED in FETCH: The source /nonexistent.vmx",
-        "alpha: FAILED in the variables: migrate_format is no variable",
+        "alpha: FAILED in the variables: migrate_format is not a variable",
         "mid: FAILED in FETCH: The conversion host",
     ):
         assert line in said, done.stdout

@@ -78,7 +78,7 @@ def test_a_dry_run_of_a_running_vm_says_what_it_cannot_look_at_and_touches_nothi
         variables = {"migrate_source": vc.url(VM), "migrate_vsphere_ca_file": str(vc.cert), "migrate_output_dir": str(tmp_path / "out")}
         hosts = harness.inventory(tmp_path / "vms.json", web01={**variables, "migrate_running": "snapshot"})
         done = harness.playbook("migrate", hosts, "--check", env={"VMWARE_USER": peers.USER, "VMWARE_PASSWORD": peers.PASSWORD})
-        assert done.returncode == 0 and "The guest was not looked at" in done.stdout, done.stdout
+        assert done.returncode == 0 and "The guest was not inspected" in done.stdout, done.stdout
         assert (
             not {"CreateSnapshot_Task", "ExportVm", "ExportSnapshot", "ShutdownGuest"} & set(vc.peer("calls"))
             and not (tmp_path / "out").exists()

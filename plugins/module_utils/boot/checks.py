@@ -46,11 +46,11 @@ def fault(check: Check, machine: Machine) -> str:
     except ssl.SSLError as error:
         return f"TLS fails: {getattr(error, 'verify_message', '') or error.reason or error}"
     except http.client.HTTPException as error:
-        return f"the answer is no HTTP: {str(error).strip() or type(error).__name__}"
+        return f"the answer is not HTTP: {str(error).strip() or type(error).__name__}"
     except (LookupError, TypeError, AttributeError) as error:  # what a guest agent answers is the guest's to choose
         return f"the guest agent's answer cannot be read: {error!r}"
     except (OSError, ValueError) as error:
-        return f"{'the guest agent does not do it' if check.command else 'nothing answers'}: {error}"
+        return f"{'the guest agent does not support it' if check.command else 'nothing answers'}: {error}"
 
 
 def _port(port: int, machine: Machine) -> str:

@@ -55,7 +55,7 @@ def answer_of(text: Union[bytes, str]) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("the answer is nested too deeply") from error
     if not isinstance(answer, dict):
-        raise ValueError(f"the answer is no object: {str(answer)[:80]}")
+        raise ValueError(f"the answer is not a JSON object: {str(answer)[:80]}")
     return answer
 
 

@@ -77,7 +77,7 @@ def _judge(request: BootRequest, console: Console, network: Optional[str], left:
         return "failed", "the guest is up but did not answer on the network (no SSH banner, no guest agent)"
     if "passphrase" in console.seen:
         return "failed", "the guest waits for the passphrase of a disk" + (
-            " and does not take the given ones" if request.passphrases else ""
+            " and does not accept the given ones" if request.passphrases else ""
         )
     last = max(console.seen, key=lambda name: console.seen[name], default="nothing")
     return "failed", f"no login prompt within {request.timeout:.0f} seconds; the last thing seen was: {last}"

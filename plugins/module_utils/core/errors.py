@@ -168,11 +168,9 @@ class BootFailed(MigrationError):
 
 
 _PLACE = "Correct the path, or choose another one."
-_RIGHTS = "Give the user that the module runs as the rights there, run it as another user (become), or choose another directory."
-_DAMAGED = (
-    "Look at the host's log (dmesg) and check the disk and its file system; then run again. Nothing that is incomplete was published."
-)
-_SHARE = "Look whether the share is mounted and its server answers (mount it again where it has changed there); then run again."
+_RIGHTS = "Give the user that runs the module access to it, run the module as another user (become), or choose another directory."
+_DAMAGED = "Look at the host's log (dmesg) and check the disk and its file system; then run again. Nothing incomplete was published."
+_SHARE = "Check that the share is mounted and that its server answers (mount it again where it has changed there); then run again."
 _LIMIT = "Raise the limit (ulimit, LimitNOFILE of the service), or run fewer VMs at once (forks, throttle); then run again."
 _WAY = "Check the name, the port, the firewall and the proxy; then run again."
 # What a system call says (errno(3)), and what is to be done. What is not here is STORAGE of an unknown kind.
@@ -180,7 +178,7 @@ _REMEDIES: dict[int, tuple[type[MigrationError], str]] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), (NotEnoughSpace, "Free space there, or choose another directory; then run again.")),
     errno.EFBIG: (
         NotEnoughSpace,
-        "The file system, or a limit of the process (ulimit -f), allows no file that large: choose another directory.",
+        "The file system, or a limit of the process (ulimit -f), does not allow a file of this size: choose another directory.",
     ),
     **dict.fromkeys((errno.EACCES, errno.EPERM), (AccessDenied, _RIGHTS)),
     errno.EROFS: (AccessDenied, "The file system is mounted read-only: mount it for writing, or choose another directory."),
@@ -189,7 +187,7 @@ _REMEDIES: dict[int, tuple[type[MigrationError], str]] = {
         InvalidInput,
         "A name has at most 255 bytes, a path 4096: choose a shorter one (migrate_name, migrate_output_dir).",
     ),
-    errno.ELOOP: (InvalidInput, "Symbolic links go in a circle, or lead where none may: name the file itself."),
+    errno.ELOOP: (InvalidInput, "Symbolic links form a loop, or lead to a place that is not allowed: name the file itself."),
     **dict.fromkeys(
         (errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV, errno.ENXIO, errno.ESPIPE, errno.EMLINK),
         (InvalidInput, _PLACE),
@@ -203,7 +201,7 @@ _REMEDIES: dict[int, tuple[type[MigrationError], str]] = {
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOLCK, errno.EUSERS), (OutOfResources, _LIMIT)),
     errno.ENOMEM: (OutOfResources, "Free memory of the host, or run fewer VMs at once (forks, throttle); then run again."),
     **dict.fromkeys((errno.EBUSY, errno.ETXTBSY), (Busy, "Something uses it (lsof, fuser -m tell what): end that, then run again.")),
-    errno.ENOEXEC: (MissingTool, "The program is none for this host: install it for the host's processor."),
+    errno.ENOEXEC: (MissingTool, "The program is built for another processor: install it for this host."),
     **dict.fromkeys(
         (
             errno.ECONNREFUSED,

@@ -72,7 +72,7 @@ def description(path: str) -> str:
     try:
         return read(path, limits.DESCRIPTION, "The description", links=False).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"The description {path} is no text in UTF-8.", "Describe the VM again (domain_describe).", path=path) from error
+        raise InvalidInput(f"The description {path} is not UTF-8 text.", "Describe the VM again (domain_describe).", path=path) from error
 
 
 def whole(file: BinaryIO, limit: int, path: str, what: str = "The file") -> bytes:
@@ -80,7 +80,7 @@ def whole(file: BinaryIO, limit: int, path: str, what: str = "The file") -> byte
     data = file.read(limit + 1)
     if len(data) > limit:
         raise InvalidInput(
-            f"{what} {path} has more than {_amount(limit)}, which none of its kind needs.",
+            f"{what} {path} has more than {_amount(limit)}, more than any such file needs.",
             "Name the right file, or copy it again.",
             path=path,
         )
@@ -113,7 +113,7 @@ def require_own(fd: int, path: str) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise irregular(path, "The record", found.st_mode)
     if found.st_nlink > 1:
-        raise UnsafeInput(f"The record {path} is a file that has other names too.", "Remove it; what it said is found out anew.", path=path)
+        raise UnsafeInput(f"The record {path} has several names (hard links).", "Remove it; the next run makes a new one.", path=path)
 
 
 def record(path: str, limit: int = limits.MANIFEST) -> Optional[bytes]:

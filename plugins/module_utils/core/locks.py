@@ -35,7 +35,11 @@ def exclusive(
     try:
         files.require_own(fd, path)
         if not _HOLDER.fullmatch(os.pread(fd, 64, 0)):
-            raise UnsafeInput(f"{path} is no lock of ours.", "Look whose it is; then move it away, or name another directory.", path=path)
+            raise UnsafeInput(
+                f"{path} is not a lock of this collection.",
+                "Find out what it belongs to; then move it away, or name another directory.",
+                path=path,
+            )
         while not _taken(fd):
             holder = os.pread(fd, 64, 0).decode("ascii", "replace").strip() or "unknown"
             why = wait_for()

@@ -120,7 +120,11 @@ def _append(path: str, lines: Sequence[object]) -> None:
     try:
         files.require_own(fd, path)
         if not _LINES.fullmatch(os.pread(fd, 4096, 0)):
-            raise UnsafeInput(f"{path} is no list of ours.", "Look whose it is; then move it away, or name another directory.", path=path)
+            raise UnsafeInput(
+                f"{path} is not a list that this collection wrote.",
+                "Find out what it belongs to; then move it away, or name another directory.",
+                path=path,
+            )
         os.write(fd, ("\n" + "".join(f"{json.dumps(line)}\n" for line in lines)).encode("ascii"))
         os.fsync(fd)
     finally:

@@ -53,7 +53,7 @@ class Run:
             words = {name: str(data.get(name) or "") for name in ("host", "boot", "space", "start", "vm", "job")}
             return cls(pid=int(data["pid"]), **words)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise InvalidInput("This names no run.", "The action plugin of the module sets it; leave it out.") from error
+            raise InvalidInput("This does not identify a run.", "The action plugin of the module sets it; leave it out.") from error
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self)

@@ -33,7 +33,7 @@ def parse(value: Any) -> int:
     mode = value if isinstance(value, int) else int(text.replace("o", ""), 8) if _OCTAL.fullmatch(text) else -1
     if mode & ~0o777 or mode & 0o600 != 0o600 or mode & 0o002:
         raise InvalidInput(
-            f"{text} is no mode for results.",
+            f"{text} is not a valid mode for results.",
             'Give it in octal digits and in quotes, such as "0640"; the owner reads and writes, others never write.',
         )
     return mode & ~0o111

@@ -31,7 +31,7 @@ def safe(text: str) -> str:
     """The name for `text`; a safe name is its own. Raises InvalidInput for a text that shows nothing."""
     if all(_category(letter) in _INVISIBLE for letter in text):
         raise InvalidInput(
-            f"{text[:80]!r} is no name: there is nothing in it that can be seen.",
+            f"{text[:80]!r} is not a name: it has no visible characters.",
             "Give the VM a name (migrate_name), or rename it at its source.",
             name=text[:80],
         )

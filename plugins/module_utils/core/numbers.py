@@ -29,5 +29,5 @@ def said(text: Optional[str], what: str, path: str) -> Optional[int]:
     number = decimal(plain)
     if number is None:
         shown = plain if len(plain) <= 40 else f"{plain[:40]}..."
-        raise InvalidInput(f"{path} says {shown!r} for {what}, which is no number.", f"Correct it in {path}.", path=path)
+        raise InvalidInput(f"{path} says {shown!r} for {what}, which is not a number.", f"Correct it in {path}.", path=path)
     return number

@@ -119,7 +119,7 @@ def start(
     """
     wrong = next((word for word in argv if "\0" in word), None)
     if wrong is not None:
-        raise InvalidInput(f"{wrong!r} holds a NUL byte, which no program can be given.", "Correct the name.", argument=wrong)
+        raise InvalidInput(f"{wrong!r} holds a NUL byte, which cannot be passed to a program.", "Correct the name.", argument=wrong)
     full = dict(os.environ if env is None else env)
     full["LC_ALL"] = "C.UTF-8"
     parent = os.getpid()
@@ -208,7 +208,7 @@ def _collect(
                         if len(buffers[key.data]) > OUTPUT:
                             raise ToolFailed(
                                 f"{watch.name} prints more than {OUTPUT >> 20} MiB.",
-                                "Look at what it was given; it was stopped.",
+                                "Check its input; it was stopped.",
                                 argv=list(argv),
                             )
             while child.poll() is None:  # it has closed its output and goes on
@@ -235,14 +235,14 @@ class _Watch:
         if left <= 0:
             raise TimedOut(
                 f"{self.name} did not end within {self._limits.timeout:.0f} seconds and was stopped.",
-                "Look for an overloaded or unreachable storage, or raise the timeout.",
+                "Check for overloaded or unreachable storage, or raise the timeout.",
                 argv=self._argv,
             )
         if quiet >= self._limits.silence:
-            why = "somebody has stopped it by a signal" if stopped(self._child.pid) else "its storage or what it waits for does not answer"
+            why = "it was stopped by a signal" if stopped(self._child.pid) else "its storage or what it waits for does not answer"
             raise TimedOut(
-                f"{self.name} has neither said nor done anything for {quiet:.0f} seconds and was ended: {why}.",
-                "Look at the health of the storage that it reads and writes (dmesg, a share that hangs), then run again.",
+                f"{self.name} has produced no output and done no work for {quiet:.0f} seconds and was ended: {why}.",
+                "Check the health of the storage that it reads and writes (dmesg, a share that hangs), then run again.",
                 argv=self._argv,
             )
         return min(left, _LOOK, max(self._limits.silence - quiet, 0.05))

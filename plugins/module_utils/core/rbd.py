@@ -47,7 +47,7 @@ def parse(path: str) -> Image:
     """Raises InvalidInput for anything but the name of an image."""
     match = _FORM.fullmatch(path)
     if match is None:
-        raise InvalidInput(f"{path} names no image of Ceph.", "Write rbd:POOL/IMAGE, or rbd:POOL/IMAGE:id=USER:conf=FILE.", path=path)
+        raise InvalidInput(f"{path} does not name a Ceph image.", "Write rbd:POOL/IMAGE, or rbd:POOL/IMAGE:id=USER:conf=FILE.", path=path)
     options = dict(option.split("=", 1) for option in match[2].split(":") if option)
     return Image(match[1], options.get("id", ""), options.get("conf", ""))
 
@@ -92,7 +92,9 @@ def _info(path: str) -> Optional[dict[str, Any]]:
     image = parse(path)
     done = run(image.command("info", "--format", "json", image.name), _QUICK, check=False)
     if done.rc not in (0, _MISSING):
-        raise ToolFailed(f"Ceph does not tell of {path}: {done.stderr.strip()[-1000:]}", "Correct what it names (conf=, id=).", path=path)
+        raise ToolFailed(
+            f"Ceph gives no information about {path}: {done.stderr.strip()[-1000:]}", "Correct what it names (conf=, id=).", path=path
+        )
     answer: Optional[dict[str, Any]] = json.loads(done.stdout) if done.rc == 0 else None
     return answer
 

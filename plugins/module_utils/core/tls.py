@@ -51,14 +51,12 @@ class Trust:
     def _pinned(self, host: str, port: int, proxy: Optional[tuple[str, int]]) -> ssl.SSLContext:
         wanted = re.sub("[: ]", "", self.thumbprint).lower()
         if len(wanted) not in _DIGESTS or not re.fullmatch("[0-9a-f]+", wanted):
-            raise InvalidInput(
-                "The thumbprint is neither a SHA-1 nor a SHA-256 digest.", "Write it in hexadecimal, with or without colons."
-            )
+            raise InvalidInput("The thumbprint is not a SHA-1 or SHA-256 digest.", "Write it in hexadecimal, with or without colons.")
         certificate = server_certificate(host, port, None, proxy)
         found = hashlib.new(_DIGESTS[len(wanted)], certificate).hexdigest()
         if found != wanted:
             raise Unreachable(
-                f"{host}:{port} shows a certificate with the thumbprint {found}, not the one that is expected.",
+                f"{host}:{port} presents a certificate with the thumbprint {found}, which is not the expected one.",
                 "Compare it on the server's console. Somebody may be in between; or the certificate was renewed, then name the new thumbprint.",
                 host=host,
             )
@@ -169,7 +167,9 @@ def server_certificate(host: str, port: int, context: Optional[ssl.SSLContext] =
             connection.connect()
             return connection.sock.getpeercert(True) or b""
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{host}:{port} does not answer: {error}.", "Check the name, the port and the way there.", host=host) from error
+        raise Unreachable(
+            f"{host}:{port} does not answer: {error}.", "Check the name, the port and the network path to it.", host=host
+        ) from error
 
 
 def unproven(host: str, error: ssl.SSLCertVerificationError) -> Unreachable:

@@ -46,7 +46,7 @@ def split(url: str, hint: str = "Correct migrate_source.") -> urllib.parse.Split
             return parts
     scheme, dummy, rest = _parts(url)
     path = re.sub(r"[^/?#]*([^?#]*).*", r"\1", rest, count=1, flags=re.DOTALL)
-    raise InvalidInput(f"{scheme}://...{path} is no URL: its host or its port is none that can be.", hint)
+    raise InvalidInput(f"{scheme}://...{path} is not a valid URL: its host or port is not valid.", hint)
 
 
 def hidden(sources: Sequence[str], forms: Forms) -> set[str]:
@@ -109,7 +109,7 @@ def require_plain(url: str, forms: Forms) -> None:
             "Write the URL alone, without its login. Of a file that is called so, write ./ before its name, or change it.",
         )
     if scheme and "#" in rest:
-        raise InvalidInput(f"The fragment, what follows #, of {begin}{place} means nothing.", "Take it out. A # in a path is %23.")
+        raise InvalidInput(f"The fragment (after the #) of {begin}{place} means nothing.", "Take it out. A # in a path is %23.")
     asked = urllib.parse.parse_qsl(rest.partition("?")[2], keep_blank_values=True)
     unknown = [name if value else "..." for name, value in asked if name not in form.query]  # a name alone may be a value
     if scheme and unknown:
@@ -128,7 +128,7 @@ def _require_no_options(name: str) -> None:
         )
     if any(True for dummy in _options_of_ceph(name)):
         raise InvalidInput(
-            "A source names no image of Ceph as it is written here: it has options other than id and conf, which may hold secrets.",
+            "A source names a Ceph image with options other than id and conf, which may hold secrets.",
             "As a source, map it (rbd map) and name the device. For a result write rbd:POOL/IMAGE:id=USER:conf=FILE; the key of the user is in the keyring that"
             " the file names.",
         )

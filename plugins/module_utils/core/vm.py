@@ -58,7 +58,7 @@ class VmId:
             source = tuple(str(one) for one in data["source"])
             return cls(str(data["uuid"]), str(data["place"]), source, str(data["name"]), str(data["digest"]), disks)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise InvalidInput("This is no identity of a VM.", "Give what vmdk_fetch returned as vm.identity.") from error
+            raise InvalidInput("This is not the identity of a VM.", "Give what vmdk_fetch returned as vm.identity.") from error
 
     def __str__(self) -> str:
         """For people: which VM, and where it comes from."""

@@ -64,7 +64,7 @@ class _Total:
         if self.size > min(limits.UNPACKED, max(limits.UNPACKED_FREE, limits.UNPACKED_RATIO * self.packed)):
             raise UnsafeInput(
                 f"{self.path} has become {self.size >> 30} GiB, more than {limits.UNPACKED_RATIO} times its size.",
-                "It is made to fill a disk or to take for ever. If it is yours, unpack it, and name the VM.",
+                "It may have been made to fill a disk. If you trust it, unpack it and name the VM.",
                 path=self.path,
             )
 

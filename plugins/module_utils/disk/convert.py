@@ -134,7 +134,7 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress, 
             if not request.device:
                 earlier.publish(request, inputs, result)
         if rbd.is_image(request.device):
-            progress.phase("wait until Ceph tells further writes apart")
+            progress.phase("wait until Ceph can distinguish later writes")
             rbd.settle(request.device, ended)
         if request.device:
             point("convert.flushed")

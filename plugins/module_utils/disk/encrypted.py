@@ -65,7 +65,7 @@ def opened(disks: Sequence[tuple[str, str]], passphrase: str) -> Iterator[list[t
                 )
                 stack.callback(process.stop, child)
                 if not process.appears(ready, child, _READY):
-                    raise ToolFailed(f"qemu-nbd does not open {path}.", "Look for what else uses it.")
+                    raise ToolFailed(f"qemu-nbd does not open {path}.", "Find out what else uses it.")
                 qemu_img.create_overlay(overlay, f"nbd+unix:///?socket={socket}", "raw", qemu_img.info(path, fmt).virtual_size)
             found.append((overlay, "qcow2") if path in closed else (path, fmt))
         yield found

@@ -27,7 +27,7 @@ def _raw(file: BinaryIO, path: str) -> Header:
         raise InvalidInput(f"{path} is empty.", "Name the file that holds the disk.", path=path)
     if size % _SECTOR:
         raise InvalidInput(
-            f"{path} ends within a sector: it has {size} bytes, which is no multiple of {_SECTOR}.",
+            f"{path} ends within a sector: it has {size} bytes, which is not a multiple of {_SECTOR}.",
             "The copy is incomplete; copy it again. If it is whole, fill up its last sector: truncate -s %512 FILE.",
             path=path,
         )
@@ -156,7 +156,7 @@ def _parent(path: str, fmt: str) -> Reader:
     if reader is None:
         raise InvalidInput(
             f"The parent {path} is of a format that cannot be told ({fmt or suffix or 'no suffix'}).",
-            "Say it in the child (qemu-img rebase -u -F), or merge the chain.",
+            "State the format in the child (qemu-img rebase -u -F), or merge the chain.",
             path=path,
         )
     return reader

@@ -78,7 +78,7 @@ class SourceVm(Machine):
         """Raise Blocked for a VM whose memory is kept beside its disks, Busy for disks that somebody writes to, unless the operator accepts it."""
         if self.suspended and "source.suspended" not in accept:
             raise Blocked(
-                f"The VM {self.name} is suspended: what is in its memory is not on its disks (source.suspended).",
+                f"The VM {self.name} is suspended: the contents of its memory are not on its disks (source.suspended).",
                 "Power it on, shut its guest down, and copy it then. Or accept by code (migrate_accept): as after a power failure.",
                 concerns=["source.suspended"],
             )

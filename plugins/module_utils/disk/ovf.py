@@ -81,7 +81,7 @@ def _system(root: ET.Element, path: str) -> ET.Element:
     systems = list(root.iter("VirtualSystem"))
     if not systems and (root.find("Content") is not None or root.find("Section") is not None):
         raise InvalidInput(
-            f"{path} is written as before OVF 1.0 (Section and Content with xsi:type), and so describes no virtual system that can be read.",
+            f"{path} is written as before OVF 1.0 (Section and Content with xsi:type), which is not read.",
             "Export the VM in the present format: by ovftool OLD.ovf NEW.ovf, or from oVirt as an OVA. Or name its disks as a list in migrate_source.",
             path=path,
         )

@@ -107,7 +107,7 @@ def _disk(item: Item, disks: Mapping[str, ET.Element], path: str) -> tuple[str, 
     place = _PLACE.match(resource)
     if place is not None and place[1] in disks:
         return place[1], disks[place[1]]
-    why = "is no disk of its DiskSection"
+    why = "is not a disk of its DiskSection"
     hint = "The package is damaged; export the VM again."
     if _OVIRT.match(resource):
         why = "is an image of an oVirt storage domain"
@@ -220,7 +220,7 @@ def _opened(member: Member, suffix: str, package: Package) -> Chain:
     begins = _begins_as_vmdk(member)
     if suffix not in (".vmdk", *image.READERS) and not begins:
         raise InvalidInput(
-            f"The disk {member.name} of {package.path} is no VMDK, and no suffix says what it is.",
+            f"The disk {member.name} of {package.path} is not a VMDK, and its suffix does not say what it is.",
             f"{'Unpack the package, and give' if package.archive else 'Give'} the file the suffix of what it is (oVirt: .qcow2 or .raw), there and as its "
             f"ovf:href in the .ovf, {_NO_MANIFEST}. Then name the .ovf.",
             path=package.path,
@@ -237,7 +237,7 @@ def _opened(member: Member, suffix: str, package: Package) -> Chain:
         )
     if package.archive:
         raise InvalidInput(
-            f"The disk {member.name} in {package.path} is no VMDK, and only VMDKs are read within an archive.",
+            f"The disk {member.name} in {package.path} is not a VMDK, and only VMDKs are read inside an archive.",
             "Unpack the archive (tar -xf) and name its .ovf instead.",
             path=package.path,
             member=member.name,

@@ -126,7 +126,7 @@ def require_types(hardware: Hardware, path: str) -> None:
     for item in hardware.meant:
         if item.type and item.type != str(decimal(item.type)):
             raise InvalidInput(
-                f"{path} has a device of the ResourceType {item.type[:40]!r} (InstanceID {item.get('InstanceID')[:40]!r}), which is no number of DSP0004.",
+                f"{path} has a device of the ResourceType {item.type[:40]!r} (InstanceID {item.get('InstanceID')[:40]!r}), not a number of DSP0004.",
                 "Correct it in the .ovf, and remove the manifest (.mf), which does not fit then; or export the VM again.",
                 path=path,
             )
@@ -199,5 +199,5 @@ def unit(text: str, usual: int, what: str, path: str) -> int:
     else:
         size = _UNITS.get(plain, 0) if plain else usual
     if not size:
-        raise InvalidInput(f"{path} gives {what} as {text[:40]!r}, which is no known unit.", f"Correct {what} in {path}.", path=path)
+        raise InvalidInput(f"{path} gives {what} as {text[:40]!r}, which is not a known unit.", f"Correct {what} in {path}.", path=path)
     return size

@@ -92,7 +92,7 @@ def _disk(path: str, paths: Sequence[str]) -> Chain:
 
 def _unknown(paths: Sequence[str]) -> InvalidInput:
     return InvalidInput(
-        f"The source {', '.join(paths)} is of no known kind.",
+        f"The source {', '.join(paths)} is of an unknown kind.",
         f"Give one .vmx, .vbox, .ova or .ovf, or the disks of one VM: block devices or files ending in .vmdk, {', '.join(sorted(image.READERS))}.",
         paths=list(paths),
     )

@@ -36,7 +36,9 @@ def held(path: str, inputs: Sequence[Identity]) -> Iterator[int]:
         return
     if not device.is_device(path):
         raise InvalidInput(
-            f"{path} is no block device.", "Make it first (LVM: lvcreate --size 20G --name web01 vg0), on the conversion host.", path=path
+            f"{path} is not a block device.",
+            "Make it first (LVM: lvcreate --size 20G --name web01 vg0), on the conversion host.",
+            path=path,
         )
     number = os.stat(path).st_rdev
     source = next((one.path for one in inputs if device.meet(path, one.path)), "")

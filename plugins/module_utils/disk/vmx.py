@@ -174,7 +174,7 @@ def _no_disk(device: str, name: str, kind: str, path: str) -> InvalidInput:
     what = f"of the type {kind[:40]}, with the file {name[:80]!r}" if kind else f"with the file {name[:80]!r}"
     raw = "rdm" in kind or "raw" in kind
     return InvalidInput(
-        f"{path} has a device {device[:40]} {what if name or kind else 'without a file'}, which is no virtual disk that can be read.",
+        f"{path} has a device {device[:40]} {what if name or kind else 'without a file'}, which is not a virtual disk that can be read.",
         (
             "Convert it to a virtual disk at the source (clone it), then migrate; or"
             if raw

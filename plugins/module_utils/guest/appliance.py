@@ -98,7 +98,7 @@ class Appliance:
             if self._launched and name not in ("shutdown", "close") and not self._handle.is_ready():
                 self.reason = ToolFailed(
                     f"The appliance ended during {self._call}: {str(error).splitlines()[0]}",
-                    "Look whether the host has run out of memory (dmesg), then run again. The source is unchanged.",
+                    "Check whether the host has run out of memory (dmesg), then run again. The source is unchanged.",
                 )
                 raise self.reason from error
             raise
@@ -137,7 +137,7 @@ class Appliance:
         else:
             reason = ToolFailed(
                 f"What is written into the guest's disk does not reach {path}: {why}.",
-                "Look at the health of the storage of the work directory (dmesg), then run again. The source is unchanged.",
+                "Check the health of the storage of the work directory (dmesg), then run again. The source is unchanged.",
                 path=path,
             )
         self._end(reason, tuple(marked(self._socket.encode())))

@@ -136,7 +136,7 @@ def find_root(guest: OfflineGuest, choice: str = "") -> Optional[BlockDevice]:
     if len(found) != 1:
         names = [f"{device.name} (UUID={device.uuid})" for device, dummy in found]
         raise UnsupportedGuest(
-            f"Several root file systems were found: {', '.join(names)}." if found else f"{choice} is no root file system of this VM.",
+            f"Several root file systems were found: {', '.join(names)}." if found else f"{choice} is not a root file system of this VM.",
             "Say which one is migrated: migrate_root (root of the modules), as a device or UUID=...",
             found=names,
         )

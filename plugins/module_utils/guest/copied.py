@@ -29,7 +29,7 @@ class Copied(Family):
                 "Give their keys in migrate_luks_keys, or accept luks.locked to copy the disks as they are.",
             )
         else:
-            kinds = sorted({device.fstype for device in guest.devices() if device.fstype}) or ["nothing that is known"]
+            kinds = sorted({device.fstype for device in guest.devices() if device.fstype}) or ["an unknown kind of data"]
             findings.add(
                 "guest.unknown",
                 WARNING,

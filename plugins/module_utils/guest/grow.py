@@ -157,7 +157,7 @@ def _fill(guest: OfflineGuest, device: BlockDevice) -> tuple[tuple[str, ...], st
     if device.fstype == "LVM2_member":
         return _fill_group(guest, device, above)
     if device.fstype not in GROWABLE:
-        return (), f"{device.name} holds {device.fstype or 'nothing that is known'}, which does not grow"
+        return (), f"{device.name} holds {device.fstype or 'an unknown kind of data'}, which does not grow"
     return _fill_system(guest, device)
 
 
@@ -169,7 +169,7 @@ def _fill_group(guest: OfflineGuest, device: BlockDevice, volumes: Sequence[Bloc
     wanted = [volume for volume in able if volume.name == root] or able
     if len(wanted) != 1:
         names = ", ".join(volume.name for volume in wanted) or "none"
-        return (), f"the root is not on the volume group of {device.name}, and of its volumes there is no single one that grows ({names})"
+        return (), f"the root is not on the volume group of {device.name}, and not exactly one of its volumes can grow ({names})"
     volume = wanted[0]
     before = guest.handle.blockdev_getsize64(volume.name)
     try:

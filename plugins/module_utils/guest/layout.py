@@ -75,7 +75,7 @@ def decide(scheme: str, parts: Sequence[Part], size: int) -> Union[Growth, str, 
     before = in_order[-2] if len(in_order) > 1 else None
     if last.content == "swap" and before is not None and _grows(before):
         return _past_swap(before, last, inside, end) if _comes_back(parts, last, inside) else _STAYS.format(before.number)
-    what = "Windows' recovery environment" if last.type in _RECOVERY else last.content or "nothing that is known"
+    what = "Windows' recovery environment" if last.type in _RECOVERY else last.content or "an unknown kind of data"
     return f"its last partition, {last.number}, holds {what}, which does not grow"
 
 

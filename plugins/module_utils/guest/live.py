@@ -182,7 +182,8 @@ class LiveGuest:
         device = next((device for device in self._devices if root is not None and device.name == root.device), None)
         if root is None or device is None:
             raise UnsupportedGuest(
-                "The root of this system is on no block device that it sees.", "Live repairs are for virtual machines, not for containers."
+                "The root of this system is not on a block device that it can see.",
+                "Live repairs are for virtual machines, not for containers.",
             )
         subvolume = root.options.partition("subvol=")[2]
         return LiveSystem(device, subvolume, mounts, tuple(_nics()), "uefi" if os.path.isdir("/sys/firmware/efi") else "bios")

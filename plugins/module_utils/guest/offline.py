@@ -298,7 +298,7 @@ def open_disks(disks: Sequence[Attached], writable: bool, medium: str = "", pati
     except RuntimeError as error:  # what the bindings raise for every failed call
         raise NotEnoughSpace.met(str(error)) or ToolFailed(
             f"The work inside the appliance failed: {error}.",
-            "Mostly a damaged file system in the guest: check it (fsck) at the source, then run again. The source is unchanged.",
+            "Usually a file system in the guest is damaged: check it (fsck) at the source, then run again. The source is unchanged.",
         ) from error
     finally:
         handle.close()

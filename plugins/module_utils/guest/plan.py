@@ -84,7 +84,7 @@ class Plan:
         try:
             data = json.loads(text or b"null")
         except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"The plan that the guest keeps is no JSON: {error}.", "Take the result anew from the source.") from error
+            raise InvalidInput(f"The plan that the guest keeps is not JSON: {error}.", "Take the result anew from the source.") from error
         return cls.from_data(data, kinds)
 
     def counts(self) -> dict[str, int]:

@@ -67,7 +67,7 @@ def _bindings(guest: Guest, device: BlockDevice, findings: Findings) -> None:
             findings.add(
                 "luks.tpm",
                 WARNING,
-                f"{device.name} is unlocked by the TPM of the old hypervisor, which stays behind.",
+                f"{device.name} is unlocked by the TPM of the old hypervisor, which is not migrated.",
                 "Make sure that a passphrase slot exists and is known; enrol the new TPM after the move (systemd-cryptenroll).",
             )
 

@@ -67,7 +67,7 @@ def plan(guest: Guest, facts: GuestFacts, wanted: Customization, findings: Findi
 
 def _hostname(guest: Guest, facts: GuestFacts, name: str) -> list[Change]:
     if not _HOSTNAME.match(name):
-        raise InvalidInput(f"{name!r} is no host name.", "Use letters, digits, hyphens and dots.")
+        raise InvalidInput(f"{name!r} is not a valid host name.", "Use letters, digits, hyphens and dots.")
     changes = list(edit("/etc/hostname", text(guest, "/etc/hostname"), f"{name}\n", "the operator's host name"))
     network = text(guest, "/etc/sysconfig/network")
     if network is not None and "HOSTNAME=" in network:
@@ -84,7 +84,7 @@ def _hostname(guest: Guest, facts: GuestFacts, name: str) -> list[Change]:
 def _keys(guest: Guest, user: str, keys: tuple[str, ...]) -> list[Change]:
     wrong = next((key for key in keys if not _KEY.match(key)), None)
     if wrong is not None:
-        raise InvalidInput(f"{wrong[:40]!r} is no public SSH key.", "Give the line of the .pub file.")
+        raise InvalidInput(f"{wrong[:40]!r} is not a public SSH key.", "Give the line of the .pub file.")
     entry = next((line.split(":") for line in (text(guest, "/etc/passwd") or "").splitlines() if line.split(":")[0] == user), None)
     if entry is None or len(entry) < 7:
         raise InvalidInput(f"The guest has no user {user}.", "Name a user of /etc/passwd.")
@@ -107,7 +107,7 @@ def _firstboot(guest: Guest, script: str, findings: Findings) -> list[Change]:
         findings.add(
             "customize.no-systemd",
             WARNING,
-            "The first-boot script needs systemd, which the guest has not.",
+            "The first-boot script needs systemd, which the guest does not have.",
             "Run it by hand after the move.",
         )
         return []

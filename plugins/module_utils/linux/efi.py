@@ -61,7 +61,7 @@ def plan(guest: Guest, architecture: str, findings: Findings) -> list[Change]:
     findings.add(
         "efi.no-loader",
         BLOCKER,
-        "The EFI system partition holds no boot loader that is known.",
+        "The EFI system partition holds no known boot loader.",
         "Install GRUB or systemd-boot in the guest, or accept efi.no-loader and create the boot entry by hand.",
     )
     return []

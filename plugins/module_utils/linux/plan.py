@@ -84,7 +84,7 @@ def make_plan(guest: Guest, facts: GuestFacts, options: Options) -> Plan:
     """
     unknown = sorted(set(options.fixes) - set(FIXES))
     if unknown:
-        raise InvalidInput(f"There is no fix called {', '.join(unknown)}.", f"Choose from {', '.join(FIXES)}.")
+        raise InvalidInput(f"There is no fix named {', '.join(unknown)}.", f"Choose from {', '.join(FIXES)}.")
     findings = Findings()
     pending: list[Change] = []
     for repair in chosen(REPAIRS, options.fixes):
@@ -105,7 +105,7 @@ def _limits(facts: GuestFacts, findings: Findings) -> None:
         findings.add(
             "guest.unknown-family",
             WARNING,
-            f"{facts.product or facts.distribution or 'This system'} belongs to no family whose conventions are known.",
+            f"{facts.product or facts.distribution or 'This system'} belongs to no known family of distributions.",
             "The repairs go by the files that are there; look at the report and at the boot test.",
         )
     if facts.disk_bus != "virtio":

@@ -42,7 +42,7 @@ class _Path(str):
             raise TypeError(f"a path is one text, and not {value!r}")
         text = str(check_type_str(value))
         if any(ord(letter) < 32 for letter in text):
-            raise TypeError(f"{text!r} holds control characters, which no path of ours has")
+            raise TypeError(f"{text!r} holds control characters, which a path must not have")
         return os.path.expanduser(text)
 
 

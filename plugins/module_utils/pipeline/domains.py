@@ -62,7 +62,7 @@ def unmapped(vm: VmSaid, network: str, networks: Mapping[str, str]) -> tuple[Con
         Concern(
             "network.unmapped",
             WARNING,
-            f"A card of the VM is on {name}, of which migrate_network_map says nothing: it goes to {network}.",
+            f"A card of the VM is on {name}, which migrate_network_map does not mention: it goes to {network}.",
             "Add it to migrate_network_map, or change the network in the description of the VM.",
         )
         for name in left

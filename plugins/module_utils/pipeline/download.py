@@ -40,7 +40,7 @@ def download(
         if not wanted:
             raise InvalidInput(
                 f"None of the {len(place.names)} files in {place.directory} is wanted.",
-                "Look at the patterns; it has " + ", ".join(place.names) + ".",
+                "Check the patterns; it has " + ", ".join(place.names) + ".",
             )
         jobs = []
         for name in wanted:

@@ -139,11 +139,11 @@ def require_same(folder: str, item: Item, place: str) -> None:
     _require_directory(os.path.join(folder, place))
     for entry in item.entries:
         if entry != os.path.basename(entry) or entry in ("", ".", ".."):
-            raise UnsafeInput(f"{entry!r} is no entry of {folder}.", "Give the item as the module has returned it.", path=folder)
+            raise UnsafeInput(f"{entry!r} is not an entry of {folder}.", "Give the item as the module has returned it.", path=folder)
     if place != FAILED and not _is_same(folder, item):
         raise SourceChanged(
-            f"{', '.join(item.entries)} in {folder} is not what has arrived any more: files have changed, come or gone since then.",
-            "Nothing was moved, and the next run looks at it anew. Let it be until it is put away, or put what is new into an entry of its own.",
+            f"{', '.join(item.entries)} in {folder} is no longer what has arrived: files were changed, added or removed since then.",
+            "Nothing was moved, and the next run looks at it anew. Leave it alone until it has been put away, or put what is new into an entry of its own.",
             path=folder,
         )
 
@@ -268,7 +268,7 @@ def _item(folder: str, name: str, entries: list[str]) -> tuple[Item, set[str]]:
     except FileNotFoundError:
         raise
     except (MigrationError, OSError, ValueError) as error:
-        why = str(error) if isinstance(error, MigrationError) else f"It cannot be looked at: {error}. Check its permissions and its names."
+        why = str(error) if isinstance(error, MigrationError) else f"It cannot be read: {error}. Check its permissions and its names."
         return Item(name, "", tuple(entries), digest, why), reads
     return Item(name, vm.source, tuple(entries), digest), reads
 

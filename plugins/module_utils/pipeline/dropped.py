@@ -69,7 +69,7 @@ def require_whole(folder: str, found: Sequence[str], vm: Chosen, reads: Abstract
     hidden = [path for path in vm.used if is_hidden(folder, path)]
     if hidden:
         raise InvalidInput(
-            f"The VM reads {_listed(hidden)} in {folder}, and hidden files are no part of a VM.",
+            f"The VM reads {_listed(hidden)} in {folder}, and hidden files are not taken as part of a VM.",
             "Give them names that do not begin with a dot, and correct them in the description.",
             path=folder,
         )

@@ -118,7 +118,7 @@ class Fix(Plain):
                 report = repair(self.options.engine, self._request(description, staged), Silent(), self.options.plan)
                 result = repaired.answer(report, run, plan_too=self.options.plan_too)
         except NotInPlace as error:
-            run.warn(f"The guest was not looked at. {error}")
+            run.warn(f"The guest was not inspected. {error}")
             return {}
         return {**result, "read": sum(moved)} if moved else result
 

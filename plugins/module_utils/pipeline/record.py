@@ -192,7 +192,7 @@ def so_far(work_dir: str) -> SoFar:
     staging.require_fetched(work_dir)
     made = _made(work_dir)
     if made is None:
-        raise InvalidInput(f"{work_dir} tells of no results.", "Run CONVERT first (--tags convert).", path=work_dir)
+        raise InvalidInput(f"{work_dir} records no results.", "Run CONVERT first (--tags convert).", path=work_dir)
     if not all(overlay.holds() for overlay in made.inputs):
         raise InvalidInput(
             "The disks have been repaired again since the results were written.", "Run CONVERT again (--tags convert).", path=work_dir

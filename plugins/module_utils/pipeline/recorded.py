@@ -33,7 +33,7 @@ def read(path: str) -> Recorded:
     try:
         text = files.record(path)
     except UnsafeInput as error:
-        raise _refused(path, "it is no regular file") from error
+        raise _refused(path, "it is not a regular file") from error
     except InvalidInput as error:
         raise _refused(path, error.msg) from error
     if text is None:
@@ -41,15 +41,15 @@ def read(path: str) -> Recorded:
     try:
         data = of_today(json.loads(text))
     except (ValueError, RecursionError) as error:
-        raise _refused(path, f"it is no JSON ({error})") from error
+        raise _refused(path, f"it is not JSON ({error})") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise _refused(path, f"it has not the format {FORMAT}")
+        raise _refused(path, f"its format is not {FORMAT}")
     try:
         done = from_data(Migration, data, "", _AGAIN)
     except InvalidInput as error:
         raise _refused(path, error.msg) from error
     if not done.disks:
-        raise _refused(path, "it tells of no converted disk")
+        raise _refused(path, "it records no converted disk")
     return Recorded(done, data)
 
 

@@ -202,8 +202,8 @@ def require_proof(proof: Proof, accept: Sequence[str], plan: Plan) -> None:
     if not proof.holds and "proof.failed" not in accept:
         failures = proof.failures()
         error = ProofFailed(
-            masked("The guest does not prove to boot: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + "."),
-            "Look at these places in the guest, or accept proof.failed and rely on the boot test.",
+            masked("The proof that the guest boots failed: " + "; ".join(f"{check.name}: {check.detail}" for check in failures) + "."),
+            "Check these places in the guest, or accept proof.failed and rely on the boot test.",
             failures=[check.name for check in failures],
         )
         error.plan = plan.text()
@@ -234,7 +234,7 @@ def first_start(request: GuestRequest) -> GuestReport:
     with opened(request, False, timer) as (guest, facts, concerns):
         progress = families.of(facts).first_start(guest, facts)
         if progress is None:
-            raise UnsupportedGuest(f"{facts.product or 'This guest'} is no Windows.", "Only Windows has first-boot work.")
+            raise UnsupportedGuest(f"{facts.product or 'This guest'} is not Windows.", "Only Windows has work left for its first boot.")
         proof = families.of(facts).prove(guest, facts, guest.tables)
         timer.lap("prove")
     return GuestReport(facts, Plan((), concerns), proof, timings=timer.phases, firstboot=progress)
@@ -253,7 +253,7 @@ def take_back(request: GuestRequest, wanted: str, check: bool) -> tuple[str, ...
         chosen = [name for name in known if name == wanted or not wanted]
         if len(chosen) > 1 or (wanted and not chosen):
             raise InvalidInput(
-                f"{wanted or 'No id'} names no single repair of this guest.", f"Known ones: {', '.join(known) or 'none'}.", known=known
+                f"{wanted or 'No id'} does not name a repair of this guest.", f"Known ones: {', '.join(known) or 'none'}.", known=known
             )
         if chosen and not check:
             plan = Plan.from_json(guest.read(f"{backups}/{chosen[0]}/plan.json"), KINDS)

@@ -46,10 +46,8 @@ def load_plan(path: str, digest: str = "") -> Plan:
     """The plan in a file, whose SHA-256 digest is `digest` where one is given. Raises InvalidInput."""
     content = files.read(path, limits.PLAN, "The plan")
     if digest and hashlib.sha256(content).hexdigest() != digest.lower():
-        raise InvalidInput(
-            f"{path} is not the plan that was reviewed: its digest is another.", "Make a new plan, and review it.", path=path
-        )
+        raise InvalidInput(f"{path} is not the plan that was reviewed: its digest differs.", "Make a new plan, and review it.", path=path)
     try:
         return Plan.from_data(json.loads(content), KINDS)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path} is no plan: {error}.", "Make a new plan with guest_plan.", path=path) from error
+        raise InvalidInput(f"{path} is not a plan: {error}.", "Make a new plan with guest_plan.", path=path) from error

@@ -34,7 +34,7 @@ def of(url: str) -> Source:
     urls.require_plain(url, FORMS)
     found = SOURCES.get(urls.split(url).scheme)
     if found is None:
-        raise InvalidInput(f"{url} is of no known kind.", f"Write {'; '.join(source.words for source in SOURCES.values())}.", source=url)
+        raise InvalidInput(f"{url} is of an unknown kind.", f"Write {'; '.join(source.words for source in SOURCES.values())}.", source=url)
     return found
 
 

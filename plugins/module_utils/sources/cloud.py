@@ -79,7 +79,7 @@ class CloudSource(Kind):
         parts = split(url)
         names = [urllib.parse.unquote(name) for name in (parts.netloc, *parts.path.strip("/").split("/"))]
         if len(names) != self.count or not all(names) or any(name.startswith("-") for name in names):
-            raise InvalidInput(f"{url} names no VM.", f"Write {self.words}.", source=url)
+            raise InvalidInput(f"{url} does not name a VM.", f"Write {self.words}.", source=url)
         return self.make(*names)
 
     def _which(self, url: str, vm: Vm) -> VmId:

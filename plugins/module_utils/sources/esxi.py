@@ -114,7 +114,7 @@ def _reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional
         raise InvalidInput(f"A password has no place in the URL of {parts.hostname}.", "Use migrate_ssh_password or a key.")
     if not parts.hostname or not _HOST.fullmatch(parts.hostname) or not path.strip("/"):
         raise InvalidInput(
-            f"{url} names no VM.",
+            f"{url} does not name a VM.",
             "Write ssh://root@host/name, or ssh://root@host/vmfs/volumes/datastore/name/name.vmx (or .vmdk).",
             source=url,
         )

@@ -48,7 +48,7 @@ def from_lease(wanted: Wanted) -> Coming:
             else:
                 raise TransferFailed(
                     f"{', '.join(disk.label for disk, dummy in missing)} of {vm.name} did not arrive as the host says it was sent.",
-                    "Check the way to the host, then run again; or use another transport.",
+                    "Check the network path to the host, then run again; or use another transport.",
                 )
         return tuple(arrived.values())
 

@@ -33,7 +33,7 @@ def volume_path(name: str) -> str:
     """The path on a host of "[datastore] dir/file"."""
     match = _DATASTORE_PATH.match(name)
     if match is None or "/" in match[1]:
-        raise InvalidInput(f"{name!r} is no path on a datastore.", "Another transport may read this disk (nfc).", path=name)
+        raise InvalidInput(f"{name!r} is not a path on a datastore.", "Another transport may read this disk (nfc).", path=name)
     return f"{esxi.VOLUMES}/{match[1]}/{match[2]}"
 
 

@@ -32,7 +32,7 @@ def element(text: str) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:  # a text that cannot be encoded, too
-        raise InvalidInput(f"The description is no XML: {error}.", "Let domain_describe write it anew.") from error
+        raise InvalidInput(f"The description is not XML: {error}.", "Let domain_describe write it anew.") from error
 
 
 def parse(text: str) -> ElementTree.Element:
@@ -166,7 +166,7 @@ def images_of(text: str) -> dict[str, str]:
         images = None
     if not isinstance(images, dict) or not all(isinstance(place, str) for place in images.values()):
         raise InvalidInput(
-            "The mark of a domain of ours was changed: its images cannot be read.", "Undefine the domain, then import it again."
+            "The metadata of a migrated domain was changed: its images cannot be read.", "Undefine the domain, then import it again."
         )
     return images
 

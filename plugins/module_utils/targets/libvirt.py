@@ -28,7 +28,7 @@ class Libvirt:
         root = domain_xml.element(self.host.storagePoolLookupByName(self.pool).XMLDesc(0))
         if root.get("type") not in _POOLS:
             raise InvalidInput(
-                f"The storage pool {self.pool} is of type {root.get('type')}, and its volumes are no files.",
+                f"The storage pool {self.pool} is of type {root.get('type')}, and its volumes are not files.",
                 "Name a pool of type dir, fs or netfs, or copy the disks into its volumes with qemu-img convert and describe the VM by hand.",
                 pool=self.pool,
             )

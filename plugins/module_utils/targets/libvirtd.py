@@ -46,7 +46,7 @@ def connection(uri: str) -> Iterator[Any]:
         try:
             yield opened
         except libvirt.libvirtError as error:
-            raise ToolFailed(f"libvirt refuses: {error}", "Correct what it names, then run again.", uri=uri) from error
+            raise ToolFailed(f"libvirt refuses: {error}", "Correct the cause that it names, then run again.", uri=uri) from error
 
 
 def find(opened: Any, name: str) -> Any:

@@ -151,8 +151,8 @@ class Aws:
             failed = [id_ for id_, state in states.items() if state == "error"]
             if failed or time.monotonic() > deadline:
                 raise ToolFailed(
-                    f"The snapshots {', '.join(failed or snapshots)} do not come about.",
-                    "Look at them in AWS, then run again.",
+                    f"The snapshots {', '.join(failed or snapshots)} were not created.",
+                    "Check them in AWS, then run again.",
                 )
             if all(state == "completed" for state in states.values()):
                 return
@@ -197,7 +197,7 @@ def _mapped(name: str, data: Mapping[str, Any], kind: str) -> list[tuple[str, st
     found = [(one["DeviceName"], one["Ebs"][kind]) for one in data.get("BlockDeviceMappings", ()) if one.get("Ebs", {}).get(kind)]
     if system not in dict(found):
         raise InvalidInput(
-            f"{name} starts from the host's own storage, of which there are no snapshots.", "Make an image of it on EBS first.", vm=name
+            f"{name} starts from the host's own storage, which cannot be snapshotted.", "Make an image of it on EBS first.", vm=name
         )
     return sorted(found, key=lambda one: (one[0] != system, one[0]))
 

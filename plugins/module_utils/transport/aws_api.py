@@ -41,7 +41,7 @@ def client(region: str, service: str) -> Any:
     """What speaks with a service; threads may share it."""
     if BOTO3_ERROR is not None:
         raise MissingTool(
-            "boto3, which asks AWS, is not installed for this Python.",
+            "boto3, which connects to AWS, is not installed for this Python.",
             "Install python3-boto3 (Debian, Ubuntu, Fedora, RHEL) or boto3 from PyPI.",
         )
     retries = {"max_attempts": 8, "mode": "standard"}
@@ -49,7 +49,7 @@ def client(region: str, service: str) -> Any:
         return boto3.client(service, region_name=region, config=Config(retries=retries, max_pool_connections=64))
     except (BotoCoreError, ValueError) as error:
         raise InvalidInput(
-            f"AWS cannot be asked in {region}: {error}.", "Write aws://REGION/INSTANCE, for example aws://eu-central-1/web01."
+            f"AWS cannot be reached in {region}: {error}.", "Write aws://REGION/INSTANCE, for example aws://eu-central-1/web01."
         ) from error
 
 
@@ -81,7 +81,7 @@ def ask(call: Callable[[], T]) -> T:
     except HTTPClientError as error:
         raise Interrupted(str(error)) from error
     except BotoCoreError as error:
-        raise ToolFailed(f"AWS cannot be asked: {error}.", "Correct the cause, then run again.") from error
+        raise ToolFailed(f"AWS cannot be reached: {error}.", "Correct the cause, then run again.") from error
 
 
 def asked(call: Callable[[], T]) -> T:

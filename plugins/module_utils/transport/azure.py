@@ -146,7 +146,7 @@ class Azure:
             if not isinstance(percent, (int, float)) or percent >= 100:
                 return
             if time.monotonic() > deadline:
-                raise ToolFailed(f"The snapshot {name} is not complete after a day ({percent} %).", "Look at it in Azure, then run again.")
+                raise ToolFailed(f"The snapshot {name} is not complete after a day ({percent} %).", "Check it in Azure, then run again.")
             time.sleep(10)
 
 
@@ -164,17 +164,15 @@ class Export:
                       "--duration-in-seconds", str(_GRANTED), limits=_LONG)  # fmt: skip
         self.url = str(_get(granted, "accessSas") or "")
         if not self.url.startswith("https://"):
-            raise ToolFailed(
-                f"Azure gave no address for {self.snapshot}.", "Look at the snapshot's network access in Azure, then run again."
-            )
+            raise ToolFailed(f"Azure gave no address for {self.snapshot}.", "Check the snapshot's network access in Azure, then run again.")
 
 
 def _reader(export: Export) -> HttpsFiles:
     """The disk as one file; its path is its name. The server is believed whom the system believes."""
-    parts = split(export.url, "Look at the snapshot in Azure, then run again.")
+    parts = split(export.url, "Check the snapshot in Azure, then run again.")
 
     def target(path: str) -> str:
-        now = split(export.url, "Look at the snapshot in Azure, then run again.")
+        now = split(export.url, "Check the snapshot in Azure, then run again.")
         more = path.partition("?")[2]
         return f"{quote(urllib.parse.unquote(now.path))}?{now.query}" + (f"&{more}" if more else "")
 
@@ -280,7 +278,7 @@ def _whole(data: Any, name: str) -> int:
     value = _get(data, name)
     number = decimal(str(value)) if value is not None else 0
     if number is None:
-        raise ToolFailed(f"Azure gives {str(value)[:40]!r} for {name}, which is no number.", "Look at it with az; update the Azure CLI.")
+        raise ToolFailed(f"Azure gives {str(value)[:40]!r} for {name}, which is not a number.", "Look at it with az; update the Azure CLI.")
     return number
 
 

@@ -232,7 +232,7 @@ class _Run:
                 if tries >= TRIES:
                     raise TransferFailed(
                         f"{self.job.path} could not be read further than byte {self.at} after {tries} tries: {error}.",
-                        "Check the way to the source and its health, then run again: what has arrived is kept.",
+                        "Check the network path to the source and its health, then run again: what has arrived is kept.",
                         path=self.job.path,
                         offset=self.at,
                     ) from error

@@ -75,7 +75,7 @@ def power(files: SshFiles, vm: Registered) -> str:
     said = _ask(files, f"vim-cmd vmsvc/power.getstate {vm.id}").strip().rpartition("\n")[2].strip()
     if said not in _POWER:
         raise ToolFailed(
-            f"{files.login.host} does not say whether {vm.name} runs: {said[:200]!r}.", "Look at the VM on its host.", vm=vm.name
+            f"{files.login.host} does not say whether {vm.name} runs: {said[:200]!r}.", "Check the VM on its host.", vm=vm.name
         )
     return _POWER[said]
 
@@ -94,14 +94,14 @@ def shut_down(files: SshFiles, vm: Registered, timeout: float, hard: bool) -> No
         raise ToolFailed(f"{vm.name} {why}.", "Shut it down by hand, or allow a hard power-off.", vm=vm.name)
     _ask(files, f"vim-cmd vmsvc/power.off {vm.id}")
     if not _until(lambda: power(files, vm) == "off", _WAIT):
-        raise ToolFailed(f"{vm.name} is still on after it was switched off.", "Look at the VM on its host.", vm=vm.name)
+        raise ToolFailed(f"{vm.name} is still on after it was switched off.", "Check the VM on its host.", vm=vm.name)
 
 
 def start(files: SshFiles, vm: Registered) -> None:
-    """Start the VM. Raises ToolFailed when it does not come on."""
+    """Start the VM. Raises ToolFailed when it does not power on."""
     _ask(files, f"vim-cmd vmsvc/power.on {vm.id}")
     if not _until(lambda: power(files, vm) == "on", _WAIT):
-        raise ToolFailed(f"{vm.name} does not come on.", "Look at the VM's events on its host.", vm=vm.name)
+        raise ToolFailed(f"{vm.name} does not power on.", "Check the VM's events on its host.", vm=vm.name)
 
 
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ def frozen(files: SshFiles, vm: Registered, name: str, quiesce: bool) -> Iterato
     try:
         _ask(files, f"vim-cmd vmsvc/snapshot.create {vm.id} {name} migration 0 {int(quiesce)}")
         if not _until(lambda: name in snapshots(files, vm), _WAIT):
-            raise ToolFailed(f"{files.login.host} took no snapshot of {vm.name}.", "Look at the VM's events on its host.", vm=vm.name)
+            raise ToolFailed(f"{files.login.host} took no snapshot of {vm.name}.", "Check the VM's events on its host.", vm=vm.name)
         yield
     finally:
         number = snapshots(files, vm).get(name)

@@ -151,7 +151,7 @@ def _watched(
                 if time.monotonic() > min(heard + _SILENCE, moved + 2 * _SILENCE):  # one that only says how little is done is no better
                     raise TimedOut(
                         f"{argv[0]} has written nothing for {time.monotonic() - moved:.0f} seconds and was stopped.",
-                        "Look at the host's load and at the way to it; then run again.",
+                        "Check the host's load and the network path to it; then run again.",
                         argv=list(argv),
                     )
         if child.wait(60.0):

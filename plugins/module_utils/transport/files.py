@@ -74,7 +74,7 @@ def patiently(ask: Callable[[], T], what: str) -> T:
         except Interrupted as error:
             why = error
             pause(tries, error.after)
-    raise TransferFailed(f"{what} could not be looked at after {TRIES} tries: {why}.", "Check the way to the source, then run again.")
+    raise TransferFailed(f"{what} could not be read after {TRIES} tries: {why}.", "Check the network path to the source, then run again.")
 
 
 def read_piece(files: Files, path: str, offset: int, length: int, stamp: str) -> bytes:

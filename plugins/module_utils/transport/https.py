@@ -64,7 +64,7 @@ class HttpsFiles:
             self._forget()
             length = decimal(response.getheader("Content-Length"))
             if length is None:
-                raise InvalidInput(f"{path} has no length that the server would tell.", "Choose another transport.", path=path)
+                raise InvalidInput(f"{path} has no length: the server does not report one.", "Choose another transport.", path=path)
             return RemoteFile(length, _stamp(response), ranged=False)
 
     def stream(self, path: str, areas: Areas, stamp: str = "") -> Iterator[memoryview]:

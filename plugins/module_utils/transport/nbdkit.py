@@ -101,7 +101,7 @@ def export(plugin: str, arguments: Mapping[str, str], secrets: Mapping[str, str]
         running = Export(f"nbd+unix:///?socket={socket}", child, directory)
         try:
             if not process.appears(ready, child, _READY):
-                raise ToolFailed("nbdkit did not start.", "Look at what it says; is its plugin installed?")
+                raise ToolFailed("nbdkit did not start.", "See its message; is its plugin installed?")
             yield running
         except ToolFailed as error:
             words = running.words()

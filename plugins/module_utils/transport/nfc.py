@@ -60,7 +60,7 @@ def receive(
         time.sleep(0.5 * 2**tries)
     raise TransferFailed(
         f"{host} did not send a whole disk in {_TRIES} tries: {why}.",
-        "Check the way to the host (port 443 of the ESXi host that owns the VM) and how many exports it serves; then run again.",
+        "Check the network path to the host (port 443 of the ESXi host that owns the VM) and how many exports it serves; then run again.",
         host=host,
     )
 

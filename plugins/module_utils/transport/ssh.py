@@ -64,7 +64,9 @@ class SshFiles:
         said = self.command(_stat(path), path)
         fields = said.split()
         if len(fields) != 3 or None in map(decimal, fields):
-            raise InvalidInput(f"{self.login.host} says nothing usable about {path}: {said[:200]!r}.", "The host needs stat.", path=path)
+            raise InvalidInput(
+                f"{self.login.host} gives no usable information about {path}: {said[:200]!r}.", "The host needs stat.", path=path
+            )
         return RemoteFile(int(fields[0]), said.strip())
 
     def stream(self, path: str, areas: Areas, stamp: str = "") -> Iterator[memoryview]:
@@ -114,7 +116,7 @@ class SshFiles:
             raise Interrupted(f"{self.login.host} did not answer within {self.timeout:.0f} seconds")
         if len(out) > limit:
             raise InvalidInput(
-                f"{self.login.host} says more than {limit >> 10} KiB about {path}.", "Look at what its shell prints.", path=path
+                f"{self.login.host} says more than {limit >> 10} KiB about {path}.", "Check what its shell prints.", path=path
             )
         if child.returncode:
             raise self._failed(child.returncode, path, "the command failed", err)
@@ -198,7 +200,7 @@ class SshFiles:
         if status == _FAILED or status < 0 or status == 128 + signal.SIGPIPE:
             if "host key" in words.lower() or "host identification" in words.lower():
                 return Unreachable(
-                    f"{host} is not known by its host key: {words}",
+                    f"{host} has an unknown host key: {words}",
                     "Compare the key on the host's console, then add it (ssh-keyscan) to the known_hosts file that migrate_ssh_known_hosts names.",
                     host=host,
                 )
@@ -211,7 +213,9 @@ class SshFiles:
             if "resolve" in words.lower():
                 return Unreachable(f"{host} cannot be found: {words}", "Check its name.", host=host)
             if "connection refused" in words.lower() and not self._reached:  # one that was there before may be starting again
-                return Unreachable(f"{host} takes no connection: {words}", "Check the port, and whether its SSH service runs.", host=host)
+                return Unreachable(
+                    f"{host} does not accept connections: {words}", "Check the port, and whether its SSH service runs.", host=host
+                )
             return Interrupted(f"{host}: {words or why}")
         if "no such file" in words.lower():
             return InvalidInput(f"{host} has no {path}.", "Check the path; datastores are below /vmfs/volumes.", path=path)

@@ -127,7 +127,7 @@ def export(vddk: Vddk, disk: VddkDisk, password: str, manner: nbdkit.Manner) -> 
         except ToolFailed as error:  # the reason is what nbdkit has said
             raise ToolFailed(
                 f"{disk.path} cannot be read by VDDK: {error.msg}",
-                "Look at the reason. Ports 443 of the server and 902 of the VM's host must be reachable and the host's name must resolve; the account "
+                "See the reason. Ports 443 of the server and 902 of the VM's host must be reachable and the host's name must resolve; the account "
                 "needs VirtualMachine.Provisioning.GetVmFiles and DiskRandomRead; VMware's library refuses free ESXi. Another transport does without VDDK.",
                 path=disk.path,
             ) from error

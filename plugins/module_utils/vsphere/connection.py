@@ -106,7 +106,7 @@ class Session:
                 if tries == _TRIES:
                     raise AccessDenied(
                         f"{self.endpoint.host} ends every session at once.",
-                        "Look at the session limits of the server.",
+                        "Check the session limits of the server.",
                         host=self.endpoint.host,
                     ) from None
                 self.renew()
@@ -137,7 +137,7 @@ class Session:
             time.sleep(every)
         raise ToolFailed(
             f"A task on {self.endpoint.host} has not ended after {timeout:.0f} seconds.",
-            "Look at the recent tasks of the VM; it may still end.",
+            "Check the recent tasks of the VM; it may still end.",
         )
 
     @contextlib.contextmanager
@@ -223,7 +223,7 @@ def _stub(endpoint: Endpoint, context: ssl.SSLContext) -> Any:
     version = next((one for one in VmomiSupport.GetServiceVersions("vim25") if VmomiSupport.versionIdMap[one] in spoken), None)
     if version is None:
         raise Unreachable(
-            f"{endpoint.host} is no vSphere that is known here.", "Check the name and the port of the server.", host=endpoint.host
+            f"{endpoint.host} is not a supported vSphere server.", "Check the name and the port of the server.", host=endpoint.host
         )
     made = SoapStubAdapter(host=endpoint.host, port=endpoint.port, version=version, sslContext=context, acceptCompressedResponses=False)
     made.scheme = connection
@@ -264,7 +264,7 @@ def translate(fault: Any, host: str) -> MigrationError:
     """A vSphere fault as an error of ours, with what the server said and what can be done."""
     kind = type(fault).__name__.rpartition(".")[2]
     said = str(getattr(fault, "msg", "") or "").strip() or kind
-    remedy = _REMEDIES.get(kind, "Look at the recent tasks and events of the VM.")
+    remedy = _REMEDIES.get(kind, "Check the recent tasks and events of the VM.")
     if kind == "NoPermission":
         privilege = getattr(fault, "privilegeId", "") or "a privilege"
         return AccessDenied(
@@ -289,6 +289,6 @@ _REMEDIES = {
 def _unreachable(endpoint: Endpoint, error: Exception) -> Unreachable:
     return Unreachable(
         f"{endpoint.host}:{endpoint.port} does not answer as vSphere does: {error or type(error).__name__}.",
-        "Check the name, the port, the proxy and the way there.",
+        "Check the name, the port, the proxy and the network path to it.",
         host=endpoint.host,
     )

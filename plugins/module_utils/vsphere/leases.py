@@ -83,8 +83,8 @@ def _ready(session: Session, lease: Any, timeout: float) -> Any:
         if state == "error":
             said = session.call(lambda: lease.error)
             raise ToolFailed(
-                f"{session.endpoint.host} gives no NFC lease: {getattr(said, 'msg', '') or 'it says no reason'}.",
-                "Look at the recent tasks of the VM; another transport does without a lease.",
+                f"{session.endpoint.host} gives no NFC lease: {getattr(said, 'msg', '') or 'it gives no reason'}.",
+                "Check the recent tasks of the VM; another transport does not need a lease.",
             )
         time.sleep(0.5)
     raise ToolFailed(f"{session.endpoint.host} gave no NFC lease within {timeout:.0f} seconds.", "Its host may serve too many; try later.")

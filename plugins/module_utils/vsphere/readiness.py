@@ -54,7 +54,7 @@ def of_power(name: str, power: str) -> Iterator[Concern]:
         yield Concern(
             "vsphere.suspended",
             BLOCKER,
-            f"{name} is suspended: what is in its memory is not on its disks.",
+            f"{name} is suspended: the contents of its memory are not on its disks.",
             "Resume it and shut it down.",
         )
 
@@ -82,11 +82,11 @@ def _state(vm: Vm) -> Iterator[Concern]:
             "vsphere.snapshots",
             INFO,
             f"{vm.name} has {len(vm.snapshots)} snapshots ({', '.join(snapshot.name for snapshot in vm.snapshots[:3])}).",
-            "Its present state is migrated; the snapshots stay behind. Changed block tracking cannot be enabled while they exist.",
+            "Its present state is migrated; the snapshots are not migrated. Changed block tracking cannot be enabled while they exist.",
         )
     if vm.fault_tolerance:
         yield Concern(
-            "vsphere.fault-tolerance", WARNING, f"{vm.name} is protected by Fault Tolerance.", "KVM has no such thing; turn it off first."
+            "vsphere.fault-tolerance", WARNING, f"{vm.name} is protected by Fault Tolerance.", "KVM has no equivalent; turn it off first."
         )
 
 
@@ -210,7 +210,7 @@ def _hardware(vm: Vm) -> Iterator[Concern]:
         yield Concern(
             "vsphere.vtpm",
             WARNING,
-            f"{vm.name} has a virtual TPM, whose content stays behind.",
+            f"{vm.name} has a virtual TPM, whose content is not migrated.",
             "Have the recovery keys of BitLocker or LUKS at hand, or unbind them from the TPM first.",
         )
     for kind in vm.others:
@@ -219,18 +219,18 @@ def _hardware(vm: Vm) -> Iterator[Concern]:
                 "vsphere.passthrough",
                 WARNING,
                 f"{vm.name} has a passed-through device ({kind}).",
-                "It does not come along; attach one on the target.",
+                "It is not migrated; attach one on the target.",
             )
         elif "USB" in kind:
-            yield Concern("vsphere.usb", INFO, f"{vm.name} has a USB controller ({kind}).", "USB devices do not come along.")
+            yield Concern("vsphere.usb", INFO, f"{vm.name} has a USB controller ({kind}).", "USB devices are not migrated.")
         else:
-            yield Concern("vsphere.device", INFO, f"{vm.name} has a device of kind {kind}.", "It does not come along.")
+            yield Concern("vsphere.device", INFO, f"{vm.name} has a device of kind {kind}.", "It is not migrated.")
     if any(nic.nic.model == "sriov" for nic in vm.nics):
         yield Concern(
             "vsphere.sriov", WARNING, f"{vm.name} has SR-IOV cards.", "They become virtio cards; look at drivers and VLANs in the guest."
         )
     if vm.media:
-        yield Concern("vsphere.media", INFO, f"{vm.name} has media inserted ({', '.join(vm.media[:3])}).", "They do not come along.")
+        yield Concern("vsphere.media", INFO, f"{vm.name} has media inserted ({', '.join(vm.media[:3])}).", "They are not migrated.")
     if vm.cpu_affinity:
         yield Concern(
             "vsphere.affinity", INFO, f"{vm.name} is bound to certain CPUs.", "Pin its CPUs on the target if that is still wanted."
@@ -276,7 +276,7 @@ def _guest(vm: Vm) -> Iterator[Concern]:
             "Start the tools, or shut it down by hand.",
         )
     if vm.power == "on" and vm.tools == "running" and not vm.addresses:
-        yield Concern("vsphere.no-address", INFO, f"{vm.name} reports no address.", "Look at its network before and after.")
+        yield Concern("vsphere.no-address", INFO, f"{vm.name} reports no address.", "Check its network before and after the migration.")
     if vm.guest_hostname == "localhost.localdomain":
         yield Concern("vsphere.hostname", INFO, f"{vm.name} calls itself localhost.localdomain.", "Give it a name of its own.")
     for mount, free in sorted(vm.guest_free.items()):
@@ -289,7 +289,7 @@ def _guest(vm: Vm) -> Iterator[Concern]:
             )
     if not names.is_safe(vm.name):
         yield Concern(
-            "vsphere.name", WARNING, f"{vm.name!r} cannot be the name of files and of a domain, and is changed.", "Set migrate_name."
+            "vsphere.name", WARNING, f"{vm.name!r} is not valid as a name of files and of a domain, and is changed.", "Set migrate_name."
         )
     if 0 < vm.hardware_version < 7 and vm.power == "on":
         yield Concern(

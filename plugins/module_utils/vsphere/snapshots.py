@@ -86,7 +86,7 @@ class Point:
             following = page.startOffset + page.length
             if following <= offset:
                 raise ToolFailed(
-                    f"{session.endpoint.host} does not get on with the changed areas of {vm.name}.", "Reset change tracking on this VM."
+                    f"{session.endpoint.host} makes no progress with the changed areas of {vm.name}.", "Reset change tracking on this VM."
                 )
             offset = following
         return tuple(areas)

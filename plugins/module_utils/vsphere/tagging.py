@@ -68,9 +68,7 @@ class _Rest:
     def ask(self, method: str, path: str, body: Optional[Mapping[str, Any]] = None) -> Any:
         answer = self._request(method, path, {}, body)
         if answer is None:
-            raise ToolFailed(
-                f"{self._endpoint.host} has no {path} for tags.", "Turn tags off, or look at the account's rights to read them."
-            )
+            raise ToolFailed(f"{self._endpoint.host} has no {path} for tags.", "Turn tags off, or check the account's rights to read them.")
         return answer
 
     def close(self) -> None:
@@ -90,15 +88,15 @@ class _Rest:
             raise unproven(host, error) from error
         except (http.client.HTTPException, OSError) as error:
             raise Unreachable(
-                f"{host} broke off while its tags were read: {error}.", "Look at its health, or turn tags off.", host=host
+                f"{host} closed the connection while its tags were read: {error}.", "Check its health, or turn tags off.", host=host
             ) from error
         if response.status == 404:
             return None
         if response.status != 200:
             raise ToolFailed(
-                f"{host} does not tell its tags (status {response.status}).", "Turn tags off, or look at the account's rights.", host=host
+                f"{host} does not list its tags (status {response.status}).", "Turn tags off, or check the account's rights.", host=host
             )
         try:
             return json.loads(data or b"{}").get("value")
         except (ValueError, AttributeError, RecursionError) as error:
-            raise ToolFailed(f"{host} answers with no JSON when it is asked for tags.", "Turn tags off.", host=host) from error
+            raise ToolFailed(f"{host} does not answer with JSON when asked for tags.", "Turn tags off.", host=host) from error

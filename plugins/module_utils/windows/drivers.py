@@ -71,7 +71,9 @@ def locate(path: str) -> tuple[str, bool]:
             file.seek(0x8001)
             if file.read(5) == b"CD001":
                 return path, True
-        raise InvalidInput(f"{path} is no ISO image.", "Give the virtio-win ISO, or a directory with its content (unpack packages first).")
+        raise InvalidInput(
+            f"{path} is not an ISO image.", "Give the virtio-win ISO, or a directory with its content (unpack packages first)."
+        )
     if not os.path.isdir(path):
         raise InvalidInput(f"The driver source {path} does not exist on this host.", "Give the virtio-win ISO or a directory.")
     images = sorted(name for name in os.listdir(path) if name.lower().startswith("virtio-win") and name.lower().endswith(".iso"))

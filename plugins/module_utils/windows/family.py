@@ -38,7 +38,7 @@ class Windows(Family):
             findings.add(
                 "windows.dirty-volume",
                 WARNING,
-                f"The file system of {system.name} wants to be checked.",
+                f"The file system of {system.name} is marked dirty.",
                 "Windows checks it at its next start; run chkdsk at the source if you can.",
             )
         volumes.mount(guest, system)

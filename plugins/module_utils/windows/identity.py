@@ -120,8 +120,8 @@ def _version(software: Optional[hives.Draft], system: hives.Draft) -> tuple[tupl
     nt = (major or 0, minor or 0)
     if nt not in _BEFORE_10 and nt != (10, 0):
         raise UnsupportedGuest(
-            f"The registry names Windows version {nt[0]}.{nt[1]}, which is none that is known (5.1 to 10.0).",
-            "Look at Microsoft\\Windows NT\\CurrentVersion in the SOFTWARE hive: CurrentVersion is wrong or the hive is damaged.",
+            f"The registry names Windows version {nt[0]}.{nt[1]}, which is not a known version (5.1 to 10.0).",
+            "Check Microsoft\\Windows NT\\CurrentVersion in the SOFTWARE hive: CurrentVersion is wrong or the hive is damaged.",
         )
     return nt, decimal(build) or 0, software.text(VERSION, "InstallationType")
 

@@ -143,10 +143,10 @@ def matched(
         findings.add(
             "windows.card-unmatched",
             WARNING,
-            "Nothing tells which card of the VM has the settings of "
+            "It is not known which card of the VM has the settings of "
             + ", ".join(f"{adapter.name} ({', '.join(adapter.addresses)})" for adapter in loose if adapter.static)
             + ".",
-            "Say it in migrate_windows_network, by MAC; otherwise these cards start with DHCP.",
+            "Name it in migrate_windows_network, by MAC; otherwise these cards start with DHCP.",
         )
     return [replace(adapter, mac=macs.get(adapter.mac, adapter.mac)) for adapter in here], rest
 

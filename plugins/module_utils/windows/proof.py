@@ -188,13 +188,13 @@ def _image(guest: Guest, facts: GuestFacts, windows: WindowsFacts, system: Draft
     yield Check(f"{phase}.file", bool(data), f"{service} is {found or (value or 'its file') + ', which does not exist'}")
     program = pe.parse(data)
     if program is None:
-        yield Check(f"{phase}.program", False, f"{found or service} is no driver")
+        yield Check(f"{phase}.program", False, f"{found or service} is not a driver")
         return
     faults = []
     if program.machine != facts.architecture:
         faults.append(f"it is for {program.machine}, the guest is {facts.architecture}")
     if program.subsystem != pe.NATIVE:
-        faults.append("it is no kernel driver")
+        faults.append("it is not a kernel driver")
     if program.checksum is False:
         faults.append("its checksum is wrong")
     if not program.signed and facts.architecture != "i686" and windows.nt >= (6, 0) and service in ("viostor", "vioscsi"):

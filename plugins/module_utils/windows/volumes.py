@@ -33,7 +33,7 @@ def system_root(guest: Guest) -> Optional[str]:
 
 
 def find(guest: OfflineGuest, choice: str, findings: Findings) -> Optional[BlockDevice]:
-    """Mount the system volume read-only below /c and return it; None where there is no Windows. `choice` as in migrate_root.
+    """Mount the system volume read-only below /c and return it; None where there is not Windows. `choice` as in migrate_root.
 
     What is on the disks and cannot be opened becomes a concern.
     """

@@ -100,7 +100,7 @@ def test_an_http_check_wants_the_status_and_the_body(web):
     assert checks.fault(Check(port=80, http="/"), Guest([web])) == "the answer is 404 Not Found, not 200"
     assert checks.fault(Check(port=80, http="/", status=404), Guest([web])) == ""
     with listening(lambda one: one.sendall(b"SSH-2.0-x\r\n")) as ssh:
-        assert "is no HTTP: SSH-2.0-x" in checks.fault(Check(port=80, http="/"), Guest([ssh]))
+        assert "is not HTTP: SSH-2.0-x" in checks.fault(Check(port=80, http="/"), Guest([ssh]))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_a_command_is_waited_for_and_its_status_and_output_are_looked_at():
     assert guest.asked[0]["arguments"] == {"path": "/usr/bin/systemctl", "arg": ["is-active", "nginx"], "capture-output": True}
     assert "nothing matches" in checks.fault(check, Guest(answers=[{"pid": 7}, ended(0, "inactive")]))
     assert checks.fault(check, Guest(answers=[{"pid": 7}, ended(3, "inactive")])) == "it ended with 3, not 0: inactive"
-    assert checks.fault(check, Guest()) == "the guest agent does not do it: no agent"
+    assert checks.fault(check, Guest()) == "the guest agent does not support it: no agent"
 
 
 def test_the_network_answers_by_ssh_or_by_agent():

@@ -189,7 +189,7 @@ def test_the_first_start_is_told_where_there_is_one(case):
     if name == "windows":
         assert first_start(request).firstboot.state == "armed"
     else:
-        with pytest.raises(UnsupportedGuest, match="is no Windows"):
+        with pytest.raises(UnsupportedGuest, match="is not Windows"):
             first_start(request)
 
 
@@ -260,7 +260,7 @@ def test_a_root_that_is_named_is_a_system_of_its_family_or_of_none(registered, d
     assert os_of("/dev/sdb2") == "unknown"
     guest.names["/dev/sdb3"] = BlockDevice("/dev/sdb3", "ntfs", "33", disk=1, part=3)
     assert os_of("/dev/sdb3") == "unknown"  # an NTFS without a Windows is nothing that Linux is asked for
-    with pytest.raises(UnsupportedGuest, match="is no root file system"):
+    with pytest.raises(UnsupportedGuest, match="is not a root file system"):
         os_of("/dev/sdz9")
 
 

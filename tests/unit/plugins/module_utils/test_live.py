@@ -63,7 +63,7 @@ def test_devices_are_what_the_kernel_says(system):
 
 
 def test_a_container_is_no_guest(system):
-    with pytest.raises(UnsupportedGuest, match="no block device"):
+    with pytest.raises(UnsupportedGuest, match="not on a block device"):
         system.system()
 
 

@@ -78,7 +78,7 @@ def test_a_run_is_the_same_after_it_was_written_down(run):
 
 @pytest.mark.parametrize("data", [{}, {"pid": "x"}, {"pid": None}, [], {"pid": [1]}, "text"], ids=str)
 def test_what_is_no_run_is_refused(data):
-    with pytest.raises(InvalidInput, match="no run"):
+    with pytest.raises(InvalidInput, match="not identify a run"):
         Run.from_data(data)
 
 

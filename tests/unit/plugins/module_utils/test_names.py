@@ -123,7 +123,7 @@ def test_a_hostile_name_becomes_a_lawful_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNNAMEABLE.values(), ids=UNNAMEABLE)
 def test_what_shows_nothing_is_refused_with_a_remedy(name: str) -> None:
-    with pytest.raises(InvalidInput, match=r"no name.*migrate_name"):
+    with pytest.raises(InvalidInput, match=r"not a name.*migrate_name"):
         safe(name)
     assert not is_safe(name)
 

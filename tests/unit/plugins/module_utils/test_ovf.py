@@ -112,8 +112,8 @@ TWICE = {
         envelope(system(hardware=cpu(2).replace("</Item>", "<VirtualQuantity>4</VirtualQuantity></Item>") + BUS + BOTH)),
         "two values of VirtualQuantity",
     ),
-    "a unit of nothing": (envelope(disks=DISKS.replace("byte * 2^20", "byte * 0")), "no known unit"),
-    "memory in units of nothing": (envelope(system(hardware=memory(unit="byte * 0") + BUS + BOTH)), "no known unit"),
+    "a unit of nothing": (envelope(disks=DISKS.replace("byte * 2^20", "byte * 0")), "not a known unit"),
+    "memory in units of nothing": (envelope(system(hardware=memory(unit="byte * 0") + BUS + BOTH)), "not a known unit"),
     "a blank disk": (envelope(files=HALF, disks=BLANK), "disk d2 .* is blank"),
     "a blank disk of no name": (
         envelope(system(hardware=BUS + FIRST + "<Item><InstanceID>7</InstanceID><ResourceType>17</ResourceType></Item>"), HALF, HALF_DISK),
@@ -302,7 +302,7 @@ def test_a_disk_that_is_no_vmdk_is_read_by_its_suffix(tmp_path, suffix, fmt):
     subprocess.run(["qemu-img", "create", "-q", "-f", fmt, tmp_path / name, "1M"], check=True)
     vm = alone(tmp_path, name, "")
     assert disks_of(vm) == [name] and vm.disks[0].chain.links[0].header.format == fmt
-    with pytest.raises(InvalidInput, match="no VMDK, and only VMDKs") as caught:
+    with pytest.raises(InvalidInput, match="not a VMDK, and only VMDKs") as caught:
         open_source([packed_as(tmp_path, name)])
     assert "Unpack" in caught.value.hint
     with pytest.raises(InvalidInput, match="says that the disk"):
@@ -320,9 +320,9 @@ def test_a_vmdk_of_another_suffix_is_not_read_as_what_it_is_called(tmp_path, suf
 @pytest.mark.parametrize("name", ["0d8a4c3e", "a.disk"])
 def test_a_disk_of_no_suffix_that_is_no_vmdk_is_refused_as_that(tmp_path, name):
     data = b"QFI\xfb".ljust(MIB, b"\0")
-    with pytest.raises(InvalidInput, match="no suffix says what it is") as caught:
+    with pytest.raises(InvalidInput, match="its suffix does not say what it is") as caught:
         alone(tmp_path, name, name, data=data)
-    with pytest.raises(InvalidInput, match="no suffix says what it is"):
+    with pytest.raises(InvalidInput, match="its suffix does not say what it is"):
         open_source([packed_as(tmp_path, name)])
     assert ".qcow2" in caught.value.hint
 

@@ -198,8 +198,8 @@ def test_entities_are_refused(tmp_path):
     [
         ([], "No source"),
         (["/nowhere/x.vmdk"], "does not exist"),
-        (["{}/a.txt"], "no known kind"),
-        (["{}/a.vmx", "{}/b.vmx"], "no known kind"),
+        (["{}/a.txt"], "an unknown kind"),
+        (["{}/a.vmx", "{}/b.vmx"], "an unknown kind"),
     ],
 )
 def test_a_wrong_source_is_named(tmp_path, paths, words):

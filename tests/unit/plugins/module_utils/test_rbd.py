@@ -37,5 +37,5 @@ def test_every_program_is_told_the_same_image(name):
      "rbd:vms/x\n", "rbd:../x:y", "rbd:vms/--help:", "rbd:-p/x"],
 )  # fmt: skip
 def test_what_is_no_name_is_refused(name):
-    with pytest.raises(InvalidInput, match="names no image of Ceph"):
+    with pytest.raises(InvalidInput, match="does not name a Ceph image"):
         rbd.parse(name)

@@ -280,7 +280,7 @@ def test_a_saved_plan_is_the_one_that_was_reviewed(tmp_path):
     plan = planned("/etc/key", f"{MARK}\n", 0o600)[1]
     (tmp_path / "plan.json").write_text(plan.text())
     assert load_plan(str(tmp_path / "plan.json"), plan.digest.upper()) == plan
-    with pytest.raises(InvalidInput, match="digest is another"):
+    with pytest.raises(InvalidInput, match="digest differs"):
         load_plan(str(tmp_path / "plan.json"), "0" * 64)
     for text in ("", "[]", "{", "[" * 100_000, '{"format": 9}', "\xff"):
         (tmp_path / "plan.json").write_text(text)

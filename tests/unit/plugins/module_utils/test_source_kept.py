@@ -65,7 +65,7 @@ def test_what_the_repair_would_look_for_in_vain_is_refused_before_anything_is_co
 
 def test_a_download_of_files_of_this_host_is_refused_before_anything_is_made(tmp_path):
     source = disk(tmp_path / "vm" / "vm.raw")
-    refused("source_download", "is of no known kind", source=str(source), dest=str(tmp_path / "out" / "x"))
+    refused("source_download", "is of an unknown kind", source=str(source), dest=str(tmp_path / "out" / "x"))
     assert not (tmp_path / "out").exists()
 
 

@@ -111,7 +111,7 @@ def test_what_was_read_is_known_by_each_of_its_names(tmp_path):
 @pytest.mark.parametrize("text", [b"\n", b"\0", b"a", b"12\n12\n", b"9" * 40])
 def test_what_is_no_lock_stays(tmp_path, text):
     (tmp_path / "lock").write_bytes(text)
-    with pytest.raises(InvalidInput, match="no lock of ours"), exclusive(str(tmp_path / "lock"), "a VM"):
+    with pytest.raises(InvalidInput, match="not a lock of this collection"), exclusive(str(tmp_path / "lock"), "a VM"):
         pass
     assert (tmp_path / "lock").read_bytes() == text
 
@@ -125,7 +125,7 @@ def test_what_remembers_nothing_is_no_memory(tmp_path, text):
 
 def test_what_is_no_list_is_not_added_to(tmp_path):
     (tmp_path / ".web.made").write_bytes(b"a\n\0\n")
-    with pytest.raises(InvalidInput, match="no list of ours"):
+    with pytest.raises(InvalidInput, match="not a list that"):
         made.note(str(tmp_path), str(tmp_path / "a"), name=".web.made")
 
 

@@ -95,7 +95,7 @@ def test_a_host_that_cannot_be_is_refused_wherever_a_url_is_read(scheme, host):
 
 @pytest.mark.parametrize("host", ["a b", "a;id", "$(id)", "a'b"])
 def test_a_host_that_a_shell_may_run_is_none_of_ssh(host):
-    with pytest.raises(InvalidInput, match="names no VM"):
+    with pytest.raises(InvalidInput, match="does not name a VM"):
         sources.identified([f"ssh://{host}/a.vmx"], Access())
 
 

@@ -80,7 +80,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_no_identity_is_refused(name):
-    with pytest.raises(InvalidInput, match="no identity"):
+    with pytest.raises(InvalidInput, match="not the identity"):
         VmId.from_data(BROKEN[name])
 
 

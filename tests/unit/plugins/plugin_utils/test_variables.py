@@ -40,11 +40,11 @@ WRONG_CODES = {
 @pytest.mark.parametrize(("given", "meant"), MISSPELT.items())
 def test_a_misspelt_variable_is_refused_with_the_right_one(given, meant):
     (said,) = variables.unknown([given, "ansible_user", "inventory_hostname"], ROLES)
-    assert said.startswith(f"{given} is no variable of the role ") and f"; {meant} is." in said
+    assert said.startswith(f"{given} is not a variable of the role ") and f"; {meant} is." in said
 
 
 def test_what_is_nothing_like_any_variable_is_refused_too():
-    assert list(variables.unknown(["migrate_zzz"], ["migrate"])) == ["migrate_zzz is no variable of the role migrate."]
+    assert list(variables.unknown(["migrate_zzz"], ["migrate"])) == ["migrate_zzz is not a variable of the role migrate."]
 
 
 @pytest.mark.parametrize("role", ROLES)
