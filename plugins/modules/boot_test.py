@@ -67,13 +67,14 @@ options:  # written by make options
     default: virtio
     choices: [virtio, e1000e]
     version_added: 0.2.0
-  cards:
-    description: The network cards in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the
-      network that the guest believes to be in, so that it is reached at its own address.
+  nics:
+    description: The NICs in order, as M(hyper2kvm.migration.guest_fix) returns them in its facts. Around a static address the test makes the network that
+      the guest believes to be in, so that it is reached at its own address.
     type: list
     elements: dict
     default: []
     version_added: 0.2.0
+    aliases: [cards]
     suboptions:
       mac:
         description: The MAC.
@@ -89,13 +90,13 @@ options:  # written by make options
         type: str
         default: ""
       name:
-        description: The guest's name of the card; not used.
+        description: The guest's name of the NIC; not used.
         type: str
       method:
-        description: How the card gets its address; not used.
+        description: How the NIC gets its address; not used.
         type: str
       backend:
-        description: What configures the card; not used.
+        description: What configures the NIC; not used.
         type: str
       path:
         description: The profile; not used.
@@ -297,10 +298,11 @@ def argument_spec() -> dict:
         "boot_disk": {"type": "int", "default": 0},
         "disk_bus": {"type": "str", "default": "virtio", "choices": ["virtio", "sata"]},
         "nic_model": {"type": "str", "default": "virtio", "choices": ["virtio", "e1000e"]},
-        "cards": {
+        "nics": {
             "type": "list",
             "elements": "dict",
             "default": [],
+            "aliases": ["cards"],
             "options": {
                 "mac": {"type": "str", "required": True},
                 "addresses": {"type": "list", "elements": "str", "default": []},

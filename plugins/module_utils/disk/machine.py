@@ -188,6 +188,11 @@ class VmSaid:
     seconds: Optional[float] = None
     rest: Rest = kept()
 
+    @property
+    def seed(self) -> str:
+        """What tells this VM from others, for what is made for it."""
+        return f"{self.identity.uuid} {self.identity.place}" if self.identity is not None else self.machine.name
+
 
 @dataclass(frozen=True)
 class Converted:

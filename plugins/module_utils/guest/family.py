@@ -25,7 +25,7 @@ class GuestRequest:
     """The disk set of a VM, in order, with what its source says of it and what the operator chose.
 
     `options` are those of the families, each found by its type. `grow` are the numbers of disks that are larger than at the source, whose
-    space the guest is to get.
+    space the guest is to get. `seed` is what tells the VM from others, for the MACs that are made for it.
     """
 
     disks: tuple[Attached, ...]
@@ -36,6 +36,7 @@ class GuestRequest:
     options: tuple[object, ...] = ()
     accept: tuple[str, ...] = ()
     grow: tuple[int, ...] = ()
+    seed: str = ""
 
     def of(self, kind: type[T]) -> T:
         """What was chosen for one family; the defaults where nothing was."""

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+import hashlib
+from typing import Mapping, Optional, Sequence
 
 from ..core.errors import InvalidInput
-from ..core.machine import Nic
-from ..core.macs import Mac, required
+from ..core.machine import Nic, NicFacts
+from ..core.macs import Mac, made_of, required
 
 
 def named(given: Sequence[Mapping[str, str]], known: Sequence[Nic]) -> tuple[Nic, ...]:
@@ -18,6 +19,30 @@ def named(given: Sequence[Mapping[str, str]], known: Sequence[Nic]) -> tuple[Nic
     slots = {nic.mac: nic.slot for nic in known}
     macs = [required(nic["mac"]) for nic in given]
     return tuple(Nic(mac, nic.get("network") or "", slot=slots.get(mac)) for nic, mac in zip(given, macs))
+
+
+def whole(nics: Sequence[Nic], facts: Sequence[NicFacts], macs: Mapping[Mac, Mac], seed: str) -> tuple[NicFacts, ...]:
+    """How each NIC of the VM comes up, in the order of the VM's NICs, of which none is left out: one that nothing is known of has a MAC alone.
+
+    A NIC whose MAC its source does not say takes that of one which the guest knows and nobody else has, or one that is made of `seed`.
+    """
+    left = list(facts)
+    found: list[Optional[NicFacts]] = []
+    for nic in nics:
+        own = next((one for one in left if nic.mac is not None and one.mac == macs.get(nic.mac, nic.mac)), None)
+        found.append(own)
+        left = [one for one in left if one is not own]
+    for number, nic in enumerate(nics):
+        if found[number] is None and nic.mac is not None:
+            found[number] = NicFacts(macs.get(nic.mac, nic.mac))
+        elif found[number] is None:
+            found[number] = left.pop(0) if left else NicFacts(made(seed, number))
+    return (*(one for one in found if one is not None), *left)
+
+
+def made(seed: str, number: int) -> Mac:
+    """The MAC of a NIC that has none at its source, always the same for one VM."""
+    return made_of(hashlib.sha256(f"{seed}/{number}".encode("utf-8", "surrogateescape")).hexdigest())
 
 
 def mac_map(values: Mapping[str, str]) -> dict[Mac, Mac]:

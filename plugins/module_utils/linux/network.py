@@ -17,6 +17,7 @@ from typing import Mapping, Sequence
 from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.machine import Nic
 from ..core.macs import Mac, made_of, replaced
+from ..core.numbers import decimal
 from ..guest.change import Change
 from ..guest.changes.entries import remove
 from ..guest.changes.write import edit
@@ -209,4 +210,5 @@ def _made_mac(machine_id: str, name: str) -> Mac:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Numbers by their value: enp3s0 is before enp11s0."""
-    return [(int(part), "") if part.isdigit() and part.isascii() else (-1, part) for part in re.split(r"(\d{1,9})", name)]
+    parts = re.split(r"(\d{1,9})", name)
+    return [(number, "") if (number := decimal(part)) is not None else (-1, part) for part in parts]

@@ -112,7 +112,7 @@ class Describe(Plain):
         self.options.subject.require_own(run)
         known, networks = self._known, self.options.networks
         _require_networks(networks)
-        for concern in domains.unmapped(known.vm, self.options.network, networks):
+        for concern in (*domains.unmapped(known.vm, self.options.network, networks), *domains.assumed(known.vm, known.facts)):
             run.warn(str(concern))
 
     def claims(self, run: Run) -> Claims:

@@ -10,6 +10,8 @@ from ..core.concern import WARNING, Concern
 from ..core.machine import Nic
 from ..disk.machine import BARE, Converted, VmSaid
 from ..guest.model import BOOTSTRAP
+from ..guest.nic_names import in_order
+from ..guest.nics import made
 from ..targets.domain import Domain
 from .record import Facts
 
@@ -69,13 +71,29 @@ def unmapped(vm: VmSaid, network: str, networks: Mapping[str, str]) -> tuple[Con
     )
 
 
+def assumed(vm: VmSaid, facts: Facts) -> tuple[Concern, ...]:
+    """Where NICs without a MAC at the source are on several networks, and the guest knows MACs, only their order says which is which."""
+    unknown = [nic for nic in vm.machine.nics if nic.mac is None]
+    there = dict.fromkeys(nic.network for nic in unknown)
+    if len(there) < 2 or not [nic for nic in facts.nics if nic.name or nic.backend]:
+        return ()
+    return (
+        Concern(
+            "network.assumed-order",
+            WARNING,
+            f"The source says no MACs of the cards on {', '.join(map(str, there))}: those of the guest were given to them in their order.",
+            "Check the addresses after the first boot, or name the cards with their MACs (migrate_nics).",
+        ),
+    )
+
+
 def _nics(vm: VmSaid, facts: Facts, network: str, networks: Mapping[str, str]) -> Iterator[Nic]:
-    """Each NIC on the network that its own becomes. A disk alone has no NICs, but hardly a VM has none."""
-    at_source = vm.machine.nics
-    macs = [nic.mac for nic in facts.nics or at_source if nic.mac]
+    """Each NIC on the network that its own becomes, in the order in which a kernel met them. A disk alone has no NICs, but hardly a VM has none."""
+    at_source = in_order(vm.machine.nics)
+    macs = [nic.mac for nic in facts.nics] or [nic.mac or made(vm.seed, number) for number, nic in enumerate(at_source)]
     was_on = {nic.mac: nic.network for nic in at_source if nic.mac}
     for number, mac in enumerate(macs):
         there = was_on.get(mac) or (at_source[number].network if len(at_source) == len(macs) else "")
         yield Nic(mac, networks.get(there, network))
-    if not macs and not at_source and vm.machine.kind == BARE:
+    if not macs and vm.machine.kind == BARE:
         yield Nic(None, network)

@@ -5,6 +5,7 @@
 # pylint: disable=unused-import
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Mapping, Optional, Sequence
 
 from ..core import registry
@@ -16,7 +17,8 @@ from ..guest import copied
 from ..guest.family import DriverSource, Family, GuestRequest
 from ..guest.live import LiveGuest
 from ..guest.model import GuestFacts
-from ..guest.nics import named
+from ..guest.nic_names import in_order
+from ..guest.nics import mac_map, named, whole
 from ..guest.offline import Attached, OfflineGuest
 from ..linux import family as linux
 from ..windows import family as windows
@@ -42,8 +44,17 @@ def guest_request(
     """
     attached = tuple(Attached(disk.overlay, "qcow2", said.place) for disk, said in zip(disks, vm.disks))
     starts = firmware if firmware != "auto" else vm.machine.firmware or "auto"
-    known = vm.machine.nics
-    return GuestRequest(attached, named(nics, known) if nics else known, starts, luks_keys or {}, root, tuple(options), tuple(accept))
+    known = in_order(vm.machine.nics)
+    return GuestRequest(
+        attached,
+        named(nics, known) if nics else known,
+        starts,
+        luks_keys or {},
+        root,
+        tuple(options),
+        tuple(accept),
+        seed=vm.seed,
+    )
 
 
 def find(guest: OfflineGuest, request: GuestRequest) -> tuple[GuestFacts, list[Concern]]:
@@ -54,7 +65,9 @@ def find(guest: OfflineGuest, request: GuestRequest) -> tuple[GuestFacts, list[C
     asked = [family for family in FAMILIES if not named or family in named or not family.filesystems]
     findings = Findings()
     answers = (family.found(guest, request, findings) for family in asked)
-    return next(facts for facts in answers if facts is not None), findings.concerns
+    facts = next(facts for facts in answers if facts is not None)
+    macs = mac_map(next((chosen for chosen in (getattr(options, "macs", None) for options in request.options) if chosen), {}))
+    return replace(facts, nics=whole(request.nics, facts.nics, macs, request.seed)), findings.concerns
 
 
 def find_running(guest: LiveGuest, request: GuestRequest) -> tuple[GuestFacts, list[Concern]]:

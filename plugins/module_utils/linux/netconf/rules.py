@@ -13,7 +13,7 @@ from .model import mac_of
 
 DIRECTORY = "/etc/udev/rules.d"
 _PAIR = re.compile(r'(?P<key>[A-Z_]+)(?:\{(?P<attribute>[^}]*)\})?\s*(?P<operator>==|!=|\+=|-=|:=|=)\s*[ei]?"(?P<value>(?:[^"\\]|\\.)*)"')
-_ADDRESS = re.compile(r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")
+_ADDRESS = re.compile(r"^[0-9a-f]{4}(?::[0-9a-f]+){2}\.[0-7]$")
 
 
 @dataclass(frozen=True)

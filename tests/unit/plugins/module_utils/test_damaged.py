@@ -20,9 +20,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import chain, image, machine, ovf, vbox, vmx
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import live, offline, parttable
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import first_code, live, offline, parttable
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, newc, proof
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, newc
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import kinds, power, recorded
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import domain_xml
@@ -328,7 +328,7 @@ def test_a_guest_of_short_files_is_inspected(name):
 
 @pytest.mark.parametrize("code", [b"GRUB", b"GRUB" + bytes(80), b"\xeb\x63" + b"GRUB".ljust(0x5F, b"\xff")])
 def test_boot_code_that_ends_early_leads_nowhere(code):
-    assert proof._second_stage(guest(), "disk0", code) is False
+    assert not first_code.leads_on(guest(), "disk0", parttable.Table("mbr", (), code))
 
 
 @pytest.mark.parametrize("offset", [-512, 1 << 62, 1 << 63, 1 << 73])

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from staged import Staged, attach
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, ProofFailed, UnsupportedGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
@@ -24,12 +25,14 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.live import LiveSystem
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Mount
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.repairs import Repair, ordered
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import plan as linux
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families, live_repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import options_digest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import first_start, fix, look, take_back, validate
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import plan as windows
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive
@@ -123,7 +126,7 @@ def test_they_are_asked_by_name_and_those_that_take_every_guest_last(registered)
 def test_a_report_says_of_the_first_start_what_the_family_does(case):
     """From the record alone, and with the name of the VM."""
     record = json.loads(json.dumps(look(case[2], plan_too=False).as_result()))
-    page = report.as_markdown(report.as_data({"name": "web01"}, record, [], {}))
+    page = report.as_markdown(from_data(Migration, report.as_data({"name": "web01"}, record, [], {}), "report"))
     steps = record["facts"]["first_steps"]
     assert bool(steps) == (case[0] == "windows") and "{vm}" not in page
     assert record["facts"]["console"] == (case[0] == "linux")
@@ -270,7 +273,7 @@ def test_what_keeps_one_family_from_looking_is_told_though_another_has_the_guest
     attach(guest, monkeypatch)
     found = look(request, plan_too=True)
     assert [concern.code for concern in found.plan.concerns] == ["windows.bitlocker", "guest.unknown"]
-    assert [nic.mac for nic in found.facts.nics] == ["00:50:56:00:00:01"]
+    assert [nic.mac for nic in found.facts.nics] == ["00:50:56:00:00:01", made("", 1)]
 
 
 def test_encrypted_devices_that_stayed_locked_keep_a_guest_from_being_copied(drivers, monkeypatch):

@@ -87,5 +87,5 @@ def test_there_is_one_type_of_each():
     }
     assert has == {
         "core/machine.py: Nic", "core/machine.py: NicFacts", "boot/model.py: BootNic",
-        "linux/netconf/model.py: Profile", "windows/network.py: Adapter",
+        "linux/netconf/model.py: Profile", "linux/netconf/rules.py: Naming", "windows/network.py: Adapter",
     }  # fmt: skip

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, ToolFailed
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import vsphere_transports
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import Access
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.vsphere_transport import ANY, Coming, Transport, Wanted
@@ -17,7 +18,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.vspher
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm, VmDisk
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.snapshots import Point
 
-DISK = VmDisk(2000, "Hard disk 1", "scsi", 0, 0, 1000, "FlatVer2", ("[ds] a.vmdk",))
+DISK = VmDisk(2000, "Hard disk 1", Disk("scsi", 0, 0), 1000, "FlatVer2", ("[ds] a.vmdk",))
 
 
 def point(snapshot: str = "", disk: VmDisk = DISK, power: str = "off", cbt: bool = True, session: object = None) -> Point:
@@ -139,7 +140,7 @@ def test_the_answer_ends_where_the_disk_does_whatever_its_pages_are(monkeypatch)
 
 
 def test_an_answer_without_an_end_is_a_fault(monkeypatch):
-    with pytest.raises(ToolFailed, match="does not get on"):
+    with pytest.raises(ToolFailed, match="makes no progress"):
         point(session=Tracking(monkeypatch, (0, 0, []))).areas(DISK)
 
 

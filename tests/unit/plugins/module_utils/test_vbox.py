@@ -72,7 +72,7 @@ def test_a_folder_gives_disks_in_bus_order_and_cards_with_macs(folder, new):
         (box(CONTROLLERS, media=MEDIA.replace("a.vdi", "/etc/a.vdi")), "plain"),
         (box(CONTROLLERS, media=MEDIA.replace("a.vdi", "../a.vdi")), "plain"),
         (box(CONTROLLERS, media=MEDIA.replace("a.vdi", "gone.vdi")), "gone.vdi of .* is missing"),
-        (box(CONTROLLERS, media=MEDIA.replace("a.vdi", "web01.vbox")), "no known kind"),
+        (box(CONTROLLERS, media=MEDIA.replace("a.vdi", "web01.vbox")), "an unknown kind"),
         (
             box(CONTROLLERS, media=MEDIA.replace('"VMDK"/>', '"VMDK"><Property name="CRYPT/KeyId" value="k"/></HardDisk>')),
             "b.vmdk of .* is encrypted",
