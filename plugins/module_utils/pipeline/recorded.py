@@ -54,4 +54,4 @@ def read(path: str) -> Recorded:
 
 
 def _refused(path: str, why: str) -> InvalidInput:
-    return InvalidInput(f"The report {path} cannot be used: {why}.", _AGAIN, path=path)
+    return InvalidInput(f"The report {path} cannot be used: {why.rstrip('.')}.", _AGAIN, path=path)
