@@ -35,7 +35,8 @@ def migrate(subject: api.Subject, directory: str) -> str:
         print("fixed:", change["path"], "-", change["reason"])
     api.carry_out(api.Convert(api.ConvertOptions(subject, name, directory)), run)
     api.carry_out(api.Describe(api.DescribeOptions(name, directory, subject)), run)
-    boot = api.carry_out(api.BootTest(api.BootTestOptions(directory, subject, of_records=True)), run)["boot"]
+    tested = api.carry_out(api.BootTest(api.BootTestOptions(directory, subject, of_records=True)), run)
+    boot = tested.get("boot") or {"verdict": "not run", "signals": tested.get("skip_reason")}
     print("boot:", boot["verdict"], boot["signals"])
     print(api.carry_out(api.Report(api.ReportOptions(directory, subject, name=name)), run)["report"])
     return str(boot["verdict"])

@@ -73,6 +73,7 @@ disks:
 
 from typing import Any, Mapping
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -95,6 +96,8 @@ def argument_spec() -> dict:
 
 
 def stage_of(params: Mapping[str, Any]) -> Flatten:
+    if params["mode"] == "copy" and not params["dest"]:
+        raise InvalidInput("dest is empty: copies need a directory.", "Name the directory that the copies go to.", option="dest")
     dest = params["dest"] if params["mode"] == "copy" else ""
     return Flatten(FlattenOptions(subject_of(params), dest, params["format"]))
 

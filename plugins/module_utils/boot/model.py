@@ -84,7 +84,7 @@ class BootRequest:
     boot_disk: int = 0
     disk_bus: str = "virtio"
     nic_model: str = "virtio"
-    passphrases: tuple[str, ...] = ()
+    passphrases: tuple[str, ...] = field(default=(), repr=False)
     memory: int = 1024
     cpus: int = 2
     timeout: float = 300.0

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional, Protocol, Sequence
 
 from ..core.data import FLAT, Rest, called, kept
 from ..core.errors import Blocked
-from ..core.machine import Disk, Machine, Nic
+from ..core.machine import Disk, Machine
 from ..core.manifest import Form, Identity
 from ..core.shape import FILE, NUMBER, PATH, UUID, one_of
 from ..core.vm import VmId
@@ -163,7 +163,7 @@ class Fetched:
 
     name: str
     disks: tuple[Staged, ...]
-    nics: tuple[Nic, ...] = ()
+    nics: tuple[Any, ...] = ()  # 0.1.0 recorded whatever the source said
     identity: Optional[VmId] = None
     transfer: Optional[Transfer] = field(default=None, metadata=called("origin"))
     rest: Rest = kept()

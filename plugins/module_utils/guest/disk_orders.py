@@ -47,21 +47,26 @@ class Orders:
         and says nothing about the others as long as the root is where its name says.
         """
         for kinds in (("sd", "hd"), ("vd",), ("xvd",), ("nvme",)):
-            used = sorted(key for key in checks if key[0] in kinds)
+            named = sorted(key for key in checks if key[0] in kinds)
+            # What no disk can be, as a drive or a disk that is gone, says nothing of the others.
+            used = [key for key in named if any(map(checks[key], self._candidates(kinds)))]
+            wrong = set(named) - set(used)
             readings = self._readings(set(used))
             left = [reading for reading in readings if all(_holds(reading, key, checks) for key in used)]
             if used and not left:
                 left = [
                     dict(zip(used, choice))
-                    for choice in itertools.islice(itertools.permutations(self._candidates(kinds), len(used)), _MOST)
+                    for choice in itertools.islice(
+                        itertools.permutations(self._candidates(kinds), len(used)), _MOST if len(used) <= _MOST_PARTED else 0
+                    )
                     if all(checks[key](disk) for key, disk in zip(used, choice))
                 ] or [
                     {key: reading[key] for key in used if _holds(reading, key, checks)}
                     for reading in readings
                     if all(_holds(reading, key, rooted) for key in used if key in rooted)
                 ]
-            for kind in kinds if used else ():
-                self._left[kind] = left
+            for kind in {key[0] for key in named}:
+                self._left[kind] = [{key: disk for key, disk in reading.items() if key not in wrong} for reading in left]
 
     def _candidates(self, kinds: Sequence[str]) -> list[int]:
         if "nvme" in kinds:
@@ -79,7 +84,7 @@ class Orders:
         disks = self._candidates((kind,))
         if kind == "hd" and any(self._disks[number].bus == "ide" for number in disks):
             return [self._channels()]
-        if kind == "xvd" and min(key[1] for key in used) >= _XVDE:
+        if kind == "xvd" and min(key[1] for key in used) == _XVDE:
             return [_letters(kind, disks, _XVDE)]
         return [_letters(kind, order) for order in (self._mixed(disks) if kind == "sd" else [disks])]
 

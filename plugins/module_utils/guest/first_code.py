@@ -2,7 +2,8 @@
 """What the firmware starts: which disk, by what its boot code is and not by its being there, and whether that leads anywhere.
 
 libparted and Windows' Disk Management write a boot code into every MBR that they make. It starts the active partition, and on a data disk there is none.
-Source: UEFI Specification 2.10 chapter 3; GRUB's boot/i386/pc/boot.S (offset 0x5c holds the sector of the core image); syslinux's mbr and gptmbr.
+Source: UEFI Specification 2.10 chapter 3; GRUB's boot/i386/pc/boot.S (offset 0x5c holds the sector of the core image) and GRUB
+legacy's stage1.S (0x44); syslinux's mbr and gptmbr (the attribute legacy_boot of a GPT).
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ def leads_on(disks: Reads, disk: str, table: Table) -> bool:
     if not code.strip(b"\0"):
         return False
     if b"GRUB" in code:
-        sector: int = struct.unpack_from("<Q", code.ljust(0x64, b"\0"), 0x5C)[0]
-        return 0 < sector < 1 << 40 and bool(disks.read_device(disk, sector * 512, 512).strip(b"\0"))
+        # GRUB 2 keeps the sector of what comes next at one place, GRUB legacy at another.
+        sectors = (*struct.unpack_from("<Q", code.ljust(0x64, b"\0"), 0x5C), *struct.unpack_from("<I", code.ljust(0x64, b"\0"), 0x44))
+        return any(0 < sector < 1 << 40 and disks.read_device(disk, sector * 512, 512).strip(b"\0") for sector in sectors)
     if any(name in code for name in _OWN_WAY) or not table.partitions:
         return True
-    return any(_startable(disks, disk, part) for part in table.partitions if part.active)
+    containers = [table.extended] if table.extended is not None else []
+    return any(_startable(disks, disk, part) for part in (*table.partitions, *containers) if part.active)
 
 
 def _startable(disks: Reads, disk: str, part: Partition) -> bool:

@@ -123,6 +123,7 @@ def _gpt(read: Reader) -> Optional[tuple[Partition, ...]]:
                 str(uuid.UUID(bytes_le=entry[:16])),
                 str(uuid.UUID(bytes_le=entry[16:32])),
                 entry[56:128].decode("utf-16-le", "replace").split("\0", 1)[0],
+                bool(entry[48] & 4),  # legacy_boot
             )
         )
     return tuple(parts)

@@ -66,6 +66,8 @@ class DeviceTable:
         demands: dict[Place, list[tuple[int, Use]]] = {}
         counted: dict[Key, list[tuple[int, Use]]] = {}
         for use in uses:
+            if use.fstype and set(use.fstype.split(",")) <= {"iso9660", "udf", "cd9660"}:  # a drive
+                continue
             found = parse(use.spec)
             if isinstance(found, Located):
                 tagged = self._tagged(_TAGS[found.tag[0]], found.tag[1]) if found.tag is not None else None

@@ -7,7 +7,7 @@ Source: GRUB manual 2.06 (grub.cfg, grubenv), GRUB legacy manual, Boot Loader Sp
 from __future__ import annotations
 
 import re
-from typing import Iterator
+from typing import Collection, Iterator
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..guest.change import Change
@@ -23,22 +23,21 @@ from .entries import boot_entries, kernel_of
 from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, bls_entries, vendor_configs
 
 # A menu line that loads a kernel: command, kernel path, then the command line. `set root=` is not one.
-_GRUB_KERNEL = re.compile(r"^(\s*(?:linux|linux16|linuxefi|kernel)[ \t]+\S+)([^\n]*)", re.MULTILINE)
-_GRUB_VARIABLE = re.compile(r'^(\s*set\s+kernelopts=")([^"\n]*)', re.MULTILINE)
+_GRUB_KERNEL = re.compile(r"^([ \t]*(?:linux|linux16|linuxefi|kernel)[ \t]+\S+)([^\n]*)", re.MULTILINE)
+_GRUB_VARIABLE = re.compile(r'^([ \t]*set\s+kernelopts=")([^"\n]*)', re.MULTILINE)
 _SHELL_WORD = r"""(?P<value>"(?:\\[\s\S]|[^"\\])*"|'[^']*'|(?:\\.|[^\s"'])*)"""
-_DEFAULT_GRUB = re.compile(rf"^(\s*(?:export\s+)?GRUB_CMDLINE_(?:LINUX|XEN)\w*\+?=){_SHELL_WORD}", re.MULTILINE)
-_DRACUT_CMDLINE = re.compile(rf"^(\s*kernel_cmdline\+?=){_SHELL_WORD}", re.MULTILINE)
-_EXTLINUX_OPTIONS = re.compile(rf"^(\s*default_kernel_opts=){_SHELL_WORD}", re.MULTILINE)
+_DEFAULT_GRUB = re.compile(rf"^([ \t]*(?:export\s+)?GRUB_CMDLINE_(?:LINUX|XEN)\w*\+?=){_SHELL_WORD}", re.MULTILINE)
+_DRACUT_CMDLINE = re.compile(rf"^([ \t]*kernel_cmdline\+?=){_SHELL_WORD}", re.MULTILINE)
+_EXTLINUX_OPTIONS = re.compile(rf"^([ \t]*default_kernel_opts=){_SHELL_WORD}", re.MULTILINE)
 _EXTLINUX_ROOT = re.compile(r"^()(root=\S+)", re.MULTILINE)
 _KOPT = re.compile(r"^(# kopt=)([^\n]*)", re.MULTILINE)
-_OPTIONS = re.compile(r"^(\s*options[ \t]+)([^\n]*)", re.MULTILINE)
-_APPEND = re.compile(r"^(\s*append[ \t]+)([^\n]*)", re.MULTILINE | re.IGNORECASE)
+_OPTIONS = re.compile(r"^([ \t]*options[ \t]+)([^\n]*)", re.MULTILINE)
+_APPEND = re.compile(r"^([ \t]*append[ \t]+)([^\n]*)", re.MULTILINE | re.IGNORECASE)
 _KERNELOPTS = re.compile(r"^(kernelopts=)([^\n]*)", re.MULTILINE)
 _WHOLE = re.compile(r"\A()([^\n]*)")
-_ROOT_VARIABLE = re.compile(r"^(\s*set\s+rootpartition=)(\S+)", re.MULTILINE)  # Photon's menu
+_ROOT_VARIABLE = re.compile(r"^([ \t]*set\s+rootpartition=)(\S+)", re.MULTILINE)  # Photon's menu
 _DEBCONF = "/var/cache/debconf/config.dat"
-_INSTALL_DEVICES = re.compile(r"(^Name: grub-(?:pc|efi)/install_devices\n(?:\S[^\n]*\n)*?Value: )([^\n]*)", re.MULTILINE)
-_INSTALL_EMPTY = re.compile(r"(^Name: grub-(?:pc|efi)/install_devices_empty\n(?:\S[^\n]*\n)*?Value: )[^\n]*", re.MULTILINE)
+_GRUBS = ("grub-pc", "grub-efi")
 _MOST_SAID = 10
 _SUSE_INSTALL = "/etc/default/grub_installdevice"
 
@@ -130,15 +129,32 @@ def _install_devices(guest: Guest) -> list[Change]:
     changes: list[Change] = []
     reason = "GRUB is not installed again on disks that are gone"
     before = text(guest, _DEBCONF)
-    chosen = _INSTALL_DEVICES.search(before or "")
-    if before is not None and chosen is not None and any(map(cmdline.unstable, chosen[2].split(", "))):
-        after = _INSTALL_EMPTY.sub(r"\1true", before[: chosen.start(2)] + before[chosen.end(2) :])
-        changes += edit(_DEBCONF, before, after, reason)
+    if before is not None:
+        stanzas = before.split("\n\n")
+        gone = {name for name in _GRUBS for stanza in stanzas if any(map(cmdline.unstable, _devices_of(stanza, name)))}
+        changes += edit(_DEBCONF, before, "\n\n".join(_without_devices(stanza, gone) for stanza in stanzas), reason)
     before = text(guest, _SUSE_INSTALL)
     if before is not None:
         after = "".join(line for line in before.splitlines(keepends=True) if not cmdline.unstable(line.strip()))
         changes += edit(_SUSE_INSTALL, before, after, reason)
     return changes
+
+
+def _devices_of(stanza: str, package: str) -> list[str]:
+    """The disks in a stanza of debconf, if it is that of a package's installation."""
+    lines = stanza.strip("\n").split("\n")
+    value = next((line[len("Value: ") :] for line in lines if line.startswith("Value: ")), "")
+    return value.split(", ") if lines[0] == f"Name: {package}/install_devices" else []
+
+
+def _without_devices(stanza: str, packages: Collection[str]) -> str:
+    """A stanza of debconf that names no disks to install GRUB on, and says that none is meant."""
+    name = stanza.strip("\n").split("\n", 1)[0]
+    for package in packages:
+        for part, value in (("install_devices", ""), ("install_devices_empty", "true")):
+            if name == f"Name: {package}/{part}":
+                return re.sub(r"^Value: [^\n]*$", f"Value: {value}", stanza, count=1, flags=re.MULTILINE)
+    return stanza
 
 
 def _edit(pattern: re.Pattern[str], content: str, guest: Guest, path: str, findings: Findings) -> str:

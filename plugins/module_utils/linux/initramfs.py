@@ -283,7 +283,7 @@ _OMIT = re.compile(r"""^(\s*omit_drivers\+?=)(["'])(.*?)\2""", re.MULTILINE | re
 
 def _keep_virtio(match: re.Match[str]) -> str:
     """dracut.conf(5) is shell; the kernel's names of modules may be written with hyphens."""
-    return match[1] + match[2] + re.sub(r"[ \t]*(?<![\w.-])virtio(?:[-_]\w+)?(?![\w.-])", "", match[3]) + match[2]
+    return match[1] + match[2] + re.sub(r"(?<![\w.-])virtio(?:[-_]\w+)?(?![\w.-])[ \t]*", "", match[3]) + match[2]
 
 
 def _regenerate(guest: Guest, kernel: Kernel, image: str, facts: GuestFacts) -> RunCommand:

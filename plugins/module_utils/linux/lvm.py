@@ -21,8 +21,10 @@ CONFIGS = ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")
 Names = Sequence[frozenset[str]]
 # What the disks of most guests may be called, where it is not known on which of them the volume groups are.
 _ANY: Names = tuple(frozenset({f"/dev/{kind}{letter}{part}"}) for kind in ("vd", "sd") for letter in "abcd" for part in ("", 1, 2, 3))
-_TOKEN = re.compile(r'#[^\n]*|"(?:\\.|[^"\\])*"|[\[\]{}=,]|[^\s"#\[\]{}=,]+')
+_TOKEN = re.compile(r'#[^\n]*|"(?:\\.|[^"\\])*(?:"|\Z)|[\[\]{}=,]|[^\s"#\[\]{}=,]+')
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+_LONGEST = 300  # characters of a pattern
+_COSTLY = re.compile(r"\)[*+?{]|\(\(|\{\d{4}")  # repetitions of groups, which Python would try for ever, and LVM does not know all
 _ACCEPT_ALL = '[ "a|.*|" ]'
 # Identifiers of a disk that its new hardware does not have; those of md and crypt devices are their own.
 _OF_HARDWARE = ("sys_wwid", "sys_serial", "wwid_naa", "wwid_eui", "wwid_t10", "mpath_uuid", "devname")
@@ -42,8 +44,8 @@ class Setting:
 def new_names(guest: Guest) -> Names:
     """What the disks with physical volumes may be called on the target: as virtio disks, or as SATA disks. Arrays and encrypted devices keep their names."""
     volumes = [device for device in guest.devices() if device.fstype == "LVM2_member"]
-    if not volumes:
-        return _ANY
+    if not volumes:  # none, or within what is locked
+        return _ANY if any(device.fstype == "crypto_LUKS" for device in guest.devices()) else ()
     return tuple(
         frozenset({f"/dev/{kind}{letters(device.disk)}{device.part or ''}", f"/dev/disk/by-id/lvm-pv-uuid-{device.uuid}"})
         | ({f"/dev/disk/by-partuuid/{device.partuuid}"} if device.partuuid else frozenset())
@@ -86,11 +88,13 @@ def accepts(patterns: Sequence[str], device: frozenset[str]) -> bool:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    if len(pattern) < 3 or pattern[0] not in "ar" or pattern[-1] != _CLOSING.get(pattern[1], pattern[1]):
+    if not 3 <= len(pattern) <= _LONGEST or pattern[0] not in "ar" or pattern[-1] != _CLOSING.get(pattern[1], pattern[1]):
+        return True
+    if _COSTLY.search(pattern[2:-1]):
         return True
     try:
         return re.search(pattern[2:-1], name) is not None
-    except re.error:
+    except (re.error, OverflowError, RecursionError):
         return True
 
 

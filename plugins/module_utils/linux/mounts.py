@@ -104,7 +104,7 @@ def units(guest: Guest) -> Iterator[str]:
 
 def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
     """The line with its device by a stable name; what cannot be resolved is a concern and stays."""
-    if path != CRYPTTAB:
+    if path == FSTAB and line.device is not None:
         line = _options(line, path, guest, findings, mode)
     if line.device is None or not _wanted(line.device, mode):
         return line

@@ -12,7 +12,7 @@ import fnmatch
 import hashlib
 import re
 from dataclasses import replace
-from typing import Mapping, Sequence
+from typing import Collection, Mapping, Sequence
 
 from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.machine import Nic
@@ -65,7 +65,10 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     # An OVF rarely records MACs; the guest's own bindings then say which NICs there are.
     known = iter([mac for mac in bound if mac not in {nic.mac for nic in nics}])
     only_by_mac = [profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound]
-    given, called = _by_hardware(guest, nics, names, netnames.patterns(found))
+    active = {name for profile in found if profile.active for name in (profile.name, *profile.members, profile.parent) if name}
+    given, called = _by_hardware(guest, nics, names, active=active, patterns=netnames.patterns(found))
+    if nics and all(slot_of(nic) is not None for nic in nics):  # a name of a slot that no NIC is in is left of another one
+        names = [name for name in names if name in given.values() or Slot.named(name) is None]
     for number, nic in enumerate(nics):
         if nic.mac is None:
             nic = replace(nic, mac=next(known, None))
@@ -106,7 +109,9 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
 
 
-def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patterns: Sequence[str]) -> tuple[dict[int, str], dict[int, str]]:
+def _by_hardware(
+    guest: Guest, nics: Sequence[Nic], names: Sequence[str], *, active: Collection[str], patterns: Sequence[str]
+) -> tuple[dict[int, str], dict[int, str]]:
     """The names that follow from where NICs are on the old hardware, by the number of the NIC: those that the guest uses, and what each was called.
 
     A slot has its own names, a rule may name one by its address, and names that only count do so in the order of PCI. Where profiles take all names
@@ -129,7 +134,7 @@ def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patter
             called[number] = usual[0]
         name = (
             places.get(slot.address)
-            or next((name for name in names if slot.called(name)), None)
+            or next((name for name in sorted(filter(slot.called, names), key=lambda name: (name not in active, name != slot.name))), None)
             or next((name for name in names if order and counted(name) == order[id(nic)]), None)
             or (usual[0] if usual and slot.address in matched else None)
             or next((name for name in usual if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)), None)
@@ -139,23 +144,27 @@ def _by_hardware(guest: Guest, nics: Sequence[Nic], names: Sequence[str], patter
     return used, called
 
 
-def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac], findings: Findings) -> list[Change]:
+def plan(
+    guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac], findings: Findings, driver: str = matches.NEW
+) -> list[Change]:
     """Changes that pin each name to its MAC, let profiles follow a new MAC, and take away what was for VMware's NICs."""
     changes: list[Change] = _follow(guest, macs)
     pins = [(name, mac) for name, mac in pins if name]
     view = PendingView(guest, merge(changes))
     problems: list[str] = []
-    changes += _matched(view, pins)
+    changes += _matched(view, pins, driver)
     view = PendingView(guest, merge(changes))
     useless = [
-        (profile.path, f"the driver {profile.driver}") for profile in netnames.profiles(view, problems) if matches.is_old(profile.driver)
+        (profile.path, f"the driver {profile.driver}")
+        for profile in netnames.profiles(view, problems)
+        if matches.is_old(profile.driver, driver)
     ]
     for path, what in [*useless, *((path, f"the address {address}") for address, path in matches.addresses(view).items())]:
         findings.add(
             "network.driver-match",
             BLOCKER,
             f"{path} applies only to cards with {what}.",
-            f"Match by name or MAC in the guest instead; the card is {matches.NEW} after the migration, at another address.",
+            f"Match by name or MAC in the guest instead; the card is {driver} after the migration, at another address.",
         )
     for problem in problems:
         findings.add(
@@ -163,7 +172,7 @@ def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac],
         )
     if links.in_force(guest):
         for name, mac in pins:
-            path, pinned = links.pin(guest, name, mac)
+            path, pinned = links.pin(guest, name, mac, driver)
             changes += edit(path, text(guest, path), pinned, f"{name} keeps its name on the new hardware")
         changes += remove(netnames.PERSISTENT_RULES, guest.stat(netnames.PERSISTENT_RULES), "names are pinned by .link files now")
     elif pins and netnames.has_udev(guest):
@@ -177,13 +186,13 @@ def plan(guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac],
     return list(final.values())
 
 
-def _matched(guest: Guest, pins: Sequence[tuple[str, Mac]]) -> list[Change]:
+def _matched(guest: Guest, pins: Sequence[tuple[str, Mac]], driver: str) -> list[Change]:
     """Matches of the old hardware become such of the new. Profiles that only two drivers tell apart stay as they are, which is a blocker."""
     alone = [profile for profile in netnames.profiles(guest) if profile.name is None and profile.mac is None and profile.driver]
     told_apart = {frozenset(matches.OLD & set(matches.words(profile.driver or ""))) for profile in alone}
     return [
         change
-        for path, before, after in matches.rewritten(guest, _by_address(pins), len(told_apart) < 2)
+        for path, before, after in matches.rewritten(guest, _by_address(pins), driver if len(told_apart) < 2 else "")
         for change in edit(path, before, after, "a match of the old hardware is one of the new")
     ]
 

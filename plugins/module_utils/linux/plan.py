@@ -18,7 +18,9 @@ from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
 from ..guest.view import PendingView
 from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, storage, tools
-from .netconf import names
+from .netconf import matches, names
+
+_NIC_DRIVERS = {"e1000e": "e1000e", "rtl8139": "8139cp"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def _bootloader(work: Work) -> list[Change]:
 
 
 def _network(work: Work) -> list[Change]:
-    changes = network.plan(work.guest, work.facts.interfaces, mac_map(work.options.macs), work.findings)
+    changes = network.plan(
+        work.guest, work.facts.interfaces, mac_map(work.options.macs), work.findings, _NIC_DRIVERS.get(work.facts.nic_model, matches.NEW)
+    )
     return [*changes, *modules.plan(work.guest)]
 
 

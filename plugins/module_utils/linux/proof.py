@@ -25,7 +25,8 @@ from .netconf import names as netnames
 from .netconf.model import ini
 
 _PE_MACHINES = {"x86_64": 0x8664, "i686": 0x14C, "aarch64": 0xAA64, "riscv64": 0x5064}
-_SEARCH = re.compile(r"^\s*search(?:\.fs_uuid\s+|\s.*--fs-uuid\s.*?)([0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}|[0-9a-f-]{36})\b", re.MULTILINE)
+_LONGEST_LINE = 1000  # characters
+_SEARCH = re.compile(r"^[ \t]*search(?:\.fs_uuid\s+|\s.*--fs-uuid\s.*?)([0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}|[0-9a-f-]{36})\b", re.MULTILINE)
 # What must be in the initramfs beside virtio, by the root's file system; a kernel may have it built in.
 _FS_DRIVERS = {"ext2": "ext4", "ext3": "ext4", "ext4": "ext4", "xfs": "xfs", "btrfs": "btrfs", "f2fs": "f2fs"}
 # And by what lies beneath it.
@@ -39,12 +40,13 @@ _KIND_DRIVERS = {
     "raid6": ("raid456",),
     "raid10": ("raid10",),
 }
+_PROGRAMS = re.compile(r"(^|/)(s?bin|systemd|rules\.d)/[^/]+$")
 # And the programs that put it together, any one of them, by name. Arrays of raid=autodetect need none, but nobody makes such any more.
 _KIND_TOOLS = {
     "lvm": ("lvm", "vgchange"),
     "crypt": ("cryptsetup", "systemd-cryptsetup"),
-    **dict.fromkeys(("raid0", "raid1", "raid4", "raid5", "raid6", "raid10"), ("mdadm", "mdraid-activate")),
-    "btrfs": ("btrfs",),
+    **dict.fromkeys(("raid0", "raid1", "raid4", "raid5", "raid6", "raid10"), ("mdadm", "nash")),
+    "btrfs": ("btrfs", "64-btrfs.rules"),  # udev knows it too
 }
 
 
@@ -95,7 +97,8 @@ def _grub_stub(guest: Guest) -> Iterator[Check]:
 
 
 def _searches(guest: Guest, path: str, content: str) -> Iterator[Check]:
-    for uuid in dict.fromkeys(_SEARCH.findall(content)):
+    lines = "\n".join(line for line in content.splitlines() if len(line) <= _LONGEST_LINE)
+    for uuid in dict.fromkeys(_SEARCH.findall(lines)):
         yield Check("bootloader.search", guest.device(f"UUID={uuid}") is not None, f"{path} searches the file system {uuid}")
 
 
@@ -211,7 +214,7 @@ def _tools(guest: Guest, facts: GuestFacts, root: Optional[BlockDevice], image: 
     kinds = list(dict.fromkeys(facts.root_stack))
     if root is not None and root.fstype == "btrfs" and len([device for device in guest.devices() if device.uuid == root.uuid]) > 1:
         kinds.append("btrfs")
-    programs = {name.rsplit("/", 1)[-1] for name in image.names}
+    programs = {name.rsplit("/", 1)[-1] for name in image.names if _PROGRAMS.search(name)}
     for kind in kinds:
         tools = _KIND_TOOLS.get(kind, ())
         if tools:

@@ -20,8 +20,6 @@ from . import lvm
 MDADM = ("/etc/mdadm/mdadm.conf", "/etc/mdadm.conf")
 _CACHES = ("/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache")
 _SMARTD = ("/etc/smartd.conf", "/etc/smartmontools/smartd.conf")
-# An array that is known by its own UUID needs no list of the disks that it was on.
-_MEMBERS = re.compile(r"^([ \t]*ARRAY\b(?=[^\n]*\buuid=)[^\n]*?)[ \t]+devices=[^\s#]*(?=[^\n]*)", re.MULTILINE | re.IGNORECASE)
 _DEVICE = re.compile(r"^([ \t]*DEVICE[ \t]+)([^\n#]*)", re.MULTILINE)
 
 
@@ -54,7 +52,15 @@ def mdadm_conf(content: str) -> str:
         old = any(re.match(r"/dev/(?:sd|hd|xvd|vd|nvme|disk/by-)", word) for word in match[2].split())
         return match[1] + "partitions" + match[2][len(match[2].rstrip()) :] if old else match[0]
 
-    return _MEMBERS.sub(r"\1", _DEVICE.sub(anywhere, content))
+    return "".join(_known_by_uuid(line) for line in _DEVICE.sub(anywhere, content).splitlines(keepends=True))
+
+
+def _known_by_uuid(line: str) -> str:
+    """An array that is known by its own UUID needs no list of the disks that it was on."""
+    words = line.split()
+    if words[:1] not in (["ARRAY"], ["array"]) or not any(word.lower().startswith("uuid=") for word in words):
+        return line
+    return re.sub(r"[ \t]devices=[^\s#]*", "", line, count=1, flags=re.IGNORECASE)
 
 
 def _smartd(content: str) -> str:

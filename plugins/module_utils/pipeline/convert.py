@@ -181,7 +181,7 @@ def _request(options: ConvertOptions, number: int, disk: staging.StagedDisk, wis
     return Request(
         disk.overlay,
         "qcow2",
-        os.path.join(options.dest, f"{names.safe(options.name)}-disk{number}.{fmt}"),
+        os.path.abspath(os.path.join(options.dest, f"{names.safe(options.name)}-disk{number}.{fmt}")),
         fmt,
         compression="none" if device else options.compression,
         size=sizes.new_size(wish, disk.virtual_size) if wish else None,

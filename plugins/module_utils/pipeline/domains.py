@@ -89,11 +89,18 @@ def assumed(vm: VmSaid, facts: Facts) -> tuple[Concern, ...]:
 
 def _nics(vm: VmSaid, facts: Facts, network: str, networks: Mapping[str, str]) -> Iterator[Nic]:
     """Each NIC on the network that its own becomes, in the order in which a kernel met them. A disk alone has no NICs, but hardly a VM has none."""
-    at_source = in_order(vm.machine.nics)
+    at_source = vm.machine.nics
     macs = [nic.mac for nic in facts.nics] or [nic.mac or made(vm.seed, number) for number, nic in enumerate(at_source)]
     was_on = {nic.mac: nic.network for nic in at_source if nic.mac}
+    found = []
     for number, mac in enumerate(macs):
         there = was_on.get(mac) or (at_source[number].network if len(at_source) == len(macs) else "")
-        yield Nic(mac, networks.get(there, network))
+        found.append(Nic(mac, networks.get(there, network)))
+    if len(found) == len(at_source):  # each stands for one of the source
+        first = {id(nic): number for number, nic in enumerate(in_order(at_source))}
+        known = {nic.mac: nic for nic in at_source if nic.mac}
+        pairs = [(first[id(known.get(mac, at_source[number]))], found[number]) for number, mac in enumerate(macs)]
+        found = [nic for dummy, nic in sorted(pairs, key=lambda pair: pair[0])]
+    yield from found
     if not macs and vm.machine.kind == BARE:
         yield Nic(None, network)

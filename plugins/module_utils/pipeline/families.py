@@ -17,7 +17,6 @@ from ..guest import copied
 from ..guest.family import DriverSource, Family, GuestRequest
 from ..guest.live import LiveGuest
 from ..guest.model import GuestFacts
-from ..guest.nic_names import in_order
 from ..guest.nics import mac_map, named, whole
 from ..guest.offline import Attached, OfflineGuest
 from ..linux import family as linux
@@ -44,7 +43,7 @@ def guest_request(
     """
     attached = tuple(Attached(disk.overlay, "qcow2", said.place) for disk, said in zip(disks, vm.disks))
     starts = firmware if firmware != "auto" else vm.machine.firmware or "auto"
-    known = in_order(vm.machine.nics)
+    known = vm.machine.nics
     return GuestRequest(
         attached,
         named(nics, known) if nics else known,

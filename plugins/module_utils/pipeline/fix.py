@@ -40,7 +40,7 @@ class FixOptions:
     """
 
     subject: Subject
-    chosen: tuple[object, ...] = (LinuxOptions(), WindowsOptions())
+    chosen: tuple[object, ...] = field(default=(LinuxOptions(), WindowsOptions()), repr=False)
     firmware: str = "auto"
     luks_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     root: str = ""

@@ -71,6 +71,18 @@ class Facts:
         """Whether the console tells that the system has started; records that do not say it yet go by the system."""
         return self.os in ("", "linux") if self.console is None else self.console
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What a person does at the first start; of an earlier repair of Windows, which has not recorded it, that there is something."""
+        if self.console is None and self.os == "windows":
+            first = (
+                "as {vm}-bootstrap.xml says, and then run windows_finish.yml"
+                if "bootstrap" in self.phases
+                else "as the .xml beside this page says"
+            )
+            return (f"Start it {first}. Windows finishes by itself at its first start (docs/windows.md).",)
+        return self.first_steps
+
 
 @dataclass(frozen=True)
 class ChangeSaid:

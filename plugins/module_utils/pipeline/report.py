@@ -14,6 +14,7 @@ from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
 from ..disk import qemu_img, staging
 from ..disk.machine import Converted, VmSaid
+from ..guest.nics import made
 from .record import FIX, FORMAT, Booted, ChangeSaid, Migration, Repaired
 
 PLANNED = "plan.json"  # of the repair, in a work directory
@@ -156,15 +157,15 @@ def _paths(paths: Sequence[str]) -> str:
 
 def _left(done: Migration) -> list[str]:
     facts = done.facts
-    known = [nic.mac for nic in done.source.machine.nics if nic.mac] + [mac for dummy, mac in facts.interfaces]
-    macs = ", ".join([nic.mac for nic in facts.nics] or dict.fromkeys(known))
+    at_source = [nic.mac or made(done.source.seed, number) for number, nic in enumerate(done.source.machine.nics)]
+    macs = ", ".join([nic.mac for nic in facts.nics] or dict.fromkeys([*at_source, *(mac for dummy, mac in facts.interfaces)]))
     disks = {"sata": "SATA", "ide": "IDE"}.get(facts.disk_bus or "", "virtio")
     steps = [
         f"Define the VM on the target with {disks} disks, {facts.nic_model or 'virtio'} network cards"
         f" and {facts.firmware or 'the same'} firmware; it starts from disk {facts.boot_disk}."
         + (" The .xml beside this page says so to libvirt." if done.disks else "")
     ]
-    steps += [step.replace("{vm}", done.vm) for step in facts.first_steps]
+    steps += [step.replace("{vm}", done.vm) for step in facts.steps]
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]
 

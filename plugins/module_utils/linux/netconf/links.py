@@ -98,10 +98,13 @@ def masked(guest: Guest, path: str) -> bool:
 def pin(guest: Guest, name: str, mac: Mac, driver: str = "virtio_net") -> tuple[str, str]:
     """The path and the text of a .link file that gives a NIC its name.
 
-    What a file of the administrator's sets for the NIC beside its name is said again, since it no longer applies.
+    That is a file of the administrator's that gives it already. What another one sets for the NIC beside its name is said again, since it no longer
+    applies.
     """
     path = f"{DIRECTORY}/10-hyper2kvm-{name}.link"
     first = next((link for link in links(guest) if "hyper2kvm-" not in link.path and link.applies(mac, driver)), None)
+    if first is not None and first.name == name and first.path.startswith(DIRECTORY):
+        return first.path, text(guest, first.path) or ""
     kept = ""
     if first is not None and first.path.startswith(DIRECTORY) and first.name != name:
         kept = "".join(f"{_SPELT.get(key, key)}={value}\n" for key, value in first.settings if key not in _NAMES)

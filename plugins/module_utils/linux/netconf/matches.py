@@ -6,6 +6,8 @@ Source: systemd.network(5), netplan(5), nm-settings-keyfile(5); the drivers are 
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import re
 from typing import Iterator, Mapping, Optional
 
@@ -19,12 +21,22 @@ OLD = frozenset(
 NEW = "virtio_net"
 _HYPERVISORS = frozenset(("vmware", "microsoft", "xen", "amazon", "oracle"))
 _LINE = re.compile(r"^(?P<lead>[ \t]*(?P<key>[A-Za-z-]+)[ \t]*=[ \t]*)(?P<value>[^\n]*)$")
-_NETPLAN = re.compile(r"(?P<lead>\bdriver:[ \t]*)(?P<value>\[[^\]\n]*\]|\"[^\"\n]*\"|'[^'\n]*'|[^\s,}#]+)")
+_NETPLAN = re.compile(r"(?m)(?P<lead>^[^#\n]{0,200}\bdriver:[ \t]*)(?P<value>\[[^\]\n]*\]|\"[^\"\n]*\"|'[^'\n]*'|[^\s,}#]+)")
 
 
-def is_old(driver: Optional[str]) -> bool:
-    """Whether a match by driver names one of the old hardware, so that it is empty on the new."""
-    return driver is not None and bool(OLD & set(words(driver)))
+def is_old(driver: Optional[str], new: str = NEW) -> bool:
+    """Whether a match by driver is for the old hardware alone, so that it is empty on the new, where NICs have the driver `new`."""
+    return driver is not None and "!" not in driver and not fits(driver, new) and any(_old(word) for word in words(driver))
+
+
+def fits(driver: str, new: str) -> bool:
+    """Whether a match by driver takes a NIC with the driver `new`."""
+    found = any(fnmatch.fnmatchcase(new, word) for word in words(driver))
+    return found != driver.lstrip().startswith("!")
+
+
+def _old(word: str) -> bool:
+    return any(fnmatch.fnmatchcase(old, word) for old in OLD)
 
 
 def words(value: str) -> list[str]:
@@ -42,16 +54,16 @@ def addresses(guest: Guest) -> dict[str, str]:
     return found
 
 
-def rewritten(guest: Guest, names: Mapping[str, str], drivers: bool) -> Iterator[tuple[str, Optional[str], str]]:
-    """(path, text before, text after) of each file with such a match; `names` are those of NICs by address. What is unknown stays, and
-    drivers do without `drivers`.
+def rewritten(guest: Guest, names: Mapping[str, str], new: str) -> Iterator[tuple[str, Optional[str], str]]:
+    """(path, text before, text after) of each file with such a match; `names` are those of NICs by address, `new` is the driver of
+    all of them; drivers stay where it is empty, as does what is unknown.
 
     A file of the distribution's own gets its like in /etc, which takes its place.
     """
     for directory in networkd.DIRECTORIES:
         for path in glob(guest, directory, ".network"):
             before = text(guest, path) or ""
-            after = _matches(before, names, drivers, (" ", "Name"))
+            after = _matches(before, names, new, (" ", "Name"))
             if after == before:
                 continue
             own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
@@ -61,18 +73,18 @@ def rewritten(guest: Guest, names: Mapping[str, str], drivers: bool) -> Iterator
                 yield own, None, after
     for path in netplan.files(guest):
         before = text(guest, path) or ""
-        yield path, before, _NETPLAN.sub(_netplan, before) if drivers else before
+        yield path, before, _NETPLAN.sub(functools.partial(_netplan, new=new), before) if new else before
     for path in glob(guest, networkmanager.DIRECTORIES[0]):
         if not LEFTOVER.search(path):
             before = text(guest, path) or ""
-            yield path, before, _matches(before, names, drivers, (";", "interface-name"))
+            yield path, before, _matches(before, names, new, (";", "interface-name"))
 
 
-def _netplan(match: re.Match[str]) -> str:
-    return match["lead"] + NEW if is_old(match["value"]) else match[0]
+def _netplan(match: re.Match[str], new: str) -> str:
+    return match["lead"] + new if is_old(match["value"], new) else match[0]
 
 
-def _matches(content: str, names: Mapping[str, str], drivers: bool, form: tuple[str, str]) -> str:
+def _matches(content: str, names: Mapping[str, str], driver: str, form: tuple[str, str]) -> str:
     """A file of sections with its matches rewritten; `form` is what separates alternatives, and the key of a match by name."""
     lines, section = [], ""
     for raw in content.splitlines(keepends=True):
@@ -81,20 +93,20 @@ def _matches(content: str, names: Mapping[str, str], drivers: bool, form: tuple[
         if stripped.startswith("[") and stripped.endswith("]"):
             section = stripped[1:-1].lower()
         match = _LINE.match(line) if section == "match" else None
-        new = _value(match["key"].lower(), match["value"], names, form) if match is not None else None
-        if match is not None and new is not None and (drivers or match["key"].lower() != "driver"):
+        new = _value(match["key"].lower(), match["value"], names, driver, form) if match is not None else None
+        if match is not None and new is not None:
             key, value = new
             line = f"{key}={value}" if key else match["lead"] + value
         lines.append(line + raw[len(raw.rstrip("\r\n")) :])
     return "".join(lines)
 
 
-def _value(key: str, value: str, names: Mapping[str, str], form: tuple[str, str]) -> Optional[tuple[str, str]]:
+def _value(key: str, value: str, names: Mapping[str, str], new: str, form: tuple[str, str]) -> Optional[tuple[str, str]]:
     """(another key or nothing, the new value) of a match; None for one that stays."""
     found, (separator, by_name) = words(value), form
     end = separator if value.rstrip().endswith(";") else ""
-    if key == "driver" and is_old(value):
-        return "", separator.join(dict.fromkeys(NEW if word in OLD else word for word in found)) + end
+    if key == "driver" and new and is_old(value, new):
+        return "", separator.join(dict.fromkeys(new if _old(word) else word for word in found)) + end
     if key == "virtualization" and set(found) & _HYPERVISORS and not value.lstrip().startswith("!"):
         return "", separator.join(dict.fromkeys("vm" if word in _HYPERVISORS else word for word in found)) + end
     if key == "path" and found and all(word.startswith("pci-") and word[len("pci-") :] in names for word in found):

@@ -72,13 +72,11 @@ def persistent_names(guest: Guest) -> dict[Mac, str]:
     for rule in rules.namings(guest):
         if rule.mac is not None:
             names[rule.mac] = rule.name
-    if links.in_force(guest):
-        first: dict[Mac, str] = {}
-        for link in links.links(guest):
-            if link.mac is not None and link.name:
-                first.setdefault(link.mac, link.name)
-        names.update(first)
-    return names
+    first: dict[Mac, str] = {}
+    for link in links.links(guest) if links.in_force(guest) else ():
+        if link.mac is not None and link.name:
+            first.setdefault(link.mac, link.name)
+    return {**first, **names}  # udev asks .link files for those alone that no rule has named
 
 
 def places(guest: Guest) -> dict[str, str]:
@@ -135,7 +133,7 @@ def _pattern(name: Optional[str]) -> bool:
 def _applies(profile: Profile, name: str, mac: str) -> bool:
     if profile.kind != "ethernet" or (profile.name is None and profile.mac is None and profile.driver is None):
         return False
-    if profile.driver is not None and not {matches.NEW, *matches.OLD} & set(matches.words(profile.driver)):
+    if profile.driver is not None and not (matches.fits(profile.driver, matches.NEW) or matches.is_old(profile.driver)):
         return False
     return (profile.mac is None or profile.mac == mac) and (profile.name is None or fnmatch.fnmatchcase(name, profile.name))
 
@@ -153,5 +151,5 @@ def _above(found: Sequence[Profile], name: str, taken: set[str]) -> list[Profile
 
 def _best(candidates: Iterable[Profile]) -> Optional[Profile]:
     """The profile that gives addresses, before one that only exists."""
-    known = list(candidates)
+    known = sorted(candidates, key=lambda profile: not profile.active)  # stable
     return next((profile for profile in known if profile.method != "none"), known[0] if known else None)

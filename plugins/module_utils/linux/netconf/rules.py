@@ -12,7 +12,9 @@ from ...guest.protocol import Guest, glob, text
 from .model import mac_of
 
 DIRECTORY = "/etc/udev/rules.d"
-_PAIR = re.compile(r'(?P<key>[A-Z_]+)(?:\{(?P<attribute>[^}]*)\})?\s*(?P<operator>==|!=|\+=|-=|:=|=)\s*[ei]?"(?P<value>(?:[^"\\]|\\.)*)"')
+_PAIR = re.compile(
+    r'(?<![A-Z_])(?P<key>[A-Z_]{1,40})(?:\{(?P<attribute>[^}\n]{0,100})\})?\s*(?P<operator>==|!=|\+=|-=|:=|=)\s*[ei]?"(?P<value>(?:[^"\\]|\\.)*)"'
+)
 _ADDRESS = re.compile(r"^[0-9a-f]{4}(?::[0-9a-f]+){2}\.[0-7]$")
 
 

@@ -83,6 +83,10 @@ MACHINES = {
     "a disk of Xen by the number of xvdb": ([Disk(), Disk()], {"/dev/disk/by-path/xen-vbd-51728-part1": "1.1", "/dev/xvda1": "0.1"}, (0, 1)),
     "RHEL 6 on Xen counts from xvde": ([Disk(), Disk()], {"/dev/xvde1": "0.1", "/dev/xvdf1": "1.1"}, (0, 1)),
     "the 27th disk": ([Disk("scsi", 0, number) for number in range(28)], {"/dev/sda1": "0.1", "/dev/sdaa1": "26.1", "/dev/sdab1": "27.1"}, (0, 1)),
+    "a drive of IDE says nothing about disks": (
+        [Disk()] * 2, {"/dev/sda2": "0.2", "/dev/hdc": None, "/dev/sdb1": "1.1"}, (0, 2)),
+    "a drive beside a disk of IDE under libata": ([Disk("ide", 0, 0)], {"/dev/sda2": "0.2", "/dev/hdc": None, "/dev/sda1": "0.1"}, (0, 2)),
+    "volumes that a cloud attaches from f on": ([Disk()] * 3, {"UUID=u02": "0.2", "/dev/xvdf1": None}, (0, 2)),
     "a wrong entry says nothing about the others": ([Disk()] * 2, {"/dev/sda1": "0.1", "/dev/sdb1": "1.1", "/dev/sdf1": None}, (0, 1)),
 }  # fmt: skip
 

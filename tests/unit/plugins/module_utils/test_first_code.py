@@ -23,6 +23,9 @@ EFI = Partition(1, 1 << 20, 100 << 20, ESP, "e-1")
 GRUB, EMPTY = Table("mbr", (SYSTEM,), GRUB_MBR), Table("mbr", (DATA,), bytes(440))
 TOOLS = Table("mbr", (DATA,), TOOL)
 STARTS = Table("mbr", (ACTIVE,), TOOL)
+# stage1 of GRUB legacy has the sector of what comes next at 0x44, and code at 0x5c.
+LEGACY = Table("mbr", (SYSTEM,), (bytes(0x44) + b"\1\0\0\0" + b"\xb8" * 0x40 + b"GRUB \0Geom").ljust(440, b"\xa0"))
+EXTENDED = Table("mbr", (SYSTEM,), TOOL, extended=replace(ACTIVE, number=2, type="05"))
 UEFI = Table("gpt", (EFI, replace(DATA, number=2)), bytes(440))
 
 
@@ -30,7 +33,7 @@ def disk(table, core=b"core" * 128):
     """The beginning of a disk, with a core image of GRUB behind the MBR and a boot sector in its partition."""
     image = bytearray(2 << 20)
     image[512 : 512 + len(core)] = core
-    if any(part.active for part in table.partitions):
+    if any(part.active for part in (*table.partitions, *([table.extended] if table.extended else []))):
         image[1 << 20 : (1 << 20) + 512] = SECTOR
     return bytes(image)
 
@@ -46,6 +49,9 @@ MACHINES = {
     "the system is elsewhere than its boot code": ("bios", [GRUB, EMPTY], (1,), 0),
     "LILO": ("bios", [EMPTY, Table("mbr", (SYSTEM,), b"\xfa\xebLILO".ljust(440, b"\x01"))], (), 1),
     "a loader on a disk without a table": ("bios", [EMPTY, Table("", (), b"\xeb\x58\x90".ljust(440, b"\x01"))], (), 1),
+    "GRUB legacy": ("bios", [LEGACY, STARTS], (0,), 0),
+    "an active extended partition": ("bios", [EXTENDED, TOOLS], (), 0),
+    "a GPT with the attribute of syslinux": ("bios", [Table("gpt", (ACTIVE,), TOOL), TOOLS], (), 0),
     "nothing that leads on": ("bios", [EMPTY, TOOLS], (), 1),
     "nothing at all": ("bios", [EMPTY], (), 0),
     "the EFI system partition on the second disk": ("uefi", [Table("gpt", (DATA,), bytes(440)), UEFI], (), 1),

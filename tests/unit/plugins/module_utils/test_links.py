@@ -52,6 +52,8 @@ def pinned(files, null=()):
             {f"{ETC}05-x.link": "[Match]\nMACAddress=00:50:56:8A:00:01\n\n[Link]\nMTUBytes=9000\n"},
             {f"{ETC}00-0-hyper2kvm-ens192.link": f"{OWN}MTUBytes=9000\n"},
         ),
+        # One that gives the name already is the pin.
+        ({f"{ETC}20-lan.link": OWN + "MTUBytes=9000\n"}, {}),
         # What is for other hardware, or for another NIC, applies no more.
         ({f"{ETC}05-x.link": "[Match]\nDriver=vmxnet3\n\n[Link]\nMTUBytes=9000\n"}, {f"{ETC}10-hyper2kvm-ens192.link": OWN}),
         ({f"{ETC}05-x.link": "[Match]\nMACAddress=00:50:56:8A:00:02\n\n[Link]\nMTUBytes=9000\n"}, {f"{ETC}10-hyper2kvm-ens192.link": OWN}),

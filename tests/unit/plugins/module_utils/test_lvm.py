@@ -36,6 +36,8 @@ FILTERS = {
     "rejects nothing": ('filter = "a|/dev/nvme0n1p2|"\n', None),
     "by the volume's own identifier": ('filter = [ "a|/dev/disk/by-id/lvm-pv-uuid-pv-id|", "r|.*|" ]\n', None),
     "by the partition's identifier": ('filter = [ "a|/by-partuuid/part-id|", "r|.*|" ]\n', None),
+    "a pattern that takes for ever": ('filter = [ "r|^(/?[a-zA-Z0-9-]+)+!$|" ]\n', '# filter = [ "r|^(/?[a-zA-Z0-9-]+)+!$|" ]\n'),
+    "a pattern that is too much": ('filter = [ "r|x{1,99999999999}|" ]\n', '# filter = [ "r|x{1,99999999999}|" ]\n'),
     "a comment": ('# filter = [ "a|/dev/sda|", "r|.*|" ]\n', None),
     "in a string": ('x = "filter = [ \\"r|.*|\\" ]"\n', None),
 }  # fmt: skip

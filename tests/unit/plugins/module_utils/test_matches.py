@@ -38,7 +38,11 @@ def netplan(match):
 MATCHES = {
     "networkd by driver": (NETWORK, networkd("Driver=vmxnet3"), networkd("Driver=virtio_net")),
     "networkd by several drivers": (NETWORK, networkd("Driver = ena ixgbevf vif"), networkd("Driver = virtio_net")),
-    "networkd by a driver of both": (NETWORK, networkd("Driver=vmxnet3 virtio_net"), networkd("Driver=virtio_net")),
+    "networkd by a driver of both": (NETWORK, networkd("Driver=vmxnet3 virtio_net"), None),
+    "networkd by anything but a driver": (NETWORK, networkd("Driver=!vmxnet3"), None),
+    "networkd by a pattern": (NETWORK, networkd("Driver=vmxnet*"), networkd("Driver=virtio_net")),
+    "netplan by a pattern": (NETPLAN, netplan("{driver: vmxnet*}"), netplan("{driver: virtio_net}")),
+    "a comment in netplan": (NETPLAN, netplan("{name: ens192}  # driver: vmxnet3"), None),
     "networkd by another driver": (NETWORK, networkd("Driver=mlx5_core"), None),
     "networkd by hypervisor": (NETWORK, networkd("Name=ens192\nVirtualization=vmware"), networkd("Name=ens192\nVirtualization=vm")),
     "networkd on anything but": (NETWORK, networkd("Name=ens192\nVirtualization=!microsoft"), None),

@@ -7,12 +7,22 @@ import subprocess
 
 import pytest
 from fixtures import DATA, DEVICES, ROOT, SWAP
+from promptly import within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts, Stat
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.view import PendingView
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader, entries, initramfs, mounts, swap_units
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
+    bootloader,
+    entries,
+    initramfs,
+    mounts,
+    network,
+    proof,
+    storage,
+    swap_units,
+)
 
 STABLE = f"root=UUID={ROOT.uuid}"
 BOOT = {
@@ -48,6 +58,36 @@ BOOT = {
         "Name: grub-efi/install_devices\nTemplate: x\nValue: \n\nName: grub-efi/install_devices_empty\nTemplate: y\nValue: true\n",
     ),
 }
+
+
+def test_of_two_packages_of_grub_each_forgets_its_disks():
+    stanza = "Name: {0}/install_devices\nTemplate: x\nValue: {1}\n\nName: {0}/install_devices_empty\nTemplate: y\nValue: {2}\n"
+    before = stanza.format("grub-efi", "", "false") + "\n" + stanza.format("grub-pc", "/dev/sda, /dev/sdb", "false")
+    (change,) = bootloader.plan(MemoryGuest({"/var/cache/debconf/config.dat": before}, DEVICES), GuestFacts(), Findings())
+    assert change.after == stanza.format("grub-efi", "", "false") + "\n" + stanza.format("grub-pc", "", "true")
+
+
+LONG = {
+    "/etc/udev/rules.d/a.rules": 'SUBSYSTEM=="net" ' + "A" * 30000 + "{" * 30000,
+    "/etc/default/grub": "\n" * 30000 + " " * 30000,
+    "/boot/grub/grub.cfg": "\n" * 30000 + "search " + "--fs-uuid " * 4000,
+    "/var/cache/debconf/config.dat": "Name: grub-pc/install_devices\n" * 20000,
+    "/etc/dracut.conf.d/x.conf": 'omit_drivers="' + " " * 30000,
+    "/etc/mdadm.conf": "ARRAY uuid=" + " " * 30000,
+    "/etc/lvm/lvm.conf": '\\"' * 20000,
+}
+
+
+@pytest.mark.parametrize("path", LONG)
+def test_long_texts_are_read_in_time(path):
+    made = MemoryGuest({path: LONG[path], "/usr/lib/systemd/systemd-networkd": "x"}, DEVICES)
+    facts = GuestFacts(initramfs_tool="dracut")
+    with within(20):
+        bootloader.plan(made, facts, Findings())
+        storage.plan(made, Findings())
+        network.plan(made, (), {}, Findings())
+        initramfs._permanent(made, facts)
+        list(proof._searches(made, path, LONG[path]))
 
 
 @pytest.mark.parametrize("case", BOOT)

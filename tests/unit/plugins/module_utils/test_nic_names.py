@@ -124,6 +124,17 @@ def test_rules_in_any_file_are_read_before_names_are_given():
     assert found(["eth0", "eth1"], FOUR[:2], **{"/etc/udev/rules.d/60-net.rules": rule}) == ({"eth0": mac(2), "eth1": mac(1)}, [])
 
 
+def test_of_two_names_of_a_slot_the_one_in_use_counts():
+    profiles = {f"{IFCFG}enp11s0": "DEVICE=enp11s0\nONBOOT=no\nBOOTPROTO=dhcp\n"}
+    assert found(["ens192"], FOUR[:1], **profiles) == ({"ens192": mac(1)}, [])
+    assert found(["ens192", "enp11s0"], FOUR[:1])[0]["ens192"] == mac(1)
+
+
+def test_the_name_of_another_slot_is_not_given_by_order():
+    names, dummy = found(["ens192", "ens256"], FOUR[:2])
+    assert names == {"ens192": mac(1)}
+
+
 def test_a_pattern_has_the_name_that_the_slot_gives():
     network = "[Match]\nName=ens*\n\n[Network]\nAddress=192.0.2.40/24\n"
     assert found([], FOUR[:1], **{"/etc/systemd/network/10-x.network": network}) == ({"ens192": mac(1)}, [])

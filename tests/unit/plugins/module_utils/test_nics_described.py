@@ -46,6 +46,13 @@ def test_a_new_mac_stays_on_the_network_of_the_old_one():
     assert described(nics, facts) == [(mac(9), "lan"), (mac(8), "dmz")]
 
 
+def test_nics_that_the_operator_names_keep_their_networks():
+    """They stand for those of the source in their order, whatever slots these are in."""
+    nics = [Nic(None, "LAN", slot=224), Nic(None, "DMZ", slot=192)]
+    facts = whole([Nic(mac(7), "LAN"), Nic(mac(8), "DMZ")], (), {}, "web01")
+    assert sorted(described(nics, facts)) == [(mac(7), "lan"), (mac(8), "dmz")]
+
+
 def test_nics_stand_in_the_order_in_which_a_kernel_met_them():
     nics = [Nic(mac(1), "LAN", slot=192), Nic(mac(2), "DMZ", slot=1184)]
     assert described(nics) == [(mac(2), "dmz"), (mac(1), "lan")]
