@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(ceph, staged, tmp_path
         (f"rbd:{POOL}/none:conf={ceph.conf}", "invalid_input", "does not exist"),
         ("rbd:vms", "invalid_input", "does not name a Ceph image"),
         (f"rbd:{POOL}/full:mon_host=elsewhere", "invalid_input", "does not name a Ceph image"),
-        (f"rbd:{POOL}/full:conf={tmp_path}/none.conf", "tool_failed", "Ceph does not tell of"),
+        (f"rbd:{POOL}/full:conf={tmp_path}/none.conf", "tool_failed", "Ceph gives no information about"),
     ]
     for name, code, words in cases:
         for check in (True, False):

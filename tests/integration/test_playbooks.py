@@ -156,7 +156,7 @@ def test_hostile_names_stay_in_the_output_directory(where):
 def test_a_name_that_cannot_be_seen_is_refused_in_check_mode_too(where):
     for arguments in ((), ("--check",)):
         done = called(where, "hyper2kvm.migration.migrate", vms("web01", migrate_name="   "), *arguments)
-        assert done.returncode != 0 and "no name" in done.stdout and "migrate_name" in done.stdout and "FETCH" not in done.stdout
+        assert done.returncode != 0 and "not a name" in done.stdout and "migrate_name" in done.stdout and "FETCH" not in done.stdout
     assert everything(where) == {"disk.raw", "hosts.json"}
 
 

@@ -245,7 +245,7 @@ def test_a_lease_is_renewed_while_it_is_used_and_given_back_when_it_fails(vc, im
     [
         ({"password": "wrong"}, "access_denied", "refuses the login"),
         ({"ca_file": None}, "unreachable", "does not prove that it is localhost"),
-        ({"ca_file": None, "thumbprint": "00" * 20}, "unreachable", "not the one that is expected"),
+        ({"ca_file": None, "thumbprint": "00" * 20}, "unreachable", "not the expected one"),
         ({"ca_file": "/dev/null"}, "", ""),
     ],
 )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Optional, Protocol, Sequence
+from typing import Annotated, Any, Mapping, Optional, Protocol, Sequence
 
 from ..core.data import FLAT, Rest, called, kept
 from ..core.errors import Blocked
@@ -163,7 +163,7 @@ class Fetched:
 
     name: str
     disks: tuple[Staged, ...]
-    nics: tuple[Any, ...] = ()  # 0.1.0 recorded whatever the source said
+    nics: tuple[Mapping[str, Any], ...] = ()  # 0.1.0 recorded whatever the source said of one
     identity: Optional[VmId] = None
     transfer: Optional[Transfer] = field(default=None, metadata=called("origin"))
     rest: Rest = kept()
