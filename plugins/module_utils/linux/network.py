@@ -29,6 +29,7 @@ from .default import default_entry
 from .entries import boot_entries
 from .netconf import links, matches
 from .netconf import names as netnames
+from .netconf import rules as rules_of
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -174,16 +175,24 @@ def plan(
         for name, mac in pins:
             path, pinned = links.pin(guest, name, mac, driver)
             changes += edit(path, text(guest, path), pinned, f"{name} keeps its name on the new hardware")
-        changes += remove(netnames.PERSISTENT_RULES, guest.stat(netnames.PERSISTENT_RULES), "names are pinned by .link files now")
+        changes += _pinned_elsewhere(guest)
     elif pins and netnames.has_udev(guest):
         rules = text(guest, netnames.PERSISTENT_RULES)
         bound = netnames.persistent_names(view) == {mac: name for name, mac in pins}
         if not bound or "vmxnet" in _COMMENT.sub("", rules or ""):
-            written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins)
+            written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins) + rules_of.others(rules or "")
             changes += edit(netnames.PERSISTENT_RULES, rules, written, "names pinned to their MAC")
     # A file that is removed or written as a whole need not be edited before.
     final = {change.path: change for change in changes}
     return list(final.values())
+
+
+def _pinned_elsewhere(guest: Guest) -> list[Change]:
+    """The rules that name NICs leave; what else the administrator has written into their file stays."""
+    path, why = netnames.PERSISTENT_RULES, "names are pinned by .link files now"
+    before = text(guest, path) or ""
+    kept = rules_of.others(before)
+    return [*(edit(path, before, kept, why) if kept else remove(path, guest.stat(path), why))]
 
 
 def _matched(guest: Guest, pins: Sequence[tuple[str, Mac]], driver: str) -> list[Change]:

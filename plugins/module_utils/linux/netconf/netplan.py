@@ -33,6 +33,8 @@ def read(guest: Guest, problems: list[str]) -> Iterator[Profile]:
             network = (data or {}).get("network") or {}
             for section in _KINDS:
                 for name, values in (network.get(section) or {}).items():
+                    if name == "renderer":  # of all definitions of the section
+                        continue
                     known = merged.setdefault(section, {}).get(str(name), ("", {}))[1]
                     merged[section][str(name)] = (path, {**known, **(values or {})})
         except (AttributeError, TypeError, ValueError) as error:

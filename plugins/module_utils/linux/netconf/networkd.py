@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Iterator, Optional
 
+from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, resolve_link, text
 from .model import Profile, cidrs, entries, ini, mac_of
 
@@ -42,7 +44,7 @@ def _files(guest: Guest, suffix: str) -> list[str]:
 def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str, list[str]], parents: dict[str, str]) -> Iterator[Profile]:
     values = ini(content)
     found = values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress")) or ""
-    mac = mac_of(found.split()[0] if found.split() else "")
+    macs: list[Optional[Mac]] = [mac for mac in map(mac_of, found.split()) if mac is not None]
     addresses = cidrs(value for section, key, value in entries(content) if section in ("network", "address") and key == "address")
     gateways = [
         value
@@ -51,7 +53,8 @@ def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str,
     ]
     dynamic = values.get(("network", "dhcp"), "no").lower() in _DYNAMIC
     names: list[Optional[str]] = [*values.get(("match", "name"), "").split()]
-    for name in names or ([None] if mac or values.get(("match", "driver")) else []):
+    pairs = itertools.product(names or ([None] if macs or values.get(("match", "driver")) else []), macs or [None])
+    for name, mac in pairs:
         if name is not None and name.startswith("!"):
             continue
         kind = kinds.get(name or "", "")

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+import re
+from typing import Iterator, Mapping, Optional
 
 from ...guest.protocol import Guest, glob, text
 from .model import LEFTOVER, Profile, cidr, entries, ini, mac_of
@@ -29,19 +30,27 @@ def read(guest: Guest) -> Iterator[Profile]:
         if kind is None:
             continue
         section = "ethernet" if ("ethernet", "mac-address") in values else "802-3-ethernet"
-        own = values.get(("connection", "interface-name")) or values.get(("match", "interface-name"), "").split(";")[0] or None
-        if own is None and (section, "mac-address") not in values and kind == "ethernet":
-            own = "*"  # bound to nothing, so it takes any NIC
-        below = members.get(own or "", []) + members.get(values.get(("connection", "uuid"), "?"), [])
+        owns = _names(values)
+        if not owns and (section, "mac-address") not in values and kind == "ethernet":
+            owns = ["*"]  # bound to nothing, so it takes any NIC
+        below = members.get((owns or [""])[0] or "", []) + members.get(values.get(("connection", "uuid"), "?"), [])
         parent = values.get(("vlan", "parent"), "")
         fixed, gateway = _addresses(content, values.get(("ipv4", "gateway"), ""))
         methods = {values.get(("ipv4", "method")), values.get(("ipv6", "method"))}
-        yield Profile(
-            "networkmanager", path, own, mac_of(values.get((section, "mac-address"))), values.get(("match", "driver")), kind,
-            tuple(below), names.get(parent, parent),
-            "static" if "manual" in methods and fixed else "dhcp" if "auto" in methods else "none", fixed, gateway,
-            values.get(("connection", "autoconnect"), "true").lower() not in ("false", "no", "0"),
-        )  # fmt: skip
+        for own in owns or [None]:
+            yield Profile(
+                "networkmanager", path, own, mac_of(values.get((section, "mac-address"))), values.get(("match", "driver")), kind,
+                tuple(below), names.get(parent, parent),
+                "static" if "manual" in methods and fixed else "dhcp" if "auto" in methods else "none", fixed, gateway,
+                values.get(("connection", "autoconnect"), "true").lower() not in ("false", "no", "0"),
+            )  # fmt: skip
+
+
+def _names(values: Mapping[tuple[str, str], str]) -> list[Optional[str]]:
+    """The name, or each alternative of a match by name, which may be a pattern; what must not match is none."""
+    own = values.get(("connection", "interface-name"))
+    alternatives = re.split(r"[;\s]+", values.get(("match", "interface-name"), ""))
+    return [own] if own else [word.lstrip("|&") for word in alternatives if word.strip("|&") and "!" not in word]
 
 
 def _addresses(content: str, gateway: str) -> tuple[tuple[str, ...], str]:

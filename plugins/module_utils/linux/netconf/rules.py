@@ -48,3 +48,19 @@ def parse(path: str, content: str) -> Iterator[Naming]:
             continue
         address = next((matched[key, ""] for key in ("KERNELS", "BUSID", "ID") if _ADDRESS.match(matched.get((key, ""), ""))), "")
         yield Naming(path, name, mac_of(macs[0]) if macs else None, address)
+
+
+def others(content: str) -> str:
+    """The rules of a file that name no NIC, with their lines as they are and the comments before them; empty without any."""
+    kept, comments, logical = [], [], ""
+    for line in content.splitlines(keepends=True):
+        if not logical and (not line.strip() or line.lstrip().startswith("#")):
+            comments.append(line)
+            continue
+        logical += line
+        if line.rstrip("\r\n").endswith("\\"):
+            continue
+        if not any(parse("", logical)):
+            kept += [*comments, logical]
+        comments, logical = [], ""
+    return "".join((*kept, logical))

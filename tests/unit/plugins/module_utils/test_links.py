@@ -75,6 +75,18 @@ def test_where_link_files_are_switched_off_a_rule_pins():
         assert list(found) == [names.PERSISTENT_RULES] and 'NAME="ens192"' in found[names.PERSISTENT_RULES]
 
 
+def test_other_rules_in_the_file_stay():
+    """Where .link files pin, and where a rule does."""
+    named = 'SUBSYSTEM=="net", ATTR{address}=="00:50:56:8a:00:01", \\\n  NAME="eth7"\n'
+    own = '# for the backup\nSUBSYSTEM=="usb", \\\n  MODE="0660"\n'
+    path = names.PERSISTENT_RULES
+    assert pinned({path: f"# PCI device\n{named}{own}"})[path] == own
+    old = {"/usr/lib/udev/rules.d/80-net-setup-link.rules": "x", "/etc/udev/rules.d/80-net-setup-link.rules": ""}
+    written = pinned({path: f"{own}# vmxnet3\n{named}", **old})[path]
+    assert own in written and 'NAME="ens192"' in written and "eth7" not in written
+    assert path not in pinned({path: f"# PCI device\n{named}"})  # removed as a whole
+
+
 def test_a_masked_link_is_none():
     guest = made({f"{ETC}70-x.link": OWN}, (f"{ETC}60-y.link",))
     assert [link.path.rsplit("/", 1)[1] for link in links.links(guest)] == ["70-x.link", "99-default.link"]

@@ -82,6 +82,10 @@ NICS = {
         {"/etc/netplan/1.yaml": f"network:\n  ethernets:\n    lan:\n      match: {{macaddress: '{MAC.upper()}'}}\n      dhcp4: true\n"},
         ("dhcp", (), "", ""),
     ),
+    "netplan, a renderer of all": (
+        {"/etc/netplan/1.yaml": "network:\n  ethernets:\n    renderer: NetworkManager\n    ens192: {dhcp4: true}\n"},
+        ("dhcp", (), "", ""),
+    ),
     "netplan merged": (
         {
             "/lib/netplan/0.yaml": "network: {ethernets: {ens192: {dhcp4: true}}}\n",
@@ -104,6 +108,14 @@ NICS = {
         ("static", ("10.0.0.2/24", "10.0.0.3/24"), "10.0.0.1", ""),
     ),
     "networkd pattern": ({f"{NET}/a.network": "[Match]\nName=en*\n[Network]\nDHCP=ipv4\n"}, ("dhcp", (), "", "")),
+    "networkd by the second MAC": (
+        {f"{NET}/a.network": f"[Match]\nMACAddress={OTHER} {MAC}\n[Network]\nDHCP=yes\n"},
+        ("dhcp", (), "", ""),
+    ),
+    "NetworkManager pattern, the second": (
+        {f"{NM}/a": "[connection]\ntype=ethernet\n[match]\ninterface-name=eth*;|ens*;!ens224;\n[ipv4]\nmethod=auto\n"},
+        ("dhcp", (), "", ""),
+    ),
     "networkd no": ({f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\n"}, ("none", (), "", "")),
     "networkd bond": (
         {
