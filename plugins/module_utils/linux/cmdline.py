@@ -63,15 +63,15 @@ class Word:
 
 _WHOLE = re.compile(r"^(?P<device>[^\s]+)$")
 _FIRST = re.compile(r"^(?P<device>(?:/dev/disk/by-path/[^\s]*?-part\d+|/dev/disk/by-path/\S*?(?=:[^:]*$)|[^:\s]+))(?=:|$)")
-_LAST = re.compile(r"^[^:\s]*:(?P<device>/dev/\S+|[A-Z]+=\S+)$")
+_SECOND = re.compile(r"^[^:\s]*:(?P<device>/dev/disk/by-path/(?:\S*?-part\d+|\S+)|/dev/[^:\s]+|[A-Z]+=[^:\s]+)(?=:|$)")
 WORDS = (
     Word(("root", "real_root"), _WHOLE),
     Word(("boot",), _WHOLE),  # dracut's fips: where the kernel and its checksum are
     Word(("crypt_root", "crypt_swap", "real_resume"), _WHOLE, ("UUID", "PARTUUID", "LABEL")),  # genkernel
-    Word(("cryptroot",), re.compile(r"^(?!target=)(?P<device>\S+)$"), ("UUID",)),  # mkinitfs
+    Word(("cryptroot",), re.compile(r"^(?!source=|target=)(?P<device>\S+)$"), ("UUID",)),  # mkinitfs
     Word(("cryptdevice", "cryptkey"), _FIRST, ("UUID", "PARTUUID", "LABEL")),  # mkinitcpio
     Word(("cryptopts", "cryptroot"), re.compile(r"(?:^|(?<=,))source=(?P<device>[^,\s]+)"), ("UUID",)),  # cryptsetup-initramfs
-    Word(("rd.luks.key", "luks.key", "rd.luks.header", "rd.luks.data"), _LAST, ("UUID", "LABEL")),
+    Word(("rd.luks.key", "luks.key", "rd.luks.header", "rd.luks.data"), _SECOND, ("UUID", "LABEL")),
     Word(("mount.usr",), _WHOLE),
     Word(("systemd.mount-extra", "systemd.swap-extra"), _FIRST, ("UUID", "PARTUUID", "LABEL")),
     # Members of one btrfs share its UUID, so that only their partitions tell them apart.

@@ -237,6 +237,9 @@ def _steering(guest: Guest, path: str, name: str, content: str) -> Iterator[Chec
         yield Check("initramfs.lvm", lvm.conf(content, lvm.new_names(guest)) == content, f"{path} looks for volume groups on every device")
 
 
+_RESUMED = re.compile(r"^(?!(?:none|auto)$).")  # what names a device, and does not say that there is none
+
+
 def _dead_resume(name: str, content: str, guest: Guest) -> Iterator[str]:
     waits = (
         re.findall(r"^RESUME=(\S+)", content, re.MULTILINE)
@@ -245,7 +248,7 @@ def _dead_resume(name: str, content: str, guest: Guest) -> Iterator[str]:
         if name.startswith("etc/cmdline.d/")
         else []
     )
-    yield from (spec for spec in waits if spec not in ("none", "auto") and (guest.device(spec) is None or cmdline.unstable(spec)))
+    yield from (spec for spec in waits if _RESUMED.match(spec) and (guest.device(spec) is None or cmdline.unstable(spec)))
 
 
 def _root_device(guest: Guest, facts: GuestFacts) -> str:
@@ -269,7 +272,7 @@ def _root(guest: Guest, facts: GuestFacts, entry: BootEntry) -> Iterator[Check]:
             f"subvol={facts.root_subvolume}" in flags.replace("subvol=/", "subvol="),
             f"{entry.config} boots with rootflags={flags or '(none)'}",
         )
-    for resume in cmdline.values(entry.cmdline, "resume"):
+    for resume in filter(_RESUMED.match, cmdline.values(entry.cmdline, "resume")):
         yield Check(
             "cmdline.resume", guest.device(resume) is not None and not cmdline.unstable(resume), f"{entry.config} resumes from {resume}"
         )
@@ -292,7 +295,7 @@ def _tables(guest: Guest) -> Iterator[Check]:
             spec = (line.device or "").strip('"').replace("\\040", " ")
             if not spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")) or _MADE_AT_BOOT.match(spec):
                 continue
-            if {"noauto", "nofail", "_netdev"} & set(",".join(line.fields[3:4]).split(",")):
+            if {"noauto", "nofail", "_netdev", "x-systemd.automount"} & set(",".join(line.fields[3:4]).split(",")):
                 continue
             if not field and spec.startswith("/dev/mapper/") and spec[len("/dev/mapper/") :] in made:
                 continue  # crypttab's own entry is asked

@@ -168,6 +168,7 @@ ENTRIES = {
     "swap with a random key": ("/dev/mapper/cryptswap1 none swap sw 0 0", "cryptswap1 UUID={swap} /dev/urandom swap,offset=1024", True),
     "swap in memory": ("/dev/zram0 none swap defaults,pri=100 0 0", "", True),
     "a disk of the network": ("UUID=12345678-0000-4000-8000-000000000005 /iscsi xfs _netdev 0 0", "", True),
+    "a disk that is asked for when it is used": ("UUID=12345678-0000-4000-8000-000000000005 /d xfs x-systemd.automount 0 0", "", True),
     "stratis": ("/dev/stratis/pool/fs /s xfs defaults 0 0", "", True),
     "vdo": ("/dev/mapper/vdo0 /s xfs defaults 0 0", "", True),
     "a drive": ("/dev/sr0 /cd iso9660 ro 0 0", "", True),
@@ -200,6 +201,27 @@ def test_a_root_that_the_boot_entry_alone_mounts_is_one():
     made = repaired()
     made.files["/etc/fstab"] = b"".join(line for line in made.files["/etc/fstab"].splitlines(keepends=True) if b"/ ext4" not in line)
     assert verdict(made).holds
+
+
+@pytest.mark.parametrize(
+    ("words", "holds"),
+    [
+        ("resume=none", True),
+        ("resume=", True),
+        ("resume=UUID=12345678-0000-4000-8000-000000000005", False),
+        ("cryptroot=source=UUID={root},target=x", True),
+        ("cryptroot=target=x,source=UUID=12345678-0000-4000-8000-000000000005", False),
+        ("rd.luks.key=/k:UUID={root}:UUID={swap}", True),
+        ("rd.luks.key=/k:UUID=12345678-0000-4000-8000-000000000005:UUID={swap}", False),
+    ],
+)
+def test_a_word_of_the_default_entry_is_asked_for_the_device_that_it_names(words, holds):
+    made = repaired()
+    menu = made.files["/boot/grub/grub.cfg"]
+    at = f"root=UUID={ROOT.uuid}"
+    assert at.encode() in menu
+    made.files["/boot/grub/grub.cfg"] = menu.replace(at.encode(), f"{at} {words.format(root=ROOT.uuid, swap=SWAP.uuid)}".encode())
+    assert verdict(made).holds == holds
 
 
 # what is added to the menu, and whether the boot of the default entry goes on
