@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One content in every format of disk images, for the tests that read them."""
+"""What many tests read: one content in every format of disk images, and the folder of a driver ISO."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
+import winlab
 from imagelab import KINDS, MIB, SIZE, run
 
 
@@ -30,3 +31,12 @@ def images(tmp_path_factory, content) -> Path:
     for name, (fmt, options) in KINDS.items():
         run("convert", "-f", "raw", "-O", fmt, *(["-o", options] if options else []), content, folder / name)
     return folder
+
+
+@pytest.fixture(scope="module")
+def virtio_win(tmp_path_factory) -> str:
+    """Drivers in the form of virtio-win, for both machines and several releases."""
+    machines = ("x86_64", "i686")
+    return str(
+        winlab.driver_tree(tmp_path_factory.mktemp("virtio-win"), dict.fromkeys(("xp", "w7", "w8.1", "w10", "w11", "2k22"), machines))
+    )

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Windows from XP to 2022: what the first start does, and the settings of NICs that it restores."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+import winlab
+from winlab import CS, MAC, OTHER_MAC, RELEASES
+from winplans import codes, repaired, system_of
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, UnsupportedGuest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import undo
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, FirstStart, Mount
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import (
+    firstboot,
+    network,
+    plan,
+    volumes,
+)
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import DIRECT, TWO_PHASE, Options
+
+SERVICES = f"{CS}\\Services"
+UNINSTALL = "Microsoft\\Windows\\CurrentVersion\\Uninstall"
+
+
+def script(made, release: winlab.Release) -> str:
+    return made.read(f"/c/{release.root}/hyper2kvm/work.cmd").decode("ascii")
+
+
+def test_settings_of_the_card_are_restored_by_mac(virtio_win):
+    made, facts, *dummy = repaired(RELEASES["w10"], Options(virtio_win))
+    (nic,) = facts.nics
+    assert (nic.mac, nic.method, nic.addresses, nic.gateway) == (MAC, "static", ("192.168.10.5/24", "192.168.10.6/24"), "192.168.10.1")
+    text = script(made, RELEASES["w10"])
+    assert "call :find 00-50-56-11-22-33\r\n" in text
+    assert 'set address name="%NAME%" source=static address=192.168.10.5 mask=255.255.255.0 gateway=192.168.10.1 ' in text
+    assert 'add address name="%NAME%" address=192.168.10.6 mask=255.255.255.0' in text
+    assert "address=192.168.10.2 validate=no" in text and "address=192.168.10.3 index=2 validate=no" in text
+    assert "set winsservers" in text and "192.168.10.9" in text and "/v Domain /t REG_SZ /d corp.example /f" in text
+    assert f'/remove-device "{nic.path}"' in text and f"\\Interfaces\\{winlab.GUID}" in text
+
+
+def test_before_vista_netsh_is_spoken_to_as_it_was(virtio_win):
+    text_of_xp = script(repaired(RELEASES["xp"], Options(virtio_win))[0], RELEASES["xp"])
+    assert 'netsh interface ip set address name="%NAME%" source=static addr=192.168.10.5 mask=255.255.255.0 >>' in text_of_xp
+    assert 'netsh interface ip add address name="%NAME%" gateway=192.168.10.1 gwmetric=1' in text_of_xp
+    assert "set dns " in text_of_xp and "validate" not in text_of_xp
+
+
+def test_a_hostile_registry_never_reaches_the_script(virtio_win):
+    key = f"{SERVICES}\\Tcpip\\Parameters\\Interfaces\\{winlab.GUID.lower()}"
+    extra = {
+        key: {
+            "EnableDHCP": 0,
+            "IPAddress": ["1.2.3.4 & format c:", "10.0.0.1"],
+            "SubnetMask": ["255.0.0.0", "255.0.0.0"],
+            "DefaultGateway": ["%ComSpec%"],
+            "NameServer": "8.8.8.8,`x`",
+            "Domain": 'a" & del "',
+        }
+    }
+    release = replace(RELEASES["w10"], extra=extra)
+    made, *dummy = repaired(release, Options(virtio_win))
+    text = script(made, release)
+    assert "format c" not in text and "ComSpec" not in text and "`" not in text and "& del" not in text
+    assert "address=10.0.0.1 mask=255.0.0.0" in text and "8.8.8.8" in text
+    assert text.isascii() and "\n" not in text.replace("\r\n", "")
+
+
+def test_a_slot_on_a_further_function_has_the_number_that_windows_shows():
+    """The fourth VMXNET3 has the slot 1184 in the VMX, and Windows calls it slot 161."""
+    known = [
+        network.Adapter("g1", "Ethernet1", "PCI\\1", slot=161, static=True, addresses=("192.0.2.1/24",)),
+        network.Adapter("g0", "Ethernet0", "PCI\\0", slot=192, static=True, addresses=("192.0.2.2/24",)),
+    ]
+    here, rest = network.matched(known, (Nic(MAC, slot=192), Nic(OTHER_MAC, slot=1184)), {}, Findings())
+    assert {adapter.name: adapter.mac for adapter in here} == {"Ethernet1": OTHER_MAC, "Ethernet0": MAC} and not rest
+
+
+def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
+    release = RELEASES["w7"]
+    second = "PCI\\VEN_8086&DEV_100F&SUBSYS_075015AD&REV_01\\4&b70f118&0&1888"
+    tree = {
+        f"{CS}\\Control\\Network\\{winlab.NET}\\{winlab.OTHER_GUID}\\Connection": {"Name": "LAN 2", "PnpInstanceID": second},
+        f"{CS}\\Enum\\{second}": {"UINumber": 224},
+        f"{SERVICES}\\Tcpip\\Parameters\\Interfaces\\{winlab.OTHER_GUID}": {
+            "EnableDHCP": 0, "IPAddress": ["10.3.58.5"], "SubnetMask": ["255.255.255.0"],
+        },
+    }  # fmt: skip
+    release = replace(release, extra=tree)
+    made = winlab.guest(release)
+    system = system_of(made, release)
+    windows = winlab.inspected(made, release, Options()).windows
+    known = network.adapters(system, windows)
+    findings = Findings()
+    here, rest = network.matched(known, (Nic(OTHER_MAC, slot=224), Nic(MAC, slot=192)), {}, findings)
+    assert {adapter.name: adapter.mac for adapter in here} == {"Ethernet0": MAC, "LAN 2": OTHER_MAC} and not rest and not findings.concerns
+    here, rest = network.matched(known, (Nic(OTHER_MAC), Nic(MAC)), {}, findings)
+    assert not here and [concern.code for concern in findings.concerns] == ["windows.card-unmatched"]
+    assert network.matched(known[:1], (Nic(MAC),), {MAC: OTHER_MAC}, Findings())[0][0].mac == OTHER_MAC
+
+
+def test_settings_that_could_not_be_assigned_are_not_thrown_away(virtio_win):
+    release = RELEASES["w7"]
+    made = winlab.guest(release)
+    options = Options(virtio_win)
+    facts = winlab.inspected(made, release, options)
+    for cards, kept in (((Nic(MAC, slot=192),), False), ((Nic(MAC), Nic(OTHER_MAC)), True)):
+        changes = plan.make_plan(made, facts, replace(options, fixes=("firstboot",), remove_tools=()), cards)
+        text = next(change.after for change in changes.changes if change.path.endswith("work.cmd"))
+        assert (winlab.GUID not in text) == kept and ("windows.card-unmatched" in codes(changes)) == kept
+
+
+def test_the_operators_settings_go_before_the_registrys(virtio_win):
+    wanted = ({"mac": MAC, "addresses": ["10.9.8.7/16"], "gateway": "10.9.0.1", "dns": ["10.9.0.2"], "suffix": "example.org"},)
+    made, facts, *dummy = repaired(RELEASES["w10"], Options(virtio_win, network=wanted))
+    text = script(made, RELEASES["w10"])
+    assert "address=10.9.8.7 mask=255.255.0.0 gateway=10.9.0.1" in text and "192.168.10" not in text
+    assert facts.nics[0].addresses == ("10.9.8.7/16",)
+    for wrong in ({"mac": "x"}, {"mac": MAC, "addresses": ["10.0.0.1"]}, {"mac": MAC, "dns": ["a b"]}, {"mac": MAC, "suffix": "a b"}):
+        with pytest.raises(InvalidInput, match="migrate_windows_network"):
+            network.overridden((), (wrong,))
+
+
+def test_the_first_start_is_armed_once_and_resets_itself_first(virtio_win):
+    release = RELEASES["2k22"]
+    made, facts, *dummy = repaired(release, Options(virtio_win))
+    system = system_of(made, release)
+    assert (system.number("Setup", "SetupType"), system.number("Setup", "SystemSetupInProgress")) == (2, 1)
+    assert system.text("Setup", "CmdLine") == 'cmd.exe /c "%SystemRoot%\\hyper2kvm\\firstboot.cmd"'
+    starter = made.read("/c/Windows/hyper2kvm/firstboot.cmd").decode()
+    assert starter.index("SetupType /t REG_DWORD /d 0") < starter.index("schtasks") < starter.index("call ")
+    assert firstboot.read(made, facts.windows, system).state == "armed"
+    made.files["/c/Windows/hyper2kvm/firstboot.try"] = b"2\r\n"
+    assert firstboot.read(made, facts.windows, system) == FirstStart("running", 2, ())
+    made.files["/c/Windows/hyper2kvm/firstboot.done"] = b"ok\r\n"
+    made.files["/c/Windows/hyper2kvm/firstboot.log"] = b"a\r\nb\r\n"
+    assert firstboot.read(made, facts.windows, system) == FirstStart("done", 2, ("a", "b"))
+    assert not winlab.planned(made, facts, Options(virtio_win), ("firstboot",)).changes  # it is not armed again
+
+
+def test_every_label_that_the_script_calls_exists(virtio_win):
+    for release in RELEASES.values():
+        text = script(repaired(release, Options(virtio_win))[0], release)
+        called = set(re.findall(r"(?:call|goto) :(\w+)", text)) - {"eof"}
+        assert called <= set(re.findall(r"^:(\w+)", text, re.MULTILINE))
+        critical = [line for line in text.splitlines() if line.startswith("call :driver")]
+        assert critical == sorted(critical, key=lambda line: "optional" in line)
+
+
+def test_a_windows_in_its_own_setup_is_a_blocker(virtio_win):
+    release = replace(RELEASES["w10"], extra={"Setup": {"SetupType": 1, "CmdLine": "oobe"}})
+    made = winlab.guest(release)
+    changes = winlab.planned(made, winlab.inspected(made, release, Options(virtio_win)), Options(virtio_win))
+    assert "windows.setup-pending" in codes(changes)
+
+
+def test_a_wrapper_makes_it_a_service_and_an_installer_goes_along(tmp_path, virtio_win):
+    wrapper, agent, package = tmp_path / "rhsrvany.exe", tmp_path / "qemu-ga-x86_64.msi", tmp_path / "agent.deb"
+    for path in (wrapper, agent, package):
+        path.write_bytes(b"program")
+    release = RELEASES["w10"]
+    options = Options(virtio_win, wrapper=str(wrapper))
+    made, facts, changes, dummy = repaired(release, options, installers=(str(agent), str(package)))
+    system = system_of(made, release)
+    key = f"{SERVICES}\\hyper2kvm-firstboot"
+    assert system.text(key, "ImagePath") == '"C:\\Windows\\hyper2kvm\\rhsrvany.exe" -s hyper2kvm-firstboot'
+    assert system.number("Setup", "SetupType") == 0 and made.stat("/c/Windows/hyper2kvm/firstboot.cmd") is None
+    assert made.read("/c/Windows/hyper2kvm/packages/qemu-ga-x86_64.msi") == b"program" and "windows.agent-package" in codes(changes)
+    assert 'msiexec /i "%HOME%\\packages\\qemu-ga-x86_64.msi"' in script(made, release)
+    assert firstboot.read(made, facts.windows, system).state == "armed"
+
+
+def test_installers_are_chosen_by_their_architecture(tmp_path):
+    for name in ("qemu-ga-x86_64.msi", "qemu-ga-i386.msi", "readme.txt"):
+        (tmp_path / name).touch()
+    found, left = firstboot.installers([str(tmp_path)], "x86_64")
+    assert [path.rsplit("/", 1)[1] for path in found] == ["qemu-ga-x86_64.msi"] and len(left) == 2
+    assert firstboot.installers([str(tmp_path)], "i686")[0][0].endswith("qemu-ga-i386.msi")
+    (tmp_path / "a & b.msi").touch()
+    with pytest.raises(InvalidInput, match="script"):
+        firstboot.installers([str(tmp_path)], "x86_64")
+
+
+def test_a_volume_that_stays_read_only_is_an_error_before_anything_is_written():
+    class Handle:
+        calls: list[str] = []
+
+        def __getattr__(self, name):
+            def call(*args):
+                self.calls.append(name)
+                if name == "touch":
+                    raise RuntimeError("Read-only file system")
+
+            return call
+
+    made = winlab.guest(RELEASES["w10"])
+    made.handle, made.mounts, made.forget = Handle(), (Mount("/dev/sda2", "/c"),), lambda: None
+    with pytest.raises(UnsupportedGuest, match="read-only") as caught:
+        volumes.mount_writable(made, False)
+    assert caught.value.hint and Handle.calls == ["umount", "mount_options", "touch"]
+
+
+def test_data_disks_come_online_and_the_policy_is_set_back(virtio_win):
+    release = RELEASES["2k22"]
+    key = f"{SERVICES}\\partmgr\\Parameters"
+    for boot, before in ((DIRECT, None), (DIRECT, 3), (TWO_PHASE, 3)):
+        varied = replace(release, extra={key: {"SanPolicy": before}} if before is not None else {})
+        made = winlab.guest(varied)
+        made.names["/dev/sdb1"] = BlockDevice("/dev/sdb1", "ntfs", "AA", disk=1, part=1)
+        options = Options(virtio_win, boot=boot)
+        files = dict(made.files)
+        made, facts, changes, backups = repaired(varied, options, made)
+        assert not winlab.planned(made, facts, options).changes
+        assert system_of(made, varied).number(key, "SanPolicy") == 1
+        text = script(made, varied)
+        back = "/v SanPolicy /f" if before is None else "/v SanPolicy /t REG_DWORD /d 3 /f"
+        undo(made, changes, backups)
+        assert made.files == files
+        assert (back in text) == (boot == DIRECT) and ("windows.san-policy" in codes(changes)) == (boot == TWO_PHASE)
