@@ -18,8 +18,8 @@ from ..disk import convert, earlier, sizes, staging
 from ..disk.request import Request
 from . import places, record
 from .fetch import reading
-from .stage import Claims, Plain, Result, Run
-from .subject import Subject
+from .stage import Claims, Result, Run
+from .subject import OnSubject, Subject
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,11 @@ class _Wanted:
 
 
 @dataclass(frozen=True)
-class Convert(Plain):
+class Convert(OnSubject):
     """CONVERT. Answers `disks`, the results, or in check mode what they would be."""
 
     options: ConvertOptions
     name = "convert"
-
-    @property
-    def libraries(self) -> Sequence[str]:
-        return self.options.subject.libraries
-
-    @property
-    def holds(self) -> str:
-        return self.options.subject.work_dir
 
     @property
     def mode(self) -> int:
@@ -98,9 +90,6 @@ class Convert(Plain):
         base, asked = self._staged.base, self._staged.requests
         made = [(request, (*base.inputs, Identity.of(request.source))) for request in asked]
         return [_Wanted(request, made_from, earlier.done_before(request, made_from, quick)) for request, made_from in made]
-
-    def require(self, run: Run) -> None:
-        self.options.subject.require_own(run)
 
     def claims(self, run: Run) -> Claims:
         if run.check and self._only_source:

@@ -27,8 +27,8 @@ from .engines import OWN, Engine, repair
 from .fetch import reading
 from .record import FIX
 from .report import PLANNED, REFUSED
-from .stage import Plain, Result, Run
-from .subject import Subject
+from .stage import Result, Run
+from .subject import OnSubject, Subject
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def options_digest(root: str, chosen: Sequence[object]) -> str:
 
 
 @dataclass(frozen=True)
-class Fix(Plain):
+class Fix(OnSubject):
     """FIX. Answers what repaired.answer says of the guest; in check mode of the same repair on throw-away overlays."""
 
     options: FixOptions
@@ -85,20 +85,13 @@ class Fix(Plain):
 
     @property
     def libraries(self) -> Sequence[str]:
-        return ("guestfs", *self.options.subject.libraries)
-
-    @property
-    def holds(self) -> str:
-        return self.options.subject.work_dir
+        return ("guestfs", *super().libraries)
 
     def _path(self, name: str) -> str:
         return os.path.join(self.options.subject.work_dir, name)
 
     def _recorded(self, base: Manifest) -> dict[str, Any]:
         return self.options.recorded((base.result.get("identity") or {}).get("digest", ""))
-
-    def require(self, run: Run) -> None:
-        self.options.subject.require_own(run)
 
     def earlier(self, run: Run) -> Optional[Result]:
         base = self.options.subject.fetched() if run.check else staging.fetched(self.options.subject.work_dir)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Optional, Sequence
+from typing import Any, Optional
 
 from ..core import ahead
 from ..core.errors import InvalidInput
@@ -17,8 +17,8 @@ from ..core.progress import Silent
 from ..disk import convert, earlier, staging
 from ..disk.request import Request
 from . import places
-from .stage import Claims, Plain, Result, Run
-from .subject import Subject
+from .stage import Claims, Result, Run
+from .subject import OnSubject, Subject
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,11 @@ class FlattenOptions:
 
 
 @dataclass(frozen=True)
-class Flatten(Plain):
+class Flatten(OnSubject):
     """FLATTEN. Answers `disks`: where each is, its format, and its size in bytes."""
 
     options: FlattenOptions
     name = "flatten"
-
-    @property
-    def libraries(self) -> Sequence[str]:
-        return self.options.subject.libraries
-
-    @property
-    def holds(self) -> str:
-        return self.options.subject.work_dir
 
     @cached_property
     def _only_source(self) -> bool:
@@ -70,7 +62,7 @@ class Flatten(Plain):
         return os.path.join(self.options.dest, f"{safe(name)}-disk{number}.{self.options.format}")
 
     def require(self, run: Run) -> None:
-        self.options.subject.require_own(run)
+        super().require(run)
         if run.check:
             require("qemu-img")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Optional, Protocol, Sequence
 
 from ..core.manifest import Manifest
 from ..disk import staging
@@ -13,7 +13,7 @@ from ..sources.opened import Opened
 from ..sources.source import Access
 from . import places
 from .sources import libraries_of, opened
-from .stage import Run
+from .stage import Plain, Run
 
 
 def sources_of(source: Sequence[str], work_dir: str) -> list[str]:
@@ -60,3 +60,28 @@ class Subject:
     def looked_at(self) -> contextlib.AbstractContextManager[Opened]:
         """The source itself, for the time of a block in which nothing is changed there."""
         return opened(self.source, self.access, check=True)
+
+
+class HasSubject(Protocol):
+    """The options of a stage that works on a VM which FETCH has staged, or would."""
+
+    @property
+    def subject(self) -> Subject:
+        """That VM."""
+
+
+class OnSubject(Plain):
+    """What such stages need and hold."""
+
+    options: HasSubject
+
+    @property
+    def libraries(self) -> Sequence[str]:
+        return self.options.subject.libraries
+
+    @property
+    def holds(self) -> str:
+        return self.options.subject.work_dir
+
+    def require(self, run: Run) -> None:
+        self.options.subject.require_own(run)
