@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import pkgutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterator
 
 import pytest
 from fixtures import facts, guest
@@ -141,10 +142,16 @@ def everything(place: Path) -> dict[str, tuple[int, ...]]:
     return {str(path): () if path.is_dir() else (status.st_mtime_ns, status.st_size, status.st_ino) for path, status in found.items()}
 
 
+def stages(kind: type) -> Iterator[type]:
+    """Those that are built on a kind of stage, and on the kinds of that kind."""
+    below = kind.__subclasses__()
+    return itertools.chain.from_iterable(map(stages, below)) if below else iter((kind,))
+
+
 def test_every_stage_is_held_to_the_laws(tmp_path):
     for module in pkgutil.iter_modules(pipeline.__path__):
         importlib.import_module(f"{pipeline.__name__}.{module.name}")
-    assert {type(case.made(tmp_path)) for case in CASES.values()} == set(Plain.__subclasses__())
+    assert {type(case.made(tmp_path)) for case in CASES.values()} == set(stages(Plain))
     assert {case.made(tmp_path).name for case in CASES.values()} == {name.partition(",")[0] for name in CASES}
 
 
