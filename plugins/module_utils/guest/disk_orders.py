@@ -54,17 +54,14 @@ class Orders:
             readings = self._readings(set(used))
             left = [reading for reading in readings if all(_holds(reading, key, checks) for key in used)]
             if used and not left:
-                left = [
-                    dict(zip(used, choice))
-                    for choice in itertools.islice(
-                        itertools.permutations(self._candidates(kinds), len(used)), _MOST if len(used) <= _MOST_PARTED else 0
-                    )
-                    if all(checks[key](disk) for key, disk in zip(used, choice))
-                ] or [
-                    {key: reading[key] for key in used if _holds(reading, key, checks)}
-                    for reading in readings
-                    if all(_holds(reading, key, rooted) for key in used if key in rooted)
-                ]
+                others = _choices([list(filter(checks[key], self._candidates(kinds))) for key in used])
+                left = [dict(zip(used, choice)) for choice in others or ()]
+                if others is not None and not others:
+                    left = [
+                        {key: reading[key] for key in used if _holds(reading, key, checks)}
+                        for reading in readings
+                        if all(_holds(reading, key, rooted) for key in used if key in rooted)
+                    ]
             for kind in {key[0] for key in named}:
                 self._left[kind] = [{key: disk for key, disk in reading.items() if key not in wrong} for reading in left]
 
@@ -131,6 +128,16 @@ class Orders:
 def key_of(name: Name) -> Key:
     """What a name is looked up by."""
     return ("nvme", name.controller, name.number) if isinstance(name, NameSpace) else (name.kind, name.index, 0)
+
+
+def _choices(options: Sequence[Sequence[int]]) -> Optional[list[tuple[int, ...]]]:
+    """Every way to take one of each of the options, none of them twice; None where there are too many to try."""
+    found: list[tuple[int, ...]] = [()]
+    for one in options:
+        found = [(*chosen, number) for chosen in found for number in one if number not in chosen]
+        if len(found) > _MOST:
+            return None
+    return found
 
 
 def _letters(kind: str, disks: Sequence[int], first: int = 0) -> Reading:

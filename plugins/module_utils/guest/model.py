@@ -24,6 +24,9 @@ class Stat:
     target: str = ""
 
 
+SWAP = ("swap", "swsuspend")  # the second while it holds a hibernated system
+
+
 @dataclass(frozen=True)
 class BlockDevice:
     """A partition, logical volume, array or whole disk, with the names that survive a change of hypervisor. Sizes in bytes.
@@ -44,11 +47,6 @@ class BlockDevice:
     aliases: tuple[str, ...] = ()
     kind: str = "part"
     parents: tuple[str, ...] = ()
-
-    def stable_spec(self, allow: tuple[str, ...] = ("UUID", "PARTUUID", "LABEL", "PARTLABEL")) -> Optional[str]:
-        """The best portable name as fstab(5) writes it; None when the device has none."""
-        values = {"UUID": self.uuid, "PARTUUID": self.partuuid, "LABEL": self.label, "PARTLABEL": self.partlabel}
-        return next((f"{tag}={values[tag]}" for tag in allow if values[tag]), None)
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,26 @@ def glob(guest: Guest, directory: str, suffix: str = "", prefix: str = "") -> li
     return [f"{directory.rstrip('/')}/{name}" for name in guest.listdir(directory) if name.endswith(suffix) and name.startswith(prefix)]
 
 
+def stable_spec(guest: Guest, device: BlockDevice, allow: Sequence[str] = ("UUID", "PARTUUID", "LABEL", "PARTLABEL")) -> Optional[str]:
+    """The best portable name of a device as fstab(5) writes it; None when it has none that is its own, as a copy of another has not.
+
+    All members of one btrfs have its UUID and its label, by which it is mounted.
+    """
+    others = [one for one in guest.devices() if one.name != device.name]
+    apart = [one for one in others if not one.fstype == device.fstype == "btrfs"]
+    for tag in allow:
+        value: str = getattr(device, tag.lower())
+        if value and all(getattr(one, tag.lower()) != value for one in (apart if tag in ("UUID", "LABEL") else others)):
+            return f"{tag}={value}"
+    return None
+
+
+def stable_path(spec: str) -> str:
+    """The same as a path, of a UUID or PARTUUID."""
+    tag, dummy, value = spec.partition("=")
+    return f"/dev/disk/by-{tag.lower()}/{value}"
+
+
 def resolve_link(guest: Guest, path: str) -> str:
     """The path a chain of symbolic links ends at (links in the last component only)."""
     for dummy in range(8):

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Callable, Iterator, Optional
 
-from ..guest.model import BlockDevice
-from ..guest.protocol import Guest
+from ..guest.model import SWAP, BlockDevice
+from ..guest.protocol import Guest, stable_path, stable_spec
 
 _TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _NAMES = (
@@ -52,13 +52,10 @@ class Word:
 
         return self.pattern.sub(replaced, value)
 
-    def name_of(self, device: BlockDevice) -> Optional[str]:
+    def name_of(self, guest: Guest, device: BlockDevice) -> Optional[str]:
         """The stable name of a device as this parameter takes it; None where it has none."""
-        spec = device.stable_spec(self.tags)
-        if spec is None or not self.path:
-            return spec
-        tag, dummy, value = spec.partition("=")
-        return f"/dev/disk/by-{tag.lower()}/{value}"
+        spec = stable_spec(guest, device, self.tags)
+        return stable_path(spec) if spec is not None and self.path else spec
 
 
 _WHOLE = re.compile(r"^(?P<device>[^\s]+)$")
@@ -94,6 +91,7 @@ def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None
     swap_file = any(token.startswith("resume_offset=") for token in tokens)
     resumes = [_resumed(token, guest, swap_file) for token in tokens if token.startswith("resume=")]
     lost = bool(resumes) and resumes[-1] is None
+    swap_file = swap_file and not lost
     out, position = "", 0
     for match in _TOKEN.finditer(line):
         token = _replaced(match[0], guest, missing, swap_file)
@@ -122,7 +120,7 @@ def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], N
         if not unstable(spec):
             return None
         device = guest.device(spec)
-        found = word.name_of(device) if device is not None else None
+        found = word.name_of(guest, device) if device is not None else None
         if found is None and missing is not None:
             missing(name, spec)
         return found
@@ -139,9 +137,10 @@ def _resumed(token: str, guest: Guest, swap_file: bool) -> Optional[str]:
     if spec in ("", "none"):
         return token
     device = guest.device(spec)
-    if device is None or not (swap_file or device.fstype in ("swap", "swsuspend")):
+    if device is None or not (swap_file or device.fstype in SWAP):
         return None
-    return f"resume=UUID={device.uuid}" if unstable(spec) and device.uuid else token
+    found = stable_spec(guest, device, TAGS) if unstable(spec) else None
+    return f"resume={found}" if found is not None else token
 
 
 def devices(line: str) -> Iterator[tuple[str, str]]:

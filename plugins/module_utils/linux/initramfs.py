@@ -17,12 +17,12 @@ from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.run import RunCommand
 from ..guest.changes.write import edit
-from ..guest.model import GuestFacts, Kernel
+from ..guest.model import SWAP, GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, glob, text
 from . import cmdline, cpio, lvm, mounts, storage
 from .entries import boot_entries, images_of
 from .extend_initramfs import ExtendInitramfs
-from .netconf import links
+from .netconf import links, matches
 
 MODES = ("overlay", "regenerate", "skip")
 # By the bus of the target's disks: what an image should have, and what it must have to find the root.
@@ -30,7 +30,6 @@ DRIVERS = {"virtio": ("virtio_pci", "virtio_blk", "virtio_scsi"), "sata": ("ahci
 NEEDED = {"virtio": ("virtio_pci", "virtio_blk"), "sata": ("ahci", "sd_mod")}
 # Only an image that drives the old NIC wants the network early and gets the new one's driver too; and wherever it has that, it
 # must know the names: systemd before 240 never renames a NIC that the initramfs has named. Source: systemd.net-naming-scheme(7).
-_OLD_NICS = {"vmxnet3", "e1000", "e1000e"}
 _INDEXES = (
     "modules.dep",
     "modules.dep.bin",
@@ -80,7 +79,7 @@ def missing_drivers(guest: Guest, kernel: Kernel, image: cpio.Image, bus: str, n
     """Modules for the bus, and for the NIC where the network is wanted early, with what they depend on, that the kernel has as modules and the image lacks."""
     depends = dependencies(guest, kernel)
     have = image.modules
-    drivers = (*DRIVERS[bus], *((nic,) if have & _OLD_NICS else ()))
+    drivers = (*DRIVERS[bus], *((nic,) if have & matches.OLD else ()))
     needed = dict.fromkeys(path for driver in drivers if driver in depends for path in depends[driver])
     return [path for path in needed if cpio.module_name(path) not in have]
 
@@ -131,11 +130,11 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
         return None
     if _lacks(guest, kernel, image.modules, facts.disk_bus, findings):
         return None
-    nic = _nic(facts)
+    nic = matches.driver_of(facts.nic_model)
     modules = missing_drivers(guest, kernel, image, facts.disk_bus, nic)
     texts = _texts(guest, image, facts.disk_bus if modules else "")
     if nic in image.modules | set(map(cpio.module_name, modules)) and links.in_force(guest):
-        pins = [links.pin(guest, name, mac) for name, mac in facts.interfaces if name]
+        pins = [links.pin(guest, name, mac, nic) for name, mac in facts.interfaces if name]
         texts += [(path[1:], pinned) for path, pinned in pins]
         texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):
@@ -160,10 +159,6 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
         tuple(texts),
         f"{facts.disk_bus} drivers for {kernel.version}",
     )
-
-
-def _nic(facts: GuestFacts) -> str:
-    return {"virtio": "virtio_net"}.get(facts.nic_model, facts.nic_model)
 
 
 def _lacks(guest: Guest, kernel: Kernel, inside: set[str], bus: str, findings: Findings) -> bool:
@@ -227,7 +222,7 @@ def _resume_line(line: str, guest: Guest) -> str:
         return line
     spec = match[2].strip("\"'")
     device = guest.device(spec)
-    if device is None or device.fstype not in ("swap", "swsuspend"):
+    if device is None or device.fstype not in SWAP:
         return f"{match[1]}none{match[3]}"
     return f"{match[1]}UUID={device.uuid}{match[3]}" if cmdline.unstable(spec) and device.uuid else line
 

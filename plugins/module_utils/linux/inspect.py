@@ -11,7 +11,7 @@ import struct
 from typing import Mapping, Optional, Sequence
 
 from ..core.numbers import decimal
-from ..guest.model import BlockDevice, GuestFacts, Kernel, Mount
+from ..guest.model import SWAP, BlockDevice, GuestFacts, Kernel, Mount
 from ..guest.protocol import Guest, exists, glob, text
 from .netconf import names
 from .netconf.model import shell
@@ -108,7 +108,7 @@ def _below(guest: Guest, start: Sequence[str]) -> list[BlockDevice]:
 
 def _resume(guest: Guest) -> list[str]:
     """The swap devices; the initramfs may resume from one, and what it lies on must be open by then."""
-    return [device.name for device in guest.devices() if device.fstype in ("swap", "swsuspend")]
+    return [device.name for device in guest.devices() if device.fstype in SWAP]
 
 
 def kernels(guest: Guest) -> tuple[Kernel, ...]:

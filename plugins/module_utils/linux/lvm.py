@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 from ..guest.device_names import letters
 from ..guest.protocol import Guest
@@ -21,9 +21,12 @@ CONFIGS = ("/etc/lvm/lvm.conf", "/etc/lvm/lvmlocal.conf")
 Names = Sequence[frozenset[str]]
 # What the disks of most guests may be called, where it is not known on which of them the volume groups are.
 _ANY: Names = tuple(frozenset({f"/dev/{kind}{letter}{part}"}) for kind in ("vd", "sd") for letter in "abcd" for part in ("", 1, 2, 3))
-_TOKEN = re.compile(r'#[^\n]*|"(?:\\.|[^"\\])*(?:"|\Z)|[\[\]{}=,]|[^\s"#\[\]{}=,]+')
+_TOKEN = re.compile(r'#[^\n]*|"(?:\\[\s\S]|[^"\\])*(?:"|\\?\Z)|[\[\]{}=,]|[^\s"#\[\]{}=,]+')
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _LONGEST = 300  # characters of a pattern
+_MOST_PATTERNS = 1000  # of a filter
+_MOST_REPEATED = 3  # parts of a pattern; each multiplies how long Python may try
+_REPEATED = re.compile(r"[*+?{]")
 _COSTLY = re.compile(r"\)[*+?{]|\(\(|\{\d{4}")  # repetitions of groups, which Python would try for ever, and LVM does not know all
 _ACCEPT_ALL = '[ "a|.*|" ]'
 # Identifiers of a disk that its new hardware does not have; those of md and crypt devices are their own.
@@ -74,28 +77,31 @@ def conf(content: str, names: Names = _ANY) -> str:
 
 
 def accepts(patterns: Sequence[str], device: frozenset[str]) -> bool:
-    """Whether a filter lets LVM use a device with these names. A pattern that cannot be read rejects."""
+    """Whether a filter lets LVM use a device with these names. A pattern that cannot be read rejects, as does a filter with too many of them."""
+    if len(patterns) > _MOST_PATTERNS:
+        return False
     rejected = False
     for name in device:
         for pattern in patterns:
-            if not _matches(pattern, name):
-                continue
-            if pattern[:1] == "a":
+            found = _matches(pattern, name)
+            if found and pattern[:1] == "a":
                 return True
-            rejected = True
-            break
+            if found is not False:
+                rejected = True
+                break
     return not rejected
 
 
-def _matches(pattern: str, name: str) -> bool:
+def _matches(pattern: str, name: str) -> Optional[bool]:
+    """Whether a pattern matches; None for one that cannot be read, or that would take for ever."""
     if not 3 <= len(pattern) <= _LONGEST or pattern[0] not in "ar" or pattern[-1] != _CLOSING.get(pattern[1], pattern[1]):
-        return True
-    if _COSTLY.search(pattern[2:-1]):
-        return True
+        return None
+    if _COSTLY.search(pattern[2:-1]) or len(_REPEATED.findall(pattern[2:-1])) > _MOST_REPEATED:
+        return None
     try:
         return re.search(pattern[2:-1], name) is not None
     except (re.error, OverflowError, RecursionError):
-        return True
+        return None
 
 
 def settings(content: str) -> Iterator[Setting]:

@@ -15,9 +15,9 @@ from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.write import edit
-from ..guest.protocol import Guest, glob, text
+from ..guest.protocol import Guest, glob, stable_path, stable_spec, text
 from . import swap_units
-from .cmdline import unstable
+from .cmdline import TAGS, unstable
 from .netconf.model import ini
 
 FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
@@ -25,8 +25,8 @@ MODES = ("stabilize-all", "bypath-only", "noop")
 _ENTRY = re.compile(r"^(?P<lead>[ \t]*)(?P<first>[^\s#]\S*)(?P<gap>[ \t]+)(?P<second>\S+)(?P<rest>.*)$", re.DOTALL)
 _AUTOFS = re.compile(r"^([^#\n]*\s:)(/dev/\S+)", re.MULTILINE)
 _KDUMP = (
-    (re.compile(r"^([ \t]*(?:ext[234]|xfs|btrfs|minix)[ \t]+)(/dev/\S+)", re.MULTILINE), "uuid", "UUID="),
-    (re.compile(r"^([ \t]*raw[ \t]+)(/dev/\S+)", re.MULTILINE), "partuuid", "/dev/disk/by-partuuid/"),  # a path, where nothing is mounted
+    (re.compile(r"^([ \t]*(?:ext[234]|xfs|btrfs|minix)[ \t]+)(/dev/\S+)", re.MULTILINE), "UUID", "UUID="),
+    (re.compile(r"^([ \t]*raw[ \t]+)(/dev/\S+)", re.MULTILINE), "PARTUUID", "/dev/disk/by-partuuid/"),  # a path, where nothing is mounted
 )
 _REASON = "devices by stable names"
 _TEMPORARY = re.compile(r"^/dev/disk/(azure/(resource|local)|cloud/azure_resource)\b")  # a disk of the host, which no VM takes along
@@ -85,7 +85,7 @@ def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[
             changes += swap_units.renamed(guest, path, text=after, device=named, reason=_REASON)
         else:
             changes += edit(path, before, after, _REASON)
-    tables = [(path, ((_AUTOFS, "uuid", "/dev/disk/by-uuid/"),)) for path in glob(guest, "/etc", prefix="auto.")]
+    tables = [(path, ((_AUTOFS, "UUID", "/dev/disk/by-uuid/"),)) for path in glob(guest, "/etc", prefix="auto.")]
     for path, rules in [*tables, ("/etc/kdump.conf", _KDUMP)]:
         before = text(guest, path)
         if before is not None:
@@ -128,12 +128,12 @@ def _options(line: Line, path: str, guest: Guest, findings: Findings, mode: str)
         if not _wanted(match["device"], mode):
             return match[0]
         device = guest.device(match["device"])
-        spec = device.stable_spec(("PARTUUID",) if match["name"] == "device" else ("UUID", "PARTUUID")) if device is not None else None
+        tags = ("PARTUUID",) if match["name"] == "device" else TAGS
+        spec = stable_spec(guest, device, tags) if device is not None else None
         if spec is None:
             _unresolved(match["device"], path, fields, findings)
             return match[0]
-        tag, dummy, value = spec.partition("=")
-        return f"{match['name']}=/dev/disk/by-{tag.lower()}/{value}"
+        return f"{match['name']}={stable_path(spec)}"
 
     return replace(line, text=line.text[:start] + _OPTION.sub(stable, fields[3]) + line.text[start + len(fields[3]) :])
 
@@ -148,8 +148,8 @@ def _replace(pattern: re.Pattern[str], content: str, identifier: str, form: str,
 
     def stable(match: re.Match[str]) -> str:
         device = guest.device(match[2]) if _wanted(match[2], mode) else None
-        found: str = getattr(device, identifier, "")
-        return f"{match[1]}{form}{found}" if found else match[0]
+        spec = stable_spec(guest, device, (identifier,)) if device is not None else None
+        return f"{match[1]}{form}{spec.partition('=')[2]}" if spec is not None else match[0]
 
     return pattern.sub(stable, content)
 
@@ -159,11 +159,11 @@ def _unit_line(line: str, path: str, guest: Guest, findings: Findings, mode: str
     if match is None or not _wanted(match["first"], mode):
         return line
     device = guest.device(match["first"])
-    spec = f"/dev/disk/by-uuid/{device.uuid}" if device is not None and device.uuid else None
+    spec = stable_spec(guest, device, TAGS) if device is not None else None
     if spec is None:
         _unresolved(match["first"], path, [], findings)
         return line
-    return match["lead"] + spec + match["rest"]
+    return match["lead"] + stable_path(spec) + match["rest"]
 
 
 def _wanted(spec: str, mode: str) -> bool:
@@ -172,7 +172,7 @@ def _wanted(spec: str, mode: str) -> bool:
 
 def _stable(spec: str, guest: Guest) -> Optional[str]:
     device = guest.device(spec)
-    return device.stable_spec() if device is not None else None
+    return stable_spec(guest, device) if device is not None else None
 
 
 def _unresolved(spec: str, path: str, fields: list[str], findings: Findings) -> None:

@@ -12,7 +12,7 @@ import fnmatch
 import hashlib
 import re
 from dataclasses import replace
-from typing import Collection, Mapping, Sequence
+from typing import Collection, Iterator, Mapping, Sequence
 
 from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.machine import Nic
@@ -27,24 +27,12 @@ from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from .default import default_entry
 from .entries import boot_entries
-from .netconf import links, matches
+from .netconf import ifcfg, ifupdown, links, matches, networkd, networkmanager
 from .netconf import names as netnames
 from .netconf import rules as rules_of
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
-# Where a MAC may be written down: directory, beginning and end of the file's name.
-_MAC_FILES = (
-    ("/etc/network", "interfaces", ""),
-    ("/etc/network/interfaces.d", "", ""),
-    ("/etc/netplan", "", ".yaml"),
-    ("/etc/systemd/network", "", ""),
-    ("/etc/NetworkManager/system-connections", "", ""),
-    ("/etc/sysconfig/network-scripts", "ifcfg-", ""),
-    ("/etc/sysconfig/network", "ifcfg-", ""),
-    ("/etc/udev/rules.d", "", ".rules"),
-    ("/etc/cloud/cloud.cfg.d", "", ".cfg"),
-)
 
 
 def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Findings) -> tuple[tuple[str, Mac], ...]:
@@ -173,7 +161,7 @@ def plan(
         )
     if links.in_force(guest):
         for name, mac in pins:
-            path, pinned = links.pin(guest, name, mac, driver)
+            path, pinned = links.pin(view, name, mac, driver)
             changes += edit(path, text(guest, path), pinned, f"{name} keeps its name on the new hardware")
         changes += _pinned_elsewhere(guest)
     elif pins and netnames.has_udev(guest):
@@ -182,9 +170,8 @@ def plan(
         if not bound or "vmxnet" in _COMMENT.sub("", rules or ""):
             written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins) + rules_of.others(rules or "")
             changes += edit(netnames.PERSISTENT_RULES, rules, written, "names pinned to their MAC")
-    # A file that is removed or written as a whole need not be edited before.
-    final = {change.path: change for change in changes}
-    return list(final.values())
+    # A file that is removed need not be edited before.
+    return list({change.path: change for change in merge(changes)}.values())
 
 
 def _pinned_elsewhere(guest: Guest) -> list[Change]:
@@ -197,8 +184,7 @@ def _pinned_elsewhere(guest: Guest) -> list[Change]:
 
 def _matched(guest: Guest, pins: Sequence[tuple[str, Mac]], driver: str) -> list[Change]:
     """Matches of the old hardware become such of the new. Profiles that only two drivers tell apart stay as they are, which is a blocker."""
-    alone = [profile for profile in netnames.profiles(guest) if profile.name is None and profile.mac is None and profile.driver]
-    told_apart = {frozenset(matches.OLD & set(matches.words(profile.driver or ""))) for profile in alone}
+    told_apart = {matches.old(profile.driver) for profile in netnames.profiles(guest) if profile.driver and netnames.unbound(profile)}
     return [
         change
         for path, before, after in matches.rewritten(guest, _by_address(pins), driver if len(told_apart) < 2 else "")
@@ -214,12 +200,23 @@ def _by_address(pins: Sequence[tuple[str, Mac]]) -> dict[str, str]:
 
 def _follow(guest: Guest, macs: Mapping[Mac, Mac]) -> list[Change]:
     changes: list[Change] = []
-    for directory, prefix, suffix in _MAC_FILES if macs else ():
-        for path in glob(guest, directory, suffix, prefix):
-            before = text(guest, path)
-            if before is not None:
-                changes += edit(path, before, replaced(before, macs), "the card has a new MAC")
+    for path in dict.fromkeys(_naming_macs(guest)) if macs else ():
+        before = text(guest, path)
+        if before is not None:
+            changes += edit(path, before, replaced(before, macs), "the card has a new MAC")
     return changes
+
+
+def _naming_macs(guest: Guest) -> Iterator[str]:
+    """Every file of the administrator's in which a MAC may be written down, in force or not."""
+    yield from ifupdown.files(guest)
+    for directory in ("/etc/network/interfaces.d", networkd.DIRECTORY, networkmanager.DIRECTORIES[0]):
+        yield from glob(guest, directory)
+    yield from glob(guest, "/etc/netplan", ".yaml")
+    yield from glob(guest, rules_of.DIRECTORY, ".rules")
+    for directory in (ifcfg.REDHAT, ifcfg.SUSE):
+        yield from glob(guest, directory, prefix="ifcfg-")
+    yield from glob(guest, "/etc/cloud/cloud.cfg.d", ".cfg")
 
 
 def _made_mac(machine_id: str, name: str) -> Mac:

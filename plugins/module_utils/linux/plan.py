@@ -20,8 +20,6 @@ from ..guest.view import PendingView
 from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, storage, tools
 from .netconf import matches, names
 
-_NIC_DRIVERS = {"e1000e": "e1000e", "rtl8139": "8139cp"}
-
 
 @dataclass(frozen=True)
 class Options:
@@ -58,7 +56,7 @@ def _bootloader(work: Work) -> list[Change]:
 
 def _network(work: Work) -> list[Change]:
     changes = network.plan(
-        work.guest, work.facts.interfaces, mac_map(work.options.macs), work.findings, _NIC_DRIVERS.get(work.facts.nic_model, matches.NEW)
+        work.guest, work.facts.interfaces, mac_map(work.options.macs), work.findings, matches.driver_of(work.facts.nic_model)
     )
     return [*changes, *modules.plan(work.guest)]
 
@@ -144,13 +142,12 @@ def complete(
     if interfaces is None:
         interfaces = network.interfaces(guest, nics, facts.machine_id, findings)
     pairs = tuple((name, known.get(mac, mac)) for name, mac in interfaces)
-    told = names.nics(
-        [replace(profile, mac=known.get(profile.mac, profile.mac) if profile.mac else None) for profile in names.profiles(guest)], pairs
-    )
     others = [mac for mac in (known.get(nic.mac, nic.mac) for nic in nics if nic.mac) if mac not in {mac for dummy, mac in pairs}]
     capable = [kernel for kernel in facts.kernels if kernel.modules is not None] or list(facts.kernels)
     bus = "virtio" if any(initramfs.runs_on(guest, kernel, "virtio") for kernel in capable) else "sata"
     model = "virtio" if any(kernel.modules is None or initramfs.provided(guest, kernel, "virtio_net") for kernel in capable) else "e1000e"
+    profiles = [replace(profile, mac=known.get(profile.mac, profile.mac) if profile.mac else None) for profile in names.profiles(guest)]
+    told = names.nics(profiles, pairs, matches.driver_of(model))
     return (
         replace(
             facts,

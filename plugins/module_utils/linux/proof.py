@@ -27,8 +27,10 @@ from .netconf.model import ini
 _PE_MACHINES = {"x86_64": 0x8664, "i686": 0x14C, "aarch64": 0xAA64, "riscv64": 0x5064}
 _LONGEST_LINE = 1000  # characters
 _SEARCH = re.compile(r"^[ \t]*search(?:\.fs_uuid\s+|\s.*--fs-uuid\s.*?)([0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}|[0-9a-f-]{36})\b", re.MULTILINE)
-# What must be in the initramfs beside virtio, by the root's file system; a kernel may have it built in.
-_FS_DRIVERS = {"ext2": "ext4", "ext3": "ext4", "ext4": "ext4", "xfs": "xfs", "btrfs": "btrfs", "f2fs": "f2fs"}
+# What must be in the initramfs beside virtio, by the root's file system, one of them; a kernel may have it built in.
+_FS_DRIVERS = {
+    "ext2": ("ext4", "ext2"), "ext3": ("ext4", "ext3"), "ext4": ("ext4",), "xfs": ("xfs",), "btrfs": ("btrfs",), "f2fs": ("f2fs",)
+}  # fmt: skip
 # And by what lies beneath it.
 _KIND_DRIVERS = {
     "lvm": ("dm_mod",),
@@ -130,13 +132,17 @@ def _of_this_system(guest: Guest, facts: GuestFacts, entry: BootEntry) -> bool:
     """Whether an entry starts an installed kernel with the root that is repaired."""
     roots = cmdline.values(entry.cmdline, "root")
     device = guest.device(roots[-1]) if roots else None
-    return kernel_of(guest, entry, facts.kernels, facts.root_subvolume) is not None and (device is None or device.name == facts.root)
+    own = cmdline.unstable(roots[-1]) if device is None and roots else device is None or device.name == facts.root
+    return own and kernel_of(guest, entry, facts.kernels, facts.root_subvolume) is not None
 
 
 def _passed(menu: str, chosen: Optional[BootEntry]) -> str:
     """What GRUB carries out of a menu before the chosen entry has started: all outside of entries, and that entry."""
     parts = re.split(r"^(?=[ \t]*(?:menuentry|submenu)\b)", menu, flags=re.MULTILINE)
-    return parts[0] + "".join(part for part in parts[1:] if chosen is not None and chosen.kernel in part)
+    titles = [
+        f"{quote}{title}{quote}" for names in (chosen.names[-1:] if chosen is not None else ()) for title in names[1:2] for quote in "'\""
+    ]
+    return parts[0] + "".join(part for part in parts[1:] if any(title in part.split("{", 1)[0] for title in titles))
 
 
 def _initramfs(
@@ -183,7 +189,7 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
     root = guest.device(_root_device(guest, facts))
     needed = [
         *initramfs.NEEDED[facts.disk_bus],
-        *filter(None, [_FS_DRIVERS.get(root.fstype if root else "")]),
+        *_of_root(guest, kernel, root, image),
         *dict.fromkeys(driver for kind in facts.root_stack for driver in _KIND_DRIVERS.get(kind, ())),
     ]
     depends = initramfs.dependencies(guest, kernel)
@@ -207,6 +213,14 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
         for dead in _dead_resume(name, said, guest):
             yield Check("initramfs.resume", False, f"{path} waits for {dead}")
         yield from _steering(guest, path, name, said)
+
+
+def _of_root(guest: Guest, kernel: Kernel, root: Optional[BlockDevice], image: cpio.Image) -> tuple[str, ...]:
+    """The driver of the root's file system: that of several which the image has, or the kernel."""
+    drivers = _FS_DRIVERS.get(root.fstype if root is not None else "", ())
+    depends = initramfs.dependencies(guest, kernel)
+    there = (one for one in drivers if one in image.modules or (one not in depends and initramfs.provided(guest, kernel, one)))
+    return tuple(filter(None, [next(there, next(iter(drivers), None))]))
 
 
 def _tools(guest: Guest, facts: GuestFacts, root: Optional[BlockDevice], image: cpio.Image, path: str) -> Iterator[Check]:
@@ -316,7 +330,7 @@ _MADE_AT_BOOT = re.compile(r"^/dev/(sr\d|fd\d|cdrom|shm\b|u?random$|zero$|zram\d
 # What mounts a file system, where it has another name than blkid gives it.
 _TYPES = {
     "ntfs": ("ntfs-3g", "ntfs3", "fuseblk"), "vfat": ("msdos", "umsdos"), "exfat": ("exfat-fuse",), "iso9660": ("udf",), "swap": ("none",),
-    "btrfs": (), "ext4": ("ext2", "ext3"), "ext3": ("ext2", "ext4"), "ext2": ("ext3", "ext4"),
+    "swsuspend": ("swap", "none"),     "btrfs": (), "ext4": ("ext2", "ext3"), "ext3": ("ext2", "ext4"), "ext2": ("ext3", "ext4"),
 }  # fmt: skip
 
 
@@ -330,23 +344,24 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
 
     A profile for a NIC that the VM does not have proves nothing, unless one of its NICs is left without any.
     """
-    pinned = {name: mac for mac, name in netnames.persistent_names(guest).items()}
+    macs, here = {mac for dummy, mac in facts.interfaces}, {name for name, dummy in facts.interfaces}
+    driver = matches.driver_of(facts.nic_model)
+    pinned = {name: mac for mac, name in netnames.persistent_names(guest).items() if mac in macs}
     if not netnames.has_udev(guest) and len(facts.interfaces) == 1:
         pinned = dict(facts.interfaces)
-    macs, here = {mac for dummy, mac in facts.interfaces}, {name for name, dummy in facts.interfaces}
     problems: list[str] = []
     profiles = netnames.profiles(guest, problems)
     for problem in problems:
         yield Check("network.readable", False, f"{problem}")
     stale: list[str] = []
     for profile in profiles:
-        if profile.name is None and profile.mac is None and matches.is_old(profile.driver):
+        if netnames.unbound(profile) and matches.is_old(profile.driver, driver):
             yield Check("network.profile", False, f"{profile.path}: {profile.driver} is a driver of the old hardware")
     for profile in netnames.physical(profiles):
         if (profile.mac is not None and profile.mac not in macs) or (profile.mac is None and profile.name not in here):
             stale += [profile.path] if profile.active and profile.method != "none" else []
             continue
-        works = (profile.name is None or pinned.get(profile.name) in macs) and not matches.is_old(profile.driver)
+        works = (profile.name is None or profile.name in pinned) and not matches.is_old(profile.driver, driver)
         yield Check(
             "network.profile",
             works,
@@ -354,9 +369,9 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
         )
     for name in netnames.nic_names(profiles, netnames.given_names(guest)):
         if name in here:
-            yield Check("network.name", pinned.get(name) in macs, f"{name} is {pinned.get(name, 'not pinned')}")
+            yield Check("network.name", name in pinned, f"{name} is {pinned.get(name, 'not pinned')}")
     known = {mac: name for name, mac in facts.interfaces}
-    for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or facts.interfaces):
+    for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or facts.interfaces, driver):
         how = ", ".join(nic.addresses) or {"dhcp": "an address by DHCP"}.get(nic.method, "no address")
         by = f" by {nic.backend} ({nic.path})" if nic.backend else ""
         lost = f"; {', '.join(dict.fromkeys(stale))} applies to no NIC" if stale and not nic.backend else ""

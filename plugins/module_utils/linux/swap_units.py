@@ -10,8 +10,9 @@ from typing import Iterator
 
 from ..guest.change import Change
 from ..guest.changes.entries import MakeLink, remove
-from ..guest.changes.write import WriteFile
+from ..guest.changes.write import WriteFile, edit
 from ..guest.protocol import Guest, glob
+from ..guest.protocol import text as read
 
 SYSTEM = "/etc/systemd/system"
 
@@ -36,6 +37,14 @@ def renamed(guest: Guest, path: str, *, text: str, device: str, reason: str) -> 
     yield from remove(path, stat, reason)
     if guest.stat(new) is None:
         yield WriteFile(new, None, text, reason, mode=stat.mode & 0o777 if stat is not None else 0o644)
+    old_name, new_name = path.rsplit("/", 1)[1], unit_name(device)
+    for part in glob(guest, f"{path}.d", ".conf"):
+        yield WriteFile(f"{new}.d/{part.rsplit('/', 1)[1]}", None, read(guest, part) or "", reason)
+    yield from remove(f"{path}.d", guest.stat(f"{path}.d"), reason)
+    for other in glob(guest, SYSTEM):
+        said = read(guest, other) if other not in (path, new) else None
+        if said is not None:
+            yield from edit(other, said, said.replace(old_name, new_name), reason)
     for directory in (*glob(guest, SYSTEM, ".wants"), *glob(guest, SYSTEM, ".requires")):
         link = f"{directory}/{path.rsplit('/', 1)[1]}"
         found = guest.stat(link)

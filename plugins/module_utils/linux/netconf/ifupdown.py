@@ -15,7 +15,7 @@ _MEMBERS = ("bond-slaves", "slaves", "bridge-ports")
 
 
 MAIN = "/etc/network/interfaces"
-_MOST_FILES = 200
+_MOST_FILES, _MOST_PATTERNS = 200, 500
 _IN_DIRECTORY = re.compile(r"^[a-zA-Z0-9_-]+$")
 
 
@@ -30,22 +30,41 @@ def read(guest: Guest) -> Iterator[Profile]:
 def files(guest: Guest) -> list[str]:
     """The main file and those that it takes in, as ifup does: by pattern, or a directory's files with plain names."""
     found: list[str] = []
-    todo = [MAIN]
-    while todo and len(found) < _MOST_FILES:
-        path = todo.pop(0)
-        if path in found or (content := text(guest, path)) is None:
+    named = [MAIN]
+    known, patterns = set(named), set[tuple[str, str]]()
+    for path in named:  # which grows meanwhile
+        content = text(guest, path) if len(found) < _MOST_FILES else None
+        if content is None:
             continue
         found.append(path)
-        for line in re.sub(r"\\\n", " ", content).splitlines():
-            words = line.split()
-            for pattern in words[1:] if words[:1] in (["source"], ["source-directory"]) else ():
-                whole = pattern if pattern.startswith("/") else f"{path.rsplit('/', 1)[0]}/{pattern}"
-                if words[0] == "source":
-                    directory, dummy, name = whole.rpartition("/")
-                    todo += [one for one in glob(guest, directory) if fnmatch.fnmatchcase(one.rsplit("/", 1)[1], name)]
-                else:
-                    todo += [one for one in glob(guest, whole) if _IN_DIRECTORY.match(one.rsplit("/", 1)[1])]
+        for how, pattern in _sources(path, content):
+            if (how, pattern) in patterns or len(patterns) == _MOST_PATTERNS:
+                continue
+            patterns.add((how, pattern))
+            more = [one for one in _matching(guest, how, pattern) if one not in known][: _MOST_FILES * 2]
+            known.update(more)
+            named += more
     return found
+
+
+def _sources(path: str, content: str) -> Iterator[tuple[str, str]]:
+    """How a file takes others in, and which."""
+    for line in re.sub(r"\\\n", " ", content).splitlines():
+        words = line.split()
+        for pattern in words[1:] if words[:1] in (["source"], ["source-directory"]) else ():
+            yield words[0], pattern if pattern.startswith("/") else f"{path.rsplit('/', 1)[0]}/{pattern}"
+
+
+def _matching(guest: Guest, how: str, pattern: str) -> Iterator[str]:
+    """The files of a pattern, of which hidden ones are named as such, or those of a directory."""
+    if how == "source-directory":
+        yield from (one for one in glob(guest, pattern) if _IN_DIRECTORY.match(one.rsplit("/", 1)[1]))
+        return
+    directory, dummy, wanted = pattern.rpartition("/")
+    for one in glob(guest, directory, prefix="." if wanted.startswith(".") else ""):
+        name = one.rsplit("/", 1)[1]
+        if fnmatch.fnmatchcase(name, wanted) and name.startswith(".") == wanted.startswith("."):
+            yield one
 
 
 def _started(content: str) -> Iterator[str]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Iterator, Optional
 
 from ...core.macs import Mac
-from ...guest.protocol import Guest, exists, glob, resolve_link, text
-from .model import entries, mac_of
+from ...guest.protocol import Guest, exists, resolve_link, text
+from . import networkd
+from .model import VALID, entries, mac_of
+from .networkd import DIRECTORY
 
-DIRECTORY = "/etc/systemd/network"
-_DIRECTORIES = ("/usr/lib/systemd/network", "/lib/systemd/network", DIRECTORY)
 _RULE = "80-net-setup-link.rules"  # of udev, which is what reads .link files
 _NULL = "/dev/null"
 _NAMES = ("name", "namepolicy")
@@ -31,8 +31,9 @@ class Link:
 
     @property
     def name(self) -> str:
-        """The name that it gives."""
-        return next((value for key, value in self.settings if key == "name"), "")
+        """The name that it gives; empty for one that the kernel does not take."""
+        name = next((value for key, value in self.settings if key == "name"), "")
+        return name if VALID.match(name) else ""
 
     @property
     def mac(self) -> Optional[Mac]:
@@ -66,13 +67,10 @@ class Link:
 
 def links(guest: Guest) -> Iterator[Link]:
     """The .link files in force, in their order; one in /etc takes the place of the distribution's of the same name."""
-    found = {path.rsplit("/", 1)[1]: path for directory in _DIRECTORIES for path in glob(guest, directory, ".link")}
-    for name in sorted(found):
-        if resolve_link(guest, found[name]) == _NULL:
-            continue
-        content = entries(text(guest, found[name]) or "")
+    for path in networkd.in_force(guest, ".link"):
+        content = entries(text(guest, path) or "")
         match = {key: value for section, key, value in content if section == "match"}
-        yield Link(found[name], match, tuple((key, value) for section, key, value in content if section == "link"))
+        yield Link(path, match, tuple((key, value) for section, key, value in content if section == "link"))
 
 
 def in_force(guest: Guest) -> bool:
@@ -95,7 +93,7 @@ def masked(guest: Guest, path: str) -> bool:
     return stat is not None and (stat.size == 0 if stat.kind == "file" else resolve_link(guest, path) == _NULL)
 
 
-def pin(guest: Guest, name: str, mac: Mac, driver: str = "virtio_net") -> tuple[str, str]:
+def pin(guest: Guest, name: str, mac: Mac, driver: str) -> tuple[str, str]:
     """The path and the text of a .link file that gives a NIC its name.
 
     That is a file of the administrator's that gives it already. What another one sets for the NIC beside its name is said again, since it no longer

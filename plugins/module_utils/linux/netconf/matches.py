@@ -24,15 +24,38 @@ _LINE = re.compile(r"^(?P<lead>[ \t]*(?P<key>[A-Za-z-]+)[ \t]*=[ \t]*)(?P<value>
 _NETPLAN = re.compile(r"(?m)(?P<lead>^[^#\n]{0,200}\bdriver:[ \t]*)(?P<value>\[[^\]\n]*\]|\"[^\"\n]*\"|'[^'\n]*'|[^\s,}#]+)")
 
 
-def is_old(driver: Optional[str], new: str = NEW) -> bool:
+def driver_of(nic_model: str) -> str:
+    """The driver of the NIC that the VM gets, by the facts of the guest."""
+    return NEW if nic_model == "virtio" else nic_model
+
+
+def is_old(driver: Optional[str], new: str) -> bool:
     """Whether a match by driver is for the old hardware alone, so that it is empty on the new, where NICs have the driver `new`."""
-    return driver is not None and "!" not in driver and not fits(driver, new) and any(_old(word) for word in words(driver))
+    return driver is not None and not fits(driver, new) and any(_old(word) for word in _wanted(driver)[0])
 
 
 def fits(driver: str, new: str) -> bool:
     """Whether a match by driver takes a NIC with the driver `new`."""
-    found = any(fnmatch.fnmatchcase(new, word) for word in words(driver))
-    return found != driver.lstrip().startswith("!")
+    taken, refused = _wanted(driver)
+    return (not taken or any(fnmatch.fnmatchcase(new, word) for word in taken)) and not any(
+        fnmatch.fnmatchcase(new, word) for word in refused
+    )
+
+
+def _wanted(driver: str) -> tuple[list[str], list[str]]:
+    """What a match takes, and what it refuses: for NetworkManager each alternative says so, for systemd the first says it of all."""
+    if driver.lstrip().startswith("!") and ";" not in driver:
+        return [], words(driver)
+    parts = [part for part in re.split(r"[\s;,]+", driver) if part]
+    return (
+        [word for part in parts if "!" not in part for word in words(part)],
+        [word for part in parts if "!" in part for word in words(part)],
+    )
+
+
+def old(driver: str) -> frozenset[str]:
+    """The drivers of the old hardware that a match takes."""
+    return frozenset(known for known in OLD if any(fnmatch.fnmatchcase(known, word) for word in words(driver)))
 
 
 def _old(word: str) -> bool:
@@ -41,14 +64,16 @@ def _old(word: str) -> bool:
 
 def words(value: str) -> list[str]:
     """The alternatives in a match, however they are separated."""
-    return [word.strip("\"'![] ") for word in re.split(r"[\s;,]+", value) if word.strip("\"'![] ")]
+    return list(filter(None, (word.strip("\"'![]|& ") for word in re.split(r"[\s;,]+", value))))
 
 
 def addresses(guest: Guest) -> dict[str, str]:
     """The addresses of PCI that profiles match, and the profile."""
     found: dict[str, str] = {}
-    files = [path for directory in networkd.DIRECTORIES for path in glob(guest, directory, ".network")]
-    for path in (*files, *(path for path in glob(guest, networkmanager.DIRECTORIES[0]) if not LEFTOVER.search(path))):
+    for path in (
+        *networkd.in_force(guest, ".network"),
+        *(path for path in glob(guest, networkmanager.DIRECTORIES[0]) if not LEFTOVER.search(path)),
+    ):
         matched = ini(text(guest, path) or "").get(("match", "path"), "")
         found.update({word[len("pci-") :]: path for word in words(matched) if word.startswith("pci-")})
     return found
@@ -60,17 +85,12 @@ def rewritten(guest: Guest, names: Mapping[str, str], new: str) -> Iterator[tupl
 
     A file of the distribution's own gets its like in /etc, which takes its place.
     """
-    for directory in networkd.DIRECTORIES:
-        for path in glob(guest, directory, ".network"):
-            before = text(guest, path) or ""
-            after = _matches(before, names, new, (" ", "Name"))
-            if after == before:
-                continue
-            own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
-            if path == own:
-                yield path, before, after
-            elif guest.stat(own) is None:
-                yield own, None, after
+    for path in networkd.in_force(guest, ".network"):
+        before = text(guest, path) or ""
+        after = _matches(before, names, new, (" ", "Name"))
+        own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
+        if after != before:
+            yield own, before if path == own else None, after
     for path in netplan.files(guest):
         before = text(guest, path) or ""
         yield path, before, _NETPLAN.sub(functools.partial(_netplan, new=new), before) if new else before
@@ -81,12 +101,14 @@ def rewritten(guest: Guest, names: Mapping[str, str], new: str) -> Iterator[tupl
 
 
 def _netplan(match: re.Match[str], new: str) -> str:
-    return match["lead"] + new if is_old(match["value"], new) else match[0]
+    return match["lead"] + new if is_old(match["value"], new) and "!" not in match["value"] else match[0]
 
 
 def _matches(content: str, names: Mapping[str, str], driver: str, form: tuple[str, str]) -> str:
     """A file of sections with its matches rewritten; `form` is what separates alternatives, and the key of a match by name."""
     lines, section = [], ""
+    if ("match", form[1].lower()) in ini(content):  # which a second one would widen, or take the place of
+        names = {}
     for raw in content.splitlines(keepends=True):
         line = raw.rstrip("\r\n")
         stripped = line.strip()
@@ -105,7 +127,7 @@ def _value(key: str, value: str, names: Mapping[str, str], new: str, form: tuple
     """(another key or nothing, the new value) of a match; None for one that stays."""
     found, (separator, by_name) = words(value), form
     end = separator if value.rstrip().endswith(";") else ""
-    if key == "driver" and new and is_old(value, new):
+    if key == "driver" and new and is_old(value, new) and "!" not in value:
         return "", separator.join(dict.fromkeys(new if _old(word) else word for word in found)) + end
     if key == "virtualization" and set(found) & _HYPERVISORS and not value.lstrip().startswith("!"):
         return "", separator.join(dict.fromkeys("vm" if word in _HYPERVISORS else word for word in found)) + end

@@ -13,6 +13,10 @@ from ...core import macs
 PHYSICAL = re.compile(r"^(eth\d+|en[opsxP]\w+|em\d+|p\d+p\d+)$")
 
 
+# What the kernel takes as a name (dev_valid_name in net/core/dev.c).
+VALID = re.compile(r"^(?!\.{1,2}$)[^\s/:]{1,15}$")
+
+
 @dataclass(frozen=True)
 class Profile:
     """A profile of `backend` in `path` for the interface `name` (or a pattern of names) and/or the NIC with `mac` (None: not bound to it).

@@ -90,12 +90,12 @@ def given_names(guest: Guest) -> set[str]:
     return ({link.name for link in links.links(guest)} | {rule.name for rule in rules.namings(guest)}) - {""}
 
 
-def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]]) -> tuple[NicFacts, ...]:
-    """How each (name, MAC) will come up: by its own profile, or by the bond, bridge, team or VLAN above it."""
+def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]], driver: str) -> tuple[NicFacts, ...]:
+    """How each (name, MAC) will come up on hardware with a driver: by its own profile, or by the bond, bridge, team or VLAN above it."""
     taken: set[str] = set()
     result = []
     for name, mac in interfaces:
-        own = _best(profile for profile in found if _applies(profile, name, mac))
+        own = _best(profile for profile in found if _applies(profile, name, mac, driver))
         above = _best(_above(found, name, taken)) if name and (own is None or own.method == "none") else None
         used = above or own
         if used is None:
@@ -126,14 +126,19 @@ def patterns(found: Iterable[Profile]) -> list[str]:
     return [profile.name for profile in found if profile.kind == "ethernet" and profile.name is not None and _pattern(profile.name)]
 
 
+def unbound(profile: Profile) -> bool:
+    """Whether a profile is for no NIC in particular: by a pattern, or by nothing but a driver."""
+    return profile.mac is None and (profile.name is None or _pattern(profile.name))
+
+
 def _pattern(name: Optional[str]) -> bool:
     return bool(name) and bool(re.search(r"[*?\[]", name or ""))
 
 
-def _applies(profile: Profile, name: str, mac: str) -> bool:
+def _applies(profile: Profile, name: str, mac: str, driver: str) -> bool:
     if profile.kind != "ethernet" or (profile.name is None and profile.mac is None and profile.driver is None):
         return False
-    if profile.driver is not None and not (matches.fits(profile.driver, matches.NEW) or matches.is_old(profile.driver)):
+    if profile.driver is not None and not (matches.fits(profile.driver, driver) or matches.is_old(profile.driver, driver)):
         return False
     return (profile.mac is None or profile.mac == mac) and (profile.name is None or fnmatch.fnmatchcase(name, profile.name))
 

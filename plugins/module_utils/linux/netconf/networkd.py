@@ -18,10 +18,10 @@ _DYNAMIC = ("yes", "true", "both", "ipv4", "ipv6")
 
 def read(guest: Guest) -> Iterator[Profile]:
     kinds: dict[str, str] = {}
-    for path in _files(guest, ".netdev"):
+    for path in in_force(guest, ".netdev"):
         values = ini(text(guest, path) or "")
         kinds[values.get(("netdev", "name"), "")] = values.get(("netdev", "kind"), "").lower()
-    contents = {path: text(guest, path) or "" for path in _files(guest, ".network")}
+    contents = {path: text(guest, path) or "" for path in in_force(guest, ".network")}
     members: dict[str, list[str]] = {}
     parents: dict[str, str] = {}
     for content in contents.values():
@@ -35,8 +35,8 @@ def read(guest: Guest) -> Iterator[Profile]:
         yield from _profiles(path, content, kinds, members, parents)
 
 
-def _files(guest: Guest, suffix: str) -> list[str]:
-    """The files in force: one of the administrator's takes the place of the distribution's of the same name."""
+def in_force(guest: Guest, suffix: str) -> list[str]:
+    """The files in force, by name: one of the administrator's takes the place of the distribution's of the same name."""
     found = {path.rsplit("/", 1)[1]: path for directory in DIRECTORIES for path in glob(guest, directory, suffix)}
     return [found[name] for name in sorted(found) if resolve_link(guest, found[name]) != "/dev/null"]
 

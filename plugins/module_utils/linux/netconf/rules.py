@@ -9,12 +9,13 @@ from typing import Iterator, Optional
 
 from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
-from .model import mac_of
+from .model import VALID, mac_of
 
 DIRECTORY = "/etc/udev/rules.d"
 _PAIR = re.compile(
     r'(?<![A-Z_])(?P<key>[A-Z_]{1,40})(?:\{(?P<attribute>[^}\n]{0,100})\})?\s*(?P<operator>==|!=|\+=|-=|:=|=)\s*[ei]?"(?P<value>(?:[^"\\]|\\.)*)"'
 )
+_NAME = re.compile(r',\s*NAME\s*:?=\s*"(?:[^"\\]|\\.)*"|\bNAME\s*:?=\s*"(?:[^"\\]|\\.)*"\s*,\s*')
 _ADDRESS = re.compile(r"^[0-9a-f]{4}(?::[0-9a-f]+){2}\.[0-7]$")
 
 
@@ -44,14 +45,14 @@ def parse(path: str, content: str) -> Iterator[Naming]:
         name = next((pair["value"] for pair in pairs if pair["key"] == "NAME" and pair["operator"] in ("=", ":=")), "")
         about = matched.get(("SUBSYSTEM", "")) or matched.get(("SUBSYSTEMS", ""))
         macs = [value for (key, attribute), value in matched.items() if key in ("ATTR", "ATTRS", "SYSFS") and attribute == "address"]
-        if not name or "%" in name or "$" in name or not (about == "net" or (about is None and macs)):
+        if not VALID.match(name) or "%" in name or "$" in name or not (about == "net" or (about is None and macs)):
             continue
         address = next((matched[key, ""] for key in ("KERNELS", "BUSID", "ID") if _ADDRESS.match(matched.get((key, ""), ""))), "")
         yield Naming(path, name, mac_of(macs[0]) if macs else None, address)
 
 
 def others(content: str) -> str:
-    """The rules of a file that name no NIC, with their lines as they are and the comments before them; empty without any."""
+    """What the rules of a file do but for naming NICs, with their lines as they are and the comments before them; empty without any."""
     kept, comments, logical = [], [], ""
     for line in content.splitlines(keepends=True):
         if not logical and (not line.strip() or line.lstrip().startswith("#")):
@@ -60,7 +61,13 @@ def others(content: str) -> str:
         logical += line
         if line.rstrip("\r\n").endswith("\\"):
             continue
-        if not any(parse("", logical)):
-            kept += [*comments, logical]
+        rest = _nameless(logical) if any(parse("", logical)) else logical
+        kept += [*comments, rest] if rest else []
         comments, logical = [], ""
-    return "".join((*kept, logical))
+    return "".join((*kept, *comments, logical)) if kept or logical else ""
+
+
+def _nameless(rule: str) -> str:
+    """A rule without the name that it gives; empty where it does nothing else."""
+    does = [match["key"] for match in _PAIR.finditer(rule) if match["operator"] not in ("==", "!=")]
+    return _NAME.sub("", rule, count=1) if set(does) - {"NAME"} else ""

@@ -135,3 +135,26 @@ def test_a_path_is_the_disk_of_its_unit(units, bus):
     names = {unit: PCI.format(f"0b:00.0-{form.format(unit, unit + 1)}-part1") for unit in units}
     found = resolved([Disk(bus, 0, unit) for unit in units], dict.fromkeys(names.values()), (0, 1))
     assert [found[names[unit]] for unit in units] == [f"{number}.1" for number in range(len(units))]
+
+
+@pytest.mark.parametrize("count", [7, 8])
+def test_disks_in_another_order_that_cannot_be_told_apart_are_not_guessed(count):
+    """sda and sdf have the same content, and the guest says it of the last two the other way round; with eight disks there are 40,320 orders."""
+    kinds = (
+        ["ext4", "xfs", "xfs", "xfs", "xfs", "ext4", "vfat", "btrfs"][8 - count :]
+        if count == 8
+        else ["ext4", "xfs", "xfs", "xfs", "ext4", "vfat", "btrfs"]
+    )
+    part = {number: number if kind == "xfs" else 1 for number, kind in enumerate(kinds)}
+    devices = [BlockDevice(f"d{number}", kind, f"u{number}", disk=number, part=part[number]) for number, kind in enumerate(kinds)]
+    table = DeviceTable([Disk()] * count, devices)
+    said = [*kinds[:-2], kinds[-1], kinds[-2]]
+    table.learn([Use(f"/dev/sd{chr(97 + number)}{part[number]}", f"/m{number}", kind) for number, kind in enumerate(said)], None)
+    assert table.resolve("/dev/sda1") is None and table.resolve(f"/dev/sd{chr(97 + count - 3)}1") is None
+
+
+def test_thirty_disks_that_cannot_be_told_apart_settle_nothing_and_take_no_time():
+    devices = [BlockDevice(f"d{number}", "ext4", f"u{number}", disk=number, part=1) for number in range(30)]
+    table = DeviceTable([Disk()] * 30, devices)
+    table.learn([Use(f"/dev/sd{chr(97 + number % 26)}{1 + number // 26}", f"/m{number}", "ext4") for number in range(30)], None)
+    assert table.resolve("/dev/sdz2") is None

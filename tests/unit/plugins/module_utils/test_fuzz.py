@@ -86,7 +86,7 @@ def test_a_line_that_is_not_meant_stays(path, body):
 def test_network_files_together_say_how_a_card_comes_up(files):
     made = MemoryGuest(files)
     found = names.profiles(made, [])
-    (nic,) = names.nics(found, [("ens192", MAC)])
+    (nic,) = names.nics(found, [("ens192", MAC)], "virtio_net")
     assert nic.method in ("static", "dhcp", "none") and (nic.method != "static" or nic.addresses)
     names.nic_names(found)
 

@@ -324,7 +324,7 @@ def test_a_profile_that_knows_its_card_by_mac_needs_no_name(given):
     made = MemoryGuest({**BY_MAC, "/lib/systemd/network/99-default.link": ""})
     found = nics(made, *given)
     assert found == ((("", MAC),), []) and network.plan(made, found[0], {}, Findings()) == []
-    (nic,) = names.nics(names.profiles(made), found[0])
+    (nic,) = names.nics(names.profiles(made), found[0], "virtio_net")
     assert (nic.mac, nic.method) == (MAC, "dhcp")
 
 

@@ -10,7 +10,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.macs import canonical
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import links, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import links, names, rules
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.network import interfaces, plan
 
 MAC, OTHER = canonical("00:50:56:8a:00:01"), canonical("00:50:56:8a:00:02")
@@ -73,6 +73,26 @@ def test_where_link_files_are_switched_off_a_rule_pins():
     for guest in ({"files": udev, "null": (masked,)}, {"files": {**udev, masked: ""}}):
         found = pinned(**guest)
         assert list(found) == [names.PERSISTENT_RULES] and 'NAME="ens192"' in found[names.PERSISTENT_RULES]
+
+
+def test_a_link_of_the_administrators_follows_a_new_mac_and_stays_the_pin():
+    files = {f"{ETC}10-lan.link": f"[Match]\nMACAddress={MAC}\n\n[Link]\nName=lan0\nMTUBytes=9000\n"}
+    (change,) = plan(made(files), (("lan0", OTHER),), {MAC: OTHER}, Findings())
+    assert change.path == f"{ETC}10-lan.link" and "MTUBytes=9000" in change.after and str(OTHER) in change.after
+
+
+def test_what_a_rule_does_beside_a_name_stays_as_do_comments():
+    path = names.PERSISTENT_RULES
+    rule = 'SUBSYSTEM=="net", ATTR{address}=="00:50:56:8a:00:01", NAME="eth7", RUN+="/sbin/ethtool -K $name gro off"\n'
+    first = 'SUBSYSTEM=="net", ATTR{address}=="00:50:56:8a:00:01", RUN+="/sbin/ethtool -K $name gro off"\n'
+    assert pinned({path: f"{rule}# switched off\n"})[path] == f"{first}# switched off\n"
+    assert rules.others('NAME="eth7", RUN+="x", ATTR{address}=="00:50:56:8a:00:01"\n') == 'RUN+="x", ATTR{address}=="00:50:56:8a:00:01"\n'
+
+
+@pytest.mark.parametrize("name", ["../../../root/x", "a b", "sixteen-letters-", ".", "x:y"])
+def test_what_the_kernel_takes_for_no_name_is_none(name):
+    given = made({names.PERSISTENT_RULES: f'ATTR{{address}}=="{MAC}", NAME="{name}"\n', f"{ETC}20-x.link": OWN.replace("ens192", name)})
+    assert names.persistent_names(given) == {} and names.given_names(given) == set()
 
 
 def test_other_rules_in_the_file_stay():

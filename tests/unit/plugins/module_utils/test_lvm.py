@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from promptly import within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice
@@ -29,7 +30,9 @@ FILTERS = {
     "multipath alone": ('filter = [ "a|/dev/mapper/mpath.*|", "r|.*|" ]\n', '# filter = [ "a|/dev/mapper/mpath.*|", "r|.*|" ]\n'),
     "a serial number": ('filter = [ "a|^/dev/mapper/36000c29.*|", "r|.*|" ]\n', '# filter = [ "a|^/dev/mapper/36000c29.*|", "r|.*|" ]\n'),
     "other delimiters": ('filter = [ "a(^/dev/sda2$)", "r{.*}" ]\n', '# filter = [ "a(^/dev/sda2$)", "r{.*}" ]\n'),
-    "a pattern that is none": ('filter = [ "a|[|", "r|.*|" ]\n', None),  # LVM reads it as one that matches nothing we know; nothing is rejected before it
+    "a pattern that is none": ('filter = [ "a|[|", "r|.*|" ]\n', '# filter = [ "a|[|", "r|.*|" ]\n'),  # with which LVM uses no device at all
+    "accepts the old name by a group": ('filter = [ "a|^/dev/sda([0-9]+)?$|", "r|.*|" ]\n', '# filter = [ "a|^/dev/sda([0-9]+)?$|", "r|.*|" ]\n'),
+    "patterns that take long": ('filter = [ "r|.*.*.*.*.*.*zz|" ]\n', '# filter = [ "r|.*.*.*.*.*.*zz|" ]\n'),
     "flat": ('devices/filter = [ "a|sda|", "r|.*|" ]\n', '# devices/filter = [ "a|sda|", "r|.*|" ]\n'),
     "rejects others": ('filter = [ "r|/dev/drbd.*|", "r|^/dev/vdx|", "a|.*|" ]\n', None),
     "rejects a drive": ('filter = [ "r|/dev/cdrom|" ]\n', None),
@@ -113,3 +116,9 @@ def test_a_devices_file_of_another_name_is_found():
     conf = 'devices {\n use_devicesfile = 1\n devicesfile = "corp.devices"\n}\n'
     assert lvm.devices_files([conf, ""]) == (lvm.DEVICES, "/etc/lvm/devices/corp.devices")
     assert lvm.devices_files(['devices { devicesfile = "../../x" }']) == (lvm.DEVICES,)
+
+
+@pytest.mark.parametrize("text", ['"\\' * 30_000, 'x = "' + '\\"' * 30_000 + "\\", "filter = [" + '"a|x|",' * 40_000 + "]\n"])
+def test_no_text_takes_long(text):
+    with within(5):
+        lvm.conf(text, ON_DISK)

@@ -9,7 +9,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.macs import canonical
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import matches, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.network import interfaces, plan
 
 MACS = [canonical(f"00:50:56:8a:00:0{number}") for number in (1, 2)]
@@ -54,6 +55,10 @@ MATCHES = {
     "netplan over lines": (NETPLAN, netplan("\n        driver: hv_netvsc"), netplan("\n        driver: virtio_net")),
     "netplan by another driver": (NETPLAN, netplan("{driver: mlx5*}"), None),
     "NetworkManager by driver": (NM, keyfile("driver=vmxnet3;"), keyfile("driver=virtio_net;")),
+    "NetworkManager by one of several": (NM, keyfile("driver=|vmxnet3;|e1000;"), keyfile("driver=virtio_net;")),
+    "NetworkManager by a driver that must be": (NM, keyfile("driver=&vmxnet3"), keyfile("driver=virtio_net")),
+    "NetworkManager by one of several addresses": (NM, keyfile("path=|pci-0000:0b:00.0;"), keyfile("interface-name=ens192;")),
+    "NetworkManager by anything but a driver": (NM, keyfile("driver=!vmxnet3;"), None),
     "NetworkManager by address": (NM, keyfile("path=pci-0000:0b:00.0;"), keyfile("interface-name=ens192;")),
 }
 
@@ -84,6 +89,10 @@ def test_what_the_distribution_brings_along_is_replaced_and_not_edited():
         {NETWORK: networkd("Path=pci-0000:99:00.0")},
         {NETWORK: networkd("Driver=vmxnet3"), NETWORK.replace("x", "y"): networkd("Driver=e1000")},
         {NM: keyfile("path=pci-0000:99:00.0;")},
+        {NETWORK: networkd("Driver=vmxnet*"), NETWORK.replace("x", "y"): networkd("Driver=e1000*")},
+        {NM: keyfile("driver=vmxnet3;"), NM.replace("/x", "/y"): keyfile("driver=e1000;")},
+        {NM: keyfile("driver=e1000;!virtio_net")},
+        {NM: keyfile("path=pci-0000:0b:00.0;\ninterface-name=ens*")},
     ],
 )
 def test_what_cannot_be_told_is_a_blocker_and_stays(files):
@@ -94,5 +103,28 @@ def test_what_cannot_be_told_is_a_blocker_and_stays(files):
 
 def test_a_profile_by_driver_is_how_the_nic_comes_up():
     for driver in ("vmxnet3", "virtio_net"):
-        (nic,) = names.nics(names.profiles(MemoryGuest({NETWORK: networkd(f"Driver={driver}")})), [("", MACS[0])])
+        (nic,) = names.nics(names.profiles(MemoryGuest({NETWORK: networkd(f"Driver={driver}")})), [("", MACS[0])], "virtio_net")
         assert nic.method == "dhcp"
+
+
+@pytest.mark.parametrize("own", ["[Match]\nName=ens192\n", Stat("link", target="/dev/null")])
+def test_what_the_administrator_has_replaced_or_masked_matches_nothing(own):
+    path = "/usr/lib/systemd/network/50-x.network"
+    guest = MemoryGuest({path: networkd("Path=pci-0000:0b:00.0"), path.replace("/usr/lib", "/etc"): own})
+    findings = Findings()
+    assert not plan(guest, (), {}, findings) and not findings.concerns
+
+
+def test_a_new_mac_and_a_new_driver_in_one_file_are_one_change():
+    new = canonical("52:54:00:00:00:01")
+    before = netplan(f"{{macaddress: '{MACS[0]}', driver: vmxnet3}}")
+    (change,) = plan(MemoryGuest({NETPLAN: before}), (), {MACS[0]: new}, Findings())
+    assert (change.before, change.after) == (before, netplan(f"{{macaddress: '{new}', driver: virtio_net}}"))
+
+
+@pytest.mark.parametrize(("model", "driver"), [("virtio", "virtio_net"), ("e1000e", "e1000e")])
+def test_the_new_driver_is_that_of_the_nic_that_the_vm_gets(model, driver):
+    assert matches.driver_of(model) == driver
+    guest = MemoryGuest({NETWORK: networkd("Driver=vmxnet3")})
+    (change,) = plan(guest, (), {}, Findings(), driver)
+    assert change.after == networkd(f"Driver={driver}") and not matches.is_old(driver, driver)

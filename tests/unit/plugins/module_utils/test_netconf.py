@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from fixtures import MAC
 from hypothesis import given
 from hypothesis import strategies as st
+from promptly import within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
@@ -15,7 +18,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network, yamlfile
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import ifupdown, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
 
 OTHER = "00:50:56:3a:bb:cd"
@@ -52,6 +55,14 @@ NICS = {
             "/etc/network/interfaces": "source-directory interfaces.d\n",
             "/etc/network/interfaces.d/ens192": "auto ens192\niface ens192 inet dhcp\n",
             "/etc/network/interfaces.d/ens192.bak": "iface ens192 inet static\n address 10.9.9.9/24\n",
+        },
+        ("dhcp", (), "", ""),
+    ),
+    "ifupdown, a hidden file of an editor": (
+        {
+            "/etc/network/interfaces": "source /etc/network/ifs/*\n",
+            "/etc/network/ifs/lan": "auto ens192\niface ens192 inet dhcp\n",
+            "/etc/network/ifs/.lan.swp": "iface ens192 inet static\n address 10.9.9.9/24\n",
         },
         ("dhcp", (), "", ""),
     ),
@@ -200,14 +211,14 @@ NICS = {
 def test_how_a_nic_comes_up(name):
     files, expected = NICS[name]
     found = names.profiles(MemoryGuest(files))
-    (nic,) = names.nics(found, [("ens192", MAC)])
+    (nic,) = names.nics(found, [("ens192", MAC)], "virtio_net")
     assert (nic.method, nic.addresses, nic.gateway, nic.on) == expected
     assert "ens192" in names.nic_names(found) or "MAC" in name or "pattern" in name
 
 
 def test_only_the_first_nic_of_a_bond_carries_its_addresses():
     files = NICS["ifupdown bond"][0]
-    first, second = names.nics(names.profiles(MemoryGuest(files)), [("ens192", MAC), ("ens224", OTHER)])
+    first, second = names.nics(names.profiles(MemoryGuest(files)), [("ens192", MAC), ("ens224", OTHER)], "virtio_net")
     assert first.addresses and not second.addresses and names.nic_names(names.profiles(MemoryGuest(files))) == ["ens192", "ens224"]
 
 
@@ -232,7 +243,9 @@ def test_a_name_of_the_administrators_own_is_pinned_too(binding):
 
 
 def test_a_profile_bound_to_nothing_takes_any_nic():
-    (nic,) = names.nics(names.profiles(MemoryGuest({f"{NM}/any": "[connection]\ntype=ethernet\n[ipv4]\nmethod=auto\n"})), [("ens192", MAC)])
+    (nic,) = names.nics(
+        names.profiles(MemoryGuest({f"{NM}/any": "[connection]\ntype=ethernet\n[ipv4]\nmethod=auto\n"})), [("ens192", MAC)], "virtio_net"
+    )
     assert (nic.method, nic.backend) == ("dhcp", "networkmanager")
 
 
@@ -310,3 +323,11 @@ def test_modules_of_vmwares_hardware_leave_the_lists():
     assert {change.path: change.after for change in modules.plan(made)} == {
         "/etc/modprobe.d/a.conf": "alias eth1 e1000\noptions kvm y=1\n", "/etc/modules": "# x\nloop\nvmw_pvscsi\n",
     }  # fmt: skip
+
+
+def test_a_thousand_patterns_over_a_thousand_files_are_read_once():
+    listed = {f"/etc/x/{number}": "iface a inet dhcp\n" for number in range(1000)}
+    made = MemoryGuest({"/etc/network/interfaces": "source /etc/x/*\n" * 1000 + "source /etc/x/1*\n", **listed})
+    made.listdir = functools.lru_cache(None)(made.listdir)
+    with within(5):
+        assert 100 < len(ifupdown.files(made)) <= 200

@@ -157,6 +157,20 @@ def test_the_name_of_a_unit_is_that_of_systemd(device):
     assert swap_units.unit_name(device) == said
 
 
+def test_what_belongs_to_a_swap_unit_follows_its_name():
+    old, system = "dev-sda1.swap", "/etc/systemd/system"
+    new = swap_units.unit_name(f"/dev/disk/by-uuid/{SWAP.uuid}")
+    files = {
+        f"{system}/{old}": "[Swap]\nWhat=/dev/sda1\n",
+        f"{system}/{old}.d/a.conf": "[Swap]\nPriority=9\n",
+        f"{system}/x.service": f"[Unit]\nRequires={old}\n",
+    }
+    made = MemoryGuest(files, DEVICES)
+    after = PendingView(made, mounts.plan(made, Findings()))
+    assert after.read(f"{system}/{new}.d/a.conf") == b"[Swap]\nPriority=9\n" and after.stat(f"{system}/{old}.d") is None
+    assert after.read(f"{system}/x.service") == f"[Unit]\nRequires={new}\n".encode()
+
+
 def test_a_swap_unit_is_called_after_its_new_device():
     old, system = "dev-sda1.swap", "/etc/systemd/system"
     made = MemoryGuest({f"{system}/{old}": "[Swap]\nWhat=/dev/sda1\n"}, DEVICES)

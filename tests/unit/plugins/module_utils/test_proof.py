@@ -12,6 +12,7 @@ from fixtures import initramfs as image
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.parttable import Table
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.proof import prove
 
@@ -229,6 +230,8 @@ OTHERS = {
     "an entry of a kernel that is gone": "menuentry 'old' {{\n linux /boot/vmlinuz-5.0.0-gone root=UUID={root} ro\n initrd /boot/initrd.img-5.0.0-gone\n}}\n",
     "another system": "menuentry 'CentOS (on /dev/sdb1)' {{\n search --no-floppy --fs-uuid --set=root d0000000-0000-4000-8000-000000000005\n"
     " linux /boot/vmlinuz-3.10.0 root=UUID=d0000000-0000-4000-8000-000000000005 ro\n}}\n",
+    "the same kernel on another disk": "menuentry 'Debian (on /dev/sdb1)' {{\n search --no-floppy --fs-uuid --set=root d0000000-0000-4000-8000-000000000005\n"
+    f" linux /boot/vmlinuz-{KVER} root=UUID=d0000000-0000-4000-8000-000000000005 ro\n}}}}\n",
     "a chain to Windows": "menuentry 'Windows' {{\n search --no-floppy --fs-uuid --set=root 4A7B-19C3\n chainloader /EFI/Microsoft/Boot/bootmgfw.efi\n}}\n",
     "iPXE": "menuentry 'iPXE' {{\n linux16 /boot/ipxe.lkrn\n}}\n",
     "an image of a rescue system": "menuentry 'GRML' {{\n loopback loop /boot/grml.iso\n linux (loop)/boot/vmlinuz findiso=/boot/grml.iso\n}}\n",
@@ -247,3 +250,22 @@ def test_the_default_entry_is_asked_wherever_it_stands():
     menu = made.files["/boot/grub/grub.cfg"]
     made.files["/boot/grub/grub.cfg"] = OTHERS["an entry of a kernel that is gone"].format(root=ROOT.uuid).encode() + menu
     assert not verdict(made).holds
+
+
+def test_a_rule_for_a_nic_that_is_gone_refuses_nobody():
+    made = repaired()
+    made.files["/etc/udev/rules.d/75-old.rules"] = b'SUBSYSTEM=="net", ATTR{address}=="00:50:56:00:00:01", NAME="ens192"\n'
+    assert verdict(made).holds
+
+
+@pytest.mark.parametrize(
+    ("fstype", "inside", "holds"), [("ext3", "ext3", True), ("ext3", "ext4", True), ("ext2", "ext2", True), ("ext4", "ext3", False)]
+)
+def test_of_the_drivers_of_a_file_system_one_is_enough(fstype, inside, holds):
+    made = guest("bios")
+    kernel = facts(made).kernels[-1]
+    made.files[f"{kernel.modules}/modules.dep"] += b"kernel/fs/ext2/ext2.ko:\nkernel/fs/ext3/ext3.ko:\n"
+    inner = cpio.Image(0, {f"lib/modules/{KVER}/kernel/fs/{inside}.ko"})
+    root = BlockDevice("/dev/sda2", fstype)
+    (driver,) = proof._of_root(made, kernel, root, inner)
+    assert (driver == inside) == holds

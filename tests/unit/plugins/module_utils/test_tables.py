@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fixtures import BY_PATH, DATA, DEVICES, ROOT, SWAP
 from hypothesis import given
@@ -12,6 +14,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.protocol import stable_spec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import bootloader, cmdline, crypttab, mounts
 
 UNSTABLE = [*DEVICES, "/dev/sdz9", "/dev/disk/by-path/pci-0000:0b:00.0-scsi-0:0:9:0-part1"]
@@ -56,7 +59,7 @@ def test_every_line_that_needs_nothing_stays_to_the_byte(text):
     for old, new in zip(text.splitlines(), after(guest(text)).splitlines()):
         spec = old.split()[0] if old.split() else ""
         if spec in DEVICES:
-            assert new == old.replace(spec, DEVICES[spec].stable_spec(), 1)
+            assert new == old.replace(spec, stable_spec(guest(text), DEVICES[spec]), 1)
         else:
             assert new == old
 
@@ -178,6 +181,7 @@ def test_a_command_line_without_devices_stays_to_the_byte(tokens, gaps):
         (f"resume=UUID={ROOT.uuid} resume_offset=34816", f"resume=UUID={ROOT.uuid} resume_offset=34816"),
         ("resume=/dev/sda2 resume_offset=34816", f"resume=UUID={ROOT.uuid} resume_offset=34816"),
         ("ro resume=UUID=gone resume_offset=34816 quiet", "ro quiet"),
+        ("resume=/dev/sda2 ro resume=/dev/sdz resume_offset=1", "ro"),
         ('dyndbg="file x +p" boot="/dev/sda2"', f'dyndbg="file x +p" boot=UUID={ROOT.uuid}'),
     ],
 )
@@ -286,3 +290,14 @@ def test_the_temporary_disk_of_azure_is_not_waited_for(spec):
     # Other disks of Azure are the VM's own.
     assert mounts.plan(guest("/dev/disk/azure/scsi1/lun0-part1 /data ext4 defaults 0 2\n"), findings) == []
     assert [concern.code for concern in findings.concerns] == ["mounts.unresolved"]
+
+
+@pytest.mark.parametrize(
+    ("fstype", "partuuid", "named"),
+    [("ext4", "copy-02", "PARTUUID=copy-02"), ("ext4", "first-02", None), ("btrfs", "copy-02", f"UUID={ROOT.uuid}")],
+)
+def test_a_copy_of_a_file_system_is_not_named_by_what_both_have(fstype, partuuid, named):
+    """A copied partition table has the identifiers of the first too; members of one btrfs are mounted by what they share."""
+    copy = replace(ROOT, name="/dev/sdb2", disk=1, fstype=fstype, partuuid=partuuid)
+    made = MemoryGuest({}, {"/dev/sda2": replace(ROOT, fstype=fstype, partuuid="first-02"), "/dev/sdb2": copy})
+    assert stable_spec(made, copy, ("UUID", "PARTUUID")) == named
