@@ -272,6 +272,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import NicFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -346,16 +347,16 @@ def argument_spec() -> dict:
 
 
 def stage_of(params: Mapping[str, Any]) -> BootTest:
-    same = ("firmware", "boot_disk", "disk_bus", "nic_model", "memory", "cpus", "timeout", "network", "passphrase")
-    request = BootRequest(
-        tuple((disk["path"], disk["format"]) for disk in params["disks"] or ()),
+    request = made(
+        BootRequest,
+        params,
+        disks=tuple((disk["path"], disk["format"]) for disk in params["disks"] or ()),
         nics=tuple(map(nic_of, each_from_data(NicFacts, params["nics"], "nics", "Give what guest_fix returned in its facts."))),
         passphrases=tuple(dict.fromkeys(params["luks_keys"].values())),
-        expect=tuple(params["expect"]),
         checks=tuple(Check(**{**entry, "command": tuple(entry["command"])}) for entry in params["checks"]),
+        description="",  # that of BootTestOptions
         uri=params["libvirt_uri"],
         mode=modes.parse(params["mode"]),
-        **{option: params[option] for option in same},
     )
     return BootTest(
         BootTestOptions(

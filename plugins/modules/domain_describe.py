@@ -120,6 +120,7 @@ side_disk:
 from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -148,15 +149,7 @@ def argument_spec() -> dict:
 
 
 def stage_of(params: Mapping[str, Any]) -> Describe:
-    same = ("name", "dest", "vm", "facts", "disks", "phase", "network", "networks")
-    return Describe(
-        DescribeOptions(
-            subject=subject_of(params),
-            formats=tuple(params["formats"]),
-            mode=modes.parse(params["mode"]),
-            **{option: params[option] for option in same},
-        )
-    )
+    return Describe(made(DescribeOptions, params, subject=subject_of(params), mode=modes.parse(params["mode"])))
 
 
 def main() -> None:

@@ -222,6 +222,7 @@ proof:
 from typing import Any, Optional
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import all_options_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, disk_set, vsphere
@@ -272,14 +273,11 @@ def argument_spec() -> dict:
 
 def stage_of(params: dict[str, Any]) -> Fix:
     return Fix(
-        FixOptions(
-            subject_of(params),
-            all_options_of(params, params["fixes"]),
-            firmware=params["firmware"],
-            luks_keys=params["luks_keys"],
-            root=params["root"],
-            nics=tuple(params["nics"]),
-            grow=tuple(params["grow"]),
+        made(
+            FixOptions,
+            params,
+            subject=subject_of(params),
+            chosen=all_options_of(params, params["fixes"]),
             engine=Engine(params["engine"], tuple(params["v2v_options"])),
             plan=_saved_plan(params),
             plan_too=params["return_plan"],

@@ -91,6 +91,7 @@ verdict:
 from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -116,16 +117,7 @@ def argument_spec() -> dict:
 
 
 def stage_of(params: Mapping[str, Any]) -> Report:
-    return Report(
-        ReportOptions(
-            params["dest"],
-            subject_of(params),
-            name=params["name"] or "",
-            results=params["results"] or "",
-            mode=modes.parse(params["mode"]),
-            **{option: params[option] for option in ("vm", "guest", "disks", "boot")},
-        )
-    )
+    return Report(made(ReportOptions, params, subject=subject_of(params), mode=modes.parse(params["mode"])))
 
 
 def main() -> None:

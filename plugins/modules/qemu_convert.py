@@ -152,6 +152,7 @@ disks:
 from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -183,16 +184,7 @@ def argument_spec() -> dict:
 
 
 def stage_of(params: Mapping[str, Any]) -> Convert:
-    same = ("name", "dest", "format", "compression", "preallocation", "cluster_size", "passphrase", "overwrite", "file_digest")
-    return Convert(
-        ConvertOptions(
-            subject_of(params),
-            resize=tuple(params["resize"]),
-            devices=tuple(params["devices"]),
-            mode=modes.parse(params["mode"]),
-            **{option: params[option] for option in same},
-        )
-    )
+    return Convert(made(ConvertOptions, params, subject=subject_of(params), mode=modes.parse(params["mode"])))
 
 
 def main() -> None:

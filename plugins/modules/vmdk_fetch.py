@@ -166,6 +166,7 @@ from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, source_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -193,15 +194,12 @@ def argument_spec() -> dict:
 
 def stage_of(params: Mapping[str, Any]) -> Fetch:
     return Fetch(
-        FetchOptions(
-            tuple(source_of(params)),
-            params["work_dir"],
-            access_of(params),
+        made(
+            FetchOptions,
+            params,
+            source=tuple(source_of(params)),
+            access=access_of(params),
             stay=params["fetch"] == "stream",
-            needs=tuple(params["needs"]),
-            name=params["name"],
-            dest=params["dest"] or "",
-            report_dir=params["report_dir"] or "",
             mode=modes.parse(params["mode"]),
         )
     )

@@ -26,6 +26,5 @@ def access_of(module_params: Mapping[str, Any]) -> Access:
         ssh=made(Login, {name: value for name, value in ssh.items() if value}, host=ssh.get("host") or ""),
         vddk=made(Vddk, params["vddk"] or {}),
         bandwidth=params["bandwidth"] * 1000000 // 8,
-        verify=bool(module_params.get("verify")),
         accept=tuple(module_params.get("accept") or ()),
     )

@@ -31,12 +31,14 @@ from .stage import Claims, Plain, Result, Run
 class FetchOptions:
     """`source` is a URL, or paths that are absolute. `stay`: the disks stay at their source, where it is elsewhere, and are read when the result is written.
 
-    `needs` are paths that later stages will look for. `name` is what the VM is called in `dest`, where its images go, and in `report_dir`; both may be empty.
+    `verify`: digests that a package has of its files are compared. `needs` are paths that later stages will look for. `name` is what the VM is called in
+    `dest`, where its images go, and in `report_dir`; both may be empty.
     """
 
     source: tuple[str, ...]
     work_dir: str
     access: Access = Access()
+    verify: bool = True
     stay: bool = False
     needs: tuple[str, ...] = ()
     name: str = ""
@@ -56,7 +58,7 @@ class FetchOptions:
 
     def recorded(self) -> dict[str, Any]:
         """What makes another staging of the same source."""
-        return {"source": list(self.source), "verify": self.access.verify, **({"fetch": "stream"} if self.streamed else {})}
+        return {"source": list(self.source), "verify": self.verify, **({"fetch": "stream"} if self.streamed else {})}
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Fetch(Plain):
         wanted = self.options
         vm, concerns = fetch(
             wanted.source,
-            wanted.access,
+            replace(wanted.access, verify=wanted.verify),
             wanted.work_dir,
             wanted.recorded(),
             run.progress,

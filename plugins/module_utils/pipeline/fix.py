@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core import atomic, macs
@@ -90,13 +91,20 @@ class Fix(OnSubject):
     def _path(self, name: str) -> str:
         return os.path.join(self.options.subject.work_dir, name)
 
-    def _recorded(self, base: Manifest) -> dict[str, Any]:
-        return self.options.recorded((base.result.get("identity") or {}).get("digest", ""))
+    @cached_property
+    def _base(self) -> Optional[Manifest]:
+        """What FETCH has staged; it is first asked when the work directory is held."""
+        return self.options.subject.fetched()
+
+    @cached_property
+    def _recorded(self) -> dict[str, Any]:
+        identity = self._base.result.get("identity") if self._base is not None else None
+        return self.options.recorded((identity or {}).get("digest", ""))
 
     def earlier(self, run: Run) -> Optional[Result]:
-        base = self.options.subject.fetched() if run.check else staging.fetched(self.options.subject.work_dir)
+        base = self._base
         before = Manifest.load(self._path(staging.FIXED), "fix", staging.REPAIRING, form=FIX)
-        if base is None or before is None or not before.current("fix", base.inputs, self._recorded(base)):
+        if base is None or before is None or not before.current("fix", base.inputs, self._recorded):
             return None
         plan = {"plan": repaired.load_plan(self._path(PLANNED)).shown().as_data()} if self.options.plan_too else {}
         return {**repaired.of_record(before.result, self._path(PLANNED)), **plan}
@@ -117,8 +125,7 @@ class Fix(OnSubject):
 
     def run(self, run: Run) -> Result:
         subject = self.options.subject
-        base = subject.require_fetched()
-        recorded = self._recorded(base)
+        base, recorded = subject.require_fetched(), self._recorded
         with reading(base, subject.work_dir, subject.access, cached=True):
             # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
             staged = staging.flatten(base.result, subject.work_dir, base.inputs)

@@ -10,6 +10,7 @@ import tarfile
 import pytest
 from test_vmdk_chain import flat, sparse
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils import api
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, UnsafeInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import ovf, vmx
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
@@ -124,6 +125,14 @@ def test_a_disk_in_an_archive_is_read_in_place(tmp_path):
 def test_a_wrong_digest_is_refused(tmp_path, make, digest):
     with pytest.raises(InvalidInput, match=f"does not have the {digest.upper()} digest"):
         open_source([str(make(tmp_path, digest=digest, wrong=True))])
+
+
+@pytest.mark.parametrize("make", [folder, archive])
+def test_the_library_compares_digests_unless_told_otherwise(tmp_path, make):
+    source, work_dir = (str(make(tmp_path, wrong=True)),), str(tmp_path / "work")
+    with pytest.raises(InvalidInput, match="does not have the SHA256 digest"):
+        api.carry_out(api.Fetch(api.FetchOptions(source, work_dir)), api.Run())
+    assert api.carry_out(api.Fetch(api.FetchOptions(source, work_dir, verify=False)), api.Run())["vm"]["name"] == "app01"
 
 
 def member(name, kind=tarfile.REGTYPE, size=0, link=""):
