@@ -70,6 +70,7 @@ vm:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import held
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import to_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 
@@ -82,7 +83,7 @@ def argument_spec() -> dict:
 def work(module: AnsibleModule) -> Result:
     with held.sources():
         vm = open_source(module.params["source"], module.params["verify"])
-        result = vm.as_result()
+        result = to_data(vm.said())
         for disk, entry in zip(vm.disks, result["disks"]):
             entry["allocated"] = disk.chain.allocated()
     return {"changed": False, "vm": result}

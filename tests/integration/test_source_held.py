@@ -147,14 +147,14 @@ def remove(victim: Path) -> None:
 ACTS = (write, grow, swap, link, pipe, remove)
 
 
-def staged(source: Path, folder: Path) -> tuple[staging.Manifest, str, Request]:
+def staged(source: Path, folder: Path) -> tuple[staging.Staging, str, Request]:
     work = str(folder / "work")
     with held.sources():
         vm = open_source([str(source)])
         staging.fetch(vm, [str(source)], work, {}, time.monotonic())
     base = staging.require_fetched(work)
     with staging.holding(base, work):
-        (disk,) = staging.flatten(base.result, work, base.inputs)
+        (disk,) = staging.flatten(base.vm, work, base.inputs)
     return base, work, Request(disk.overlay, "qcow2", str(folder / "out" / "vm-disk0.raw"), "raw")
 
 
@@ -198,7 +198,7 @@ def test_what_is_read_is_what_was_checked_though_the_directory_is_another_one_me
             unchanged()
 
         done = convert.convert(request, base.inputs, Silent(), back)
-    assert Path(request.dest).read_bytes() == raw.read_bytes() and done["content_digest"] == harness.content_digest(raw)
+    assert Path(request.dest).read_bytes() == raw.read_bytes() and done.content_digest == harness.content_digest(raw)
 
 
 @pytest.mark.parametrize("act", [swap, link, write, grow, pipe, remove])

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Mapping, Optional, Protocol, Sequence
 
 from ..core import modes
+from ..core.errors import InvalidInput
 from ..core.macs import Mac
 
 SSH = 22
@@ -38,6 +39,13 @@ class Check:
     expect: str = ""
     tls: bool = False
     verify: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for a check that asks nothing, or two things."""
+        if bool(self.port) == bool(self.command):
+            raise InvalidInput("A check has neither a port nor a command, or both.", "Give each check one of them.")
+        if self.tls and not self.http:
+            raise InvalidInput("A check over TLS has nothing to ask.", "Give it a path (http: /).")
 
     @property
     def name(self) -> str:

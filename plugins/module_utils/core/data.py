@@ -24,8 +24,10 @@ _PLAIN: Mapping[Any, Kind] = {str: shape.TEXT, int: shape.WHOLE, float: shape.NU
 _NONE = type(None)
 
 # What `dataclasses.field(metadata=...)` takes. FLAT: the keys of this record stand among those of the outer one. REST: it holds all keys that are not known.
+# SPARE: it is written only where it is not its default.
 FLAT: Mapping[str, Any] = {"flat": True}
 REST: Mapping[str, Any] = {"rest": True}
+SPARE: Mapping[str, Any] = {"spare": True}
 Rest = Mapping[str, Any]
 
 
@@ -80,7 +82,10 @@ def to_data(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found: dict[str, Any] = {}
         for part in dataclasses.fields(value):
-            inner = to_data(getattr(value, part.name))
+            held = getattr(value, part.name)
+            if part.metadata.get("spare") and held == part.default:
+                continue
+            inner = to_data(held)
             if part.metadata.get("rest"):
                 found = {**inner, **found}
             elif part.metadata.get("flat"):

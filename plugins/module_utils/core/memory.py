@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterator, Mapping, Optional
 
 from . import files, spared
+from .data import from_data, to_data
 from .errors import Busy, InvalidInput, of_system
 from .vm import VmId, require_same
 from .watch import lives, mark
@@ -196,7 +197,7 @@ def _is(fd: int, path: str) -> bool:
 def _write(fd: int, memory: Memory) -> None:
     """In one write, and only its first line counts: whoever is killed here leaves what was there or what is to be there."""
     data = {
-        "vm": memory.vm.as_data() if memory.vm is not None else None,
+        "vm": to_data(memory.vm),
         "run": memory.run.as_data() if memory.run is not None else None,
         "seen": memory.seen,
     }
@@ -213,7 +214,7 @@ def _parsed(text: bytes, path: str) -> Memory:
     try:
         data = json.loads(line)
         vm, run = data["vm"], data["run"]
-        return Memory(VmId.from_data(vm) if vm else None, Run.from_data(run) if run else None, float(data["seen"]))
+        return Memory(from_data(VmId, vm, "vm") if vm else None, Run.from_data(run) if run else None, float(data["seen"]))
     except (InvalidInput, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise _says_nothing(path) from error
 

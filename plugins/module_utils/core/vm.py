@@ -7,9 +7,10 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, field
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Optional, Sequence
 
+from .data import to_data
 from .errors import InvalidInput
 from .urls import split
 
@@ -46,19 +47,6 @@ class VmId:
     name: str = ""
     digest: str = ""
     disks: tuple[Mark, ...] = field(default=())
-
-    def as_data(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> VmId:
-        """Raises InvalidInput for what is none."""
-        try:
-            disks = tuple(Mark(int(disk["size"]), str(disk["head"]), str(disk["tail"])) for disk in data["disks"])
-            source = tuple(str(one) for one in data["source"])
-            return cls(str(data["uuid"]), str(data["place"]), source, str(data["name"]), str(data["digest"]), disks)
-        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise InvalidInput("This is not the identity of a VM.", "Give what vmdk_fetch returned as vm.identity.") from error
 
     def __str__(self) -> str:
         """For people: which VM, and where it comes from."""
@@ -105,8 +93,8 @@ def require_same(known: VmId, found: VmId, what: str, moved: bool = False) -> No
     raise InvalidInput(
         f"{what} belongs to {known}, and not to {found}.{why}",
         "Give this VM a name of its own (migrate_name) or another migrate_output_dir, or move away what is there." + moved_there,
-        belongs_to=known.as_data(),
-        vm=found.as_data(),
+        belongs_to=to_data(known),
+        vm=to_data(found),
     )
 
 

@@ -7,22 +7,37 @@ import contextlib
 import os
 import tempfile
 import time
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Callable, Iterator, Sequence
 
 from ..core import ahead, atomic, modes, rbd, secret
+from ..core.data import to_data
 from ..core.errors import MigrationError
 from ..core.manifest import Identity, Manifest, beside, sha256
 from ..core.progress import Progress
 from ..core.trace import point
 from . import earlier, qemu_img, tap, target
 from .content import Content
+from .machine import Converted
 from .request import STAGE, Request
 
 Unchanged = Callable[[], None]
 
 
-def plan(request: Request, inputs: tuple[Identity, ...] = ()) -> dict[str, Any]:
-    """What a conversion would do: sizes in bytes. Reads metadata only. Raises what `looked_at` raises."""
+@dataclass(frozen=True)
+class Planned:
+    """What a conversion would make, and how much `data` it would copy for it. Sizes in bytes."""
+
+    path: str
+    format: str
+    virtual_size: int
+    data: int
+    device: bool
+    encrypted: bool
+
+
+def plan(request: Request, inputs: tuple[Identity, ...] = ()) -> Planned:
+    """What a conversion would do. Reads metadata only. Raises what `looked_at` raises."""
     return looked_at(request, *_sizes(request), inputs)
 
 
@@ -32,7 +47,7 @@ def _sizes(request: Request) -> tuple[int, int]:
     return size, qemu_img.map_allocated(request.source, request.source_format)
 
 
-def looked_at(request: Request, size: int, data: int, inputs: tuple[Identity, ...] = ()) -> dict[str, Any]:
+def looked_at(request: Request, size: int, data: int, inputs: tuple[Identity, ...] = ()) -> Planned:
     """The plan for a disk of `size` bytes with `data` bytes of data, which need not be here yet.
 
     Raises InvalidInput for less than the source has and for a place that holds something else, or the source (`inputs`), Busy for a device that is in use.
@@ -46,21 +61,14 @@ def _held(request: Request, inputs: tuple[Identity, ...]) -> contextlib.Abstract
     return target.held(request.device, inputs) if request.device else contextlib.nullcontext(0)
 
 
-def _planned(request: Request, size: int, data: int, room: int) -> dict[str, Any]:
+def _planned(request: Request, size: int, data: int, room: int) -> Planned:
     virtual_size = request.virtual_size(size, room)
     earlier.refuse_used(request)
-    return {
-        "path": request.output,
-        "format": request.format,
-        "virtual_size": virtual_size,
-        "data": data,
-        "device": bool(request.device),
-        "encrypted": bool(request.passphrase),
-    }
+    return Planned(request.output, request.format, virtual_size, data, bool(request.device), bool(request.passphrase))
 
 
 @contextlib.contextmanager
-def _new_file(request: Request, planned: Mapping[str, Any]) -> Iterator[str]:
+def _new_file(request: Request, planned: Planned) -> Iterator[str]:
     """Where to write until the result is published; removed when something fails."""
     partial, directory = f"{request.dest}{atomic.PARTIAL}", os.path.dirname(os.path.abspath(request.dest))
     with contextlib.suppress(FileNotFoundError):
@@ -74,13 +82,13 @@ def _new_file(request: Request, planned: Mapping[str, Any]) -> Iterator[str]:
         raise
 
 
-def _least(request: Request, planned: Mapping[str, Any]) -> int:
+def _least(request: Request, planned: Planned) -> int:
     """Bytes for an image. Metadata of every format stay far below 1 % and 16 MiB."""
-    least: int = planned["virtual_size"] if request.preallocation in ("falloc", "full") else planned["data"]
+    least = planned.virtual_size if request.preallocation in ("falloc", "full") else planned.data
     return least + least // 100 + (16 << 20)
 
 
-def check_room(wanted: Sequence[tuple[Request, Mapping[str, Any]]]) -> None:
+def check_room(wanted: Sequence[tuple[Request, Planned]]) -> None:
     """Raise what `convert` would raise for where images go and what they take, all of them together; for requests with their plans."""
     needed: dict[str, int] = {}
     for request, planned in wanted:
@@ -98,7 +106,7 @@ def _on_device(request: Request, inputs: tuple[Identity, ...]) -> Iterator[str]:
     yield request.device
 
 
-def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress, unchanged: Unchanged = lambda: None) -> dict[str, Any]:
+def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress, unchanged: Unchanged = lambda: None) -> Converted:
     """Make `request.dest`. A killed run leaves a .partial file, or a device that is half written, which the next one completes or replaces.
 
     `unchanged` raises SourceChanged when the source is no longer what it was; asked after the last byte, before anything is published.
@@ -117,20 +125,26 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress, 
             secret.readable(request.passphrase) as key,
             _on_device(request, inputs) if request.device else _new_file(request, planned) as place,
         ):
-            digests = _written(request, place, planned, planned["virtual_size"] > had, key, progress)
+            content, whole = _written(request, place, planned, planned.virtual_size > had, key, progress)
             ended = time.monotonic()
             unchanged()
             point("convert.compared")
-            written = planned["data"] if request.device else os.stat(place).st_blocks * 512
-            result = {
-                **planned,
-                **({"luks": qemu_img.info(place, request.format).luks} if request.passphrase else {}),
-                "allocated": written,
-                **digests,
-                "bytes_read": planned["data"],
-                "bytes_written": written,
-                "seconds": round(time.monotonic() - begin, 2),
-            }
+            written = planned.data if request.device else os.stat(place).st_blocks * 512
+            result = Converted(
+                planned.path,
+                planned.format,
+                device=planned.device,
+                encrypted=planned.encrypted,
+                luks=qemu_img.info(place, request.format).luks if request.passphrase else "",
+                virtual_size=planned.virtual_size,
+                data=planned.data,
+                allocated=written,
+                bytes_read=planned.data,
+                bytes_written=written,
+                seconds=round(time.monotonic() - begin, 2),
+                content_digest=content,
+                sha256=whole,
+            )
             if not request.device:
                 earlier.publish(request, inputs, result)
         if rbd.is_image(request.device):
@@ -138,14 +152,14 @@ def convert(request: Request, inputs: tuple[Identity, ...], progress: Progress, 
             rbd.settle(request.device, ended)
         if request.device:
             point("convert.flushed")
-            Manifest(STAGE, inputs, request.options(), (Identity.of(request.output),), result).save(beside(request.dest))
+            Manifest(STAGE, inputs, request.options(), (Identity.of(request.output),), to_data(result)).save(beside(request.dest))
             point("convert.published")
     return result
 
 
-def _written(request: Request, place: str, planned: Mapping[str, Any], larger: bool, key: str, progress: Progress) -> dict[str, str]:
-    """Write, the disk as it is or `larger`, and compare. Returns the digests."""
-    name, compress, size = os.path.basename(request.dest), request.compression != "none", planned["virtual_size"]
+def _written(request: Request, place: str, planned: Planned, larger: bool, key: str, progress: Progress) -> tuple[str, str]:
+    """Write, the disk as it is or `larger`, and compare. Returns the digests of the content and, where that is wanted, of the file."""
+    name, compress, size = os.path.basename(request.dest), request.compression != "none", planned.virtual_size
     options = ["lazy_refcounts=on"] if request.format == "qcow2" else []
     if compress:
         options.append(f"compression_type={request.compression}")
@@ -154,10 +168,10 @@ def _written(request: Request, place: str, planned: Mapping[str, Any], larger: b
     if request.cluster_size:
         options.append(f"cluster_size={request.cluster_size}")
     limit = size + size // 50 + (64 << 20)
-    progress.phase(f"convert {name}", planned["data"])
+    progress.phase(f"convert {name}", planned.data)
     content = Content(size, earlier.HEAD)
     with _grown(request, size if larger else 0) as grown, tap.tapped(*grown, content) as tapped:
-        qemu_img.convert(tapped, "raw", place, request.format, options, compress, progress, planned["data"], limit, key)
+        qemu_img.convert(tapped, "raw", place, request.format, options, compress, progress, planned.data, limit, key)
     point("convert.copied")
     _compare_heads(request, bytes(content.head), place, key)
     qemu_img.check(place, request.format, key)
@@ -167,9 +181,9 @@ def _written(request: Request, place: str, planned: Mapping[str, Any], larger: b
         progress.phase(f"digest {name}")
         digest = tap.digest(place, request.format, size, key)
     if not request.file_digest:
-        return {"content_digest": digest}
+        return digest, ""
     progress.phase(f"digest {name}")
-    return {"content_digest": digest, "sha256": sha256(place)}
+    return digest, sha256(place)
 
 
 @contextlib.contextmanager

@@ -16,16 +16,18 @@ from dataclasses import replace
 from typing import Any, Optional, Sequence
 
 from ..core import atomic, device, spared
+from ..core.data import from_data, to_data
 from ..core.errors import InvalidInput, MigrationError
 from ..core.manifest import Identity, Manifest, beside, sha256
 from ..core.trace import point
 from . import encrypted, qemu_img, tap, target
+from .machine import Converted
 from .request import RECORD, STAGE, WRITING, Request
 
 HEAD = 34 * 512  # bytes: the boot sector, and a GPT with its 128 entries
 
 
-def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = False) -> Optional[dict[str, Any]]:
+def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = False) -> Optional[Converted]:
     """What an earlier run reported, if it made the same result from the same input and the result is untouched.
 
     `quick`: not if the whole result would have to be read to know.
@@ -34,10 +36,10 @@ def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = Fa
     same = manifest is not None and manifest.says(STAGE, inputs, request.options()) and _as_made(request, manifest, quick)
     if manifest is None or not same or not _opens(request) or (request.file_digest and "sha256" not in manifest.result):
         return None
-    return manifest.result
+    return _said(manifest)
 
 
-def finished(request: Request, inputs: tuple[Identity, ...]) -> Optional[dict[str, Any]]:
+def finished(request: Request, inputs: tuple[Identity, ...]) -> Optional[Converted]:
     """Do what is left to do of an earlier run that made this result: its name, or a digest that was not wanted then. None where there is none."""
     manifest = _earlier(request)
     if manifest is None or not manifest.says(STAGE, inputs, request.options()):
@@ -49,7 +51,14 @@ def finished(request: Request, inputs: tuple[Identity, ...]) -> Optional[dict[st
     if request.file_digest and "sha256" not in manifest.result:
         manifest = replace(manifest, result={**manifest.result, "sha256": sha256(request.output)})
         manifest.save(beside(request.dest))
-    return manifest.result
+    return _said(manifest)
+
+
+def _said(manifest: Manifest) -> Optional[Converted]:
+    """What was reported of a result; None where that is not what a result is, so that it is made again."""
+    with contextlib.suppress(InvalidInput):
+        return from_data(Converted, manifest.result, "The record of CONVERT")
+    return None
 
 
 def _waits(request: Request, manifest: Manifest) -> bool:
@@ -67,13 +76,13 @@ def _as_published(request: Request) -> Identity:
     return replace(Identity.of(_partial(request)), path=os.path.abspath(request.dest))
 
 
-def publish(request: Request, inputs: tuple[Identity, ...], result: dict[str, Any]) -> None:
+def publish(request: Request, inputs: tuple[Identity, ...], result: Converted) -> None:
     """Make the file at its .partial name the result."""
     partial = _partial(request)
     os.chmod(partial, request.mode)
     atomic.flush(partial)
     point("convert.flushed")
-    Manifest(STAGE, inputs, request.options(), (_as_published(request),), result, _replaced(request)).save(beside(request.dest))
+    Manifest(STAGE, inputs, request.options(), (_as_published(request),), to_data(result), _replaced(request)).save(beside(request.dest))
     point("convert.announced")
     atomic.rename(partial, request.dest)
     point("convert.published")

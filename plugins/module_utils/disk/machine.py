@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Mapping, Optional, Protocol, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Annotated, Any, Mapping, Optional, Protocol, Sequence, Union
 
-from ..core.data import FLAT, Rest, called, kept
+from ..core.data import FLAT, SPARE, Rest, called, kept
 from ..core.errors import Blocked
 from ..core.machine import Disk, Machine
 from ..core.manifest import Form, Identity
@@ -14,6 +14,7 @@ from ..core.shape import FILE, NUMBER, PATH, UUID, one_of
 from ..core.vm import VmId
 
 BARE = "disks"  # the kind of a source that says nothing of the hardware
+Stamp = tuple[Union[str, int, None], ...]  # what tells whether a disk, or a file of it, is still the same
 
 
 class Link(Protocol):
@@ -56,11 +57,35 @@ class Chain(Protocol):
 
 
 @dataclass(frozen=True)
+class DiskSaid:
+    """A disk as its source describes it: its place in the VM, the size that a guest sees (bytes), the files at the source.
+
+    `path` is the first of them on this host, `links` the number of images that they are; `data` the bytes that are brought at most of a disk elsewhere.
+    `staged` is what qemu opens of it, in `staged_format` (empty in records of earlier versions: vmdk); empty for a source that was only looked at.
+    """
+
+    place: Disk = field(default=Disk(), metadata=FLAT)
+    virtual_size: int = 0
+    files: tuple[Annotated[str, FILE], ...] = ()
+    path: str = field(default="", metadata=SPARE)
+    links: int = field(default=0, metadata=SPARE)
+    data: Optional[int] = field(default=None, metadata={**called("bytes"), **SPARE})
+    staged: str = field(default="", metadata=SPARE)
+    staged_format: str = field(default="", metadata=SPARE)
+    rest: Rest = kept()
+
+
+@dataclass(frozen=True)
 class SourceDisk:
     """A disk and its place. Of the place's identifier the chain knows."""
 
     chain: Chain
     place: Disk = Disk()
+
+    def said(self) -> DiskSaid:
+        """It as it is described and recorded."""
+        chain = self.chain
+        return DiskSaid(replace(self.place, wwn=chain.wwn), chain.virtual_size, chain.files(), chain.links[0].path, len(chain.links))
 
 
 @dataclass(frozen=True)
@@ -85,43 +110,20 @@ class SourceVm(Machine):
         for disk in self.disks if "source.busy" not in accept else ():
             disk.chain.check_idle()
 
-    def as_result(self) -> dict[str, Any]:
-        """The metadata for people and manifests; disks as their files, sizes and places."""
-        data = {key: value for key, value in asdict(self).items() if key not in ("disks", "nics", "uuid", "suspended")}
-        data["nics"] = [asdict(nic) for nic in self.nics]
-        data["disks"] = [
-            {
-                "path": disk.chain.links[0].path,
-                "files": list(disk.chain.files()),
-                "links": len(disk.chain.links),
-                "virtual_size": disk.chain.virtual_size,
-                **asdict(replace(disk.place, wwn=disk.chain.wwn)),
-            }
-            for disk in self.disks
-        ]
-        return data
-
-
-@dataclass(frozen=True)
-class DiskSaid:
-    """A disk as its source describes it: its place in the VM, the size that a guest sees (bytes), the files at the source.
-
-    `staged` is what qemu opens of it, in `staged_format`; empty for a source that was only looked at.
-    """
-
-    place: Disk = field(default=Disk(), metadata=FLAT)
-    virtual_size: int = 0
-    files: tuple[Annotated[str, FILE], ...] = ()
-    staged: str = ""
-    staged_format: str = "vmdk"
-    rest: Rest = kept()
+    def said(self) -> VmSaid:
+        """The VM and its disks as they are described and recorded."""
+        machine = Machine(**{part.name: getattr(self, part.name) for part in fields(Machine)})
+        return VmSaid(machine, tuple(disk.said() for disk in self.disks))
 
 
 @dataclass(frozen=True)
 class ArrivedFile:
-    """A file that a transfer has brought."""
+    """A file that a transfer has brought, see transport.download.Arrived."""
 
     name: str = ""
+    size: int = 0
+    transferred: int = 0
+    digest: str = field(default="", metadata=called("tree_sha256"))
     rest: Rest = kept()
 
 
@@ -134,8 +136,8 @@ class Transfer:
 
     source: str
     transport: str = ""
-    files: tuple[ArrivedFile, ...] = ()
-    stream: Optional[tuple[tuple[Any, ...], ...]] = None
+    files: Optional[tuple[ArrivedFile, ...]] = field(default=None, metadata=SPARE)
+    stream: Optional[tuple[Stamp, ...]] = field(default=None, metadata=SPARE)
 
 
 @dataclass(frozen=True)
@@ -176,16 +178,18 @@ FETCH = Form(Fetched, Named)
 class VmSaid:
     """A VM as FETCH has recorded it, or as whoever calls a module describes it. Nothing of it is needed.
 
-    `uuid` is what the guest is to read as its system's, `tpm` whether it is to have one; `transfer` None for a VM that was here.
+    `uuid` is what the guest is to read as its system's, `tpm` whether it is to have one; `transfer` None for a VM that was here, `transport` how the disks
+    of one that is not would come. `seconds` is what FETCH took.
     """
 
     machine: Machine = field(default=Machine(), metadata=FLAT)
     disks: tuple[DiskSaid, ...] = ()
-    identity: Optional[VmId] = None
-    transfer: Optional[Transfer] = field(default=None, metadata=called("origin"))
-    uuid: Annotated[str, UUID] = ""
-    tpm: bool = False
-    seconds: Optional[float] = None
+    transport: str = field(default="", metadata=SPARE)
+    identity: Optional[VmId] = field(default=None, metadata=SPARE)
+    transfer: Optional[Transfer] = field(default=None, metadata={**called("origin"), **SPARE})
+    uuid: Annotated[str, UUID] = field(default="", metadata=SPARE)
+    tpm: bool = field(default=False, metadata=SPARE)
+    seconds: Optional[float] = field(default=None, metadata=SPARE)
     rest: Rest = kept()
 
     @property
@@ -198,19 +202,20 @@ class VmSaid:
 class Converted:
     """A result of CONVERT: a file or, where `device`, a block device or an image of Ceph. Sizes in bytes; `luks`: the UUID of its encryption.
 
-    `content_digest` is that of what a guest reads, `sha256` that of the file.
+    `data` is what the source held, `content_digest` is of what a guest reads, `sha256` of the file.
     """
 
     path: Annotated[str, PATH]
     format: Annotated[str, one_of("qcow2", "raw", "vdi", "vmdk")]
     device: bool = False
     encrypted: bool = False
-    luks: Annotated[str, UUID] = ""
+    luks: Annotated[str, UUID] = field(default="", metadata=SPARE)
     virtual_size: int = 0
+    data: Optional[int] = field(default=None, metadata=SPARE)
     allocated: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
     seconds: Optional[Annotated[float, NUMBER]] = None
     content_digest: str = ""
-    sha256: str = ""
+    sha256: str = field(default="", metadata=SPARE)
     rest: Rest = kept()

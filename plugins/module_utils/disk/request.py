@@ -13,8 +13,6 @@ from ..core.errors import InvalidInput
 from ..core.manifest import Form
 
 STAGE, WRITING = "convert", "writing"  # of the manifest beside a result
-FORMATS = ("qcow2", "raw", "vdi")
-COMPRESSIONS = ("none", "zstd", "zlib")
 # What each format can do beside leaving out what is not used.
 PREALLOCATIONS = {"qcow2": ("off", "metadata", "falloc", "full"), "raw": ("off", "falloc", "full"), "vdi": ("off",)}
 _USUAL_CLUSTER = 64 << 10  # of qemu

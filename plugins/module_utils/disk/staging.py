@@ -10,22 +10,27 @@ import os
 import re
 import tempfile
 import time
-from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
 
 from ..core import atomic, device, files, held, modes, spared
+from ..core.data import from_data, to_data
 from ..core.errors import Busy, InvalidInput
 from ..core.locks import exclusive
 from ..core.manifest import Identity, Manifest
 from ..core.shape import FILE, fits
 from ..core.trace import point
+from ..core.vm import VmId
 from . import qemu_img
-from .machine import FETCH, SourceVm
+from .machine import FETCH, Fetched, Named, SourceVm, Transfer, VmSaid
 
 FETCHED = "fetch.json"
 FLATTENED = "flatten.json"
 LINKS = "links.json"
 FIXED = "fix.json"
+PLANNED = "plan.json"  # of the repair
+REFUSED = "plan-refused.json"  # of a repair whose proof failed
 REPAIRING = "repairing"  # a stage, in FIXED as long as the overlays are neither as they were nor repaired
 _HELD = "held"
 _ALIAS = re.compile(r"disk[A-Za-z0-9._-]*")  # what stages call the links that lead to a source
@@ -50,12 +55,58 @@ def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...
     return tuple(found[path] for path in sorted(found))
 
 
-def noted(work_dir: str) -> Optional[Manifest]:
+@dataclass(frozen=True)
+class Staging:
+    """What FETCH has recorded of a VM, as it is on disk."""
+
+    record: Manifest
+
+    @property
+    def inputs(self) -> tuple[Identity, ...]:
+        """The files of the source as they were then; none of a source whose disks have stayed where they are."""
+        return self.record.inputs
+
+    @cached_property
+    def source(self) -> tuple[str, ...]:
+        """What the operator had named."""
+        return from_data(Named, self.record.options, "options").source
+
+    @cached_property
+    def _least(self) -> Fetched:
+        return from_data(Fetched, self.record.result, "result")
+
+    @property
+    def identity(self) -> Optional[VmId]:
+        """Which VM it is; None in the record of an earlier version."""
+        return self._least.identity
+
+    @property
+    def disks(self) -> int:
+        """How many there are."""
+        return len(self._least.disks)
+
+    @cached_property
+    def vm(self) -> VmSaid:
+        """Raises InvalidInput for what is no VM as it is described today."""
+        return from_data(VmSaid, self.record.result, "The record of FETCH")
+
+    @property
+    def digest(self) -> str:
+        """Of the VM's configuration, where that is known."""
+        return self.identity.digest if self.identity is not None else ""
+
+    @property
+    def stays(self) -> bool:
+        """Whether the disks have stayed at their source."""
+        return self.vm.transfer is not None and self.vm.transfer.stream is not None
+
+
+def noted(work_dir: str) -> Optional[Staging]:
     """The record of an earlier FETCH, whatever has become of its source, which nothing is written to from here on."""
     manifest = Manifest.load(os.path.join(work_dir, FETCHED), "fetch", form=FETCH)
     ours = os.path.join(os.path.realpath(work_dir), "")
     spared.add(one.path for one in (manifest.inputs if manifest is not None else ()) if not _real(one.path).startswith(ours))
-    return manifest
+    return Staging(manifest) if manifest is not None else None
 
 
 def _real(path: str) -> str:
@@ -63,37 +114,47 @@ def _real(path: str) -> str:
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
-def fetched(work_dir: str) -> Optional[Manifest]:
+def fetched(work_dir: str) -> Optional[Staging]:
     """The record of an earlier FETCH whose source has not changed since."""
-    manifest = noted(work_dir)
-    if manifest is None or not all(identity.holds() for identity in manifest.inputs):
-        return None
-    return manifest
+    found = noted(work_dir)
+    return found if found is not None and all(identity.holds() for identity in found.inputs) else None
 
 
 def fetch(
-    vm: SourceVm, paths: Sequence[str], work_dir: str, options: dict[str, Any], begin: float, more: Optional[dict[str, Any]] = None
-) -> dict[str, Any]:
+    vm: SourceVm,
+    paths: Sequence[str],
+    work_dir: str,
+    options: dict[str, Any],
+    begin: float,
+    *,
+    identity: Optional[VmId] = None,
+    transfer: Optional[Transfer] = None,
+) -> VmSaid:
     """Stage the chains of `vm` in `work_dir` and record it; returns the VM's description with the staged paths.
 
-    `begin` is when the work on the source began (time.monotonic), for the record of seconds. `more` is recorded with the description.
+    `begin` is when the work on the source began (time.monotonic), for the record of seconds.
     """
     modes.make_directory(work_dir)
-    result = {**vm.as_result(), **(more or {})}
-    for index, (disk, entry) in enumerate(zip(vm.disks, result["disks"])):
-        entry["staged"], entry["staged_format"] = disk.chain.stage(os.path.abspath(work_dir), f"disk{index}")
-    result["seconds"] = round(time.monotonic() - begin, 2)
+    said = replace(vm.said(), identity=identity, transfer=transfer)
+    staged = [disk.chain.stage(os.path.abspath(work_dir), f"disk{index}") for index, disk in enumerate(vm.disks)]
+    result = _staged(said, staged, begin)
     atomic.write_json(os.path.join(work_dir, LINKS), held.links_in(work_dir))
     point("fetch.staged")
     inputs = source_identities(vm, paths)
     held.compare()
-    Manifest("fetch", inputs, options, (), result).save(os.path.join(work_dir, FETCHED))
+    Manifest("fetch", inputs, options, (), to_data(result)).save(os.path.join(work_dir, FETCHED))
     point("fetch.recorded")
     return result
 
 
+def _staged(vm: VmSaid, staged: Iterable[tuple[str, str]], begin: float) -> VmSaid:
+    """A VM with what qemu opens of each disk, and its format."""
+    disks = tuple(replace(disk, staged=path, staged_format=fmt) for disk, (path, fmt) in zip(vm.disks, staged))
+    return replace(vm, disks=disks, seconds=round(time.monotonic() - begin, 2))
+
+
 @contextlib.contextmanager
-def holding(base: Manifest, work_dir: str) -> Iterator[Callable[[], None]]:
+def holding(base: Staging, work_dir: str) -> Iterator[Callable[[], None]]:
     """For the time of a block the staged disks lead to the very files that FETCH has checked, whatever their names lead to.
 
     Yields what raises SourceChanged when they have changed since; it is asked at the end of the block too. Raises it for other files at once.
@@ -134,37 +195,35 @@ def _links(work_dir: str) -> dict[str, str]:
     return dict(links)
 
 
-def stream(description: dict[str, Any], work_dir: str, options: dict[str, Any], begin: float) -> dict[str, Any]:
+def stream(vm: VmSaid, work_dir: str, options: dict[str, Any], begin: float) -> VmSaid:
     """Record a VM whose disks stay where they are: overlays read them through exports on `sockets`, which whoever opens them provides."""
     modes.make_directory(work_dir)
-    result = {**description, "seconds": round(time.monotonic() - begin, 2)}
-    for entry, socket in zip(result["disks"], sockets(description, work_dir)):
-        entry["staged"], entry["staged_format"] = f"nbd+unix:///?socket={socket}", "raw"
-    Manifest("fetch", (), options, (), result).save(os.path.join(work_dir, FETCHED))
+    result = _staged(vm, [(f"nbd+unix:///?socket={socket}", "raw") for socket in sockets(vm, work_dir)], begin)
+    Manifest("fetch", (), options, (), to_data(result)).save(os.path.join(work_dir, FETCHED))
     return result
 
 
-def sockets(description: Mapping[str, Any], work_dir: str) -> list[str]:
+def sockets(vm: VmSaid, work_dir: str) -> list[str]:
     """Where the disks of a streamed VM are exported while they are read.
 
     Raises InvalidInput where that is a longer path than a socket can have (unix(7)).
     """
-    found = [os.path.join(os.path.abspath(work_dir), f"d{number}") for number in range(len(description["disks"]))]
+    found = [os.path.join(os.path.abspath(work_dir), f"d{number}") for number in range(len(vm.disks))]
     if any(len(os.fsencode(path)) > _LONGEST_SOCKET for path in found):
         raise InvalidInput(f"{work_dir} is too long a path for sockets.", "Choose a shorter output directory.", path=work_dir)
     return found
 
 
-def staged_disks(description: dict[str, Any], work_dir: str) -> tuple[StagedDisk, ...]:
+def overlay(work_dir: str, number: int) -> str:
+    """Where the overlay of a disk is, or will be."""
+    return os.path.join(os.path.abspath(work_dir), f"disk{number}-overlay.qcow2")
+
+
+def staged_disks(vm: VmSaid, work_dir: str) -> tuple[StagedDisk, ...]:
     """The disks of a fetched VM with the overlays they have, or will have, in `work_dir`."""
     return tuple(
-        StagedDisk(
-            entry["staged"],
-            os.path.join(os.path.abspath(work_dir), f"disk{index}-overlay.qcow2"),
-            entry["virtual_size"],
-            entry.get("staged_format", "vmdk"),
-        )
-        for index, entry in enumerate(description["disks"])
+        StagedDisk(disk.staged, overlay(work_dir, number), disk.virtual_size, disk.staged_format or "vmdk")
+        for number, disk in enumerate(vm.disks)
     )
 
 
@@ -177,8 +236,8 @@ def flattened(work_dir: str) -> bool:
         and base is not None
         and (fixed is None or fixed.stage != REPAIRING)
         and manifest.inputs == base.inputs
-        and manifest.options == _of_vm(base.result)
-        and all(os.path.exists(disk.overlay) for disk in staged_disks(base.result, work_dir))
+        and manifest.options == _made_for(base.digest)
+        and all(os.path.exists(overlay(work_dir, number)) for number in range(base.disks))
     )
 
 
@@ -203,9 +262,9 @@ def require_apart(disks: Sequence[StagedDisk], inputs: Sequence[Identity]) -> No
             )
 
 
-def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, ...]) -> tuple[StagedDisk, ...]:
+def flatten(vm: VmSaid, work_dir: str, inputs: tuple[Identity, ...]) -> tuple[StagedDisk, ...]:
     """Make fresh overlays; whatever was in older ones is dropped. Raises what `require_apart` raises."""
-    disks = staged_disks(description, work_dir)
+    disks = staged_disks(vm, work_dir)
     require_apart(disks, inputs)
     for record in (FLATTENED, FIXED):
         with contextlib.suppress(FileNotFoundError):
@@ -213,40 +272,38 @@ def flatten(description: dict[str, Any], work_dir: str, inputs: tuple[Identity, 
     for disk in disks:
         qemu_img.create_overlay(disk.overlay, disk.top, disk.format, disk.virtual_size)
         point("flatten.overlay")
-    Manifest("flatten", inputs, _of_vm(description), (), {"overlays": [disk.overlay for disk in disks]}).save(
-        os.path.join(work_dir, FLATTENED)
-    )
+    made_for = _made_for(vm.identity.digest if vm.identity is not None else "")
+    Manifest("flatten", inputs, made_for, (), {"overlays": [disk.overlay for disk in disks]}).save(os.path.join(work_dir, FLATTENED))
     return disks
 
 
-def _of_vm(description: Mapping[str, Any]) -> dict[str, Any]:
+def _made_for(digest: str) -> dict[str, str]:
     """What overlays are made for beside the disks: another configuration is another migration."""
-    return {"vm": (description.get("identity") or {}).get("digest", "")}
+    return {"vm": digest}
 
 
 @contextlib.contextmanager
-def temporary(vm: SourceVm, paths: Sequence[str]) -> Iterator[tuple[dict[str, Any], tuple[StagedDisk, ...], list[int]]]:
+def temporary(vm: SourceVm, paths: Sequence[str]) -> Iterator[tuple[VmSaid, tuple[StagedDisk, ...], list[int]]]:
     """A throw-away staging of a VM that is held, for looking without leaving anything behind; nothing of it is brought from elsewhere."""
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-") as work_dir:
-        description = fetch(vm, paths, work_dir, {}, time.monotonic())
-        yield description, flatten(description, work_dir, ()), []
+        said = fetch(vm, paths, work_dir, {}, time.monotonic())
+        yield said, flatten(said, work_dir, ()), []
         held.compare()
 
 
-def require_fetched(work_dir: str, source: Sequence[str] = ()) -> Manifest:
+def require_fetched(work_dir: str, source: Sequence[str] = ()) -> Staging:
     """The record of FETCH, which the later stages need; of this `source`, if one is named."""
-    manifest = fetched(work_dir)
-    if manifest is None:
+    found = fetched(work_dir)
+    if found is None:
         raise InvalidInput(
             f"{work_dir} holds no staging of the present source.",
             "Run vmdk_fetch first; it is repeated when the source has changed.",
             work_dir=work_dir,
         )
-    fetched_of = [str(one) for one in manifest.options.get("source") or ()]
-    if source and fetched_of and list(source) != fetched_of:
+    if source and found.source and tuple(source) != found.source:
         raise InvalidInput(
-            f"{work_dir} holds the staging of {', '.join(fetched_of)}, and not of {', '.join(source)}.",
+            f"{work_dir} holds the staging of {', '.join(found.source)}, and not of {', '.join(source)}.",
             "Run vmdk_fetch first, which says whether both are one VM; or name the work directory of this VM.",
             work_dir=work_dir,
         )
-    return manifest
+    return found

@@ -9,7 +9,6 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..core.data import from_data
 from ..core.errors import InvalidInput
 from ..disk import encrypted, qemu_img, staging
 from ..disk.machine import VmSaid
@@ -79,10 +78,10 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
         subject = subject_of(params)
         base = subject.require_fetched()
         with reading(base, subject.work_dir, subject.access, cached=True):
-            yield staged_request(params, base.result, staging.staged_disks(base.result, subject.work_dir), options, accept)
+            yield staged_request(params, base.vm, staging.staged_disks(base.vm, subject.work_dir), options, accept)
     elif params["source"]:
-        with subject_of(params).looked_at() as found, found.looked_at() as (description, staged, dummy):
-            yield staged_request(params, description, staged, options, accept)
+        with subject_of(params).looked_at() as found, found.looked_at() as (vm, staged, dummy):
+            yield staged_request(params, vm, staged, options, accept)
     else:
         raise InvalidInput(
             "No input: no source and no disks were given, and the work directory has no overlays.",
@@ -96,14 +95,14 @@ def named_disks(params: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def staged_request(
     params: Mapping[str, Any],
-    description: Mapping[str, Any],
+    vm: VmSaid,
     disks: Sequence[staging.StagedDisk],
     options: Sequence[object],
     accept: tuple[str, ...],
 ) -> GuestRequest:
     """A request for overlays under the operator's parameters."""
     return families.guest_request(
-        from_data(VmSaid, description, "vm"),
+        vm,
         disks,
         params["firmware"],
         params["luks_keys"],

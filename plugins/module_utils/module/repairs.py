@@ -20,7 +20,6 @@ from ..guest.offline import Attached
 from ..pipeline.live_repair import live_fix
 from ..pipeline.repair import GuestReport, fix, look, take_back
 from ..pipeline.repaired import answer
-from ..pipeline.report import PLANNED
 from ..pipeline.sources import libraries_of
 from ..pipeline.stage import working_on
 from .guest_options import (
@@ -74,7 +73,7 @@ def _single_fix(module: AnsibleModule, fixes: Sequence[str]) -> Result:
             report = look(request, plan_too=True)
         else:
             report = fix(replace(request, accept=(*request.accept, "proof.failed")), Silent())
-        kept = os.path.join(directory, PLANNED) if directory and not module.check_mode else ""
+        kept = os.path.join(directory, staging.PLANNED) if directory and not module.check_mode else ""
         if kept:
             atomic.write_text(kept, report.plan.text())
         return report_result(module, report, bool(report.plan.changes), kept)

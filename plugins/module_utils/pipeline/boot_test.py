@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Optional, Sequence
 
-from ..boot.model import BootNic, BootRequest, Check
+from ..boot.model import BootNic, BootRequest
 from ..boot.runner import boot
 from ..core import ahead, atomic, files, modes, spared
 from ..core.device import exists
@@ -85,8 +85,6 @@ class BootTest(Plain):
         spared.require(*(name for path in written for name in (path, f"{path}{atomic.PARTIAL}")))
         if self._known is None:
             return
-        for check in self._request.checks:
-            _require_one_question(check)
         if run.check:
             self._require_tools()
         elif self._missing:
@@ -174,11 +172,3 @@ def nic_of(nic: NicFacts) -> BootNic:
 
 def _inputs(request: BootRequest) -> tuple[Identity, ...]:
     return tuple(Identity.of(path) for path, dummy in request.disks)
-
-
-def _require_one_question(check: Check) -> None:
-    """Raise InvalidInput for a check that asks nothing, or two things."""
-    if bool(check.port) == bool(check.command):
-        raise InvalidInput("A check has neither a port nor a command, or both.", "Give each check one of them.")
-    if check.tls and not check.http:
-        raise InvalidInput("A check over TLS has nothing to ask.", "Give it a path (http: /).")

@@ -7,14 +7,17 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Callable, Optional, Sequence
+from typing import Callable, Optional, Sequence, Union
 
 from ..core import ahead, modes, names
+from ..core.data import to_data
 from ..core.device import absolute
 from ..core.errors import InvalidInput
-from ..core.manifest import Identity, Manifest
+from ..core.manifest import Identity
 from ..core.process import require
 from ..disk import convert, earlier, sizes, staging
+from ..disk.convert import Planned
+from ..disk.machine import Converted
 from ..disk.request import Request
 from . import places, record
 from .fetch import reading
@@ -47,7 +50,7 @@ class ConvertOptions:
 class _Staged:
     """What FETCH has recorded, and what its disks are to become."""
 
-    base: Manifest
+    base: staging.Staging
     requests: tuple[Request, ...]
 
 
@@ -57,7 +60,7 @@ class _Wanted:
 
     request: Request
     made_from: tuple[Identity, ...]
-    before: Optional[dict[str, Any]]
+    before: Optional[Converted]
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Convert(OnSubject):
     @cached_property
     def _staged(self) -> _Staged:
         base = self.options.subject.require_fetched()
-        return _Staged(base, requests(self.options, staging.staged_disks(base.result, self.options.subject.work_dir)))
+        return _Staged(base, requests(self.options, staging.staged_disks(base.vm, self.options.subject.work_dir)))
 
     @cached_property
     def _wanted(self) -> list[_Wanted]:
@@ -94,8 +97,8 @@ class Convert(OnSubject):
     def claims(self, run: Run) -> Claims:
         if run.check and self._only_source:
             return Claims()
-        whose = places.recorded(self._staged.base.result)
-        return Claims((places.results(self.options.dest, self.options.name, self.options.subject.work_dir),), whose)
+        place = places.results(self.options.dest, self.options.name, self.options.subject.work_dir)
+        return Claims((place,), self._staged.base.identity)
 
     def earlier(self, run: Run) -> Optional[Result]:
         if run.check and self._only_source:
@@ -106,20 +109,20 @@ class Convert(OnSubject):
             return None
         if not run.check:
             self._record(wanted, done)
-        return {"disks": done}
+        return {"disks": to_data(done)}
 
     def would(self, run: Run) -> Result:
         if self._only_source:
             return self._of_source()
         with self._read():
-            planned = [one.before or convert.plan(one.request, one.made_from) for one in self._wanted]
+            planned: list[Union[Planned, Converted]] = [one.before or convert.plan(one.request, one.made_from) for one in self._wanted]
         return self._ahead([one.request for one in self._wanted if one.before is None], planned)
 
     def run(self, run: Run) -> Result:
         with self._read() as unchanged:
             results = [one.before or convert.convert(one.request, one.made_from, run.progress, unchanged) for one in self._wanted]
         self._record(self._wanted, results)
-        return {"disks": results}
+        return {"disks": to_data(results)}
 
     def _read(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
         """For the time of a block the overlays read their source. Raises InvalidInput where they are not whole."""
@@ -127,7 +130,7 @@ class Convert(OnSubject):
         staging.require_whole(subject.work_dir)
         return reading(self._staged.base, subject.work_dir, subject.access, cached=False)
 
-    def _record(self, wanted: Sequence[_Wanted], results: Sequence[dict[str, Any]]) -> None:
+    def _record(self, wanted: Sequence[_Wanted], results: Sequence[Converted]) -> None:
         record.converted(self.options.subject.work_dir, [one.made_from[-1] for one in wanted], results)
 
     def _of_source(self) -> Result:
@@ -139,13 +142,13 @@ class Convert(OnSubject):
             asked, [convert.looked_at(request, disk.virtual_size, disk.data, disk.files) for request, disk in zip(asked, disks)]
         )
 
-    def _ahead(self, asked: Sequence[Request], planned: Sequence[dict[str, Any]]) -> Result:
+    def _ahead(self, asked: Sequence[Request], planned: Sequence[Union[Planned, Converted]]) -> Result:
         """The plans, unless the run would lack a tool, rights or space."""
         require("qemu-img")
         ahead.writable(self.options.dest)
-        plans = {plan["path"]: plan for plan in planned}
+        plans = {plan.path: plan for plan in planned if isinstance(plan, Planned)}
         convert.check_room([(request, plans[request.output]) for request in asked])
-        return {"disks": list(planned)}
+        return {"disks": to_data(planned)}
 
 
 def requests(options: ConvertOptions, disks: Sequence[staging.StagedDisk]) -> tuple[Request, ...]:

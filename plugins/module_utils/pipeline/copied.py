@@ -12,14 +12,13 @@ import os
 from typing import Iterable, Iterator
 
 from ..core import atomic, made
-from ..core.data import from_data
 from ..core.errors import InvalidInput
 from ..core.manifest import Manifest
 from ..disk import archive, staging
-from ..disk.machine import SourceVm, VmSaid
+from ..disk.machine import SourceVm
 
 COPY = "source"  # in the work directory: what came from elsewhere
-_OF_STAGING = ("fix.json", "plan.json", "plan-refused.json", staging.FLATTENED, staging.FETCHED)
+_OF_STAGING = (staging.FIXED, staging.PLANNED, staging.REFUSED, staging.FLATTENED, staging.FETCHED)
 _OF_JOURNAL = {"path", "size", "stamp", "pieces"}
 
 
@@ -123,16 +122,15 @@ def _known(work_dir: str) -> frozenset[str]:
     return frozenset(path for path in found if path.startswith(os.path.join(directory, "")))
 
 
-def _brought(fetched: Manifest, directory: str) -> Iterator[str]:
+def _brought(fetched: staging.Staging, directory: str) -> Iterator[str]:
     """The files of a copy that FETCH has recorded; none where the source was there before."""
-    vm = from_data(VmSaid, fetched.result, "The record of FETCH")
-    source = [str(one) for one in fetched.options.get("source") or ()]
-    if vm.transfer is None and not archive.packed(source):
+    vm, transfer = fetched.vm, fetched.vm.transfer
+    if transfer is None and not archive.packed(fetched.source):
         return
-    named = {os.path.abspath(one) for one in source}
+    named = {os.path.abspath(one) for one in fetched.source}
     for disk in vm.disks:
         yield from (file for file in disk.files if file not in named)
-    for arrived in vm.transfer.files if vm.transfer is not None else ():
+    for arrived in (transfer.files if transfer is not None else None) or ():
         yield from (path for path in _below(directory, arrived.name) if path not in named)
 
 

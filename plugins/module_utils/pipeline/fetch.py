@@ -9,17 +9,18 @@ import os
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 from ..core import ahead, memory, modes, spared
 from ..core import vm as vms
 from ..core.concern import INFO, Concern
+from ..core.data import to_data
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, MissingTool, SourceChanged, TransferFailed, Unreachable
-from ..core.manifest import Manifest
 from ..core.progress import Progress
 from ..core.trace import point
 from ..core.vm import VmId
 from ..disk import staging
+from ..disk.machine import ArrivedFile, Transfer, VmSaid
 from ..sources.opened import Here, Opened
 from ..sources.source import Access
 from . import copied, places, power
@@ -91,14 +92,14 @@ class Fetch(Plain):
             return identified(self.options.source, self.options.access), ""
         except (Unreachable, AccessDenied, MissingTool, TransferFailed) as error:
             earlier = self._recorded()
-            known = places.recorded(earlier.result) if earlier is not None else None
+            known = earlier.identity if earlier is not None else None
             if known is None or not is_remote(self.options.source):
                 raise
             return known, f"The source was not asked whether it still is what was fetched of it: {error}"
 
-    def _recorded(self) -> Optional[Manifest]:
+    def _recorded(self) -> Optional[staging.Staging]:
         earlier = staging.fetched(self.options.work_dir)
-        return earlier if earlier is not None and earlier.options == self.options.recorded() else None
+        return earlier if earlier is not None and earlier.record.options == self.options.recorded() else None
 
     @cached_property
     def _owned(self) -> tuple[places.Place, ...]:
@@ -126,7 +127,7 @@ class Fetch(Plain):
 
     def earlier(self, run: Run) -> Optional[Result]:
         earlier = self._recorded()
-        return {"vm": earlier.result} if earlier is not None and unchanged(earlier.result, self._which[0]) else None
+        return {"vm": earlier.record.result} if earlier is not None and unchanged(earlier.identity, self._which[0]) else None
 
     def would(self, run: Run) -> Result:
         return self._fetched(run, lambda vm: self._admit(run, vm))
@@ -154,7 +155,7 @@ class Fetch(Plain):
         )
         for concern in concerns:
             run.warn(str(concern))
-        return {"vm": vm}
+        return {"vm": to_data(vm)}
 
 
 def _require_needs(needs: Sequence[str]) -> None:
@@ -179,7 +180,7 @@ def fetch(
     stay: bool,
     expected: VmId,
     admit: Callable[[VmId], None] = lambda found: None,
-) -> tuple[dict[str, Any], tuple[Concern, ...]]:
+) -> tuple[VmSaid, tuple[Concern, ...]]:
     """Stage a source, which is brought or unpacked first if it must be. Gives the VM's description and the concerns that are worth a warning.
 
     With `stay` the disks stay where they are, and are read when the result is written. `admit` may refuse the VM that was in a packed source; what was
@@ -200,22 +201,21 @@ def fetch(
     with opened(source, access, check or (stay and access.running == "snapshot")) as found:
         found.require_idle(access.accept)
         _require(found.which, expected)
-        identity = {places.IDENTITY: found.which.as_data()}
         told = tuple(concern for concern in found.concerns if concern.severity != INFO)
         if check:
             ahead.room(work_dir, 0 if stay else max(0, found.missing() - _held(copied.place(work_dir))), "The copy of the source")
-            return {**found.as_result(), **identity}, told
+            return replace(found.said(), identity=found.which), told
         if stay:
             found.exports()
-            streamed = {"source": source[0], "transport": found.transport, "stream": found.stamps()}
-            return staging.stream({**found.as_result(), "origin": streamed, **identity}, work_dir, options, begin), told
+            streamed = Transfer(source[0], found.transport, stream=found.stamps())
+            return staging.stream(replace(found.said(), identity=found.which, transfer=streamed), work_dir, options, begin), told
         with found.here(copied.place(work_dir), progress) as here:
             _admitted(here, work_dir, expected, admit)
-            more: dict[str, Any] = {places.IDENTITY: here.which.as_data()}
+            transfer = None
             if here.arrived is not None:
-                files = [item.as_result() for item in here.arrived]
-                more = {"origin": {"source": source[0], "transport": found.transport, "files": files}, **more}
-            return staging.fetch(here.vm, here.paths, work_dir, options, begin, more), told
+                files = tuple(ArrivedFile(item.name, item.size, item.transferred, item.digest) for item in here.arrived)
+                transfer = Transfer(source[0], found.transport, files)
+            return staging.fetch(here.vm, here.paths, work_dir, options, begin, identity=here.which, transfer=transfer), told
 
 
 def _admitted(here: Here, work_dir: str, expected: VmId, admit: Callable[[VmId], None]) -> None:
@@ -237,9 +237,8 @@ def _held(directory: str) -> int:
     return sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for place, dummy, names in os.walk(directory) for name in names)
 
 
-def unchanged(description: Mapping[str, Any], found: VmId) -> bool:
+def unchanged(known: Optional[VmId], found: VmId) -> bool:
     """Whether a source is still the VM that was fetched, with the same hardware. Of one that is packed its file tells that."""
-    known = places.recorded(description)
     return known is not None and vms.same(known, found) and found.digest in ("", known.digest)
 
 
@@ -247,42 +246,43 @@ def _require(found: VmId, expected: VmId) -> None:
     """What is read must be what was looked at."""
     if expected.digest and (found.uuid, found.place) != (expected.uuid, expected.place):
         raise SourceChanged(
-            f"The source was {expected}, and is now {found}.", "Wait until nobody works on the VM, then run again.", vm=found.as_data()
+            f"The source was {expected}, and is now {found}.", "Wait until nobody works on the VM, then run again.", vm=to_data(found)
         )
 
 
 @contextlib.contextmanager
-def reading(base: Manifest, work_dir: str, access: Access, cached: bool) -> Iterator[Callable[[], None]]:
+def reading(base: staging.Staging, work_dir: str, access: Access, cached: bool) -> Iterator[Callable[[], None]]:
     """For the time of a block the overlays of a VM read its source: the files that FETCH has checked, or disks that were not staged, where they are.
 
     Yields what raises SourceChanged when the source is no longer what it was; it is asked at the end of the block too. Raises it at once when it
     has changed since the overlays were made, and NotInPlace when the VM runs.
     """
-    description = base.result
-    origin = description.get("origin") or {}
-    if "stream" not in origin:
+    vm, transfer = base.vm, base.vm.transfer
+    if transfer is None or transfer.stream is None:
         with staging.holding(base, work_dir) as unchanged:
             yield unchanged
         return
 
+    source, before = transfer.source, transfer.stream
+
     def same(found: Opened) -> None:
         now = found.stamps()
-        if now != origin["stream"]:
-            changed = [one[0] for one, then in zip(now, origin["stream"]) if one != then]
+        if now != before:
+            changed = [one[0] for one, then in zip(now, before) if one != then]
             raise SourceChanged(
-                f"The disks of {description['name']} have changed since its migration began: {', '.join(map(str, changed)) or 'their number'}.",
+                f"The disks of {vm.machine.name} have changed since its migration began: {', '.join(map(str, changed)) or 'their number'}.",
                 f"Nothing was published. Remove {work_dir} and run again; keep the VM off meanwhile.",
-                source=origin["source"],
+                source=source,
             )
 
     def as_before() -> None:
-        with opened([origin["source"]], access, check=True) as again:
+        with opened([source], access, check=True) as again:
             again.exports()
             same(again)
 
-    with opened([origin["source"]], access, check=True) as found:
+    with opened([source], access, check=True) as found:
         exported = found.exports()
         same(found)
-        with exported(staging.sockets(description, work_dir), cached):
+        with exported(staging.sockets(vm, work_dir), cached):
             yield as_before
             as_before()

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
 from ..core import atomic, macs
-from ..core.data import from_data
 from ..core.errors import InvalidInput, NotInPlace, ProofFailed
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Silent
@@ -27,7 +26,6 @@ from . import families, repaired
 from .engines import OWN, Engine, repair
 from .fetch import reading
 from .record import FIX
-from .report import PLANNED, REFUSED
 from .stage import Result, Run
 from .subject import OnSubject, Subject
 
@@ -92,22 +90,21 @@ class Fix(OnSubject):
         return os.path.join(self.options.subject.work_dir, name)
 
     @cached_property
-    def _base(self) -> Optional[Manifest]:
+    def _base(self) -> Optional[staging.Staging]:
         """What FETCH has staged; it is first asked when the work directory is held."""
         return self.options.subject.fetched()
 
     @cached_property
     def _recorded(self) -> dict[str, Any]:
-        identity = self._base.result.get("identity") if self._base is not None else None
-        return self.options.recorded((identity or {}).get("digest", ""))
+        return self.options.recorded(self._base.digest if self._base is not None else "")
 
     def earlier(self, run: Run) -> Optional[Result]:
         base = self._base
         before = Manifest.load(self._path(staging.FIXED), "fix", staging.REPAIRING, form=FIX)
         if base is None or before is None or not before.current("fix", base.inputs, self._recorded):
             return None
-        plan = {"plan": repaired.load_plan(self._path(PLANNED)).shown().as_data()} if self.options.plan_too else {}
-        return {**repaired.of_record(before.result, self._path(PLANNED)), **plan}
+        plan = {"plan": repaired.load_plan(self._path(staging.PLANNED)).shown().as_data()} if self.options.plan_too else {}
+        return {**repaired.of_record(before.result, self._path(staging.PLANNED)), **plan}
 
     def would(self, run: Run) -> Result:
         """The repair on throw-away overlays; a source that must be fetched first is only said to be one."""
@@ -115,8 +112,8 @@ class Fix(OnSubject):
         if not subject.source:
             raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
         try:
-            with subject.looked_at() as found, found.looked_at() as (description, staged, moved):
-                report = repair(self.options.engine, self._request(description, staged), Silent(), self.options.plan)
+            with subject.looked_at() as found, found.looked_at() as (vm, staged, moved):
+                report = repair(self.options.engine, self._request(vm, staged), Silent(), self.options.plan)
                 result = repaired.answer(report, run, plan_too=self.options.plan_too)
         except NotInPlace as error:
             run.warn(f"The guest was not inspected. {error}")
@@ -128,29 +125,29 @@ class Fix(OnSubject):
         base, recorded = subject.require_fetched(), self._recorded
         with reading(base, subject.work_dir, subject.access, cached=True):
             # Always on fresh overlays: an earlier run may have been killed in the middle of its writes.
-            staged = staging.flatten(base.result, subject.work_dir, base.inputs)
+            staged = staging.flatten(base.vm, subject.work_dir, base.inputs)
             Manifest(staging.REPAIRING, base.inputs, recorded).save(self._path(staging.FIXED))
             point("fix.begun")
             try:
-                report = repair(self.options.engine, self._request(base.result, staged), run.progress, self.options.plan)
+                report = repair(self.options.engine, self._request(base.vm, staged), run.progress, self.options.plan)
             except ProofFailed as error:
-                atomic.write_text(self._path(REFUSED), error.plan)
-                raise error.kept(self._path(REFUSED)) from None
+                atomic.write_text(self._path(staging.REFUSED), error.plan)
+                raise error.kept(self._path(staging.REFUSED)) from None
             point("fix.done")
         point("fix.compared")
         outputs = tuple(Identity.of(disk.overlay) for disk in staged)
-        atomic.write_text(self._path(PLANNED), report.plan.text())
+        atomic.write_text(self._path(staging.PLANNED), report.plan.text())
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path(REFUSED))
+            os.unlink(self._path(staging.REFUSED))
         Manifest("fix", base.inputs, recorded, outputs, report.as_result()).save(self._path(staging.FIXED))
         point("fix.recorded")
-        return repaired.answer(report, run, self._path(PLANNED), self.options.plan_too)
+        return repaired.answer(report, run, self._path(staging.PLANNED), self.options.plan_too)
 
-    def _request(self, description: Mapping[str, Any], disks: Sequence[staging.StagedDisk]) -> GuestRequest:
+    def _request(self, vm: VmSaid, disks: Sequence[staging.StagedDisk]) -> GuestRequest:
         """What is to be repaired; fresh overlays get the sizes that the operator wishes."""
         wanted = self.options
         request = families.guest_request(
-            from_data(VmSaid, description, "vm"),
+            vm,
             disks,
             wanted.firmware,
             wanted.luks_keys,

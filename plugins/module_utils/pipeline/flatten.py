@@ -6,15 +6,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Optional
+from typing import Optional
 
 from ..core import ahead
+from ..core.data import to_data
 from ..core.errors import InvalidInput
-from ..core.manifest import Manifest
 from ..core.names import safe
 from ..core.process import require
 from ..core.progress import Silent
 from ..disk import convert, earlier, staging
+from ..disk.machine import Converted
 from ..disk.request import Request
 from . import places
 from .stage import Claims, Result, Run
@@ -43,17 +44,17 @@ class Flatten(OnSubject):
         return bool(self.options.subject.source) and self.options.subject.fetched() is None
 
     @cached_property
-    def _base(self) -> Manifest:
+    def _base(self) -> staging.Staging:
         return self.options.subject.require_fetched()
 
     @cached_property
-    def _copies(self) -> list[tuple[Request, Optional[dict[str, Any]]]]:
+    def _copies(self) -> list[tuple[Request, Optional[Converted]]]:
         """What is to be copied, each with what an earlier run has reported of the same."""
-        if "stream" in self._base.result.get("origin", {}):
+        if self._base.stays:
             raise InvalidInput("The disks were not staged, so there is nothing to copy.", "Stage them (migrate_fetch: stage).")
-        disks = staging.staged_disks(self._base.result, self.options.subject.work_dir)
+        disks = staging.staged_disks(self._base.vm, self.options.subject.work_dir)
         wanted = [
-            Request(disk.top, disk.format, self._copy(self._base.result["name"], number), self.options.format)
+            Request(disk.top, disk.format, self._copy(self._base.vm.machine.name, number), self.options.format)
             for number, disk in enumerate(disks)
         ]
         return [(request, earlier.done_before(request, self._base.inputs)) for request in wanted]
@@ -69,16 +70,16 @@ class Flatten(OnSubject):
     def claims(self, run: Run) -> Claims:
         if not self.options.dest or (run.check and self._only_source):
             return Claims()
-        place = places.results(self.options.dest, self._base.result["name"], self.options.subject.work_dir)
-        return Claims((place,), places.recorded(self._base.result))
+        place = places.results(self.options.dest, self._base.vm.machine.name, self.options.subject.work_dir)
+        return Claims((place,), self._base.identity)
 
     def earlier(self, run: Run) -> Optional[Result]:
         if run.check and self._only_source:
             return None
         if self.options.dest:
             done = [before for dummy, before in self._copies if before is not None]
-            return {"disks": done} if len(done) == len(self._copies) else None
-        staging.require_apart(staging.staged_disks(self._base.result, self.options.subject.work_dir), self._base.inputs)
+            return {"disks": to_data(done)} if len(done) == len(self._copies) else None
+        staging.require_apart(staging.staged_disks(self._base.vm, self.options.subject.work_dir), self._base.inputs)
         return self._overlays() if staging.flattened(self.options.subject.work_dir) else None
 
     def would(self, run: Run) -> Result:
@@ -88,18 +89,19 @@ class Flatten(OnSubject):
             return self._overlays()
         ahead.writable(self.options.dest)
         with staging.holding(self._base, self.options.subject.work_dir):
-            return {"disks": [before or convert.plan(request, self._base.inputs) for request, before in self._copies]}
+            return {"disks": [to_data(before or convert.plan(request, self._base.inputs)) for request, before in self._copies]}
 
     def run(self, run: Run) -> Result:
         base, directory = self._base, self.options.subject.work_dir
         with staging.holding(base, directory) as unchanged:
             if self.options.dest:
-                return {"disks": [before or convert.convert(request, base.inputs, Silent(), unchanged) for request, before in self._copies]}
-            staging.flatten(base.result, directory, base.inputs)
+                done = [before or convert.convert(request, base.inputs, Silent(), unchanged) for request, before in self._copies]
+                return {"disks": to_data(done)}
+            staging.flatten(base.vm, directory, base.inputs)
         return self._overlays()
 
     def _overlays(self) -> Result:
-        disks = staging.staged_disks(self._base.result, self.options.subject.work_dir)
+        disks = staging.staged_disks(self._base.vm, self.options.subject.work_dir)
         return {"disks": [{"path": disk.overlay, "format": "qcow2", "virtual_size": disk.virtual_size} for disk in disks]}
 
     def _of_source(self) -> Result:
@@ -109,5 +111,5 @@ class Flatten(OnSubject):
         for number, disk in enumerate(sizes if self.options.dest else ()):
             if disk.files:
                 earlier.refuse_source(Request("", "raw", self._copy(disk.vm, number), self.options.format), disk.files)
-        paths = [os.path.join(self.options.subject.work_dir, f"disk{number}-overlay.qcow2") for number in range(len(sizes))]
+        paths = [staging.overlay(self.options.subject.work_dir, number) for number in range(len(sizes))]
         return {"disks": [{"path": path, "format": "qcow2", "virtual_size": disk.virtual_size} for path, disk in zip(paths, sizes)]}

@@ -11,10 +11,10 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 from ..core import atomic, spared
-from ..core.data import from_data
+from ..core.data import from_data, to_data
 from ..core.errors import InvalidInput
 from ..core.manifest import Manifest, beside
 from ..core.memory import recall
@@ -24,7 +24,6 @@ from ..disk import staging
 from ..disk.machine import VmSaid
 from ..disk.request import RECORD, STAGE, WRITING
 
-IDENTITY = "identity"
 REPORT = "report.json"
 REPORT_FILES = (REPORT, "report.md", "plan.json")
 
@@ -109,20 +108,14 @@ def require_reported(vm: Optional[VmId], named: Sequence[str], path: str) -> Non
 def require_source(directory: str, source: Sequence[str]) -> None:
     """Raise InvalidInput where a work directory belongs to a VM that was named otherwise. The place of the VM is not asked."""
     known = recall(work_dir(directory).path).vm
-    manifest = staging.noted(directory) if known is None else None
-    named = [str(one) for one in manifest.options.get("source") or ()] if manifest is not None else []
-    named = list(known.source) if known is not None else named
+    earlier = staging.noted(directory) if known is None else None
+    named = known.source if known is not None else earlier.source if earlier is not None else ()
     if named and places_of(named) != places_of(source):
         raise InvalidInput(
             f"The work directory {directory} belongs to {known or 'the VM from ' + ', '.join(named)}, and not to the VM from {', '.join(source)}.",
             "Name the source as it was when it was migrated, or set migrate_name and migrate_output_dir to those of this VM.",
             work_dir=directory,
         )
-
-
-def recorded(description: Mapping[str, Any]) -> Optional[VmId]:
-    """The VM of a description that FETCH has made; None of one that an earlier version has."""
-    return VmId.from_data(description[IDENTITY]) if description.get(IDENTITY) else None
 
 
 def _report(path: str) -> Optional[VmSaid]:
@@ -134,7 +127,7 @@ def _report(path: str) -> Optional[VmSaid]:
     source = data.get("source") if isinstance(data, dict) else None
     if not isinstance(source, dict) or not source:
         return None
-    whose = {name: source[name] for name in (IDENTITY, "origin", "disks") if name in source}
+    whose = {name: source[name] for name in ("identity", "origin", "disks") if name in source}
     try:
         return from_data(VmSaid, whose, "source")
     except InvalidInput as error:
@@ -150,20 +143,18 @@ def _refuse_earlier(what: str, made_from: Sequence[str], vm: VmId) -> None:
             "Give this VM a name of its own (migrate_name) or another migrate_output_dir, or move away what is there."
             " If it is the same VM, set migrate_moved: true.",
             made_from=list(made_from),
-            vm=vm.as_data(),
+            vm=to_data(vm),
         )
 
 
 def _staged_from(directory: str, vm: VmId) -> Sequence[str]:
-    manifest = staging.noted(directory)
-    if manifest is None:
+    found = staging.noted(directory)
+    if found is None:
         return ()
-    known = recorded(manifest.result)
-    if known is not None:
-        require_same(known, vm, f"The work directory {directory}")
+    if found.identity is not None:
+        require_same(found.identity, vm, f"The work directory {directory}")
         return ()
-    source = [str(one) for one in manifest.options.get("source") or ()]
-    return () if places_of(source) == places_of(vm.source) else source or ["an unknown source"]
+    return () if places_of(found.source) == places_of(vm.source) else found.source or ["an unknown source"]
 
 
 def _converted_from(directory: str, name: str, work: str, vm: VmId) -> Sequence[str]:

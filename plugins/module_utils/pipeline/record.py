@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal, Mapping, Optional, Sequence
 
 from ..core.concern import Concern
-from ..core.data import Rest, formerly, from_data, kept
+from ..core.data import Rest, formerly, from_data, kept, to_data
 from ..core.errors import InvalidInput
 from ..core.machine import NicFacts
 from ..core.manifest import Form, Identity, Manifest
@@ -187,14 +187,14 @@ class SoFar(Known):
 def known(work_dir: str) -> Known:
     """What FETCH and FIX have left that still holds."""
     base, fixed = staging.fetched(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING, form=FIX)
-    vm = from_data(VmSaid, base.result, "The record of FETCH") if base is not None else VmSaid()
+    vm = base.vm if base is not None else VmSaid()
     holds = base is not None and fixed is not None and fixed.holds()
     return Known(vm, from_data(Repaired, fixed.result, "The record of FIX").facts if holds and fixed is not None else Facts())
 
 
-def converted(work_dir: str, overlays: Sequence[Identity], disks: Sequence[dict[str, Any]]) -> None:
+def converted(work_dir: str, overlays: Sequence[Identity], disks: Sequence[Converted]) -> None:
     """Record the results, and the overlays that they were made from."""
-    record, path = Manifest("convert", tuple(overlays), {}, (), {"disks": list(disks)}), os.path.join(work_dir, _CONVERTED)
+    record, path = Manifest("convert", tuple(overlays), {}, (), {"disks": to_data(disks)}), os.path.join(work_dir, _CONVERTED)
     if Manifest.load(path, "convert", form=CONVERT) != record:
         record.save(path)
 

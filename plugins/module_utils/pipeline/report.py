@@ -17,8 +17,6 @@ from ..disk.machine import Converted, VmSaid
 from ..guest.nics import made
 from .record import FIX, FORMAT, Booted, ChangeSaid, Migration, Repaired
 
-PLANNED = "plan.json"  # of the repair, in a work directory
-REFUSED = "plan-refused.json"  # of a repair whose proof failed, there
 _PATHS = 400  # that are named for one reason
 
 
@@ -36,10 +34,11 @@ def recorded(work_dir: str) -> Recorded:
     if not work_dir:
         return Recorded()
     fetched, fixed = staging.noted(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING, form=FIX)
+    vm = fetched.record.result if fetched is not None else {}
     if fixed is None or fixed.stage == staging.REPAIRING or (fetched is not None and fetched.inputs != fixed.inputs):
-        return Recorded(fetched.result if fetched is not None else {})
-    plan = atomic.read_text(os.path.join(work_dir, PLANNED))
-    return Recorded(fetched.result if fetched is not None else {}, fixed.result, plan or "")
+        return Recorded(vm)
+    plan = atomic.read_text(os.path.join(work_dir, staging.PLANNED))
+    return Recorded(vm, fixed.result, plan or "")
 
 
 def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Mapping[str, Any]], boot: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class Report(Plain):
 
     def require(self, run: Run) -> None:
         self.options.subject.require_own(run)
-        whose = places.recorded(self._vm)
+        whose = self._data[1].source.identity
         if whose is not None:
             places.require_report(self.options.dest, whose, run.moved)
         for name in self._changes:

@@ -144,7 +144,8 @@ def carry_out(stage: Stage, run: Run) -> Result:
             for place in claims.places:
                 held.enter_context(belonging(run, place, claims.vm, stage.mode))
             result = _done(stage, run)
-            done_with(run, *stage.ended())
+            if not result.get("pending"):
+                done_with(run, *stage.ended())
             return result
     except Pending:
         return _pending()

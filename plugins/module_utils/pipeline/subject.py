@@ -7,7 +7,6 @@ import contextlib
 from dataclasses import dataclass
 from typing import Optional, Protocol, Sequence
 
-from ..core.manifest import Manifest
 from ..disk import staging
 from ..sources.opened import Opened
 from ..sources.source import Access
@@ -18,12 +17,8 @@ from .stage import Plain, Run
 
 def sources_of(source: Sequence[str], work_dir: str) -> list[str]:
     """Where the disks of a VM come from: what the user names, and what an earlier FETCH into its work directory has noted."""
-    return [*source, *(_noted(staging.fetched(work_dir)) if work_dir else ())]
-
-
-def _noted(fetched: Optional[Manifest]) -> list[str]:
-    noted = fetched.options.get("source") if fetched is not None else None
-    return noted if isinstance(noted, list) else []
+    found = staging.fetched(work_dir) if work_dir else None
+    return [*source, *(found.source if found is not None else ())]
 
 
 @dataclass(frozen=True)
@@ -47,13 +42,13 @@ class Subject:
         if self.work_dir and self.source and noted:
             places.require_source(self.work_dir, self.source)
 
-    def fetched(self) -> Optional[Manifest]:
+    def fetched(self) -> Optional[staging.Staging]:
         """What FETCH has staged, if that is of the source that is named; None where a run would fetch first."""
         earlier = staging.fetched(self.work_dir)
-        noted = earlier.options.get("source") if earlier is not None else None
-        return earlier if not (self.source and noted) or noted == list(self.source) else None
+        another = earlier is not None and self.source and earlier.source and earlier.source != self.source
+        return None if another else earlier
 
-    def require_fetched(self) -> Manifest:
+    def require_fetched(self) -> staging.Staging:
         """The same. Raises InvalidInput where there is nothing, or that of another source."""
         return staging.require_fetched(self.work_dir, self.source)
 

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import os
 from dataclasses import dataclass
-from typing import Any, Iterator, Sequence
+from typing import Iterator, Sequence
 
 from ..core import held
 from ..core.concern import Concern
@@ -15,7 +15,7 @@ from ..core.errors import NotInPlace
 from ..core.progress import Progress
 from ..core.vm import VmId
 from ..disk import archive, fingerprint, staging
-from ..disk.machine import SourceVm
+from ..disk.machine import SourceVm, Stamp, VmSaid
 from ..disk.source import open_source
 from .opened import DiskSize, Here, InPlace, LookedAt, Opened
 from .source import Access
@@ -49,8 +49,8 @@ class _OfThisHost:
     def missing(self) -> int:
         return 0
 
-    def stamps(self) -> list[list[Any]]:
-        return []
+    def stamps(self) -> tuple[Stamp, ...]:
+        return ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Files(_OfThisHost):
         """For it the ends of the disks are read, which who only looks at a VM does not ask."""
         return fingerprint.identity(self.vm, self.paths)
 
-    def as_result(self) -> dict[str, Any]:
-        return self.vm.as_result()
+    def said(self) -> VmSaid:
+        return self.vm.said()
 
     def sizes(self) -> tuple[DiskSize, ...]:
         inputs = staging.source_identities(self.vm, self.paths)
@@ -96,8 +96,8 @@ class Packed(_OfThisHost):
     access: Access
     which: VmId
 
-    def as_result(self) -> dict[str, Any]:
-        return SourceVm(os.path.basename(self.paths[0]), "archive").as_result()
+    def said(self) -> VmSaid:
+        return SourceVm(os.path.basename(self.paths[0]), "archive").said()
 
     def sizes(self) -> tuple[DiskSize, ...]:
         return ()

@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from dataclasses import asdict, dataclass
-from typing import Any, Callable, Iterator, Optional, Protocol, Sequence
+from dataclasses import dataclass, replace
+from typing import Callable, Iterator, Optional, Protocol, Sequence
 
 from ..core import held, made, modes
 from ..core.concern import Concern
@@ -18,7 +18,7 @@ from ..core.progress import Progress
 from ..core.trace import point
 from ..core.vm import VmId
 from ..disk import qemu_img
-from ..disk.machine import SourceVm
+from ..disk.machine import DiskSaid, SourceVm, Stamp, VmSaid
 from ..disk.staging import StagedDisk
 from ..transport.download import Arrived, Job
 from ..transport.nbdkit import Export
@@ -27,7 +27,7 @@ from ..transport.nbdkit import Export
 InPlace = Callable[[Sequence[str], bool], contextlib.AbstractContextManager[list[Export]]]
 
 # The VM's description, throw-away overlays over its disks, and a list that gets the bytes that were read of each, where they come from elsewhere.
-LookedAt = tuple[dict[str, Any], tuple[StagedDisk, ...], list[int]]
+LookedAt = tuple[VmSaid, tuple[StagedDisk, ...], list[int]]
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Opened(Protocol):
     def transport(self) -> str:
         """How its disks come."""
 
-    def as_result(self) -> dict[str, Any]:
-        """The VM's description, for check mode."""
+    def said(self) -> VmSaid:
+        """The VM as it is described, of disks that are not staged."""
 
     def sizes(self) -> tuple[DiskSize, ...]:
         """Its disks in their order; empty where nothing is known before they are here."""
@@ -89,7 +89,7 @@ class Opened(Protocol):
     def exports(self) -> InPlace:
         """What reads the disks where they are. Raises NotInPlace where nothing does."""
 
-    def stamps(self) -> list[list[Any]]:
+    def stamps(self) -> tuple[Stamp, ...]:
         """What tells whether the disks are still the same."""
 
 
@@ -127,18 +127,12 @@ class Remote:
     in_place: Optional[InPlace] = None
     which: VmId = VmId("", "")
 
-    def as_result(self) -> dict[str, Any]:
-        data = self.vm.as_result()
-        data["disks"] = [
-            {
-                "files": [job.path for job in disk.jobs],
-                "virtual_size": disk.size,
-                "bytes": disk.data if disk.jobs else None,
-                **asdict(disk.place),
-            }
+    def said(self) -> VmSaid:
+        disks = tuple(
+            DiskSaid(disk.place, disk.size, tuple(job.path for job in disk.jobs), data=disk.data if disk.jobs else None)
             for disk in self.disks
-        ]
-        return {**data, "transport": self.transport}
+        )
+        return replace(self.vm.said(), disks=disks, transport=self.transport)
 
     def sizes(self) -> tuple[DiskSize, ...]:
         return tuple(DiskSize(disk.size, disk.data or disk.size) for disk in self.disks)
@@ -167,7 +161,7 @@ class Remote:
                 overlay = os.path.join(directory, f"disk{number}-overlay.qcow2")
                 qemu_img.create_overlay(overlay, export.uri, "raw", disk.size)
                 disks.append(StagedDisk(export.uri, overlay, disk.size))
-            yield self.as_result(), tuple(disks), moved
+            yield self.said(), tuple(disks), moved
         moved += [export.moved for export in exports]
 
     def exports(self) -> InPlace:
@@ -179,6 +173,7 @@ class Remote:
             )
         return self.in_place
 
-    def stamps(self) -> list[list[Any]]:
+    def stamps(self) -> tuple[Stamp, ...]:
         """Of disks that are no files (VDDK) the sizes."""
-        return [[job.path, job.size, job.stamp] for disk in self.disks for job in disk.jobs] or [[disk.size] for disk in self.disks]
+        files = tuple((job.path, job.size, job.stamp) for disk in self.disks for job in disk.jobs)
+        return files or tuple((disk.size,) for disk in self.disks)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Collection, Iterable, Optional, Sequence
 
 from ..core import modes
+from ..core.data import to_data
 from ..core.errors import Busy, InvalidInput
 from ..core.vm import VmId, places_of, require_same
 from . import placement
@@ -119,7 +120,7 @@ def require_source(what: str, vm: VmId, source: Sequence[str]) -> None:
         raise InvalidInput(
             f"{what} belongs to {vm}, and not to the VM from {', '.join(source)}.",
             "Name the source as it was when it was migrated, or set migrate_name and migrate_output_dir to those of this VM.",
-            belongs_to=vm.as_data(),
+            belongs_to=to_data(vm),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Iterable, Iterator, Mapping, Optional, Sequence
 from xml.etree import ElementTree
 
 from ..core import rbd
+from ..core.data import from_data, to_data
 from ..core.errors import InvalidInput
 from ..core.vm import VmId
 
@@ -124,14 +125,14 @@ def _without_vm(root: ElementTree.Element) -> ElementTree.Element:
 def identity(vm: VmId) -> ElementTree.Element:
     """The element by which a domain remembers its VM."""
     found = ElementTree.Element(f"{{{OF_VM}}}identity")
-    found.text = json.dumps(vm.as_data(), sort_keys=True)
+    found.text = json.dumps(to_data(vm), sort_keys=True)
     return found
 
 
 def vm_of(text: Optional[str]) -> Optional[VmId]:
     """The VM that such an element names; None without one, or for one that nobody of us has written."""
     try:
-        return VmId.from_data(json.loads(element(text).text or "")) if text else None
+        return from_data(VmId, json.loads(element(text).text or ""), "The identity") if text else None
     except (InvalidInput, RecursionError, ValueError):
         return None
 

@@ -18,8 +18,6 @@ try:
 except ImportError:
     LIBVIRT_ERROR = traceback.format_exc()
 
-SYSTEM = "qemu:///system"
-
 
 @contextlib.contextmanager
 def connection(uri: str) -> Iterator[Any]:

@@ -169,24 +169,60 @@ def _starter() -> str:
     )
 
 
+# The state of the drivers and the network: how often it was tried, and whether it is done. Optional steps come after them.
+_BEGIN = (
+    "@echo off",
+    "setlocal enableextensions disabledelayedexpansion",
+    f"set HOME=%SystemRoot%\\{FOLDER}",
+    f"set LOG=%HOME%\\{LOG}",
+    f'if exist "%HOME%\\{DONE}" goto :quit',
+    "set /a TRY=0",
+    f'if exist "%HOME%\\{TRIES}" set /p TRY=<"%HOME%\\{TRIES}"',
+    "set /a TRY+=1",
+    f'>"%HOME%\\{TRIES}" echo %TRY%',
+    'call :say "start, try %TRY%"',
+    f"if %TRY% GTR {MAX_TRIES} goto :give_up",
+    "set WORST=0",
+    "set PNPUTIL=%SystemRoot%\\System32\\pnputil.exe",
+    'if exist "%SystemRoot%\\Sysnative\\pnputil.exe" set PNPUTIL=%SystemRoot%\\Sysnative\\pnputil.exe',
+)
+_SUBROUTINES = (
+    ":quit",
+    "endlocal",
+    "exit /b 0",
+    ":say",
+    '>>"%LOG%" echo %DATE% %TIME% %~1',
+    "goto :eof",
+    ":driver",
+    'if not exist "%PNPUTIL%" goto :eof',
+    '"%PNPUTIL%" -i -a "%HOME%\\drivers\\%2\\%3" >>"%LOG%" 2>&1',
+    "set CODE=%ERRORLEVEL%",
+    'call :say "driver %2: %CODE%"',
+    "if %CODE%==0 goto :eof",
+    "if %CODE%==259 goto :eof",
+    "if %CODE%==3010 goto :eof",
+    "if %1==critical set WORST=1",
+    "goto :eof",
+    ":find",
+    "set NAME=",
+    "set /a WAIT=0",
+    ":find_again",
+    'for /f "tokens=1 delims=," %%a in (\'getmac /v /fo csv /nh ^| findstr /i /c:"%~1"\') do if not defined NAME set "NAME=%%~a"',
+    "if defined NAME goto :eof",
+    "set /a WAIT+=1",
+    "if %WAIT% GTR 60 goto :find_none",
+    "ping -n 3 127.0.0.1 >nul",
+    "goto :find_again",
+    ":find_none",
+    'call :say "no card has %~1"',
+    "set WORST=1",
+    "goto :eof",
+)
+
+
 def _script(facts: WindowsFacts, todo: Todo, wrapped: bool) -> str:
-    lines = [
-        "@echo off",
-        "setlocal enableextensions disabledelayedexpansion",
-        f"set HOME=%SystemRoot%\\{FOLDER}",
-        f"set LOG=%HOME%\\{LOG}",
-        f'if exist "%HOME%\\{DONE}" goto :quit',
-        "set /a TRY=0",
-        f'if exist "%HOME%\\{TRIES}" set /p TRY=<"%HOME%\\{TRIES}"',
-        "set /a TRY+=1",
-        f'>"%HOME%\\{TRIES}" echo %TRY%',
-        'call :say "start, try %TRY%"',
-        f"if %TRY% GTR {MAX_TRIES} goto :give_up",
-        "set WORST=0",
-        "set PNPUTIL=%SystemRoot%\\System32\\pnputil.exe",
-        'if exist "%SystemRoot%\\Sysnative\\pnputil.exe" set PNPUTIL=%SystemRoot%\\Sysnative\\pnputil.exe',
-    ]
     ordered = sorted(todo.packages, key=lambda name: (name not in _CRITICAL, _CRITICAL.index(name) if name in _CRITICAL else 0, name))
+    lines = [*_BEGIN]
     lines += [f"call :driver {'critical' if name in _CRITICAL else 'optional'} {name} {todo.packages[name].driver.inf}" for name in ordered]
     lines += [f"call :card{index}" for index, dummy in enumerate(todo.adapters)]
     lines += ["if not %WORST%==0 goto :quit", *_ghosts(todo)]
@@ -212,36 +248,7 @@ def _script(facts: WindowsFacts, todo: Todo, wrapped: bool) -> str:
         f'reg add "HKLM\\SYSTEM\\CurrentControlSet\\Services\\{TASK}" /v Start /t REG_DWORD /d 4 /f >nul 2>&1'
         if wrapped
         else f'schtasks /delete /tn {TASK} /f >>"%LOG%" 2>&1',
-        ":quit",
-        "endlocal",
-        "exit /b 0",
-        ":say",
-        '>>"%LOG%" echo %DATE% %TIME% %~1',
-        "goto :eof",
-        ":driver",
-        'if not exist "%PNPUTIL%" goto :eof',
-        '"%PNPUTIL%" -i -a "%HOME%\\drivers\\%2\\%3" >>"%LOG%" 2>&1',
-        "set CODE=%ERRORLEVEL%",
-        'call :say "driver %2: %CODE%"',
-        "if %CODE%==0 goto :eof",
-        "if %CODE%==259 goto :eof",
-        "if %CODE%==3010 goto :eof",
-        "if %1==critical set WORST=1",
-        "goto :eof",
-        ":find",
-        "set NAME=",
-        "set /a WAIT=0",
-        ":find_again",
-        'for /f "tokens=1 delims=," %%a in (\'getmac /v /fo csv /nh ^| findstr /i /c:"%~1"\') do if not defined NAME set "NAME=%%~a"',
-        "if defined NAME goto :eof",
-        "set /a WAIT+=1",
-        "if %WAIT% GTR 60 goto :find_none",
-        "ping -n 3 127.0.0.1 >nul",
-        "goto :find_again",
-        ":find_none",
-        'call :say "no card has %~1"',
-        "set WORST=1",
-        "goto :eof",
+        *_SUBROUTINES,
     ]
     for index, adapter in enumerate(todo.adapters):
         lines += [f":card{index}", *_nic(facts, adapter), "goto :eof"]

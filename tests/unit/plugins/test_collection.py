@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Concern
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import to_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import SourceVm
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
@@ -71,7 +72,7 @@ def test_every_answer_is_documented_with_what_it_contains_and_a_sample(modules, 
 
 @pytest.mark.parametrize(
     ("key", "result"),
-    [("facts", GuestFacts().as_result()), ("concerns", asdict(Concern("", "", "", ""))), ("vm", SourceVm("", "").as_result())],
+    [("facts", GuestFacts().as_result()), ("concerns", asdict(Concern("", "", "", ""))), ("vm", to_data(SourceVm("", "").said()))],
 )
 def test_what_is_documented_is_what_there_is(modules, key, result):
     having = [name for name in MODULES if key in (modules[name]["return"] or {})]

@@ -116,18 +116,22 @@ def test_space_is_asked_where_it_would_be_taken(place):
         ahead.room(str(place / "new"), 1 << 60, "The result")
 
 
+def planned(data, size):
+    return convert.Planned("", "qcow2", size, data, False, False)
+
+
 def test_images_are_counted_together_and_devices_are_not(place):
     free = os.statvfs(place).f_bavail * os.statvfs(place).f_frsize
-    one = (convert.Request("s", "qcow2", str(place / "a.qcow2"), "qcow2"), {"data": free * 3 // 4, "virtual_size": free * 2})
+    one = (convert.Request("s", "qcow2", str(place / "a.qcow2"), "qcow2"), planned(data=free * 3 // 4, size=free * 2))
     convert.check_room([one])
     with pytest.raises(errors.NotEnoughSpace):
         convert.check_room([one, one])
     on_device = (
         convert.Request("s", "qcow2", str(place / "b.raw"), "raw", device="/dev/vg0/web01"),
-        {"data": 1 << 60, "virtual_size": 1 << 60},
+        planned(data=1 << 60, size=1 << 60),
     )
     convert.check_room([one, on_device])
-    whole = (convert.Request("s", "qcow2", str(place / "a.raw"), "raw", preallocation="full"), {"data": 1, "virtual_size": free * 2})
+    whole = (convert.Request("s", "qcow2", str(place / "a.raw"), "raw", preallocation="full"), planned(data=1, size=free * 2))
     with pytest.raises(errors.NotEnoughSpace):
         convert.check_room([whole])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import core
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import limits
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data, to_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk, Machine, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import digest_of
@@ -35,7 +35,7 @@ def test_a_vm_has_the_digest_that_it_had_in_earlier_versions():
 
 
 def test_what_is_recorded_of_a_vm_is_what_earlier_versions_recorded():
-    assert SOURCE.as_result() == {
+    assert to_data(SOURCE.said()) == {
         "name": "a", "kind": "vmx", "cpus": 2, "cores_per_socket": None, "memory": 2048, "firmware": "uefi", "secure_boot": False,
         "guest_os": None, "disks": [],
         "nics": [
@@ -43,7 +43,7 @@ def test_what_is_recorded_of_a_vm_is_what_earlier_versions_recorded():
             {"mac": None, "network": "", "model": "", "slot": None},
         ],
     }  # fmt: skip
-    assert from_data(VmSaid, SOURCE.as_result(), "vm").machine == Machine("a", "vmx", NICS, 2, memory=2048, firmware="uefi")
+    assert from_data(VmSaid, to_data(SOURCE.said()), "vm").machine == Machine("a", "vmx", NICS, 2, memory=2048, firmware="uefi")
 
 
 def test_what_vsphere_says_stands_beside_what_a_nic_and_a_disk_are():

@@ -89,7 +89,7 @@ def test_what_was_found_of_other_disks_is_not_taken(work):
 
 
 def test_of_a_repair_that_did_not_come_to_its_end_the_report_has_no_older_plan(work):
-    (work / report.PLANNED).write_text("{}")
+    (work / staging.PLANNED).write_text("{}")
     assert report.recorded(str(work)).plan == "{}"
     Manifest(staging.REPAIRING, (), {}).save(str(work / "fix.json"))
     assert report.recorded(str(work)) == report.Recorded({"name": "web01", "disks": []})

@@ -15,7 +15,16 @@ PLUGINS = Path(__file__).resolve().parents[4] / "plugins"
 # What is an action alone documents itself in a module that has no code.
 MODULES = sorted(path.stem for path in (PLUGINS / "modules").glob("*.py") if "def main(" in path.read_text())
 # Options that are enough to get as far as the work.
-VALUES = {"source": "SOURCE", "vm": "DC1/vm/web01", "name": "web01", "dest": "/nonexistent", "vms": [], "path": "/nonexistent", "id": "x"}
+VALUES = {
+    "work_dir": "/nonexistent",
+    "source": "SOURCE",
+    "vm": "DC1/vm/web01",
+    "name": "web01",
+    "dest": "/nonexistent",
+    "vms": [],
+    "path": "/nonexistent",
+    "id": "x",
+}
 
 
 class Respawned(Exception):

@@ -79,7 +79,7 @@ def test_files_of_this_host_are_a_source_like_any_other(tmp_path):
             with pytest.raises(NotInPlace):
                 found.exports()
         vm, told = fetch.fetch(source, access, work, {"source": source}, Silent(), check=False, stay=False, expected=which)
-        assert [entry["virtual_size"] for entry in vm["disks"]] == [4096] and not told and "origin" not in vm
+        assert [disk.virtual_size for disk in vm.disks] == [4096] and not told and vm.transfer is None
         assert sources.brought(source) == (not sizes) and path.read_bytes() == before
 
 

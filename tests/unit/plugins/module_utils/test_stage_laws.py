@@ -268,8 +268,9 @@ def test_the_vm_is_kept_between_the_stages_and_the_report_ends_it(ready, tmp_pat
         carry_out(CASES[name].made(tmp_path), MINE)
         assert memory.recall(ended[0].path).run == MINE.by
     stage = CASES["report"].made(tmp_path)
-    carry_out(stage, Run(by=MINE.by, check=True))
-    assert memory.recall(ended[0].path).run == MINE.by
+    for how in ("check", "probe"):
+        carry_out(stage, Run(by=MINE.by, **{how: True}))
+        assert memory.recall(ended[0].path).run == MINE.by
     carry_out(stage, MINE)
     assert [memory.recall(place.path).run for place in stage.ended()] == [None, None]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import dropped
 import pytest
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import to_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput, ToolFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import encrypted
@@ -44,7 +45,7 @@ def described(folder: Path, vm: VmId | None = ONE, content: bytes = b"image", **
     if not disk.exists() or disk.read_bytes() != content:
         disk.unlink(missing_ok=True)
         disk.write_bytes(content)
-    return json.dumps({"name": "web01", "disks": [str(disk)], "vm": vm.as_data() if vm else None, **more})
+    return json.dumps({"name": "web01", "disks": [str(disk)], "vm": to_data(vm), **more})
 
 
 def brought(target: Target, wanted: Wanted) -> Done:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import device
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data, to_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import MIB, Mark, VmId, place_of, require_same, same, uuid_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import fingerprint
@@ -67,21 +68,21 @@ def test_what_is_refused_names_both_and_a_remedy(one, other, moved):
 
 @given(vms)
 def test_a_vm_is_the_same_after_it_was_written_down(vm):
-    assert VmId.from_data(vm.as_data()) == vm
+    assert from_data(VmId, to_data(vm), "vm") == vm
 
 
 BROKEN = {
     "nothing": {},
-    "a list of numbers": {**VmId("", "/a").as_data(), "source": 3},
-    "disks that are none": {**VmId("", "/a").as_data(), "disks": [1]},
-    "a size that is none": {**VmId("", "/a").as_data(), "disks": [{"size": "x", "head": "", "tail": ""}]},
+    "a list of numbers": {**to_data(VmId("", "/a")), "source": 3},
+    "disks that are none": {**to_data(VmId("", "/a")), "disks": [1]},
+    "a size that is none": {**to_data(VmId("", "/a")), "disks": [{"size": "x", "head": "", "tail": ""}]},
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_no_identity_is_refused(name):
-    with pytest.raises(InvalidInput, match="not the identity"):
-        VmId.from_data(BROKEN[name])
+    with pytest.raises(InvalidInput, match=r"^vm\."):
+        from_data(VmId, BROKEN[name], "vm")
 
 
 UUIDS = {

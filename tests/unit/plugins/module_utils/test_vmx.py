@@ -207,9 +207,9 @@ def test_a_suspended_vm_is_refused_unless_that_is_accepted(folder):
     assert "shut its guest down" in caught.value.hint and caught.value.details["concerns"] == ["source.suspended"]
     with pytest.raises(Blocked):
         dry(folder, str(folder / "vm.vmx"), ["source.busy"])
-    assert dry(folder, str(folder / "vm.vmx"), ["source.suspended"])["disks"]
+    assert dry(folder, str(folder / "vm.vmx"), ["source.suspended"]).disks
     opened(folder, f'{DISK}checkpoint.vmState = ""\nscsi0:0.redo = ""\n')
-    assert dry(folder, str(folder / "vm.vmx"))["disks"]
+    assert dry(folder, str(folder / "vm.vmx")).disks
 
 
 def test_a_suspended_vm_may_be_busy_too(folder):
