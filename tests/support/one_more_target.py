@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Mapping, Optional
 
-from ..core.data import from_data
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.vm import VmId
 from . import placement
@@ -34,7 +33,7 @@ class Shelf:
 
     def read(self, text: str) -> Described:
         said = json.loads(text)
-        vm = from_data(VmId, said["vm"], "vm") if said.get("vm") else None
+        vm = VmId.from_data(said["vm"]) if said.get("vm") else None
         return Described(said["name"], tuple(said["disks"]), vm=vm, secret=said.get("secret", ""), encrypted=tuple(said.get("locked", ())))
 
     def fit(self, text: str, places: Mapping[str, str], images: Mapping[str, str]) -> Fitted:

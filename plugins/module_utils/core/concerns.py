@@ -38,6 +38,7 @@ CONCERNS: Mapping[str, Known] = {
     "kernel.damaged": Known(BLOCKER, "a module that the kernel lists is missing"),
     "network.unassigned": Known(WARNING, "profiles and network cards do not match"),
     "network.assumed-order": Known(WARNING, "several cards were assigned to names in their order"),
+    "network.left-out": Known(WARNING, "the description has fewer cards than the source, since `migrate_nics` names fewer"),
     "network.unmapped": Known(WARNING, "`migrate_network_map` is set but does not mention the network of a card"),
     "network.unreadable": Known(WARNING, "a network file of the guest cannot be read"),
     "network.driver-match": Known(

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Iterator, Mapping, Optional
 
 from . import files, spared
-from .data import from_data, to_data
+from .data import to_data
 from .errors import Busy, InvalidInput, of_system
 from .vm import VmId, require_same
 from .watch import lives, mark
@@ -214,7 +214,7 @@ def _parsed(text: bytes, path: str) -> Memory:
     try:
         data = json.loads(line)
         vm, run = data["vm"], data["run"]
-        return Memory(from_data(VmId, vm, "vm") if vm else None, Run.from_data(run) if run else None, float(data["seen"]))
+        return Memory(VmId.from_data(vm) if vm else None, Run.from_data(run) if run else None, float(data["seen"]))
     except (InvalidInput, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise _says_nothing(path) from error
 

@@ -8,7 +8,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 from .data import to_data
 from .errors import InvalidInput
@@ -47,6 +47,16 @@ class VmId:
     name: str = ""
     digest: str = ""
     disks: tuple[Mark, ...] = field(default=())
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> VmId:
+        """What was noted of one; its names may hold bytes that are no text, as those of files may. Raises InvalidInput for what is none."""
+        try:
+            disks = tuple(Mark(int(disk["size"]), str(disk["head"]), str(disk["tail"])) for disk in data["disks"])
+            source = tuple(str(one) for one in data["source"])
+            return cls(str(data["uuid"]), str(data["place"]), source, str(data["name"]), str(data["digest"]), disks)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise InvalidInput("This is not the identity of a VM.", "Give what vmdk_fetch returned as vm.identity.") from error
 
     def __str__(self) -> str:
         """For people: which VM, and where it comes from."""

@@ -16,6 +16,7 @@ from ..disk import qemu_img
 from ..disk.machine import Converted, VmSaid
 from ..guest.model import BOOTSTRAP, FINAL
 from ..targets import libvirt_xml
+from ..targets.domain import Domain
 from ..targets.formats import FORMATS
 from . import descriptions, domains, places, record
 from .record import Facts
@@ -97,12 +98,17 @@ class Describe(Plain):
         return os.path.join(self.options.dest, name) if self._known.phase == BOOTSTRAP else ""
 
     @cached_property
+    def _domain(self) -> Domain:
+        wanted, known = self.options, self._known
+        name = names.safe(wanted.name)
+        return domains.describe(name, known.vm, known.facts, known.disks, known.phase, wanted.network, self._side, wanted.networks)
+
+    @cached_property
     def _described(self) -> tuple[descriptions.Description, ...]:
         wanted, known, name = self.options, self._known, names.safe(self.options.name)
-        domain = domains.describe(name, known.vm, known.facts, known.disks, known.phase, wanted.network, self._side, wanted.networks)
         formats = [FORMATS[fmt] for fmt in dict.fromkeys(wanted.formats)] if known.phase == FINAL else []
         base = os.path.join(wanted.dest, f"{name}-bootstrap" if known.phase == BOOTSTRAP else name)
-        return descriptions.of(domain, base, wanted.mode, [libvirt_xml.FORMAT, *formats])
+        return descriptions.of(self._domain, base, wanted.mode, [libvirt_xml.FORMAT, *formats])
 
     @cached_property
     def _stale(self) -> list[descriptions.Description]:
@@ -112,7 +118,13 @@ class Describe(Plain):
         self.options.subject.require_own(run)
         known, networks = self._known, self.options.networks
         _require_networks(networks)
-        for concern in (*domains.unmapped(known.vm, self.options.network, networks), *domains.assumed(known.vm, known.facts)):
+        domains.require_each_disk(known.vm, known.disks)
+        told = (
+            *domains.unmapped(known.vm, self.options.network, networks),
+            *domains.assumed(known.vm, known.facts),
+            *domains.left_out(known.vm, self._domain),
+        )
+        for concern in told:
             run.warn(str(concern))
 
     def claims(self, run: Run) -> Claims:

@@ -10,7 +10,7 @@ from typing import Iterable, Sequence
 from ..core import atomic, made, modes, spared
 from ..core.errors import InvalidInput
 from ..targets.domain import Domain
-from ..targets.format import Format
+from ..targets.format import Format, require_said
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,17 @@ class Description:
 
 
 def of(domain: Domain, base: str, mode: int, formats: Iterable[Format]) -> tuple[Description, ...]:
-    """The VM in each format, in files that begin with `base`. Raises InvalidInput for a VM that one of them cannot have."""
-    return tuple(
-        Description(domain, one, base + one.ending, one.text(domain), modes.of_program(mode) if one.program else mode) for one in formats
-    )
+    """The VM in each format, in files that begin with `base`.
+
+    Raises InvalidInput for a VM that one of them cannot have, MigrationError for a text that says something else of its disks and NICs.
+    """
+    return tuple(_of(domain, base, mode, one) for one in formats)
+
+
+def _of(domain: Domain, base: str, mode: int, one: Format) -> Description:
+    text = one.text(domain)
+    require_said(domain, one, text)
+    return Description(domain, one, base + one.ending, text, modes.of_program(mode) if one.program else mode)
 
 
 def require_ours(descriptions: Sequence[Description]) -> None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Iterator, Mapping, Sequence
 
 from ..core.concern import WARNING, Concern
+from ..core.errors import InvalidInput
 from ..core.machine import Nic
 from ..disk.machine import BARE, Converted, VmSaid
 from ..guest.model import BOOTSTRAP
@@ -85,6 +86,36 @@ def assumed(vm: VmSaid, facts: Facts) -> tuple[Concern, ...]:
             "Check the addresses after the first boot, or name the cards with their MACs (migrate_nics).",
         ),
     )
+
+
+def left_out(vm: VmSaid, domain: Domain) -> tuple[Concern, ...]:
+    """The NICs of the source that a description has no like of, as where the operator has named others (migrate_nics)."""
+    missing = len(vm.machine.nics) - len(domain.nics)
+    known = {nic.mac for nic in domain.nics}
+    gone = [f"{nic.mac or 'one without a MAC'} on {nic.network or 'no network'}" for nic in vm.machine.nics if nic.mac not in known]
+    return (
+        (
+            Concern(
+                "network.left-out",
+                WARNING,
+                f"The VM has {len(vm.machine.nics)} cards at its source and {len(domain.nics)} in its description; those at the source that it does not have:"
+                f" {', '.join(gone)}.",
+                "Name all of them in migrate_nics, or none.",
+            ),
+        )
+        if missing > 0
+        else ()
+    )
+
+
+def require_each_disk(vm: VmSaid, disks: Sequence[Converted]) -> None:
+    """Raise InvalidInput where the results are more or fewer than the disks of the VM; of a VM without any nothing is known."""
+    if vm.disks and disks and len(disks) != len(vm.disks):
+        raise InvalidInput(
+            f"{vm.machine.name} has {len(vm.disks)} disks, and {len(disks)} results are to be described.",
+            "Give all that qemu_convert returned as disks, in their order; or leave vm out for another VM.",
+            option="disks",
+        )
 
 
 def _nics(vm: VmSaid, facts: Facts, network: str, networks: Mapping[str, str]) -> Iterator[Nic]:

@@ -14,7 +14,7 @@ from typing import Iterable, Iterator, Mapping, Optional, Sequence
 from xml.etree import ElementTree
 
 from ..core import rbd
-from ..core.data import from_data, to_data
+from ..core.data import to_data
 from ..core.errors import InvalidInput
 from ..core.vm import VmId
 
@@ -132,7 +132,7 @@ def identity(vm: VmId) -> ElementTree.Element:
 def vm_of(text: Optional[str]) -> Optional[VmId]:
     """The VM that such an element names; None without one, or for one that nobody of us has written."""
     try:
-        return from_data(VmId, json.loads(element(text).text or ""), "The identity") if text else None
+        return VmId.from_data(json.loads(element(text).text or "")) if text else None
     except (InvalidInput, RecursionError, ValueError):
         return None
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from ..core.errors import InvalidInput
 from .domain import ENLIGHTENMENTS, Domain, bridge
-from .format import AsJson, Format, label, require_open
+from .format import AsJson, Format, Said, label, require_open
 
 _POD = "default"
 _TIMERS = {"hpet": {"present": False}, "pit": {"tickPolicy": "delay"}, "rtc": {"tickPolicy": "catchup"}}
@@ -73,4 +73,11 @@ def _machine(domain: Domain, interfaces: list[dict[str, Any]]) -> dict[str, Any]
     return machine
 
 
-FORMAT: Format = AsJson("kubevirt", virtual_machine)
+def _said(data: Mapping[str, Any], domain: Domain) -> Said:
+    """Where its disks are is for whoever fills the claims; networks have other names in a cluster."""
+    devices = data["spec"]["template"]["spec"]["domain"]["devices"]
+    first = [disk["bootOrder"] for disk in devices["disks"]]
+    return Said(None, first.index(min(first)), tuple(nic.get("macAddress", "") for nic in devices["interfaces"]))
+
+
+FORMAT: Format = AsJson("kubevirt", virtual_machine, _said)

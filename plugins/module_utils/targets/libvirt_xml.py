@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 from ..core import rbd
 from ..core.errors import InvalidInput
 from . import domain_xml
-from .domain import ENLIGHTENMENTS, Domain, bridge
-from .format import Format
+from .domain import BRIDGE, ENLIGHTENMENTS, Domain, bridge
+from .format import Format, Said
 
 _TARGETS = {"virtio": "vd", "sata": "sd", "ide": "hd"}
 _LIMITS = {"virtio": 24, "sata": 24, "ide": 4}
@@ -29,6 +29,18 @@ class LibvirtXml:
     def text(self, domain: Domain) -> str:
         return _text(domain)
 
+    def said(self, text: str, domain: Domain) -> Said:
+        root = domain_xml.parse(text)
+        starting = [disk for disk in root.iterfind("devices/disk") if disk.find("boot") is not None]  # the side disk is none of the VM's
+        orders = [disk.find("boot[@order='1']") is not None for disk in starting]
+        nics = root.findall("devices/interface")
+        return Said(
+            tuple(_place(source) for disk in starting for source in disk.iterfind("source")),
+            orders.index(True) if True in orders else None,
+            tuple(mac.get("address", "") if mac is not None else "" for mac in (nic.find("mac") for nic in nics)),
+            tuple(_network(source) for nic in nics for source in nic.iterfind("source")),
+        )
+
     def whose(self, found: str, domain: Domain) -> str:
         try:
             return domain_xml.parse(found).findtext("name") or ""
@@ -37,6 +49,14 @@ class LibvirtXml:
 
 
 FORMAT: Format = LibvirtXml()
+
+
+def _place(source: ElementTree.Element) -> str:
+    return next((source.attrib[key] for key in ("file", "dev", "name") if key in source.attrib), "")
+
+
+def _network(source: ElementTree.Element) -> str:
+    return source.attrib["network"] if "network" in source.attrib else BRIDGE + source.get("bridge", "")
 
 
 def _text(domain: Domain) -> str:

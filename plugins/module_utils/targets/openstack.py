@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from ..core import device
 from .domain import Domain
-from .format import AsJson, Format, require_open
+from .format import AsJson, Format, Said, require_open
 
 
 def image(domain: Domain) -> dict[str, Any]:
@@ -33,4 +33,10 @@ def image(domain: Domain) -> dict[str, Any]:
     return {"name": domain.name, "file": device.absolute(path), "disk_format": fmt, "min_ram": domain.memory, "properties": properties}
 
 
-FORMAT: Format = AsJson("openstack", image)
+def _said(data: Mapping[str, Any], domain: Domain) -> Said:
+    """An image has one disk and no NICs: the one that the VM starts from."""
+    starts = [device.absolute(path) for path, dummy in domain.disks].index(data["file"])
+    return Said(starts=starts)
+
+
+FORMAT: Format = AsJson("openstack", image, _said)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import shlex
 
-from .domain import Domain, bridge
-from .format import Format
+from .domain import BRIDGE, Domain, bridge
+from .format import Format, Said, place_of
 from .qemu_arguments import WITH_KEY, disk, firmware_files, nic_device, with_key
 
 _HEAD = "#!/bin/sh\nset -eu\n"
@@ -44,6 +44,21 @@ class QemuScript:
         line = " \\\n  ".join(['-accel "$accel" -cpu "$cpu"', *pairs, *unquoted])
         return _HEAD + "\n".join(before) + f'{_EXEC}{line} "$@"\n'
 
+    def said(self, text: str, domain: Domain) -> Said:
+        argv = [word for word in shlex.split(text.partition(_EXEC)[2]) if word.strip()]
+        pairs = [(kind, _options(value)) for kind, value in zip(argv, argv[1:])]
+        drives = {value["id"]: value["file"] for kind, value in pairs if kind == "-drive" and "id" in value}
+        bridges = {value["id"]: value.get("br", "") for kind, value in pairs if kind == "-netdev"}
+        devices = [value for kind, value in pairs if kind == "-device"]
+        disks, nics = ([value for value in devices if key in value] for key in ("drive", "netdev"))
+        orders = [int(disk["bootindex"]) for disk in disks]
+        return Said(
+            tuple(place_of(drives[disk["drive"]]) for disk in disks),
+            orders.index(min(orders)) if orders else None,
+            tuple(nic.get("mac", "") for nic in nics),
+            tuple(f"{BRIDGE}{found}" if found else "" for found in (bridges[nic["netdev"]] for nic in nics)),
+        )
+
     def whose(self, found: str, domain: Domain) -> str:
         return domain.name if found.startswith(_HEAD) and _EXEC in found else ""
 
@@ -67,6 +82,12 @@ def _devices(domain: Domain) -> list[str]:
         argv += ["-netdev", f"bridge,id=net{index},br={_value(bridge(nic))}" if bridge(nic) else f"user,id=net{index}"]
         argv += ["-device", f"{nic_device(domain.nic_model)},netdev=net{index}" + (f",mac={_value(nic.mac)}" if nic.mac else "")]
     return argv
+
+
+def _options(text: str) -> dict[str, str]:
+    """The options in an argument of qemu, which doubles commas that are in a value."""
+    parts = [part.replace("\0", ",") for part in text.replace(",,", "\0").split(",")]
+    return dict(part.partition("=")[::2] for part in parts)
 
 
 def _value(text: str) -> str:

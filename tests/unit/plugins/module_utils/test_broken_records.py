@@ -109,7 +109,7 @@ def test_a_broken_record_of_a_result_is_none(stage, wrong, tmp_path):
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_numbers_without_an_end_are_no_identity_and_no_run(number, tmp_path):
     with pytest.raises(InvalidInput):
-        from_data(VmId, {**IDENTITY, "disks": [{"size": number, "head": "", "tail": ""}]}, "vm")
+        VmId.from_data({**IDENTITY, "disks": [{"size": number, "head": "", "tail": ""}]})
     with pytest.raises(InvalidInput):
         memory.Run.from_data({"pid": number})
     for data in (

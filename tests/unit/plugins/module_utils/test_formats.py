@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import descriptions
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import formats, libvirt_xml, qemu_arguments
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.format import Said, require_said
 from ansible_collections.hyper2kvm.migration.plugins.modules import domain_describe
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -89,6 +92,53 @@ def test_no_two_formats_have_the_same_file():
     assert len({one.ending for one in ALL.values()}) == len(ALL) and all(name == one.name for name, one in ALL.items())
 
 
+OTHERS = {
+    "a NIC less": ({"nics": DOMAIN.nics[:1]}, "MACs"),
+    "NICs in another order": ({"nics": DOMAIN.nics[::-1]}, "MACs"),
+    "another MAC": ({"nics": (replace(DOMAIN.nics[0], mac=macs.canonical("52:54:00:00:00:09")), DOMAIN.nics[1])}, "MACs"),
+    "another bridge": ({"nics": (DOMAIN.nics[0], replace(DOMAIN.nics[1], network="bridge:br1"))}, "networks"),
+    "a disk less": ({"disks": DISKS[:2]}, "disks"),
+    "disks in another order": ({"disks": (DISKS[2], *DISKS[:2])}, "disks"),
+    "another disk to start from": ({"boot_disk": 2}, "disk to start from"),
+}
+SAYS_NOTHING = {
+    "kubevirt": {"another bridge", "disks in another order", "a disk less"},
+    "openstack": {"a NIC less", "NICs in another order", "another MAC", "another bridge", "a disk less"},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", ALL)
+def test_a_description_of_another_vm_is_no_description_of_this_one(name, other):
+    """What each format says is read again from its text, and compared with the VM."""
+    changed, what = OTHERS[other]
+    text = ALL[name].text(DOMAIN)
+    require_said(DOMAIN, ALL[name], text)
+    if other in SAYS_NOTHING.get(name, ()):
+        return
+    with pytest.raises((MigrationError, ValueError), match=f"has other ({what}|disks)" if name != "openstack" else None):
+        require_said(replace(DOMAIN, **changed), ALL[name], text)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["qcow2", "raw"]), st.booleans()), min_size=1, max_size=6),
+    st.lists(st.tuples(st.booleans(), st.sampled_from(["default", "bridge:br0", "bridge:vmbr0", "lan 2", "bridge:a,b"])), max_size=11),
+    st.data(),
+)
+def test_every_description_says_what_the_vm_has(disks, nics, data):
+    paths = tuple((f"/images/a, b=%{number}'.{fmt}" if odd else f"/images/d{number}.{fmt}", fmt) for number, (fmt, odd) in enumerate(disks))
+    cards = tuple(
+        Nic(macs.canonical(f"52:54:00:00:01:{number:02x}") if known else None, network) for number, (known, network) in enumerate(nics)
+    )
+    domain = Domain("web01", paths, cards, boot_disk=data.draw(st.integers(0, len(paths) - 1)))
+    for name, one in ALL.items():
+        if name == "proxmox" and any("," in network for dummy, network in nics):
+            with pytest.raises(InvalidInput, match="commas"):
+                one.text(domain)
+        else:
+            require_said(domain, one, one.text(domain))
+
+
 @dataclass(frozen=True)
 class OneMore:
     name: str = "one-more"
@@ -97,6 +147,9 @@ class OneMore:
 
     def text(self, domain: Domain) -> str:
         return f"{domain.name} has {domain.memory} MiB\n"
+
+    def said(self, text: str, domain: Domain) -> Said:
+        return Said()
 
     def whose(self, found: str, domain: Domain) -> str:
         return found.partition(" has ")[0]

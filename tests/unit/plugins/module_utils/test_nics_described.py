@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine, Nic, NicFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.macs import canonical
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, DiskSaid, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import made, whole
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import domains
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Facts
@@ -65,6 +67,23 @@ def test_an_order_that_only_the_guest_knows_is_said():
     assert domains.assumed(vm, Facts(os="unknown", nics=(NicFacts(mac(1)), NicFacts(mac(2))))) == ()
     alike = VmSaid(Machine("web01", "ovf", nics=(Nic(None, "LAN"), Nic(None, "LAN"))))
     assert domains.assumed(alike, facts) == ()
+
+
+def test_a_nic_that_the_operator_leaves_out_is_told():
+    vm = VmSaid(Machine("web01", "ovf", nics=(Nic(mac(1), "LAN"), Nic(mac(2), "DMZ"))))
+    of = domains.describe("web01", vm, Facts(os="linux", nics=(NicFacts(mac(1)),)), DISKS, "final", "default", "")
+    (concern,) = domains.left_out(vm, of)
+    assert concern.code == "network.left-out" and f"{mac(2)} on DMZ" in concern.cause and mac(1) not in concern.cause
+    new = domains.describe("web01", vm, Facts(os="linux", nics=(NicFacts(mac(1)), NicFacts(mac(9)))), DISKS, "final", "default", "")
+    assert domains.left_out(vm, new) == ()
+
+
+def test_a_result_for_each_disk_is_described():
+    vm = VmSaid(Machine("web01", "ovf"), (DiskSaid(), DiskSaid()))
+    with pytest.raises(InvalidInput, match="web01 has 2 disks, and 1 results"):
+        domains.require_each_disk(vm, DISKS)
+    domains.require_each_disk(vm, DISKS * 2)
+    domains.require_each_disk(VmSaid(), DISKS)
 
 
 NICS = st.lists(st.builds(Nic, st.one_of(st.none(), st.integers(1, 5).map(mac))), max_size=5).filter(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import device
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data, to_data
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import to_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import MIB, Mark, VmId, place_of, require_same, same, uuid_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import fingerprint
@@ -68,7 +68,7 @@ def test_what_is_refused_names_both_and_a_remedy(one, other, moved):
 
 @given(vms)
 def test_a_vm_is_the_same_after_it_was_written_down(vm):
-    assert from_data(VmId, to_data(vm), "vm") == vm
+    assert VmId.from_data(to_data(vm)) == vm
 
 
 BROKEN = {
@@ -81,8 +81,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_is_no_identity_is_refused(name):
-    with pytest.raises(InvalidInput, match=r"^vm\."):
-        from_data(VmId, BROKEN[name], "vm")
+    with pytest.raises(InvalidInput, match="not the identity"):
+        VmId.from_data(BROKEN[name])
 
 
 UUIDS = {
