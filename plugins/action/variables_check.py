@@ -42,6 +42,7 @@ class ActionModule(ActionBase):
         try:
             wrong = [
                 *variables.unknown(task_vars, given["roles"]),
+                *(said for role in given["roles"][:1] for said in variables.missing(task_vars, role, task_vars["inventory_hostname"])),
                 *variables.given_anyway(self._given(task_vars), given["roles"]),
                 *(said for role in given["roles"] for said in variables.wrong_values(role, self._values(role, task_vars))),
                 *(said for role in given["roles"] for said in variables.wrong_forms(self._values(role, task_vars))),

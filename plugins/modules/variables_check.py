@@ -37,7 +37,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Refuse variables that mean nothing
+- name: Check the variables
   hyper2kvm.migration.variables_check:
     accept: "{{ migrate_accept }}"
     name: "{{ migrate_name }}"

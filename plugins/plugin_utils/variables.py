@@ -43,6 +43,12 @@ _FORMS: Mapping[str, Shape] = {
     **{f"migrate_{name}": [_SOME] for name in ("memory", "cpus", "boot_memory", "boot_cpus", "boot_timeout", "workers", "host_slots")},
     **{f"migrate_{name}": [count(0)] for name in ("shutdown_timeout", "bandwidth")},
 }
+_REMEDIES: Mapping[str, str] = {
+    "migrate_source": (
+        "Set it in the inventory to the path of the VM's .vmx, .ova or disk, or to a URL such as vsphere://vcenter/DC1/vm/web01 (docs/sources.md). "
+        "A host that is no VM belongs in the group conversion_hosts, or in another inventory."
+    ),
+}
 _UNSUPPORTED = re.compile(r"^(\S+)\. Supported parameters include: ")  # of Ansible, whose words before it are lost here
 _ONE = {"str": "a text", "path": "a path", "int": "a whole number", "float": "a number"}
 _MOST = 400  # characters of what is said about one value
@@ -109,7 +115,17 @@ def unknown(given: Iterable[str], roles: Iterable[str]) -> Iterator[str]:
         known = options(role)
         for name in given:
             if name.startswith(f"{role}_") and name not in known and name not in own(role):
-                yield f"{name} is not a variable of the role {role}{_instead(name, known, f'{role}_')}."
+                instead = _instead(name, known, f"{role}_")
+                yield f"{name} is not a variable of the role {role}{instead}." + (
+                    "" if instead else f" Remove it, or correct its name: {_all_of(role)}."
+                )
+
+
+def missing(given: Mapping[str, Any], role: str, host: str) -> Iterator[str]:
+    """A sentence for each variable that the role cannot do without and the host does not have. Ansible's own brings the role's whole specification."""
+    for name, option in specified(role).items():
+        if option.get("required") and given.get(name) in (None, "", []):
+            yield f"{name} is not given for {host}. {_REMEDIES.get(name, f'Set it in the inventory: {_all_of(role)}.')}"
 
 
 def wrong_values(role: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -202,6 +218,10 @@ def unsafe_places(name: str, places: Mapping[str, str]) -> Iterator[str]:
                     f"{variable} is made of the name {name!r}, which is not a file name. "
                     f"Write 'migrate_name | hyper2kvm.migration.safe_name' in it: that is {shown}."
                 )
+
+
+def _all_of(role: str) -> str:
+    return f"'ansible-doc -t role hyper2kvm.migration.{role}' names all variables"
 
 
 def _instead(name: str, known: Iterable[str], prefix: str = "") -> str:

@@ -35,7 +35,7 @@ def test_a_run_ends_with_a_line_for_each_vm_in_the_inventorys_order_also_where_s
 
 
 def test_the_variables_of_a_vm_are_looked_at_once(vms):
-    assert playbook("migrate", vms, "--list-tasks").stdout.count(": Refuse variables that mean nothing") == 1
+    assert playbook("migrate", vms, "--list-tasks").stdout.count(": Check the variables") == 1
 
 
 def test_a_role_by_itself_begins_with_a_sentence_too(vms, tmp_path):
