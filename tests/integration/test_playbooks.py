@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
@@ -113,6 +114,37 @@ def test_every_playbook_refuses_a_variable_that_means_nothing(where, playbook):
     )
     assert "'prof.failed'; proof.failed is" in done.stdout
     assert everything(where) == {"disk.raw", "hosts.json"}
+
+
+EMPTY: dict[str, dict] = {"no host": {}, "conversion hosts alone": {"conversion_hosts": {"hosts": {"conv1": {}}}}}
+
+
+@pytest.mark.parametrize("arguments", [[], ["--tags", "fetch"], ["--limit", "web01"]], ids=" ".join)
+@pytest.mark.parametrize("hosts", [*EMPTY, "no file"])
+def test_an_inventory_without_a_vm_is_no_success(where, hosts, arguments):
+    more = ["-i", "vms.inn"] if hosts == "no file" else []
+    done = called(where, "hyper2kvm.migration.migrate", EMPTY.get(hosts, {}), *arguments, *more)
+    assert done.returncode != 0, done.stdout
+    # Ansible itself knows a limit that leaves nothing of the hosts that there are.
+    said = "leaves us with no hosts" if arguments[:1] == ["--limit"] and EMPTY.get(hosts) else "The inventory names no VM ("
+    assert said in done.stdout and (hosts != "no file" or "vms.inn" in done.stdout), done.stdout
+
+
+def test_every_playbook_for_vms_looks_whether_there_are_any():
+    plays = {path: yaml.safe_load(path.read_text()) for path in (harness.ROOT / "playbooks").glob("*.yml")}
+    of_vms = {path.stem: plays[path] for path in plays if any("!conversion_hosts" in str(play.get("hosts")) for play in plays[path])}
+    assert len(of_vms) > 10 and all(first.get("ansible.builtin.import_playbook") == "plays/vms.yml" for first, *dummy in of_vms.values())
+
+
+def test_where_there_are_vms_nothing_is_said_of_it(where):
+    for arguments in ([], ["--limit", "web01"]):
+        done = called(where, "hyper2kvm.migration.migrate", vms("web01", "web02"), "--check", "--tags", "fetch", *arguments)
+        assert done.returncode == 0 and "localhost" not in done.stdout.partition("PLAY RECAP")[2], done.stdout
+
+
+def test_a_vm_without_a_source_is_told_so_in_a_sentence(where):
+    done = called(where, "hyper2kvm.migration.migrate", {"vms": {"hosts": {"web01": {"migrate_output_dir": "out"}}}}, "--check")
+    assert done.returncode == 2 and "migrate_source is not given for web01." in done.stdout and len(done.stdout) < 5000, done.stdout
 
 
 def test_what_the_role_works_out_itself_is_not_given(where):

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import harness
 import peers
@@ -118,6 +120,22 @@ def test_the_readiness_of_a_fleet_is_reported(vc, tmp_path):
         assert done.returncode == 0 and f"changed={changed}" in done.stdout, done.stdout
     assert "4 VMs: 1 ready, 0 to look at, 3 blocked" in (tmp_path / "report" / "readiness.md").read_text()
     assert len((tmp_path / "report" / "readiness.csv").read_text().splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("more", "password", "why"),
+    [
+        ({"hostname": "vcenter.invalid"}, peers.PASSWORD, "vcenter.invalid cannot be found"),
+        ({}, "wrong", "refuses the login"),
+        ({}, "", "No password is given"),
+        ({"folders": ["DC0/vm/none"]}, peers.PASSWORD, "leave nothing"),
+    ],
+)
+def test_a_fleet_that_could_not_be_asked_is_not_ready(vc, tmp_path, more, password, why):
+    arguments = ("-e", f"readiness_dest={tmp_path}/report")
+    done = harness.playbook("readiness", vc.inventory(tmp_path, **more), *arguments, env={"VMWARE_PASSWORD": password})
+    assert done.returncode == 2 and "has no VM of vSphere" in done.stdout and why in done.stdout, done.stdout
+    assert done.stdout.count(why) <= 2 and not (tmp_path / "report").exists()
 
 
 def test_thousands_of_vms_are_a_few_round_trips(tmp_path):
