@@ -33,12 +33,10 @@ options:  # written by make options
   username:
     description: User name.
     type: str
-    required: true
     env: [{name: VMWARE_USER}]
   password:
     description: The password.
     type: str
-    required: true
     env: [{name: VMWARE_PASSWORD}]
   port:
     description: The port of the API.
@@ -137,10 +135,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if vms is None:
             try:
                 vms = self._ask()
+            # Ansible would put the causes of the cause behind it, which say the same again.
             except MigrationError as error:
-                raise AnsibleParserError(str(error)) from error
+                raise AnsibleParserError(str(error)) from None
             except OSError as error:
-                raise AnsibleParserError(str(of_system(error))) from error
+                raise AnsibleParserError(str(of_system(error))) from None
             if wanted:
                 self._cache[key] = vms
         # A cache keeps no marks, so what comes from it is marked like an answer.
@@ -153,7 +152,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         option = self.get_option
         proxy = (option("proxy_host"), option("proxy_port")) if option("proxy_host") else None
         trust = Trust(option("validate_certs"), option("ca_file") or "", option("thumbprint") or "")
-        host, user, password = (str(self.templar.template(option(name))) for name in ("hostname", "username", "password"))
+        host, user, password = (str(self.templar.template(option(name) or "")) for name in ("hostname", "username", "password"))
         with session(Endpoint(host, user, password, option("port"), trust, proxy)) as opened:
             below = tuple(folder.strip("/") + "/" for folder in option("folders"))
             vms = [vm for vm in inventory.vms(opened) if not below or vm.path.startswith(below)]

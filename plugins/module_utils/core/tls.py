@@ -166,10 +166,21 @@ def server_certificate(host: str, port: int, context: Optional[ssl.SSLContext] =
         with contextlib.closing(https_connection(host, port, context, proxy, timeout=30.0)) as connection:
             connection.connect()
             return connection.sock.getpeercert(True) or b""
+    except socket.gaierror as error:
+        raise unknown(proxy[0] if proxy else host, error) from error
     except (OSError, http.client.HTTPException) as error:
         raise Unreachable(
             f"{host}:{port} does not answer: {error}.", "Check the name, the port and the network path to it.", host=host
         ) from error
+
+
+def unknown(name: str, error: socket.gaierror) -> Unreachable:
+    """The error for the name of a server, or of the proxy, that has no address."""
+    return Unreachable(
+        f"{name} cannot be found: {error.strerror}.",
+        f"Correct the name where it is misspelt; else make the name server know it ('getent hosts {name}' shows what this host finds).",
+        host=name,
+    )
 
 
 def unproven(host: str, error: ssl.SSLCertVerificationError) -> Unreachable:

@@ -16,10 +16,13 @@ def trust_of(params: Mapping[str, Any]) -> Trust:
 
 def endpoint_of(params: Mapping[str, Any]) -> Endpoint:
     """The server, from the parameters of specs.vsphere.MAIN."""
-    for name, variable in (("hostname", "VMWARE_HOST"), ("username", "VMWARE_USER"), ("password", "VMWARE_PASSWORD")):
-        if not params.get(name):
-            raise InvalidInput(f"{name} is not given.", f"Set the option, or {variable} in the environment.")
-    return Endpoint(params["hostname"], params["username"], params["password"], params["port"], trust_of(params), proxy_of(params))
+    host, user, password = (params.get(name) or "" for name in ("hostname", "username", "password"))
+    if not host:
+        raise InvalidInput(
+            "hostname is not given, so no server can be asked.",
+            "Set the option, or VMWARE_HOST in the environment, to the name of the vCenter or the ESXi host.",
+        )
+    return Endpoint(host, user, password, params["port"], trust_of(params), proxy_of(params))
 
 
 def proxy_of(params: Mapping[str, Any]) -> Optional[tuple[str, int]]:

@@ -211,7 +211,11 @@ class SshFiles:
                     host=host,
                 )
             if "resolve" in words.lower():
-                return Unreachable(f"{host} cannot be found: {words}", "Check its name.", host=host)
+                return Unreachable(
+                    f"{host} cannot be found: {words}",
+                    f"Correct the name where it is misspelt; else make the name server know it ('getent hosts {host}' shows what this host finds).",
+                    host=host,
+                )
             if "connection refused" in words.lower() and not self._reached:  # one that was there before may be starting again
                 return Unreachable(
                     f"{host} does not accept connections: {words}", "Check the port, and whether its SSH service runs.", host=host

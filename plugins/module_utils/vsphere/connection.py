@@ -18,7 +18,7 @@ from xml.parsers import expat
 
 from ..core import limits
 from ..core.errors import AccessDenied, MigrationError, MissingTool, ToolFailed, Unreachable
-from ..core.tls import Connection, Trust, https_connection, server_certificate, unproven
+from ..core.tls import Connection, Trust, https_connection, server_certificate, unknown, unproven
 
 PYVMOMI_ERROR: Optional[str] = None
 try:
@@ -54,13 +54,14 @@ class Session:
     """A logged-in session. `call` is how everything else talks to the server."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        """Raises MissingTool without pyVmomi, Unreachable, AccessDenied."""
+        """Raises MissingTool without pyVmomi, Unreachable, AccessDenied, also where no login is given."""
         if PYVMOMI_ERROR is not None:
             raise MissingTool(
                 "The Python library pyVmomi is not installed on the conversion host.",
                 "Install python3-pyvmomi (Debian, Ubuntu) or, with pip, pyvmomi; or run the role hyper2kvm.migration.conversion_host.",
                 tool="pyvmomi",
             )
+        _require_login(endpoint)
         self.endpoint = endpoint
         self.context: ssl.SSLContext = endpoint.trust.context(endpoint.host, endpoint.port, endpoint.proxy)
         self._lock = threading.RLock()
@@ -209,6 +210,19 @@ def session(endpoint: Endpoint) -> Iterator[Session]:
         opened.close()
 
 
+def _require_login(endpoint: Endpoint) -> None:
+    for given, what, variable, option in (
+        (endpoint.user, "user name", "user", "username"),
+        (endpoint.password, "password", "password", "password"),
+    ):
+        if not given:
+            raise AccessDenied(
+                f"No {what} is given for {endpoint.host}, which answers nobody who has not logged in.",
+                f"Give it as VMWARE_{variable.upper()} in the environment, as migrate_vsphere_{variable}, or as the option {option}.",
+                host=endpoint.host,
+            )
+
+
 def _stub(endpoint: Endpoint, context: ssl.SSLContext) -> Any:
     """What speaks with the server, over connections of ours. pyVmomi's own wait without a limit and take answers of any size; and its way through
     a proxy asks for versions without it, and believes every certificate behind it.
@@ -287,6 +301,8 @@ _REMEDIES = {
 
 
 def _unreachable(endpoint: Endpoint, error: Exception) -> Unreachable:
+    if isinstance(error, socket.gaierror):
+        return unknown(endpoint.proxy[0] if endpoint.proxy else endpoint.host, error)
     return Unreachable(
         f"{endpoint.host}:{endpoint.port} does not answer as vSphere does: {error or type(error).__name__}.",
         "Check the name, the port, the proxy and the network path to it.",

@@ -11,7 +11,7 @@ from xml.parsers import expat
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import errors, process
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import errors, process, tls
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import connection
 
@@ -146,7 +146,6 @@ NONSENSE = {
     "no XML": expat.ExpatError("syntax error"),
     "no text": UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
     "no TLS": ssl.SSLError(1, "WRONG_VERSION_NUMBER"),
-    "no name": socket.gaierror(-2, "Name or service not known"),
     "no route": OSError(errno.EHOSTUNREACH, "No route to host"),
 }
 
@@ -161,6 +160,27 @@ def test_a_server_that_answers_no_vsphere_is_unreachable(name):
 
     with pytest.raises(errors.Unreachable, match="does not answer as vSphere does"):
         opened.call(work)
+
+
+@pytest.mark.parametrize(("proxy", "name"), [(None, "vc.example.com"), (("proxy.example.com", 3128), "proxy.example.com")])
+def test_a_name_without_an_address_is_said_once_and_of_whom_it_is(proxy, name, monkeypatch):
+    def nobody(*dummy, **more):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "create_connection", nobody)
+    for trust in (tls.Trust(), tls.Trust(thumbprint="0" * 40)):
+        with pytest.raises(errors.Unreachable) as caught:
+            connection.Session(connection.Endpoint("vc.example.com", "u", "p", trust=trust, proxy=proxy))
+        assert caught.value.msg == f"{name} cannot be found: Name or service not known." and f"getent hosts {name}" in caught.value.hint
+
+
+@pytest.mark.parametrize(("user", "password", "what"), [("", "", "user"), ("u", "", "password")])
+def test_a_server_is_not_asked_without_a_login(user, password, what, monkeypatch):
+    monkeypatch.setattr(socket, "create_connection", lambda *dummy, **more: pytest.fail("the server was asked"))
+    with pytest.raises(errors.AccessDenied) as caught:
+        connection.Session(connection.Endpoint("vc.example.com", user, password))
+    assert f"No {what}" in caught.value.msg and "vc.example.com" in caught.value.msg
+    assert f"VMWARE_{what.upper()}" in caught.value.hint and f"migrate_vsphere_{what}" in caught.value.hint
 
 
 @pytest.mark.parametrize(
