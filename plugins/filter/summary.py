@@ -52,7 +52,7 @@ STAGES = {
     "migrate_booted": "VALIDATE",
     "migrate_reported": "the report",
 }
-_MOST = 600  # characters of why a VM failed
+_CAUSE, _REMEDY = 400, 200  # characters of why a VM failed, of the beginning and of the end, where the codes are that can be accepted
 
 
 def summary(hosts, hostvars):
@@ -70,7 +70,7 @@ def _line(found):
     failed = next((stage for stage, result in said.items() if result.get("failed")), None)
     if failed is not None:
         why = " ".join(str(said[failed].get("msg", "its message is above")).split())
-        return f"FAILED in {failed}: {why if len(why) <= _MOST else why[:_MOST] + '...'}"
+        return f"FAILED in {failed}: {why if len(why) <= _CAUSE + _REMEDY else f'{why[:_CAUSE]} ... {why[-_REMEDY:]}'}"
     if found.get("migrate_failed"):
         return f"FAILED in the task {found['migrate_failed']!r}; its message is above"
     report = said.get("the report", {})

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Sequence
 
 BLOCKER, WARNING, INFO = "blocker", "warning", "info"
 
@@ -20,6 +21,12 @@ class Concern:
     def __str__(self) -> str:
         """All of it in a line, as a module warns of it."""
         return f"{self.code} ({self.severity}): {self.cause} {self.remedy}"
+
+
+def remedies(concerns: Sequence[Concern]) -> str:
+    """What to do about concerns that stop a migration: each remedy once, and last the codes by which they are accepted."""
+    accepted = f"Or migrate all the same (migrate_accept: [{', '.join(sorted({concern.code for concern in concerns}))}])."
+    return " ".join((*dict.fromkeys(concern.remedy for concern in concerns), accepted))
 
 
 @dataclass

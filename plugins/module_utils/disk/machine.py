@@ -104,7 +104,7 @@ class SourceVm(Machine):
         if self.suspended and "source.suspended" not in accept:
             raise Blocked(
                 f"The VM {self.name} is suspended: the contents of its memory are not on its disks (source.suspended).",
-                "Power it on, shut its guest down, and copy it then. Or accept by code (migrate_accept): as after a power failure.",
+                "Power it on, shut its guest down, and copy it then. Or migrate it as after a power failure (migrate_accept: [source.suspended]).",
                 concerns=["source.suspended"],
             )
         for disk in self.disks if "source.busy" not in accept else ():

@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator, Mapping, Optional, Protocol, Sequence
 
-from ..core.concern import BLOCKER, WARNING, Concern
+from ..core.concern import BLOCKER, WARNING, Concern, remedies
 from ..core.errors import Blocked, InvalidInput, NotEnoughSpace, ProofFailed, UnsupportedGuest
 from ..core.progress import Progress, Silent
 from ..guest import assemble, grow, parttable, secrets
@@ -141,8 +141,7 @@ def refuse_blockers(plan: Plan, accept: Sequence[str]) -> None:
     if blockers:
         raise Blocked(
             masked("The VM would not work after the migration: " + " ".join(concern.cause for concern in blockers)),
-            " ".join(concern.remedy for concern in blockers)
-            + f" (migrate_accept: {', '.join(sorted({concern.code for concern in blockers}))})",
+            remedies(blockers),
             codes=sorted({concern.code for concern in blockers}),
         )
 

@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable, Optional, Protocol, Sequence
 
-from ..core.concern import BLOCKER, Concern
+from ..core.concern import BLOCKER, Concern, remedies
 from ..core.errors import Blocked, InvalidInput
 from ..core.tls import Trust
 from ..core.urls import Form
@@ -159,6 +159,6 @@ def refuse(concerns: Sequence[Concern], accept: Sequence[str], what: str) -> Non
     if blockers:
         raise Blocked(
             f"{what} is not migrated: " + " ".join(f"{concern.cause} ({concern.code})" for concern in blockers),
-            " ".join(concern.remedy for concern in blockers) + " Or accept by code (migrate_accept).",
+            remedies(blockers),
             concerns=[concern.code for concern in blockers],
         )

@@ -7,6 +7,10 @@ import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.filter import conversion_hosts
 from ansible_collections.hyper2kvm.migration.plugins.filter.summary import summary
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Concern
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair
 
 SOURCE = {"migrate_source": "/x.vmx"}
 OK = {"failed": False}
@@ -34,7 +38,7 @@ VMS = {
     "failed between": ({"migrate_fetched": OK, "migrate_failed": "Say where it is"}, "FAILED in the task 'Say where it is'; its message is above"),
     "failed, and kept for the summary": ({"migrate_fetched": {"failed": True, "msg": "No."}, "migrate_failed": "FETCH - x"}, "FAILED in FETCH: No."),
     "failed without a word": ({"migrate_fetched": {"failed": True}}, "FAILED in FETCH: its message is above"),
-    "failed at length": ({"migrate_booted": {"failed": True, "msg": "x" * 5000}}, "FAILED in VALIDATE: " + "x" * 600 + "..."),
+    "failed at length": ({"migrate_booted": {"failed": True, "msg": "x" * 5000}}, "FAILED in VALIDATE: " + "x" * 400 + " ... " + "x" * 200),
     "one stage": ({"variables_checked": OK, "migrate_fetched": OK}, "no report; done: the variables, FETCH"),
     "never begun": ({}, NOTHING_KNOWN),
     "skipped stage": ({"migrate_booted": {"skipped": True}, "migrate_reported": {"verdict": "Migrated.", "report": "/r"}}, "Migrated. 0 concerns. /r"),
@@ -51,6 +55,17 @@ def forget(monkeypatch):
 def test_a_line(name):
     found, line = VMS[name]
     assert summary([name], {name: {**SOURCE, **found}}) == [f"{name}: {line}"]
+
+
+def test_a_long_reason_keeps_the_code_that_can_be_accepted():
+    stops = [
+        Concern("mounts.unresolved", "blocker", f"/dev/sd{letter}1 is of no disk.", "Give all disks.")
+        for letter in "abcdefghijklmnopqrstuvwxyz"
+    ]
+    with pytest.raises(Blocked) as met:
+        repair.refuse_blockers(Plan((), tuple(stops)), ())
+    (line,) = summary(["web01"], {"web01": {**SOURCE, "migrate_fixed": {"failed": True, **met.value.as_result()}}})
+    assert line.endswith("Give all disks. Or migrate all the same (migrate_accept: [mounts.unresolved]).") and len(line) < 700
 
 
 def test_the_order_is_the_inventorys_and_what_is_no_vm_is_left_out():

@@ -21,6 +21,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import refuse
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import qemu_arguments
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -153,6 +154,20 @@ def test_a_blocker_stops_unless_its_code_is_accepted():
         repair.refuse_blockers(concern(BLOCKER), ())
     repair.refuse_blockers(concern(BLOCKER), ("a.b",))
     repair.refuse_blockers(concern(WARNING), ())
+
+
+def test_a_remedy_is_said_once_and_every_code_with_it():
+    stops = (
+        Concern("b.b", BLOCKER, "One.", "Remedy."),
+        Concern("a.a", BLOCKER, "Two.", "Remedy."),
+        Concern("b.b", BLOCKER, "Three.", "Other."),
+    )
+    with pytest.raises(Blocked) as guests:
+        repair.refuse_blockers(Plan((), stops), ())
+    with pytest.raises(Blocked) as sources:
+        refuse(stops, (), "web01")
+    assert guests.value.hint == sources.value.hint == "Remedy. Other. Or migrate all the same (migrate_accept: [a.a, b.b])."
+    assert all(cause in guests.value.msg and cause in sources.value.msg for cause in ("One.", "Two.", "Three."))
 
 
 def test_a_proof_that_fails_stops_unless_accepted_and_says_what_was_carried_out():

@@ -45,13 +45,17 @@ def test_a_misspelt_variable_is_refused_with_the_right_one(given, meant):
 
 def test_what_is_nothing_like_any_variable_is_refused_too():
     (said,) = variables.unknown(["migrate_zzz"], ["migrate"])
-    assert said.startswith("migrate_zzz is not a variable of the role migrate. ") and "ansible-doc -t role hyper2kvm.migration.migrate" in said
+    assert (
+        said.startswith("migrate_zzz is not a variable of the role migrate. ") and "ansible-doc -t role hyper2kvm.migration.migrate" in said
+    )
 
 
 @pytest.mark.parametrize("given", [{}, {"migrate_source": ""}, {"migrate_source": None}, {"migrate_source": []}], ids=str)
 def test_a_vm_without_a_source_is_told_so_in_a_sentence_with_a_remedy(given):
     (said,) = variables.missing({"migrate_name": "x", **given}, "migrate", "web01")
-    assert said.startswith("migrate_source is not given for web01. Set it in the inventory") and "conversion_hosts" in said and len(said) < 400
+    assert (
+        said.startswith("migrate_source is not given for web01. Set it in the inventory") and "conversion_hosts" in said and len(said) < 400
+    )
     assert not list(variables.missing({"migrate_source": "/x.vmx"}, "migrate", "web01"))
     assert not [said for role in ROLES if role != "migrate" for said in variables.missing(given, role, "web01")]
 
