@@ -4,7 +4,7 @@
 
     VMWARE_USER=... VMWARE_PASSWORD=... python3 examples/library.py vsphere://vcenter.example.com/DC1/vm/web01 /var/lib/libvirt/images/web01
 
-The directory that holds ansible_collections must be on PYTHONPATH. VMWARE_CA_FILE names an authority beside the system's.
+The directory that holds ansible_collections must be on PYTHONPATH (docs/library.md). VMWARE_CA_FILE names an authority beside the system's.
 A second run does only what is left to do.
 """
 
@@ -13,7 +13,12 @@ from __future__ import annotations
 import os
 import sys
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils import api
+try:
+    from ansible_collections.hyper2kvm.migration.plugins.module_utils import api
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}.\nPut the directory that holds ansible_collections on PYTHONPATH; after 'make setup' that is .venv/collections of the checkout.")
+
+USAGE = __doc__.splitlines()[2].strip()
 
 
 def look_around(url: str, access: api.Access) -> None:
@@ -42,15 +47,22 @@ def migrate(subject: api.Subject, directory: str) -> str:
     return str(boot["verdict"])
 
 
-def main(url: str, directory: str) -> str:
+def main(arguments: list[str]) -> str:
+    """What sys.exit takes: nothing where the VM has booted, else what is wrong."""
+    if len(arguments) != 2:
+        return f"usage: {USAGE}"
+    url, directory = arguments[0], os.path.abspath(arguments[1])
     trust = api.Trust(ca_file=os.environ.get("VMWARE_CA_FILE", ""))
-    access = api.Access(os.environ["VMWARE_USER"], os.environ["VMWARE_PASSWORD"], trust)
-    look_around(url, access)
-    return migrate(api.Subject(os.path.join(directory, ".work"), (url,), access), directory)
+    access = api.Access(os.environ.get("VMWARE_USER", ""), os.environ.get("VMWARE_PASSWORD", ""), trust)
+    try:
+        look_around(url, access)
+        verdict = migrate(api.Subject(os.path.join(directory, ".work"), (url,), access), directory)
+    except api.MigrationError as error:
+        return f"{error.msg}\n{error.hint}"
+    except OSError as error:  # what the system refuses stays one
+        return str(error)
+    return "" if verdict == "passed" else f"The boot test: {verdict}."
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(*sys.argv[1:]) != "passed")
-    except api.MigrationError as error:
-        sys.exit(f"{error.msg}\n{error.hint}")
+    sys.exit(main(sys.argv[1:]) or 0)
