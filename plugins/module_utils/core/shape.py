@@ -65,6 +65,12 @@ def require(option: str, value: Any, shape: Shape, hint: str) -> None:
         raise InvalidInput(f"{wrong[0]} is not {wrong[1]}.", hint, option=wrong[0])
 
 
+def require_texts(**options: Any) -> None:
+    """Raise InvalidInput for an option that is no list of texts: one text alone would be taken letter by letter."""
+    for name, value in options.items():
+        require(name, value, [TEXT], f"Give a list or a tuple of texts as {name}, around a single one too.")
+
+
 def writable(value: Any) -> bool:
     """Whether all texts of a value can be names of files and written to them, and its numbers are finite."""
     if isinstance(value, dict):

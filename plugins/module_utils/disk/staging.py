@@ -246,7 +246,7 @@ def require_whole(work_dir: str) -> None:
     if not flattened(work_dir):
         raise InvalidInput(
             f"The overlays in {work_dir} are not whole: they were not made, or their repair did not come to its end.",
-            "Run guest_fix again (or disk_flatten, for disks that are not repaired).",
+            "Run FIX again (guest_fix), or FLATTEN (disk_flatten) for disks that are not repaired.",
             work_dir=work_dir,
         )
 
@@ -257,7 +257,7 @@ def require_apart(disks: Sequence[StagedDisk], inputs: Sequence[Identity]) -> No
         if device.meet(disk.overlay, known.path):
             raise InvalidInput(
                 f"{known.path} is in the place of an overlay, {disk.overlay}.",
-                "The source is never written. Move it out of the work directory, or name another one; then begin with vmdk_fetch.",
+                "The source is never written. Move it out of the work directory, or name another one; then begin with FETCH (vmdk_fetch).",
                 path=known.path,
             )
 
@@ -297,13 +297,13 @@ def require_fetched(work_dir: str, source: Sequence[str] = ()) -> Staging:
     if found is None:
         raise InvalidInput(
             f"{work_dir} holds no staging of the present source.",
-            "Run vmdk_fetch first; it is repeated when the source has changed.",
+            "Run FETCH first (vmdk_fetch, or Fetch of the library); it is repeated when the source has changed.",
             work_dir=work_dir,
         )
     if source and found.source and tuple(source) != found.source:
         raise InvalidInput(
             f"{work_dir} holds the staging of {', '.join(found.source)}, and not of {', '.join(source)}.",
-            "Run vmdk_fetch first, which says whether both are one VM; or name the work directory of this VM.",
+            "Run FETCH first (vmdk_fetch, or Fetch of the library), which says whether both are one VM; or name the work directory of this VM.",
             work_dir=work_dir,
         )
     return found

@@ -15,6 +15,7 @@ from ..core.device import absolute
 from ..core.errors import InvalidInput
 from ..core.manifest import Identity
 from ..core.process import require
+from ..core.shape import require_texts
 from ..disk import convert, earlier, sizes, staging
 from ..disk.convert import Planned
 from ..disk.machine import Converted
@@ -44,6 +45,10 @@ class ConvertOptions:
     mode: int = modes.FILE
     overwrite: bool = False
     file_digest: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for one text in place of several."""
+        require_texts(resize=self.resize, devices=self.devices)
 
 
 @dataclass(frozen=True)

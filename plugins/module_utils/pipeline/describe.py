@@ -11,7 +11,7 @@ from typing import Any, Mapping, Optional, Sequence
 from ..core import ahead, modes, names, spared
 from ..core.data import each_from_data, from_data, to_data
 from ..core.errors import InvalidInput, ToolFailed
-from ..core.shape import TEXT, require
+from ..core.shape import TEXT, require, require_texts
 from ..disk import qemu_img
 from ..disk.machine import Converted, VmSaid
 from ..guest.model import BOOTSTRAP, FINAL
@@ -45,6 +45,10 @@ class DescribeOptions:
     networks: Mapping[str, str] = field(default_factory=dict)
     formats: tuple[str, ...] = ()
     mode: int = modes.FILE
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for one text in place of several."""
+        require_texts(formats=self.formats)
 
 
 @dataclass(frozen=True)

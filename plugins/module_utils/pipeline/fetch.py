@@ -17,6 +17,7 @@ from ..core.concern import INFO, Concern
 from ..core.data import to_data
 from ..core.errors import AccessDenied, InvalidInput, MigrationError, MissingTool, SourceChanged, TransferFailed, Unreachable
 from ..core.progress import Progress
+from ..core.shape import require_texts
 from ..core.trace import point
 from ..core.vm import VmId
 from ..disk import staging
@@ -48,7 +49,8 @@ class FetchOptions:
     mode: int = modes.FILE
 
     def __post_init__(self) -> None:
-        """Raises InvalidInput for a place of results without the name of the VM there."""
+        """Raises InvalidInput for a source that is one text, and for a place of results without the name of the VM there."""
+        require_texts(source=self.source, needs=self.needs)
         if (self.dest or self.report_dir) and not self.name:
             raise InvalidInput("dest and report_dir need name, the name of the VM there.", "Give name too.")
 

@@ -14,6 +14,7 @@ from ..core import atomic, macs
 from ..core.errors import InvalidInput, NotInPlace, ProofFailed
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Silent
+from ..core.shape import require_texts
 from ..core.trace import point
 from ..disk import sizes, staging
 from ..disk.machine import VmSaid
@@ -48,6 +49,10 @@ class FixOptions:
     engine: Engine = Engine()
     plan: Optional[Plan] = None
     plan_too: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for one text in place of several."""
+        require_texts(grow=self.grow)
 
     def recorded(self, vm: str) -> dict[str, Any]:
         """What makes another repair of the same disks. `vm`: the digest of the VM's configuration."""
@@ -110,7 +115,7 @@ class Fix(OnSubject):
         """The repair on throw-away overlays; a source that must be fetched first is only said to be one."""
         subject = self.options.subject
         if not subject.source:
-            raise InvalidInput("In check mode guest_fix needs the source, since nothing is staged.", "Give source beside work_dir.")
+            raise InvalidInput("In check mode the repair needs the source, since nothing is staged.", "Give source beside work_dir.")
         try:
             with subject.looked_at() as found, found.looked_at() as (vm, staged, moved):
                 report = repair(self.options.engine, self._request(vm, staged), Silent(), self.options.plan)

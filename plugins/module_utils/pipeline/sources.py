@@ -14,6 +14,7 @@ from typing import Iterable, Mapping, Sequence
 
 from ..core import registry, urls
 from ..core.errors import InvalidInput, NotInPlace
+from ..core.shape import require_texts
 from ..core.vm import VmId
 from ..disk import archive
 from ..sources import aws, azure, esxi, local, vsphere
@@ -39,7 +40,8 @@ def of(url: str) -> Source:
 
 
 def opened(source: Sequence[str], access: Access, check: bool = False) -> contextlib.AbstractContextManager[Opened]:
-    """See Source.opened. Raises InvalidInput for a treatment of running VMs that its kind does not know."""
+    """See Source.opened. Raises InvalidInput for a treatment of running VMs that its kind does not know, and for a source that is one text."""
+    require_texts(source=source)
     if not is_remote(source):
         return local.opened(source, access)
     kind = of(source[0])
@@ -64,7 +66,8 @@ def require_in_place(source: Sequence[str]) -> None:
 
 
 def identified(source: Sequence[str], access: Access) -> VmId:
-    """Which VM a source is. Nothing is changed there."""
+    """Which VM a source is. Nothing is changed there. Raises InvalidInput for a source that is one text."""
+    require_texts(source=source)
     return of(source[0]).identified(source[0], access) if is_remote(source) else local.identified(source, access)
 
 

@@ -7,6 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Optional, Protocol, Sequence
 
+from ..core.shape import require_texts
 from ..disk import staging
 from ..sources.opened import Opened
 from ..sources.source import Access
@@ -28,6 +29,10 @@ class Subject:
     work_dir: str = ""
     source: tuple[str, ...] = ()
     access: Access = Access()
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for a source that is one text."""
+        require_texts(source=self.source)
 
     @property
     def libraries(self) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class Files(_OfThisHost):
 
     def exports(self) -> InPlace:
         raise NotInPlace(
-            "The files of the VM are on this host: overlays read them, no export does.", "Run vmdk_fetch again.", source=self.paths
+            "The files of the VM are on this host: overlays read them, no export does.", "Run FETCH again (vmdk_fetch).", source=self.paths
         )
 
 

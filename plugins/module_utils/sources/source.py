@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterable, Optional, Protocol, Sequence
 
 from ..core.concern import BLOCKER, Concern, remedies
 from ..core.errors import Blocked, InvalidInput
+from ..core.shape import require_texts
 from ..core.tls import Trust
 from ..core.urls import Form
 from ..core.vm import Mark, VmId, digest_of, place_of
@@ -49,6 +50,10 @@ class Access:
     verify: bool = False
     accept: tuple[str, ...] = ()
     stopping: Callable[[], None] = field(default=lambda: None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for one text in place of several."""
+        require_texts(accept=self.accept)
 
 
 @dataclass(frozen=True)

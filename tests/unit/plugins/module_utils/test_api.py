@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -46,6 +47,31 @@ def test_the_library_needs_no_ansible_and_none_of_what_it_may_ask():
     assert done.returncode == 0, done.stderr
 
 
+WRONG_CALLS = {
+    "nothing": ([], {}, "usage: VMWARE_USER="),
+    "one word": (["vsphere://vc.invalid/DC1/vm/web01"], {}, "usage: "),
+    "a path for the URL": (["/srv/web01.vmx", "/o"], {}, "Write vsphere://"),
+    "no login": (["vsphere://vc.invalid/DC1/vm/web01", "/o"], {}, "VMWARE_USER"),
+    "no password": (["vsphere://vc.invalid/DC1/vm/web01", "/o"], {"VMWARE_USER": "u"}, "VMWARE_PASSWORD"),
+    "no such file": (
+        ["vsphere://vc.invalid/DC1/vm/web01", "/o"],
+        {"VMWARE_USER": "u", "VMWARE_PASSWORD": "p", "VMWARE_CA_FILE": "/nowhere/ca.pem"},
+        "/nowhere/ca.pem does not exist",
+    ),
+    "no path to the library": ([], {"PYTHONPATH": ""}, "PYTHONPATH"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CALLS)
+def test_the_example_says_what_is_wrong_with_a_call(name):
+    arguments, more, said = WRONG_CALLS[name]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("VMWARE_")}
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "library.py", *arguments], capture_output=True, text=True, check=False, env={**env, **more}
+    )
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 def test_the_example_migrates_and_a_second_run_has_nothing_to_do(tmp_path, monkeypatch, capsys):
     spec = importlib.util.spec_from_file_location("library", ROOT / "examples" / "library.py")
     library = importlib.util.module_from_spec(spec)
@@ -59,3 +85,38 @@ def test_the_example_migrates_and_a_second_run_has_nothing_to_do(tmp_path, monke
         assert library.migrate(subject, str(tmp_path / "out")) == "passed"
     assert work == ["fix", "boot"] and capsys.readouterr().out.count("report.md") == 2
     assert {"web01-disk0.qcow2", "web01.xml", "report.md"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+SEVERAL = {
+    "the source of a VM": lambda given: api.Subject("/w", given),
+    "the source that is fetched": lambda given: api.FetchOptions(given, "/w"),
+    "what is needed later": lambda given: api.FetchOptions(("/x.raw",), "/w", needs=given),
+    "codes": lambda given: api.Access(accept=given),
+    "sizes": lambda given: api.ConvertOptions(api.Subject(), "web01", "/o", resize=given),
+    "devices": lambda given: api.ConvertOptions(api.Subject(), "web01", "/o", devices=given),
+    "what grows": lambda given: api.FixOptions(api.Subject(), grow=given),
+    "formats": lambda given: api.DescribeOptions("web01", "/o", formats=given),
+    "which VM": lambda given: api.identified(given, api.Access()),
+    "a source for a while": lambda given: api.opened(given, api.Access()),
+}
+
+
+@pytest.mark.parametrize("given", ["/srv/web01.vmx", Path("/srv/web01.vmx"), (Path("/srv/web01.vmx"),), None], ids=repr)
+@pytest.mark.parametrize("name", SEVERAL)
+def test_one_text_where_there_are_several_is_refused_and_not_taken_letter_by_letter(name, given):
+    with pytest.raises(api.MigrationError, match=r"is not a (list|text)") as met:
+        SEVERAL[name](given)
+    assert met.value.code == "invalid_input" and "list or a tuple" in met.value.hint
+
+
+def test_what_must_be_fetched_first_is_said_in_words_of_the_library_too(tmp_path):
+    subject = api.Subject(str(tmp_path / "work"), ("/srv/web01.vmx",))
+    with pytest.raises(api.MigrationError) as met:
+        api.carry_out(api.Convert(api.ConvertOptions(subject, "web01", str(tmp_path / "out"))), api.Run())
+    assert "FETCH" in met.value.hint and "Fetch of the library" in met.value.hint
+
+
+@pytest.mark.parametrize("source", [(), ("",)], ids=str)
+def test_no_source_is_refused(source, tmp_path):
+    with pytest.raises(api.MigrationError):
+        api.carry_out(api.Fetch(api.FetchOptions(source, str(tmp_path / "work"))), api.Run())

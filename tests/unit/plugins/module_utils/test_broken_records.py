@@ -89,7 +89,7 @@ def test_a_broken_record_is_none(wrong, tmp_path):
     record.write_text(json.dumps({**FETCHED, **wrong}))
     assert Manifest.load(str(record), "fetch", form=FETCH) is None and staging.fetched(str(tmp_path)) is None
     assert source_options.sources_of({"work_dir": str(tmp_path)}) == [] and not staging.flattened(str(tmp_path))
-    with pytest.raises(InvalidInput, match="Run vmdk_fetch first"):
+    with pytest.raises(InvalidInput, match="Run FETCH first"):
         staging.require_fetched(str(tmp_path))
     places.work_dir(str(tmp_path)).require(VM)
 
