@@ -82,7 +82,7 @@ report:
   type: str
   sample: /var/lib/images/web01/report.md
 verdict:
-  description: The first sentence of the report.
+  description: The first sentence of the report; in check mode how many changes the guest would get, and whether it is proved to boot.
   returned: success
   type: str
   sample: Migrated, proved and booted.

@@ -113,12 +113,13 @@ class ProofSaid:
 
 @dataclass(frozen=True)
 class Repaired:
-    """What FIX has recorded: facts, concerns, what was grown and changed, the proof, and the seconds of each phase."""
+    """What FIX has recorded: facts, concerns, what was grown and changed, how many changes there are of each kind, the proof, and the seconds of each phase."""
 
     facts: Facts = Facts()
     concerns: tuple[Concern, ...] = ()
     grown: tuple[str, ...] = ()
     changes: tuple[ChangeSaid, ...] = ()
+    summary: Mapping[str, int] = field(default_factory=dict)
     proof: ProofSaid = ProofSaid()
     timings: Mapping[str, Any] = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Sequence
 
 from ..core import atomic
-from ..core.manifest import Manifest
+from ..core.data import from_data
+from ..core.manifest import Manifest, of_today
 from ..core.markdown import block, code, text
 from ..disk import qemu_img, staging
 from ..disk.machine import Converted, VmSaid
 from ..guest.nics import made
 from .record import FIX, FORMAT, Booted, ChangeSaid, Migration, Repaired
 
+_DRY = "Dry run: nothing was written."
 _PATHS = 400  # that are named for one reason
 
 
@@ -125,6 +127,19 @@ def verdict(done: Migration) -> str:
     if done.boot.verdict == "passed":
         return "Migrated, proved and booted."
     return "Migrated and proved; not booted." if done.proof.verdict == "passed" else "Migrated; not proved."
+
+
+def verdict_ahead(planned: Mapping[str, Any], earlier: Mapping[str, Any]) -> str:
+    """What a dry run says of the repair that was `planned`, or else of that which an `earlier` run has made."""
+    if not (planned or earlier):
+        return f"{_DRY} The guest was not looked into: what would change, and whether it would boot, is not known."
+    found = from_data(Repaired, of_today(planned or earlier), "guest", "Give what guest_fix returned, or the work_dir.")
+    number = sum(found.summary.values()) or len(found.changes)
+    changes = f"{number} change{'' if number == 1 else 's'} would be made to the guest" if planned else "The guest is repaired already"
+    proof = {"passed": "it is proved to boot", "failed": "the proof that it boots fails"}.get(
+        found.proof.verdict, "nothing proves that it boots"
+    )
+    return f"{_DRY} {changes}; {proof}."
 
 
 def _by_reason(changes: Sequence[ChangeSaid]) -> list[tuple[str, list[ChangeSaid]]]:

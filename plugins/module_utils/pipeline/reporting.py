@@ -103,7 +103,7 @@ class Report(Plain):
         return None if self._changes else self._answer()
 
     def would(self, run: Run) -> Result:
-        return {"verdict": "Dry run: nothing was written."}
+        return {"verdict": report.verdict_ahead(self.options.guest, self._noted.guest)}
 
     def run(self, run: Run) -> Result:
         mode = modes.with_disks(self.mode)

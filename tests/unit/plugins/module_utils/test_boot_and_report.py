@@ -18,9 +18,10 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report, reporting
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Run, carry_out
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import refuse
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import qemu_arguments
 
@@ -143,6 +144,33 @@ def test_the_report_says_the_same_twice_and_is_readable():
         "bytes_written",
         "tools",
     } <= set(data)
+
+
+GIVEN = {"proof": {"verdict": "passed", "checks": []}, "summary": {"append": 1, "write": 6}}
+AHEAD = {
+    "proved": (GIVEN, {}, "7 changes would be made to the guest; it is proved to boot."),
+    "accepted although the proof fails": (
+        {"proof": {"verdict": "failed"}, "summary": {"write": 1}},
+        {},
+        "1 change would be made to the guest; the proof that it boots fails.",
+    ),
+    "neither Linux nor Windows": ({"proof": None, "summary": {}}, {}, "0 changes would be made to the guest; nothing proves that it boots."),
+    "an older answer": ({"changes": [{"kind": "write", "path": "/x", "reason": ""}]}, {}, "1 change would be made to the guest; nothing proves that it boots."),
+    "repaired by an earlier run": ({}, GIVEN, "The guest is repaired already; it is proved to boot."),
+    "repaired otherwise before": ({"proof": None, "summary": {"write": 2}}, GIVEN, "2 changes would be made to the guest; nothing proves that it boots."),
+    "without FIX": ({}, {}, "The guest was not looked into: what would change, and whether it would boot, is not known."),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AHEAD)
+def test_a_dry_run_says_how_many_changes_there_would_be_and_whether_the_guest_boots_then(name):
+    planned, earlier, said = AHEAD[name]
+    assert report.verdict_ahead(planned, earlier) == f"Dry run: nothing was written. {said}"
+
+
+def test_a_dry_report_is_of_what_the_dry_repair_has_answered(tmp_path):
+    wanted = reporting.ReportOptions(str(tmp_path / "out"), name="web01", vm={"name": "web01", "kind": "vmx", "disks": []}, guest=GIVEN)
+    assert "7 changes" in carry_out(reporting.Report(wanted), Run(check=True))["verdict"] and not (tmp_path / "out").exists()
 
 
 def concern(severity, code="a.b"):
