@@ -56,6 +56,35 @@ def test_what_cannot_be_written_to(source, tmp_path, step, place):
     assert ahead["hint"] and "does not say" not in ahead["msg"] and PLACES[place].split("/")[0][:20] in ahead["msg"]
 
 
+CARDS = {
+    "a group's MAC": ({"nics": [{"mac": "01:00:5e:00:00:01"}]}, "01:00:5e:00:00:01 is not the MAC address of a card"),
+    "zeros": ({"nics": [{"mac": "000000000000"}]}, "00:00:00:00:00:00 is not the MAC address of a card"),
+    "one MAC twice": (
+        {"nics": [{"mac": "52:54:00:00:00:01"}, {"mac": "52-54-00-00-00-01"}]},
+        "52:54:00:00:00:01 is the MAC address of two",
+    ),
+    "two names": (
+        {"nics": [{"mac": "52:54:00:00:00:01"}], "cards": [{"mac": "52:54:00:00:00:02"}]},
+        "nics and cards are names of one option",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_cards_that_no_vm_has(source, tmp_path, name):
+    nics, said = CARDS[name]
+    arguments = {"dest": str(tmp_path / "out"), "disks": [{"path": str(source), "format": "raw"}], **nics}
+    ahead, really = module("boot_test", check=True, **arguments), module("boot_test", **arguments)
+    assert ahead["failed"] and really["failed"] and ahead["error_code"] == really["error_code"] == "invalid_input"
+    assert said in ahead["msg"] and ahead["msg"] == really["msg"] and ahead["hint"]
+
+
+def test_an_option_s_other_name_is_taken(source, tmp_path):
+    nics = {"cards": [{"mac": "52:54:00:00:00:02"}]}
+    answer = module("boot_test", check=True, dest=str(tmp_path / "out"), disks=[{"path": str(source), "format": "raw"}], **nics)
+    assert answer["boot"]["verdict"] == "not run", answer
+
+
 def test_convert_refuses_ahead_what_it_would_refuse(source, tmp_path):
     work = str(tmp_path / "work")
     assert module("vmdk_fetch", source=[str(source)], work_dir=work)["changed"]

@@ -51,6 +51,11 @@ def _discreet() -> Any:
 
     class Discreet(AnsibleModule):  # type: ignore[misc]  # which is Any here
         looked_through = False
+        given: frozenset[str] = frozenset()
+
+        def _load_params(self) -> None:
+            super()._load_params()
+            self.given = frozenset(self.params)  # before Ansible puts what an alias has under the option's own name
 
         def fail_json(self, msg: Any, **more: Any) -> None:
             if not self.looked_through:
@@ -66,11 +71,20 @@ def module_for(spec: Mapping[str, Any], forms: urls.Forms = MappingProxyType({})
     In paths `~` is expanded, and nothing else. Logins in sources, which are refused, are not echoed either; `forms`: what is none.
     """
     module: AnsibleModule = _discreet()(argument_spec=_without_variables(spec), supports_check_mode=True, **constraints)
+    _require_one_name(module, spec)
     _require_legible(module, {name: module.params[name] for name in _PLACES if name in module.params})
     named = module.params.get("source") or ()
     module.no_log_values.update(urls.hidden([str(source) for source in ([named] if isinstance(named, str) else named)], forms))
     module.looked_through = True
     return module
+
+
+def _require_one_name(module: AnsibleModule, spec: Mapping[str, Any]) -> None:
+    """Fail where an option is given by two of its names: Ansible only warns, and takes one of them."""
+    for name, option in spec.items():
+        both = [one for one in (name, *option.get("aliases", ())) if one in module.given]
+        if len(both) > 1:
+            _fail(module, InvalidInput(f"{' and '.join(both)} are names of one option, and both are given.", f"Give {name} alone."))
 
 
 def _without_variables(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Optional, Sequence
@@ -14,6 +15,7 @@ from ..core import ahead, atomic, files, modes, spared
 from ..core.device import exists
 from ..core.errors import BootFailed, InvalidInput
 from ..core.machine import NicFacts
+from ..core.macs import of_nic
 from ..core.manifest import Identity, Manifest
 from ..core.process import require
 from ..disk import encrypted
@@ -83,6 +85,7 @@ class BootTest(Plain):
         self.options.subject.require_own(run)
         written = [self._path(name) for name in (record.BOOTED, _LOG, _PICTURE)]
         spared.require(*(name for path in written for name in (path, f"{path}{atomic.PARTIAL}")))
+        _require_own_macs(self.options.request.nics)
         if self._known is None:
             return
         if run.check:
@@ -172,3 +175,16 @@ def nic_of(nic: NicFacts) -> BootNic:
 
 def _inputs(request: BootRequest) -> tuple[Identity, ...]:
     return tuple(Identity.of(path) for path, dummy in request.disks)
+
+
+def _require_own_macs(nics: Sequence[BootNic]) -> None:
+    """Raise InvalidInput for what no NIC can have, and for a MAC that two would have: the guest would not come up as it is to."""
+    for nic in nics:
+        if of_nic(nic.mac) is None:
+            raise InvalidInput(
+                f"{nic.mac} is not the MAC address of a card, but that of a group or of none.",
+                "Give each card one of its own, as 52:54:00:12:34:56.",
+            )
+    twice = [mac for mac, times in Counter(nic.mac for nic in nics).items() if times > 1]
+    if twice:
+        raise InvalidInput(f"{twice[0]} is the MAC address of two cards.", "Give each card one of its own (nics, migrate_nics).")

@@ -16,7 +16,10 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import checks, monitor
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootRequest, Check
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootNic, BootRequest, Check
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.boot_test import BootTest, BootTestOptions
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Run, carry_out
 
 USERNET = """Hub -1 (net0):
   Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ
@@ -198,3 +201,12 @@ def test_refusals_and_ends_are_errors():
 def test_each_port_that_a_check_names_is_reached_once():
     asked = BootRequest((), checks=(Check(port=80), Check(port=22), Check(port=80, http="/"), Check(command=("/bin/true",))))
     assert asked.reached == (22, 80)
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("macs", [["01:00:5e:00:00:01"], ["00:00:00:00:00:00"], ["52:54:00:00:00:01"] * 2], ids=str)
+def test_cards_that_no_vm_has_are_refused_by_a_dry_run_too(tmp_path, macs, check):
+    (tmp_path / "a.raw").write_bytes(bytes(512))
+    request = BootRequest(((str(tmp_path / "a.raw"), "raw"),), nics=tuple(map(BootNic, macs)))
+    with pytest.raises(InvalidInput, match=f"^{macs[0]} is "):
+        carry_out(BootTest(BootTestOptions(str(tmp_path / "out"), request=request)), Run(check=check))
