@@ -9,6 +9,7 @@ from typing import Mapping, Optional
 
 from ..core import atomic, modes
 from ..core.accel import accelerator
+from ..core.errors import naming
 from ..core.progress import Progress
 from . import checks, with_libvirt, with_qemu
 from .model import BootOutcome, BootRequest, CheckOutcome
@@ -34,8 +35,9 @@ def boot(request: BootRequest, progress: Progress) -> BootOutcome:
             if data is None:
                 break  # the guest switched itself off or crashed
             console.feed(data, now)
-            if log is not None:
-                log.write(data)
+            if log is not None and request.console_log is not None:
+                with naming(request.console_log):
+                    log.write(data)
             answer = console.answer(request.passphrases)
             if answer is not None:
                 machine.send(answer.encode("utf-8") + b"\n")

@@ -9,7 +9,7 @@ import os
 from typing import Any, Optional
 
 from . import files, limits, modes, spared
-from .errors import InvalidInput, NotEnoughSpace
+from .errors import InvalidInput, NotEnoughSpace, naming
 from .trace import point
 
 PARTIAL = ".partial"
@@ -19,7 +19,7 @@ def write_bytes(path: str, data: bytes, mode: int = modes.FILE) -> None:
     """Replace `path` by `data` atomically and durably; `mode` is the new file's, whatever the umask."""
     partial = f"{path}{PARTIAL}"
     spared.require(path)
-    with modes.create(partial, mode) as file:
+    with naming(partial), modes.create(partial, mode) as file:
         file.write(data)
         file.flush()
     publish(partial, path)
@@ -80,6 +80,7 @@ def need_space(directory: str, size: int, what: str) -> None:
 def _fsync(path: str, flags: int) -> None:
     fd = os.open(path, flags)
     try:
-        os.fsync(fd)
+        with naming(path):
+            os.fsync(fd)
     finally:
         os.close(fd)

@@ -14,6 +14,8 @@ import os
 import tempfile
 from typing import Optional
 
+from .errors import naming
+
 WINDOW = 4 << 20
 _BLOCK = max(4096, mmap.PAGESIZE)  # enough for every file system that Linux has, and never half a page of the cache
 _PART = 1 << 20
@@ -32,11 +34,25 @@ class File:
     """A file that threads write at places of their own. `path` is made where there is none, and never followed as a link."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._direct = _open(path)
 
     def write(self, data: memoryview, offset: int) -> None:
         """All of it. What is not a whole block goes through the page cache."""
+        with naming(self._path):
+            self._put(data, offset)
+
+    def resize(self, size: int) -> None:
+        with naming(self._path):
+            os.ftruncate(self.fd, size)
+
+    def flush(self) -> None:
+        """Everything that was written is on its disk after this."""
+        with naming(self._path):
+            os.fsync(self.fd)
+
+    def _put(self, data: memoryview, offset: int) -> None:
         if self._direct is None:
             _write(self.fd, data, offset)
             return

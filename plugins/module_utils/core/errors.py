@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import socket
 import ssl
-from typing import Any, Optional, Union
+from typing import Any, Iterator, Optional, Union
 
 
 class MigrationError(Exception):
@@ -76,9 +77,9 @@ class NotEnoughSpace(MigrationError):
     def met(cls, what: Union[Exception, str]) -> Optional[NotEnoughSpace]:
         """The error for a file system that is full, or a quota that is spent; None when an exception, or what a program said, is about something else."""
         if isinstance(what, OSError):
-            full = what.errno in (errno.ENOSPC, errno.EDQUOT)
-        else:
-            full = re.search(r"no space left on device|disk quota exceeded", str(what), re.IGNORECASE) is not None
+            found = of_system(what)
+            return found if isinstance(found, cls) and what.errno != errno.EFBIG else None
+        full = re.search(r"no space left on device|disk quota exceeded", str(what), re.IGNORECASE) is not None
         return cls(f"There is no space left: {what}", _REMEDIES[errno.ENOSPC][1]) if full else None
 
 
@@ -234,6 +235,17 @@ def of_system(error: OSError) -> MigrationError:
         errno=errno.errorcode.get(error.errno or 0, ""),
         **details,
     )
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """What the system refuses in the block names this path, where it names none: it knows none of what was written by a descriptor."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise
 
 
 def _shown(name: object) -> str:

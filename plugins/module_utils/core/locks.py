@@ -11,7 +11,7 @@ import time
 from typing import Callable, Iterator
 
 from . import files, modes, spared
-from .errors import Busy, UnsafeInput
+from .errors import Busy, UnsafeInput, naming
 
 _HOLDER = re.compile(rb"([0-9]{1,20}\n?)?")
 
@@ -53,8 +53,9 @@ def exclusive(
             waiting(f"{why} (process {holder})")
             time.sleep(every)
         os.fchmod(fd, modes.FILE)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        with naming(path):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode("ascii"), 0)
         yield
     finally:
         os.close(fd)

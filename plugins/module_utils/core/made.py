@@ -14,7 +14,7 @@ import re
 from typing import Iterable, Iterator, Sequence
 
 from . import atomic, files, spared
-from .errors import InvalidInput, UnsafeInput
+from .errors import InvalidInput, UnsafeInput, naming
 
 LIST = "made.list"
 _ALL = None  # in a line of its own
@@ -125,8 +125,9 @@ def _append(path: str, lines: Sequence[object]) -> None:
                 "Find out what it belongs to; then move it away, or name another directory.",
                 path=path,
             )
-        os.write(fd, ("\n" + "".join(f"{json.dumps(line)}\n" for line in lines)).encode("ascii"))
-        os.fsync(fd)
+        with naming(path):
+            os.write(fd, ("\n" + "".join(f"{json.dumps(line)}\n" for line in lines)).encode("ascii"))
+            os.fsync(fd)
     finally:
         os.close(fd)
 

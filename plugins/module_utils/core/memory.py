@@ -18,7 +18,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 from . import files, spared
 from .data import to_data
-from .errors import Busy, InvalidInput, of_system
+from .errors import Busy, InvalidInput, naming, of_system
 from .vm import VmId, require_same
 from .watch import lives, mark
 
@@ -132,7 +132,8 @@ def claim(path: str, what: str, vm: Optional[VmId], run: Optional[Run], *, moved
             known.vm if vm is None or (known.vm is not None and not vm.digest) else vm
         )  # of a packed source only the place is known at first
         if run is not None or kept != known.vm:
-            _write(fd, Memory(kept, run or known.run, time.time() if run is not None else known.seen))
+            with naming(path):
+                _write(fd, Memory(kept, run or known.run, time.time() if run is not None else known.seen))
     return known.vm is None
 
 
@@ -143,7 +144,8 @@ def release(path: str, run: Optional[Run], forget: bool = False) -> None:
         if known.run == run and (forget or known.vm is None):
             os.unlink(path)
         elif run is not None and known.run == run:
-            _write(fd, replace(known, run=None))
+            with naming(path):
+                _write(fd, replace(known, run=None))
 
 
 def busy(what: str, known: Memory) -> Busy:

@@ -273,7 +273,7 @@ def _write(content: BinaryIO, target: str, progress: Progress, total: _Total) ->
     modes.make_directory(os.path.dirname(target), above=modes.PRIVATE)
     with contextlib.closing(direct.File(target)) as file, contextlib.ExitStack() as failed:
         failed.callback(os.unlink, target)
-        os.ftruncate(file.fd, 0)
+        file.resize(0)
         window, size = direct.Window(file), 0
         for block in iter(lambda: content.read(_STEP), b""):
             if size % _LOOK == 0:
@@ -283,8 +283,8 @@ def _write(content: BinaryIO, target: str, progress: Progress, total: _Total) ->
             size += len(block)
             progress.update(size)
         window.flush()
-        os.ftruncate(file.fd, size)
-        os.fsync(file.fd)
+        file.resize(size)
+        file.flush()
         failed.pop_all()
 
 

@@ -14,7 +14,7 @@ import tempfile
 from typing import Iterator, Sequence
 
 from ..core import device, rbd
-from ..core.errors import Busy, InvalidInput, ToolFailed
+from ..core.errors import Busy, InvalidInput, ToolFailed, naming
 from ..core.manifest import Identity
 from ..core.process import Limits, run
 from . import qemu_img
@@ -90,7 +90,7 @@ def clear(path: str) -> None:
 def _start_of(path: str, copy: str) -> str:
     """Where an image of Ceph begins, as a file of its size."""
     size = rbd.size(path) or 0
-    with open(copy, "wb") as file:
+    with naming(copy), open(copy, "wb") as file:
         file.write(qemu_img.read_start(path, "raw", min(size, _START)))
         file.truncate(size)
     return copy

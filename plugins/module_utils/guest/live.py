@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Iterator, Optional, Sequence
 
 from ..core import files, limits
-from ..core.errors import Busy, MigrationError, ToolFailed, UnsupportedGuest
+from ..core.errors import Busy, MigrationError, ToolFailed, UnsupportedGuest, naming
 from ..core.macs import Mac, canonical
 from ..core.process import Limits, run
 from . import parttable
@@ -112,7 +112,7 @@ class LiveGuest:
         partial = f"{target}.hyper2kvm"
         there = _is_there(target)
         self.remove(partial)  # a pipe or a link of this name would be written through
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+        with naming(partial), open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -138,7 +138,7 @@ class LiveGuest:
 
     def append(self, path: str, data: bytes) -> None:
         _is_there(path)
-        with open(path, "ab") as file:
+        with naming(path), open(path, "ab") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Optional, Sequence
 
 from ..core import atomic, direct, modes, names
-from ..core.errors import InvalidInput, TransferFailed
+from ..core.errors import InvalidInput, TransferFailed, naming
 from ..core.numbers import decimal
 from ..core.progress import Progress
 from .files import MIB, TRIES, Areas, Files, Interrupted, changed, patiently, pause
@@ -141,8 +141,8 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
     try:
         journal.believe(file.fd)
         if not journal.pieces:  # what an older attempt left must not show through holes
-            os.ftruncate(file.fd, 0)
-        os.ftruncate(file.fd, job.size)
+            file.resize(0)
+        file.resize(job.size)
         meter.add(sum(length for offset, length in job.pieces() if offset in journal.pieces), wire=False)
         todo = [piece for piece in job.pieces() if piece[0] not in journal.pieces]
         meter.stopped = False
@@ -158,7 +158,7 @@ def _bring(files: Files, job: Job, directory: str, meter: _Meter, workers: int, 
                     future.cancel()
         if failed is not None:
             failed.result()
-        os.fsync(file.fd)
+        file.flush()
     finally:
         file.close()
         journal.close()
@@ -303,7 +303,8 @@ class _Journal:
     def add(self, offset: int, digest: str) -> None:
         with self._lock:
             self.pieces[offset] = digest
-            os.write(self._fd, f"{offset} {digest}\n".encode("ascii"))
+            with naming(self.path):
+                os.write(self._fd, f"{offset} {digest}\n".encode("ascii"))
 
     def close(self) -> None:
         if self._fd >= 0:

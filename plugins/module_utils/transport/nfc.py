@@ -90,7 +90,7 @@ def _receive(
                 said = response.read(300).decode("utf-8", "replace").strip()
             raise http.client.HTTPException(f"status {response.status} {said}".strip())
         with contextlib.closing(direct.File(path)) as file:
-            os.ftruncate(file.fd, 0)
+            file.resize(0)
             buffer, window = memoryview(bytearray(MIB)), direct.Window(file)
             while True:
                 with connection.within("sent more than drops"):
@@ -107,7 +107,7 @@ def _receive(
                 tail = (tail + bytes(buffer[max(0, count - 512) : count]))[-512:]
                 progress.update(size)
             window.flush()
-            os.ftruncate(file.fd, size)
+            file.resize(size)
     finally:
         connection.close()
     if head[_AT] == _AT_END and tail != _EOS:

@@ -9,7 +9,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
-from ..core.errors import InvalidInput, MissingTool, ToolFailed
+from ..core.errors import InvalidInput, MissingTool, ToolFailed, naming
 from ..guest import diffs, secrets
 from ..guest.change import Change, keep, put_back, sha256, size_of
 from ..guest.model import Stat
@@ -163,7 +163,7 @@ def _edited(guest: Guest, change: EditHive) -> bytes:
     start = logs.mended(file.replay.data)
     with tempfile.TemporaryDirectory(prefix="hyper2kvm-hive-") as scratch:
         path = os.path.join(scratch, "hive")
-        with open(path, "wb") as out:
+        with naming(path), open(path, "wb") as out:
             out.write(start)
         try:
             handle = hivex.Hivex(path, write=True)

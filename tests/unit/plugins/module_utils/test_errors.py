@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -11,7 +12,8 @@ from xml.parsers import expat
 
 import pytest
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import errors, process, tls
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import atomic, direct, errors, locks, memory, process, tls
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import live
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import connection
 
@@ -121,6 +123,50 @@ def test_too_little_memory_is_an_answer():
 def test_a_defect_stays_a_traceback():
     with pytest.raises(ZeroDivisionError):
         runtime.run(Module(), lambda module: 1 // 0)
+
+
+def filled(path):
+    with contextlib.closing(direct.File(str(path))) as file:
+        file.write(memoryview(b"x" * 8192), 0)
+
+
+def locked(path):
+    with locks.exclusive(str(path), "web01"):
+        pytest.fail("it was taken")
+
+
+WRITERS = {
+    "a record": lambda path: atomic.write_text(str(path), "x"),
+    "a disk": filled,
+    "a lock": locked,
+    "whose a place is": lambda path: memory.claim(str(path), "The place", None, memory.Run.of(os.getpid(), "web01", "")),
+    "a file of a live system": lambda path: live.LiveGuest.write(object.__new__(live.LiveGuest), str(path), b"x", None),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_said_with_the_file_that_did_not_fit(name, tmp_path, monkeypatch):
+    def full(*dummy):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in ("pwrite", "fsync"):
+        monkeypatch.setattr(os, call, full)
+    said = answer(lambda module: WRITERS[name](tmp_path / "file"))
+    assert said["error_code"] == "not_enough_space" and said["msg"].startswith(f"{tmp_path}/file") and "No space left" in said["msg"]
+
+
+def test_a_full_disk_is_said_alike_where_it_is_met_on_the_way():
+    met = errors.NotEnoughSpace.met(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/srv/disk.partial"))
+    assert (
+        met.msg == "/srv/disk.partial: No space left on device." and met.details["path"] == "/srv/disk.partial" and "Errno" not in str(met)
+    )
+    assert errors.NotEnoughSpace.met(OSError(errno.EIO, os.strerror(errno.EIO))) is None
+
+
+def test_a_path_that_the_system_names_stays():
+    with pytest.raises(OSError) as met, errors.naming("/srv/new"):
+        os.stat("/nowhere/old")
+    assert met.value.filename == "/nowhere/old"
 
 
 def test_real_refusals(tmp_path):
