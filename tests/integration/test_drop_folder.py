@@ -188,3 +188,8 @@ def test_the_units_start_the_same(drop):
     assert done.returncode == 2 and f"b lies in {drop}/failed" in done.stdout, done.stdout  # so that systemd knows of it, too
     planned = harness.module("drop_folder", check=True, path=str(drop), settle=0)
     assert planned["vms"] == [] and planned["changed"] is False
+
+
+def test_a_folder_that_is_not_given_is_not_guessed(tmp_path):
+    done = harness.playbook("drop_folder", harness.inventory(tmp_path / "drop.json"))
+    assert done.returncode == 2 and "drop_folder_path is not given" in done.stdout and "is undefined" not in done.stdout, done.stdout
