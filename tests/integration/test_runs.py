@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,9 @@ def test_the_dry_run_shows_the_changes_and_writes_nothing(hosts, tmp_path):
     done = harness.playbook("migrate", hosts, "--check", "--diff", env={"TMPDIR": str(tmp_path), "LIBGUESTFS_CACHEDIR": "/var/tmp"})
     assert done.returncode == 0, done.stdout
     assert "-/dev/sda1 none swap sw 0 0" in done.stdout and "+UUID=" in done.stdout and "removed file: /usr/bin/vmtoolsd" in done.stdout
+    assert re.search(
+        r"web01: Dry run: nothing was written\. [1-9][0-9]* changes would be made to the guest; it is proved to boot\.", done.stdout
+    )
     assert tree(tmp_path) == before and harness.digests(harness.guest("bios")) == digests
 
 
