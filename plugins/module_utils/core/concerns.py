@@ -142,5 +142,25 @@ CONCERNS: Mapping[str, Known] = {
     "source.suspended": Known(
         BLOCKER, "the description of a local VM says that it is suspended; accepted, its disks are as after a power failure"
     ),
+    "source.device": Known(
+        INFO, "a device of the description is of a kind that is not migrated", "warning where it may hold data or lead to a network"
+    ),
+    "source.media": Known(INFO, "drives for CDs and floppies of the description are not migrated"),
+    "source.passthrough": Known(WARNING, "a device of the source's host, passed through to the VM, is not migrated"),
+    "source.sriov": Known(WARNING, "SR-IOV cards of the description become virtio cards"),
+    "source.vtpm": Known(WARNING, "the content of the description's virtual TPM is not migrated"),
+    "source.encrypted-settings": Known(WARNING, "a part of the description is encrypted, and is not read"),
+    "source.disconnected": Known(WARNING, "a card that is not connected at the source is connected at the target"),
+    "source.disk-mode": Known(WARNING, "a disk forgets at its source what was written to it, and keeps it at the target"),
+    "source.shared-disk": Known(WARNING, "several VMs may write to a disk of the description"),
+    "source.blank-disk": Known(INFO, "a disk has no file in the package, and is made empty"),
+    "source.configuration": Known(
+        INFO, "the description has several configurations, or several descriptions of the hardware, of which one is taken"
+    ),
+    "source.other-systems": Known(INFO, "the package has other VMs, which are migrated each by a source of its own"),
+    "source.bounds": Known(WARNING, "the description gives only bounds of what the VM may have"),
+    "source.properties": Known(WARNING, "the guest expects settings in an OVF environment, which it has no more"),
+    "source.section": Known(WARNING, "the package has a section that is not known, and says that it must be"),
+    "source.file": Known(INFO, "a file of the package is none of the VM's disks, and is not migrated"),
     "proof.failed": Known(BLOCKER, "the proof of the repair failed; accepted, the boot test alone is relied on"),
 }

@@ -13,6 +13,7 @@ DESCRIPTION = 4 * MIB  # .ovf, .mf, .vbox
 VMX = 1 * MIB
 XML_ELEMENTS, XML_DEPTH = 100_000, 100
 VM_CPUS, VM_MEMORY = 8192, 64 * TIB  # vSphere allows 960 and 24 TiB
+VM_DISKS = 1024  # vSphere allows 256 on each kind of controllers
 MANIFEST = 64 * MIB  # our own records, which may lie where others write
 PICTURE = 64 * MIB  # of a screen
 PLAN = 256 * MIB  # it has files of a guest in it
@@ -34,7 +35,7 @@ VHD_TABLE = 16 * MIB  # held in memory; 2 TiB in blocks of 2 MiB have one of 4 M
 QCOW2_TABLE = 32 * MIB  # the first level; qemu's own limit
 QCOW2_SNAPSHOTS = 1024  # inside the image; qemu reads all of them at each start
 VDI_SIZE = 64 * TIB
-VMDK_SECTORS = 1 << 37  # 64 TiB; vSphere allows 62
+VMDK_SECTORS = 1 << 37  # 64 TiB; vSphere allows 62; also what a blank disk has at most
 
 # Guests.
 GUEST_FILE = 256 * MIB  # the largest that a repair reads: an initramfs, a hive

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Optional, Sequence
 
+from .choice import parted
 from .data import to_data
 from .errors import InvalidInput
 from .urls import split
@@ -133,7 +134,12 @@ def place_of(url: str) -> str:
 
 def places_of(source: Iterable[str]) -> set[str]:
     """What an operator has named, in one spelling: URLs, or files of this host. Nobody is asked."""
-    return {place_of(one) if _URL.match(one) else os.path.realpath(one) for one in source}
+    return {place_of(one) if _URL.match(one) else _file_of(one) for one in source}
+
+
+def _file_of(source: str) -> str:
+    path, chosen = parted(source)
+    return f"{os.path.realpath(path)}{chosen}"
 
 
 def digest_of(configuration: Any) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Optional
 
@@ -24,7 +25,19 @@ _PLAIN = b'.a|22 = "\\x41+AGE-~{\x1b$B"'  # which no encoding changes that has A
 
 
 def text(data: bytes, path: str, otherwise: str, errors: str = "strict") -> str:
-    """UTF-8 wherever it is that, else what it says, else `otherwise` with `errors`. Raises InvalidInput for an encoding that is unknown, or not the one."""
+    """UTF-8 wherever it is that, else what it says, else `otherwise` with `errors`; UTF-16 where it begins so, as editors on Windows save a file.
+
+    Raises InvalidInput for an encoding that is unknown, or not the one.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not data.startswith(codecs.BOM_UTF32_LE):
+        try:
+            return data.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise InvalidInput(
+                f"{path} begins as UTF-16, and is not that (byte {error.start}).",
+                "Copy it again; if it was edited, save it as UTF-8.",
+                path=path,
+            ) from error
     found = _NAMED.search(data)
     name = found[1].decode("ascii", "replace").strip() if found is not None else ""
     codec = _codec(name) if name else otherwise

@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict
 from typing import Any, Iterable, Optional, Sequence
 
-from ..core import device, files
+from ..core import choice, device, files
 from ..core.vm import MIB, Mark, VmId, digest_of
 from .machine import SourceDisk, SourceVm
 
@@ -16,9 +16,8 @@ from .machine import SourceDisk, SourceVm
 def identity(vm: SourceVm, source: Sequence[str], place: str = "") -> VmId:
     """The VM that `source`, paths from the root on, describes. `place`: where it is, if that is not the first path."""
     marks = tuple(mark(disk) for disk in vm.disks)
-    return VmId(
-        vm.uuid, place or place_of(source[0]), tuple(source), vm.name, digest_of([configuration(vm), list(map(asdict, marks))]), marks
-    )
+    where = place or place_of(choice.file_of(source[0])) + str(choice.Choice(vm.part))
+    return VmId(vm.uuid, where, tuple(source), vm.name, digest_of([configuration(vm), list(map(asdict, marks))]), marks)
 
 
 def packed(source: Sequence[str]) -> VmId:
@@ -29,7 +28,7 @@ def packed(source: Sequence[str]) -> VmId:
 def configuration(vm: SourceVm, sizes: Optional[Iterable[Sequence[Any]]] = None) -> list[Any]:
     """What makes another migration of the same VM due. `sizes`: of disks that are not here yet, the size and the place of each."""
     places = sizes if sizes is not None else [(disk.chain.virtual_size, *disk.place.at) for disk in vm.disks]
-    known = {key: value for key, value in asdict(vm).items() if key not in ("name", "uuid", "disks")}
+    known = {key: value for key, value in asdict(vm).items() if key not in ("name", "uuid", "disks", "part", "concerns")}
     return [known, [list(place) for place in places]]
 
 
@@ -41,6 +40,8 @@ def place_of(path: str) -> str:
 def mark(disk: SourceDisk) -> Mark:
     """What a disk is known by. Of one in many files the first two and the last are looked at: descriptor, beginning and end."""
     read = disk.chain.files()
+    if not read:
+        return Mark(disk.chain.virtual_size)
     chosen = dict.fromkeys((*read[:2], *read[-1:]))
     return Mark(disk.chain.virtual_size, _digest(_part(path, 0) for path in chosen), _digest(_part(path, -1) for path in chosen))
 

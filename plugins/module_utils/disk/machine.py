@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Mapping, Optional, Protocol, Sequence, Union
 
+from ..core.concern import Concern
 from ..core.data import FLAT, SPARE, Rest, called, kept
 from ..core.errors import Blocked
 from ..core.machine import Disk, Machine
@@ -26,7 +27,7 @@ class Link(Protocol):
 
 
 class Chain(Protocol):
-    """A disk as the files that hold it, newest image first, every one of them checked."""
+    """A disk as the files that hold it, newest image first, every one of them checked; without any where it is made empty."""
 
     @property
     def links(self) -> Sequence[Link]:
@@ -85,19 +86,28 @@ class SourceDisk:
     def said(self) -> DiskSaid:
         """It as it is described and recorded."""
         chain = self.chain
-        return DiskSaid(replace(self.place, wwn=chain.wwn), chain.virtual_size, chain.files(), chain.links[0].path, len(chain.links))
+        return DiskSaid(
+            replace(self.place, wwn=chain.wwn),
+            chain.virtual_size,
+            chain.files(),
+            chain.links[0].path if chain.links else "",
+            len(chain.links),
+        )
 
 
 @dataclass(frozen=True)
 class SourceVm(Machine):
     """A VM with its disk set in bus order. `suspended`: its memory is kept beside its disks.
 
-    `uuid` is the half of which VM it is that does not depend on where it is, see core.vm.VmId; empty where the source has none.
+    `uuid` is the half of which VM it is that does not depend on where it is, see core.vm.VmId; empty where the source has none. `part` tells it from other
+    VMs of the same package. `concerns`: what its source says and it has not.
     """
 
     disks: tuple[SourceDisk, ...] = ()
     uuid: str = ""
     suspended: bool = False
+    part: str = ""
+    concerns: tuple[Concern, ...] = ()
 
     def check_idle(self, accept: Sequence[str]) -> None:
         """Raise Blocked for a VM whose memory is kept beside its disks, Busy for disks that somebody writes to, unless the operator accepts it."""
@@ -113,7 +123,7 @@ class SourceVm(Machine):
     def said(self) -> VmSaid:
         """The VM and its disks as they are described and recorded."""
         machine = Machine(**{part.name: getattr(self, part.name) for part in fields(Machine)})
-        return VmSaid(machine, tuple(disk.said() for disk in self.disks))
+        return VmSaid(machine, tuple(disk.said() for disk in self.disks), concerns=self.concerns)
 
 
 @dataclass(frozen=True)
@@ -190,6 +200,7 @@ class VmSaid:
     uuid: Annotated[str, UUID] = field(default="", metadata=SPARE)
     tpm: bool = field(default=False, metadata=SPARE)
     seconds: Optional[float] = field(default=None, metadata=SPARE)
+    concerns: tuple[Concern, ...] = field(default=(), metadata=SPARE)
     rest: Rest = kept()
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
 
-from ..core import atomic, device, files, held, modes, spared
+from ..core import atomic, choice, device, files, held, modes, spared
 from ..core.data import from_data, to_data
 from ..core.errors import Busy, InvalidInput
 from ..core.locks import exclusive
@@ -50,7 +50,7 @@ class StagedDisk:
 def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...]:
     """Every file the migration reads, as it is now."""
     found = {identity.path: identity for disk in vm.disks for identity in disk.chain.identities()}
-    for path in paths:
+    for path in map(choice.file_of, paths):
         found.setdefault(os.path.abspath(path), Identity.of(path, source=True))
     return tuple(found[path] for path in sorted(found))
 

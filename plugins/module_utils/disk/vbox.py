@@ -15,7 +15,7 @@ from ..core.errors import InvalidInput
 from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import vmdk, xmlfile
+from . import vbox_concerns, vmdk, xmlfile
 from .machine import Chain, SourceDisk, SourceVm
 
 _BUSES = {
@@ -37,17 +37,23 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
     root = xmlfile.parse(text, path)
     if root.find("MachineEncrypted") is not None:
         raise InvalidInput(f"{path} is encrypted.", _DECRYPT, path=path)
+    if len(root.findall("Machine")) > 1:
+        raise InvalidInput(
+            f"{path} describes {len(root.findall('Machine'))} machines.", "Leave the one that is meant in a copy of it.", path=path
+        )
     machine = root.find("Machine")
     hardware = machine.find("Hardware") if machine is not None else None
     if machine is None or hardware is None:
         raise InvalidInput(f"{path} describes no machine.", "Name the VM's .vbox file.", path=path)
     media = {medium.get("uuid", ""): medium for medium in machine.iterfind("MediaRegistry/HardDisks/HardDisk")}
-    found = tuple(sorted(_disks(machine, hardware, media, path, resolve), key=lambda disk: disk.place.order))
+    controllers = _controllers(machine, hardware)
+    found = tuple(sorted(_disks(controllers, media, path, resolve), key=lambda disk: disk.place.order))
     if not found:
         raise InvalidInput(f"{path} names no disks of its own.", "Name the disks as a list in migrate_source.", path=path)
     firmware = hardware.find("Firmware")
+    name = machine.get("name") or os.path.splitext(os.path.basename(path))[0]
     return SourceVm(
-        name=machine.get("name") or os.path.splitext(os.path.basename(path))[0],
+        name=name,
         kind="vbox",
         disks=found,
         nics=tuple(nics(hardware)),
@@ -57,21 +63,20 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
         guest_os=machine.get("OSType"),
         uuid=uuid_of(machine.get("uuid")),
         suspended=machine.get("stateFile", "") != "",
+        concerns=tuple(vbox_concerns.of(hardware, controllers, media, name)),
     )
 
 
+def _controllers(machine: ElementTree.Element, hardware: ElementTree.Element) -> ElementTree.Element:
+    found = (parent.find("StorageControllers") for parent in (hardware, machine))
+    return next((one for one in found if one is not None), ElementTree.Element("StorageControllers"))
+
+
 def _disks(
-    machine: ElementTree.Element,
-    hardware: ElementTree.Element,
-    media: dict[str, ElementTree.Element],
-    path: str,
-    resolve: Callable[[str], Chain],
+    controllers: ElementTree.Element, media: dict[str, ElementTree.Element], path: str, resolve: Callable[[str], Chain]
 ) -> Iterator[SourceDisk]:
-    controllers = hardware.find("StorageControllers")
-    if controllers is None:
-        controllers = machine.find("StorageControllers")
     numbers: dict[str, int] = {}
-    for controller in controllers if controllers is not None else ():
+    for controller in controllers:
         bus = _BUSES.get(controller.get("type", ""))
         number = numbers[bus or ""] = numbers.get(bus or "", -1) + 1
         for device in controller.iterfind("AttachedDevice[@type='HardDisk']"):

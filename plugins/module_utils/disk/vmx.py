@@ -13,13 +13,14 @@ from ..core.errors import InvalidInput
 from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import chain, encoded, vmdk
+from . import chain, encoded, vmdk, vmx_concerns
 from .machine import SourceDisk, SourceVm
 
-_ESCAPE = re.compile(r"\|([0-9A-Fa-f]{2})")
+_ESCAPES = re.compile(r"(?:\|[0-9A-Fa-f]{2})+")
 _DEVICE = re.compile(r"^((?:scsi|nvme|sata|ide)[0-9]{1,4}:[0-9]{1,4})\.(?:filename|present|devicetype|redo)$")
 _PLACE = re.compile(r"([a-z]+)([0-9]+):([0-9]+)")
 _NIC = re.compile(r"^ethernet([0-9]{1,4})\.present$")
+_PASSED = re.compile(r"^pcipassthru([0-9]{1,4})\.present$")
 _DISK_TYPES = re.compile(r"|disk|plaindisk|rawdisk|\w+-harddisk")
 _REMOVABLE = re.compile(r"cd-?rom|dvd|floppy")
 _NO_MEDIUM = ("auto detect", "emptybackingstring")
@@ -27,7 +28,6 @@ _NO_MEDIUM = ("auto detect", "emptybackingstring")
 _DRIVE = re.compile(r"/vmfs/devices/(cdrom/[^/]+|genscsi/vml\.[0-9a-f]{2}05[0-9a-f]*)|/dev/(cdrom|cdrw|dvd|dvdrw|sr|scd|fd)[0-9]*")
 _HERE = re.compile(r"^(\.[/\\]+)+")
 _FIRMWARES = {"": "bios", "bios": "bios", "efi": "uefi"}
-_TRUE, _FALSE = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0", "")
 
 
 def parse(data: bytes, path: str) -> dict[str, str]:
@@ -48,7 +48,7 @@ def parse(data: bytes, path: str) -> dict[str, str]:
                 path=path,
                 line=number,
             )
-        value = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)
+        value = _ESCAPES.sub(_unescaped, value)
         if values.setdefault(key, value) != value:
             raise InvalidInput(
                 f"{path} gives {key[:80]} twice, as {values[key][:80]!r} and as {value[:80]!r}.",
@@ -57,6 +57,15 @@ def parse(data: bytes, path: str) -> dict[str, str]:
                 line=number,
             )
     return values
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    """Escapes are bytes, of which several may be one letter."""
+    data = bytes.fromhex(found[0].replace("|", ""))
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _value(text: str) -> Optional[str]:
@@ -85,8 +94,9 @@ def described(values: Mapping[str, str], path: str) -> SourceVm:
     firmware = values.get("firmware", "").strip().lower()
     if firmware not in _FIRMWARES:
         raise InvalidInput(f"{path} says {firmware[:40]!r} for firmware.", "Write bios or efi in a copy of the VM.", path=path)
+    name = values.get("displayname") or os.path.splitext(os.path.basename(path))[0]
     return SourceVm(
-        name=values.get("displayname") or os.path.splitext(os.path.basename(path))[0],
+        name=name,
         kind="vmx",
         disks=(),
         nics=tuple(_nics(values, path)),
@@ -98,6 +108,7 @@ def described(values: Mapping[str, str], path: str) -> SourceVm:
         guest_os=values.get("guestos"),
         uuid=uuid_of(values.get("vc.uuid")) or uuid_of(values.get("uuid.bios")),
         suspended=values.get("checkpoint.vmstate", "").strip() != "",
+        concerns=tuple(vmx_concerns.of(values, name)),
     )
 
 
@@ -171,10 +182,10 @@ def _require_controller(values: Mapping[str, str], device: str, name: str, path:
 
 
 def _no_disk(device: str, name: str, kind: str, path: str) -> InvalidInput:
-    what = f"of the type {kind[:40]}, with the file {name[:80]!r}" if kind else f"with the file {name[:80]!r}"
+    what = (f"of the type {kind[:40]} " if kind else "") + (f"with the file {name[:80]!r}" if name else "without a file")
     raw = "rdm" in kind or "raw" in kind
     return InvalidInput(
-        f"{path} has a device {device[:40]} {what if name or kind else 'without a file'}, which is not a virtual disk that can be read.",
+        f"{path} has a device {device[:40]} {what}, which is not a virtual disk that can be read.",
         (
             "Convert it to a virtual disk at the source (clone it), then migrate; or"
             if raw
@@ -198,11 +209,20 @@ def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
             values.get(f"{key}.virtualdev", ""),
             decimal(values.get(f"{key}.pcislotnumber")),
         )
+    for number in sorted(int(match[1]) for match in map(_PASSED.match, values) if match):
+        key = f"pcipassthru{number}"
+        if vmx_concerns.is_card(values, key) and _flag(values, f"{key}.present", path):
+            yield Nic(
+                macs.of_nic(values.get(f"{key}.generatedmacaddress")) or macs.of_nic(values.get(f"{key}.macaddress")),
+                values.get(f"{key}.networkname", ""),
+                "sriov",
+                decimal(values.get(f"{key}.pcislotnumber")),
+            )
 
 
 def _flag(values: Mapping[str, str], key: str, path: str, usual: str = "false") -> bool:
     """Raises InvalidInput for what is neither yes nor no."""
     value = values.get(key, usual).strip().lower()
-    if value not in _TRUE + _FALSE:
+    if value not in vmx_concerns.TRUE + vmx_concerns.FALSE:
         raise InvalidInput(f"{path} says {value[:40]!r} for {key[:80]}.", "Write TRUE or FALSE in a copy of the VM.", path=path)
-    return value in _TRUE
+    return value in vmx_concerns.TRUE

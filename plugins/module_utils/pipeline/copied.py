@@ -11,7 +11,7 @@ import json
 import os
 from typing import Iterable, Iterator
 
-from ..core import atomic, made
+from ..core import atomic, choice, made
 from ..core.errors import InvalidInput
 from ..core.manifest import Manifest
 from ..disk import archive, staging
@@ -75,7 +75,7 @@ def require_apart(work_dir: str, source: Iterable[str]) -> None:
         }
     except OSError:  # it is made later
         return
-    for path in source:
+    for path in map(choice.file_of, source):
         try:
             found = os.stat(path)
         except OSError:  # who reads it says so

@@ -203,7 +203,7 @@ def fetch(
     with opened(source, access, check or (stay and access.running == "snapshot")) as found:
         found.require_idle(access.accept)
         _require(found.which, expected)
-        told = tuple(concern for concern in found.concerns if concern.severity != INFO)
+        told = _told(found.concerns)
         if check:
             ahead.room(work_dir, 0 if stay else max(0, found.missing() - _held(copied.place(work_dir))), "The copy of the source")
             return replace(found.said(), identity=found.which), told
@@ -217,7 +217,13 @@ def fetch(
             if here.arrived is not None:
                 files = tuple(ArrivedFile(item.name, item.size, item.transferred, item.digest) for item in here.arrived)
                 transfer = Transfer(source[0], found.transport, files)
+            told = _told((*found.concerns, *here.vm.concerns))
             return staging.fetch(here.vm, here.paths, work_dir, options, begin, identity=here.which, transfer=transfer), told
+
+
+def _told(concerns: Sequence[Concern]) -> tuple[Concern, ...]:
+    """What is worth a warning, each once."""
+    return tuple(dict.fromkeys(concern for concern in concerns if concern.severity != INFO))
 
 
 def _admitted(here: Here, work_dir: str, expected: VmId, admit: Callable[[VmId], None]) -> None:

@@ -48,10 +48,10 @@ def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Map
     return {
         "format": FORMAT,
         "vm": vm.get("name"),
-        "source": {key: value for key, value in vm.items() if key != "name"},
+        "source": {key: value for key, value in vm.items() if key not in ("name", "concerns")},
         "disks": list(disks),
         "facts": guest.get("facts") or {},
-        "concerns": guest.get("concerns") or [],
+        "concerns": [*(vm.get("concerns") or ()), *(guest.get("concerns") or ())],
         "grown": guest.get("grown") or [],
         "changes": guest.get("changes") or [],
         "proof": guest.get("proof") or {},
@@ -70,7 +70,8 @@ def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Map
 
 def of(vm: VmSaid, guest: Repaired, disks: Sequence[Converted], boot: Booted) -> Migration:
     """The same as what is known of it, for the page and the verdict."""
-    return Migration(FORMAT, vm.machine.name, vm, guest.facts, tuple(disks), guest.concerns, guest.grown, guest.changes, guest.proof, boot)
+    concerns = (*vm.concerns, *guest.concerns)
+    return Migration(FORMAT, vm.machine.name, vm, guest.facts, tuple(disks), concerns, guest.grown, guest.changes, guest.proof, boot)
 
 
 def as_json(data: Mapping[str, Any]) -> str:

@@ -146,7 +146,7 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
         staged = os.path.join(directory, _PLACE, file)
         return vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),))
 
-    return Remote(vm, disks, "ssh", (), bring, local, in_place(files, disks))
+    return Remote(vm, disks, "ssh", vm.concerns, bring, local, in_place(files, disks))
 
 
 def _read(path: str, text: Optional[bytes]) -> tuple[SourceVm, Sequence[tuple[str, Disk]]]:

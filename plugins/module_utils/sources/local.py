@@ -41,10 +41,9 @@ def opened(paths: Sequence[str], access: Access) -> Iterator[Opened]:
 
 
 class _OfThisHost:
-    """Nothing of it moves, and nothing is worth a warning before its disks are looked at."""
+    """Nothing of it moves."""
 
     transport = "file"
-    concerns: tuple[Concern, ...] = ()
 
     def missing(self) -> int:
         return 0
@@ -59,6 +58,10 @@ class Files(_OfThisHost):
 
     paths: tuple[str, ...]
     vm: SourceVm
+
+    @property
+    def concerns(self) -> tuple[Concern, ...]:
+        return self.vm.concerns
 
     @functools.cached_property
     def which(self) -> VmId:
@@ -95,6 +98,7 @@ class Packed(_OfThisHost):
     paths: tuple[str, ...]
     access: Access
     which: VmId
+    concerns: tuple[Concern, ...] = ()  # those of the VM are known when it is here
 
     def said(self) -> VmSaid:
         return SourceVm(os.path.basename(self.paths[0]), "archive").said()
