@@ -2,8 +2,7 @@
 """OVF packages: an .ovf with its files in a folder, or all of it in an uncompressed tar (.ova), whose disks are read in place.
 
 Source: DMTF DSP0243 (OVF 1.1, 2.0) and DSP0004 resource types; VMware's vmw: extensions; oVirt's OvfWriter (MACAddress, while its Address
-is a place on the PCI bus). What a consumer may choose by DSP0243 (one of several
-hardware sections, one of several VMs) is not chosen here; only of deployment options it says which one is meant.
+is a place on the PCI bus).
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from typing import Optional, Sequence
 from xml.etree import ElementTree as ET
 
 from ..core import files, macs
+from ..core.choice import Choice
 from ..core.errors import InvalidInput
 from ..core.machine import Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import litter, ovf_disks, ovf_items, ovf_manifest, ovf_package, vbox, xmlfile
+from . import litter, ovf_concerns, ovf_disks, ovf_items, ovf_manifest, ovf_package, ovf_system, vbox, xmlfile
 from .machine import SourceVm
 
-_FIRMWARE, _SECURE = "firmware", "bootOptions.efiSecureBootEnabled"
-_ALONE = "Export the VM alone and anew, or leave one in the .ovf, and its disks in the DiskSection; its manifest (.mf) does not fit then, so remove it."
+_FIRMWARE, _SECURE = "firmware", ("bootOptions.efiSecureBootEnabled", "uefi.secureBoot.enabled")
 
 
-def read(path: str, verify: bool = True) -> SourceVm:
-    """The VM of an .ova or .ovf. With `verify` the manifest's digests are compared, which reads every listed file once."""
+def read(path: str, verify: bool = True, choice: Choice = Choice()) -> SourceVm:
+    """The VM of an .ova or .ovf, of several the one that is chosen. With `verify` the manifest's digests are compared, which reads every listed file once."""
     package = ovf_package.index(path)
     members = package.members
     inside = (name for name in members if name.lower().endswith(".ovf") and not litter.is_hidden(name))
@@ -37,31 +36,36 @@ def read(path: str, verify: bool = True) -> SourceVm:
     if envelope is None:
         files.opened(path, "The description", links=False).close()
         raise InvalidInput(f"The description {path} cannot be read.", "Check the path and its permissions.", path=path)
+    package = replace(package, base=os.path.dirname(descriptors[0]) if package.archive else "")
     manifest = ovf_manifest.find(package, descriptors[0]) if verify else None
     if manifest is not None:
         manifest.verify(envelope.name)
-    vm, names = _vm(xmlfile.parse(envelope.read(xmlfile.LIMIT), envelope.name), package)
+    vm, names = _vm(xmlfile.parse(envelope.read(xmlfile.LIMIT), envelope.name), package, choice)
     if manifest is not None:
         manifest.require(names)
         manifest.verify()
     return vm
 
 
-def _vm(root: ET.Element, package: ovf_package.Package) -> tuple[SourceVm, tuple[str, ...]]:
+def _vm(root: ET.Element, package: ovf_package.Package, choice: Choice) -> tuple[SourceVm, tuple[str, ...]]:
     """The VM, and the files of the package that hold its disks."""
     path = package.path
-    system = _system(root, path)
-    hardware = ovf_items.hardware(system, root, path)
-    found = ovf_disks.find(root, hardware, package)
+    meant = ovf_system.find(root, choice, path)
+    system = meant.element
+    hardware = ovf_items.hardware(system, root, path, choice.configuration)
+    found = ovf_disks.find(root, hardware, package, meant.elsewhere)
     ovf_items.require_types(hardware, path)
-    if not found:
+    if not any(one.names for one in found):
         raise InvalidInput(f"{path} has no disks.", "Export the VM again, with its disks.", path=path)
-    config = ovf_items.settings(system.iter("Config"), (_FIRMWARE, _SECURE), path)
+    # VMware writes an ExtraConfig into the .vmx as it is.
+    entries = (entry for tag in ("Config", "ExtraConfig") for entry in system.iter(tag))
+    config = ovf_items.settings(entries, (_FIRMWARE, *_SECURE), path)
     cpu = hardware.one(ovf_items.CPU, "the number of CPUs", ("VirtualQuantity", "CoresPerSocket"), path)
     memory = hardware.one(ovf_items.MEMORY, "the memory", ("VirtualQuantity", "AllocationUnits"), path)
     box = next((machine.find("Hardware") for machine in system.iter("Machine")), None)
+    name = meant.name or os.path.splitext(os.path.basename(path))[0]
     vm = SourceVm(
-        name=(system.findtext("Name") or system.get("id") or os.path.splitext(os.path.basename(path))[0]).strip(),
+        name=name,
         kind="ova" if package.archive else "ovf",
         disks=tuple(sorted((one.disk for one in found), key=lambda disk: disk.place.order)),
         nics=_nics(hardware.all(ovf_items.NIC), tuple(vbox.nics(box)) if box is not None else ()),
@@ -69,34 +73,14 @@ def _vm(root: ET.Element, package: ovf_package.Package) -> tuple[SourceVm, tuple
         cores_per_socket=said(cpu.get("CoresPerSocket"), "CoresPerSocket", path) if cpu is not None else None,
         memory=ovf_items.memory(memory, path),
         firmware=_firmware(config.get(_FIRMWARE, ""), box, path),
-        secure_boot=config.get(_SECURE, "").lower() == "true",
+        secure_boot=any(config.get(key, "").lower() == "true" for key in _SECURE),
         guest_os=next((section.get("osType") for section in system.iter("OperatingSystemSection")), None),
         uuid=_uuid(system),
+        suspended=any(machine.get("stateFile") for machine in system.iter("Machine")),
+        part=meant.part,
+        concerns=(*meant.concerns, *ovf_concerns.of(root, replace(meant, name=name), hardware, found)),
     )
     return vm, tuple(name for one in found for name in one.names)
-
-
-def _system(root: ET.Element, path: str) -> ET.Element:
-    """The one VM, with its one description of the hardware."""
-    systems = list(root.iter("VirtualSystem"))
-    if not systems and (root.find("Content") is not None or root.find("Section") is not None):
-        raise InvalidInput(
-            f"{path} is written as before OVF 1.0 (Section and Content with xsi:type), which is not read.",
-            "Export the VM in the present format: by ovftool OLD.ovf NEW.ovf, or from oVirt as an OVA. Or name its disks as a list in migrate_source.",
-            path=path,
-        )
-    if not systems:
-        raise InvalidInput(f"{path} describes no virtual system.", "Export the VM again.", path=path)
-    if len(systems) > 1:
-        names = ", ".join((system.findtext("Name") or system.get("id") or "one without a name").strip()[:80] for system in systems)
-        raise InvalidInput(f"{path} is a vApp of {len(systems)} VMs: {names}.", _ALONE, path=path)
-    sections = list(systems[0].iter("VirtualHardwareSection"))
-    if len(sections) > 1:
-        types = ", ".join((section.findtext("System/VirtualSystemType") or "of no type").strip()[:80] for section in sections)
-        raise InvalidInput(
-            f"{path} describes the hardware of its VM {len(sections)} times ({types}), and does not say which one it is.", _ALONE, path=path
-        )
-    return systems[0]
 
 
 def _uuid(system: ET.Element) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The disks of an OVF: from the hardware to the DiskSection, from there to a file of the package. Each with a file is used, or refused by name.
+"""The disks of an OVF: from the hardware to the DiskSection, from there to a file of the package. Each is used, or refused by name.
 
-Source: DSP0243 9.1 (a disk without a file is made blank), 7.1 (files in chunks), 8 (items); VirtualBox's, oVirt's and XenServer's exports.
+Source: DSP0243 9.1 (a disk without a file has no content), 7.1 (files in chunks), 8 (items); VirtualBox's, oVirt's and XenServer's exports.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Optional
+from typing import AbstractSet, Iterable, Mapping, Optional
 from xml.etree import ElementTree as ET
 
 from ..core import files, limits
@@ -18,15 +18,16 @@ from ..core.errors import InvalidInput
 from ..core.machine import Disk
 from ..core.numbers import decimal, said
 from . import chain, image
+from .blank import Blank
 from .machine import Chain, SourceDisk
 from .ovf_items import DISK, Hardware, Item, unit
 from .ovf_package import Member, Package
+from .ovf_system import PLACE
 
 _CONTROLLERS = {"5": "ide", "6": "scsi", "20": "sata"}
 _SPECIAL = {"nvme": "nvme", "virtioscsi": "scsi"}  # what makers write as the type "other storage" (20), by the subtype
-_REMOVABLE = ("14", "15", "16")  # floppies, CDs, DVDs
+REMOVABLE = ("14", "15", "16")  # floppies, CDs, DVDs
 _EXTENTS = ("19", "31")  # what storage has; XenServer writes it for disks
-_PLACE = re.compile(r"^(?:(?:ovf:)?/*disk/)?([^/]+)$")
 _VMDK = (b"KDMV", b"COWD", b"# Disk Descriptor")
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _OVIRT = re.compile(f"^{_UUID}/{_UUID}$")
@@ -36,59 +37,75 @@ _NO_MANIFEST = "and remove the manifest (.mf), which does not fit then"
 
 @dataclass(frozen=True)
 class Found:
-    """A disk, and which files of the package hold it."""
+    """A disk, which files of the package hold it, and its id in the DiskSection."""
 
     disk: SourceDisk
     names: tuple[str, ...]
+    id: str
 
 
-def find(root: ET.Element, hardware: Hardware, package: Package) -> tuple[Found, ...]:
-    """The disks that the hardware has, in its order. Raises InvalidInput for one of the DiskSection that it leaves out, unless by a deployment option."""
+@dataclass(frozen=True)
+class _Naming:
+    """The items that name each disk: those that the VM has, those of other configurations, and those that are only bounds."""
+
+    meant: Mapping[str, list[Item]]
+    unchosen: Mapping[str, list[Item]]
+    bounds: Mapping[str, list[Item]]
+    nameless: Optional[Item]
+
+
+def find(root: ET.Element, hardware: Hardware, package: Package, elsewhere: AbstractSet[str] = frozenset()) -> tuple[Found, ...]:
+    """The disks that the hardware has, in its order.
+
+    Raises InvalidInput for one of the DiskSection that it leaves out, unless by a deployment option, or since the disk is another VM's (`elsewhere`).
+    """
     path = package.path
     listed = _by_id(root.findall(".//References/File"), "id", "files", path)
     disks = _by_id(root.findall(".//DiskSection/Disk"), "diskId", "disks", path)
-    buses = {item.get("InstanceID"): (_bus(item), decimal(item.get("Address"))) for item in hardware.meant if _bus(item) is not None}
+    owners = {item.get("InstanceID"): item for item in hardware.meant}
+    items = [item for item in hardware.all(DISK) if item.get("HostResource")]
+    if len(items) > limits.VM_DISKS:
+        raise InvalidInput(f"{path} has {len(items)} disks, and no VM has more than {limits.VM_DISKS}.", "Export the VM again.", path=path)
     found: list[Found] = []
-    taken: dict[str, str] = {}  # which file each disk has
+    taken: set[str] = set()
+    files_taken: set[str] = set()
     places: dict[tuple[str, ...], str] = {}
-    for item in (item for item in hardware.all(DISK) if item.get("HostResource")):
+    for item in items:
         name, disk = _disk(item, disks, path)
-        if name in taken or disk.get("fileRef", "") in (set(taken.values()) - {""}):
+        file = disk.get("fileRef", "")
+        if name in taken or file in files_taken:
             raise InvalidInput(
                 f"{path} has one disk twice: {name[:80]}.",
                 f"Leave one Item, and one Disk for each file, in the .ovf, {_NO_MANIFEST}; or export the VM again.",
                 path=path,
             )
-        taken[name] = disk.get("fileRef", "")
-        if not disk.get("fileRef"):
-            if not item.optional:
-                raise _blank(f"The disk {name[:80]}", path)
-            continue
-        place = _address(item, hardware)
+        taken.add(name)
+        files_taken.update({file} - {""})
+        owner = owners.get(item.get("Parent")) if item.get("Parent") else None
+        place = _address(item, owner)
         if place is not None and places.setdefault(place, name) != name:
             raise InvalidInput(
                 f"{path} has two disks at one place, {places[place][:80]} and {name[:80]} (AddressOnParent {item.get('AddressOnParent')}).",
                 f"Correct rasd:Parent or rasd:AddressOnParent of one in the .ovf, {_NO_MANIFEST}; or export the VM again.",
                 path=path,
             )
-        file = listed.get(disk.get("fileRef", ""))
-        if file is None:
-            raise InvalidInput(
-                f"{path} has a disk without a file: {name[:80]} is to be in {disk.get('fileRef', '')[:80]!r}, which its References do not list.",
-                "The package is damaged; export the VM again.",
-                path=path,
-            )
-        bus, number = buses.get(item.get("Parent"), (None, None))
-        read, names = _read(file, disk, package)
-        found.append(Found(SourceDisk(read, Disk(bus, number, decimal(item.get("AddressOnParent")))), names))
-    for name, disk in disks.items():
-        if disk.get("fileRef") and name not in taken:
-            _require_left_out(name, listed.get(disk.get("fileRef", "")), hardware, path)
+        read, names = _read(_file(name, file, listed, path), disk, package) if file else (_blank(name, disk, path), ())
+        bus = _bus(owner) if owner is not None else None
+        number = decimal(owner.get("Address")) if owner is not None and bus else None
+        found.append(Found(SourceDisk(read, Disk(bus, number, decimal(item.get("AddressOnParent")))), names, name))
+    _require_every(disks, listed, taken | elsewhere, hardware, path)
     _require_no_other(listed, disks, {name for one in found for name in one.names}, package)
-    for item in hardware.all(DISK):
-        if not item.get("HostResource") and not item.optional:
-            raise _blank(f"The disk of the InstanceID {item.get('InstanceID')[:80]!r}", path)
     return tuple(found)
+
+
+def _file(name: str, reference: str, listed: Mapping[str, ET.Element], path: str) -> ET.Element:
+    if reference not in listed:
+        raise InvalidInput(
+            f"{path} has a disk without a file: {name[:80]} is to be in {reference[:80]!r}, which its References do not list.",
+            "The package is damaged; export the VM again.",
+            path=path,
+        )
+    return listed[reference]
 
 
 def _by_id(elements: Iterable[ET.Element], key: str, what: str, path: str) -> dict[str, ET.Element]:
@@ -104,7 +121,7 @@ def _by_id(elements: Iterable[ET.Element], key: str, what: str, path: str) -> di
 
 def _disk(item: Item, disks: Mapping[str, ET.Element], path: str) -> tuple[str, ET.Element]:
     resource = item.get("HostResource")
-    place = _PLACE.match(resource)
+    place = PLACE.match(resource)
     if place is not None and place[1] in disks:
         return place[1], disks[place[1]]
     why = "is not a disk of its DiskSection"
@@ -115,39 +132,90 @@ def _disk(item: Item, disks: Mapping[str, ET.Element], path: str) -> tuple[str, 
     raise InvalidInput(f"{path} has a disk without a file: {resource[:80]} {why}.", hint, path=path)
 
 
-def _blank(what: str, path: str) -> InvalidInput:
+def _blank(name: str, disk: ET.Element, path: str) -> Blank:
+    """A disk that begins empty. Raises InvalidInput where its size is not said, or is none."""
+    what = f"the capacity of the disk {name[:80]}, for which the .ovf names no file so that it is blank,"
+    text = disk.get("capacity", "").strip()
+    if not text or text.startswith("${"):
+        raise InvalidInput(
+            f"{path} does not say {what} or leaves it to whoever deploys the VM ({text[:80] or 'no capacity'}).",
+            f"Write it as ovf:capacity of the Disk into the .ovf, {_NO_MANIFEST}.",
+            path=path,
+            disk=name,
+        )
+    size = (said(text, what, path) or 0) * unit(disk.get("capacityAllocationUnits", ""), 1, "capacityAllocationUnits", path)
+    if disk.get("parentRef"):
+        raise _delta(f"The disk {name[:80]}", disk, path)
+    if not 0 < size <= limits.VMDK_SECTORS * 512:
+        raise InvalidInput(
+            f"{path} gives {size} bytes as {what} and from 1 byte to 64 TiB can be.",
+            f"Correct it in the .ovf, {_NO_MANIFEST}.",
+            path=path,
+            disk=name,
+        )
+    return Blank(-(-size // 512) * 512)
+
+
+def _delta(what: str, disk: ET.Element, path: str) -> InvalidInput:
     return InvalidInput(
-        f"{what} of {path} is blank: the .ovf names no file for it, so that whoever deploys it makes an empty one.",
-        f"Remove its Item from the .ovf, {_NO_MANIFEST}. If the VM needs an empty disk, attach a new one after the migration (qemu-img create, "
-        "virsh attach-disk).",
+        f"{what} of {path} holds only what differs from another disk ({disk.get('parentRef', '')[:80]}).",
+        "Delete the VM's snapshots at the source, and export it again.",
         path=path,
     )
 
 
-def _address(item: Item, hardware: Hardware) -> Optional[tuple[str, ...]]:
+def _address(item: Item, owner: Optional[Item]) -> Optional[tuple[str, ...]]:
     """Where a disk is attached; None where that is not said. Controllers of one kind with one address are one."""
     unit_, parent = decimal(item.get("AddressOnParent")), item.get("Parent")
     if unit_ is None or not parent:
         return None
-    owner = next((one for one in hardware.meant if one.get("InstanceID") == parent), None)
     if owner is None or not owner.get("Address"):
         return parent, str(unit_)
     return owner.type, owner.get("ResourceSubType").lower(), owner.get("Address"), str(unit_)
 
 
-def _require_left_out(name: str, file: Optional[ET.Element], hardware: Hardware, path: str) -> None:
+def _require_every(
+    disks: Mapping[str, ET.Element], listed: Mapping[str, ET.Element], known: AbstractSet[str], hardware: Hardware, path: str
+) -> None:
+    """Raise InvalidInput for a disk that would be left out, and for an item of a disk that has none."""
+    nameless = [item for item in hardware.all(DISK) if not item.get("HostResource")]
+    meant, unchosen, bounds = map(_by_disk, (hardware.meant, hardware.unchosen, hardware.bounds))
+    naming = _Naming(meant, unchosen, bounds, nameless[0] if nameless else None)
+    for name, disk in disks.items():
+        if disk.get("fileRef") and name not in known:
+            _require_left_out(name, listed.get(disk.get("fileRef", "")), naming, path)
+    if any(not item.optional for item in nameless):
+        raise InvalidInput(
+            f"The disk of the InstanceID {nameless[0].get('InstanceID')[:80]!r} of {path} is blank, and the .ovf does not say how large it is (it has no "
+            "HostResource).",
+            f"Remove its Item from the .ovf, {_NO_MANIFEST}. If the VM needs an empty disk, attach a new one after the migration (qemu-img create, "
+            "virsh attach-disk).",
+            path=path,
+        )
+
+
+def _by_disk(items: Iterable[Item]) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        place = PLACE.match(item.get("HostResource"))
+        names = {place[1] if place is not None else "", item.get("InstanceID") if item.type in _EXTENTS else ""}
+        for name in names - {""}:
+            found.setdefault(name, []).append(item)
+    return found
+
+
+def _require_left_out(name: str, file: Optional[ET.Element], items: _Naming, path: str) -> None:
     """Raise InvalidInput unless the description itself leaves the disk out: by a deployment option, or as a medium in a drive."""
     href = file.get("href", "") if file is not None else ""
-    naming = [item for item in hardware.meant if _names(item, name)]
-    if not naming and any(_names(item, name) for item in hardware.unchosen):
+    naming = items.meant.get(name, [])
+    if not naming and name in items.unchosen:
         return
-    if naming and all(item.type in _REMOVABLE for item in naming) and os.path.splitext(href)[1].lower() not in _disk_suffixes():
+    if naming and all(item.type in REMOVABLE for item in naming) and os.path.splitext(href)[1].lower() not in _disk_suffixes():
         return
     why = "no Item of its hardware names it"
     hint = f"Name it in the .ovf, by an Item of the ResourceType {DISK} with the HostResource ovf:/disk/{name[:80]}"
-    nameless = [item.get("InstanceID")[:40] for item in hardware.all(DISK) if not item.get("HostResource")]
-    if nameless:
-        why += f", and the Item of the InstanceID {nameless[0]!r} has no HostResource"
+    if items.nameless is not None:
+        why += f", and the Item of the InstanceID {items.nameless.get('InstanceID')[:40]!r} has no HostResource"
     if naming:
         kind = naming[0].type[:40]
         why = f"the Item that names it (InstanceID {naming[0].get('InstanceID')[:40]!r}) is of the ResourceType {kind!r}, and that of disks is {DISK}"
@@ -155,7 +223,7 @@ def _require_left_out(name: str, file: Optional[ET.Element], hardware: Hardware,
         if naming[0].type in _EXTENTS:
             why += "; XenServer writes 19 for disks" if naming[0].type == "19" else ""
             hint += f", and ovf:/disk/{name[:80]} as its rasd:HostResource"
-    elif any(_names(item, name) for item in hardware.bounds):
+    elif name in items.bounds:
         why = "its Item is only a bound (ovf:bound) of what can be chosen"
         hint = "Take the attribute ovf:bound off its Item in the .ovf"
     raise InvalidInput(
@@ -181,11 +249,6 @@ def _require_no_other(listed: Mapping[str, ET.Element], disks: Mapping[str, ET.E
             )
 
 
-def _names(item: Item, name: str) -> bool:
-    place = _PLACE.match(item.get("HostResource"))
-    return (place is not None and place[1] == name) or (item.type in _EXTENTS and item.get("InstanceID") == name)
-
-
 def _disk_suffixes() -> set[str]:
     return {".vmdk", *image.READERS} - {".img", ".bin", ".dd", ".raw"}  # of which many are pictures of CDs and floppies
 
@@ -195,11 +258,7 @@ def _read(file: ET.Element, disk: ET.Element, package: Package) -> tuple[Chain, 
     path = package.path
     name, member = package.find(file.get("href", ""))
     if disk.get("parentRef"):
-        raise InvalidInput(
-            f"The disk {name} of {path} holds only what differs from another disk ({disk.get('parentRef', '')[:80]}).",
-            "Delete the VM's snapshots at the source, and export it again.",
-            path=path,
-        )
+        raise _delta(f"The disk {name}", disk, path)
     suffix = os.path.splitext(name)[1].lower()
     if file.get("compression", "identity").lower() not in ("", "identity") or suffix in _PACKED:
         raise _packed(name, file.get("compression", ""), package)
@@ -212,7 +271,7 @@ def _read(file: ET.Element, disk: ET.Element, package: Package) -> tuple[Chain, 
         )
     found = _opened(member, suffix, package)
     _check_capacity(disk, found.virtual_size, name, path)
-    return found, (name,) if package.archive else tuple(os.path.basename(one) for one in found.files())
+    return found, (name,) if package.archive else tuple(map(package.name_of, found.files()))
 
 
 def _opened(member: Member, suffix: str, package: Package) -> Chain:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 from ..core import limits
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
+from .unused import listed
 
 CPU, MEMORY, NIC, DISK = "3", "4", "10", "17"
 _UNITS = {
@@ -26,7 +27,14 @@ _UNITS = {
     "gigabytes": 1 << 30,
     "gb": 1 << 30,
 }
-_UNIT = re.compile(r"bytes?\*(?:(2|10)\^([0-9]{1,2})|([0-9]{1,18}))")
+# DSP0004 Annex C: a base unit, which may have a prefix, and factors.
+_PREFIXES = {
+    **{name: 1000**power for power, name in enumerate(("", "kilo", "mega", "giga", "tera", "peta", "exa"))},
+    **{name: 1024**power for power, name in enumerate(("", "kibi", "mebi", "gibi", "tebi", "pebi", "exbi"))},
+}
+_BASE = re.compile(r"([a-z]*?)bytes?")
+_FACTOR = re.compile(r"(?:(2|10|1000|1024)\^([0-9]{1,2})|([0-9]{1,18}))")
+_FACTORS = 8
 _RANGES = ("min", "max")  # bounds of what is normal, not the hardware
 _ONCE = (
     "InstanceID",
@@ -39,7 +47,9 @@ _ONCE = (
     "VirtualQuantity",
     "AllocationUnits",
     "CoresPerSocket",
+    "AutomaticAllocation",
 )
+_FORMERLY = {"InstanceId": "InstanceID", "BusNumber": "Address"}  # drafts before OVF 1.0, and what VirtualBox wrote up to version 3
 _DAMAGED = "The package is damaged; export the VM again."
 
 
@@ -60,14 +70,24 @@ class Item:
     def type(self) -> str:
         return self.get("ResourceType")
 
+    def __str__(self) -> str:
+        """For people."""
+        named = self.get("ElementName") or self.get("Caption") or self.get("Description") or f"InstanceID {self.get('InstanceID')}"
+        return f"{named[:60]} (ResourceType {self.type[:20] or 'none'})"
+
 
 @dataclass(frozen=True)
 class Hardware:
-    """`meant`: the devices that the VM has. `unchosen`: those of other deployment options. `bounds`: those that only limit a choice."""
+    """`meant`: the devices that the VM has. `unchosen`: those of other deployment options. `bounds`: those that only limit a choice.
+
+    `options` are all deployment options, `option` is the one that was taken, empty where there is none.
+    """
 
     meant: tuple[Item, ...]
     unchosen: tuple[Item, ...]
     bounds: tuple[Item, ...]
+    options: tuple[str, ...] = ()
+    option: str = ""
 
     def all(self, kind: str) -> tuple[Item, ...]:
         return tuple(item for item in self.meant if item.type == kind)
@@ -84,18 +104,18 @@ class Hardware:
         return found[0] if found else None
 
 
-def hardware(system: ET.Element, root: ET.Element, path: str) -> Hardware:
-    """The hardware under the deployment option that is meant where nobody chooses: the default, else the first.
+def hardware(system: ET.Element, root: ET.Element, path: str, chosen: str = "") -> Hardware:
+    """The hardware under the deployment option that was chosen; where nobody chooses, the default, else the first.
 
     An item of an option stands in place of the one with its InstanceID that belongs to none.
     """
-    options = [one.get("id", "") for one in root.iterfind(".//DeploymentOptionSection/Configuration")]
-    meant = _option(root, path)
+    options = tuple(one.get("id", "") for one in root.iterfind(".//DeploymentOptionSection/Configuration"))
+    meant, known = _option(root, path, chosen), frozenset(options)
     found: dict[tuple[str, bool], Item] = {}
     unchosen, bounds = [], []
     for element in (element for tag in ("Item", "StorageItem", "EthernetPortItem") for element in system.iter(tag)):
         item = _item(element, path)
-        if item.only and not set(item.only) & set(options):
+        if item.only and known.isdisjoint(item.only):
             raise InvalidInput(
                 f"{path} has hardware (InstanceID {item.get('InstanceID')[:40]!r}) for the deployment option {' '.join(item.only)[:80]!r}, which it does not "
                 "describe.",
@@ -118,6 +138,8 @@ def hardware(system: ET.Element, root: ET.Element, path: str) -> Hardware:
         tuple(item for (name, special), item in found.items() if special or (name, True) not in found),
         (*unchosen, *replaced),
         tuple(bounds),
+        options,
+        meant,
     )
 
 
@@ -132,8 +154,17 @@ def require_types(hardware: Hardware, path: str) -> None:
             )
 
 
-def _option(root: ET.Element, path: str) -> str:
+def _option(root: ET.Element, path: str, chosen: str) -> str:
     options = list(root.iterfind(".//DeploymentOptionSection/Configuration"))
+    if chosen:
+        names = [one.get("id", "") for one in options]
+        if chosen in names:
+            return chosen
+        raise InvalidInput(
+            f"{path} has no configuration {chosen[:80]!r}; it has {listed(names) or 'none at all'}.",
+            "Name one of them behind the # in migrate_source (config=NAME), or none: the one is taken then that the package says is the default.",
+            path=path,
+        )
     default = [one.get("id", "") for one in options if one.get("default", "").lower() in ("true", "1")]
     if len(default) > 1:
         raise InvalidInput(
@@ -147,15 +178,15 @@ def _option(root: ET.Element, path: str) -> str:
 def _item(element: ET.Element, path: str) -> Item:
     values: dict[str, str] = {}
     for child in element:
-        text = (child.text or "").strip()
-        if (child.tag in _ONCE and values.get(child.tag, text) != text) or (child.tag == "HostResource" and child.tag in values):
+        text, tag = (child.text or "").strip(), _FORMERLY.get(child.tag, child.tag)
+        if (tag in _ONCE and values.get(tag, text) != text) or (tag == "HostResource" and tag in values):
             raise InvalidInput(
-                f"{path} has a device with two {'disks' if child.tag == 'HostResource' else f'values of {child.tag}'}: "
-                f"{values[child.tag][:40]!r} and {text[:40]!r} (InstanceID {element.findtext('InstanceID', '').strip()[:40]!r}).",
+                f"{path} has a device with two {'disks' if tag == 'HostResource' else f'values of {tag}'}: "
+                f"{values[tag][:40]!r} and {text[:40]!r} (InstanceID {element.findtext('InstanceID', '').strip()[:40]!r}).",
                 "Leave the one that is meant in the .ovf, and remove the manifest (.mf), which does not fit then; or export the VM again.",
                 path=path,
             )
-        values[child.tag] = text
+        values[tag] = text
     return Item(
         values,
         settings(element.iter("Config"), ("slotInfo.pciSlotNumber",), path),
@@ -193,11 +224,17 @@ def memory(item: Optional[Item], path: str) -> Optional[int]:
 def unit(text: str, usual: int, what: str, path: str) -> int:
     """Bytes of a unit as DSP0004 writes it, or by a word; the `usual` where none is given."""
     plain = text.lower().replace(" ", "")
-    programmatic = _UNIT.fullmatch(plain)
-    if programmatic is not None:
-        size = int(int(programmatic[1]) ** int(programmatic[2]) if programmatic[1] else int(programmatic[3]))
-    else:
-        size = _UNITS.get(plain, 0) if plain else usual
+    size = _UNITS.get(plain) or _programmatic(plain) if plain else usual
     if not size:
         raise InvalidInput(f"{path} gives {what} as {text[:40]!r}, which is not a known unit.", f"Correct {what} in {path}.", path=path)
     return size
+
+
+def _programmatic(text: str) -> int:
+    """Bytes of a unit by DSP0004 Annex C; 0 for what is none."""
+    base, *factors = text.split("*")
+    found = _BASE.fullmatch(base)
+    size = _PREFIXES.get(found[1], 0) if found is not None else 0
+    for factor in map(_FACTOR.fullmatch, factors[:_FACTORS]):
+        size *= 0 if factor is None else int(factor[3]) if factor[3] else int(factor[1]) ** int(factor[2])
+    return 0 if len(factors) > _FACTORS else int(size)

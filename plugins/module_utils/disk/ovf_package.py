@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional
 from urllib.parse import unquote
 
-from ..core import files, held
+from ..core import files, held, limits
 from ..core.errors import InvalidInput, UnsafeInput
 from . import chain, litter, tape, vmdk
 
@@ -41,45 +41,86 @@ class Member:
 
 @dataclass(frozen=True)
 class Package:
-    """What is there, by plain names. `path` is the .ova, or the .ovf."""
+    """What is there, by plain names, in an archive with the folders before them. `path` is the .ova, or the .ovf.
+
+    `base` is the folder of the .ovf in an archive: what a description or a manifest names is looked for from there.
+    """
 
     path: str
     archive: bool
     members: Mapping[str, Member]
+    base: str = ""
 
     def known_as(self, name: str) -> Optional[Member]:
         """The file that a manifest names so, if it is here."""
-        return next((self.members[spelt] for spelt in _spellings(_HERE.sub("", name)) if spelt in self.members), None)
+        names = [spelt for spelt in _spellings(_HERE.sub("", name)) if _is_plain(spelt)]
+        return next((found for found in map(self._member, names) if found is not None), None)
 
     def find(self, href: str) -> tuple[str, Optional[Member]]:
         """The file that a description names, and its plain name; None where it is not here.
 
-        Source: DSP0243, which has a URI there; makers write the name as it is, which is therefore tried first. Raises UnsafeInput for a name that
+        Source: DSP0243 7.1, which has a URI there; makers write the name as it is, which is therefore tried first. Raises UnsafeInput for a name that
         reaches elsewhere, in either spelling, and for what is here but is no file.
         """
-        # Above an .ovf in a folder stands nothing but this folder; in an archive ./ may be another member.
-        names = tuple(_spellings(href if self.archive else _HERE.sub("", href)))
+        names = tuple(_spellings(_HERE.sub("", href)))
         for name in names:
             self._require_plain(name, href)
-            if name in self.members:
-                return name, self.members[name]
+            member = self._member(name)
+            if member is not None:
+                return member.name, member
         if not self.archive:
-            for name in names:
-                place = os.path.join(os.path.dirname(os.path.abspath(self.path)), name)
+            for place in map(self._place, names):
                 if os.path.lexists(place):
                     chain.regular(place, "The disk")
-        return next((name for name in names if f"{name}.{0:09d}" in self.members), names[-1]), None
+        return next((name for name in map(self._named, names) if f"{name}.{0:09d}" in self.members), self._named(names[-1])), None
+
+    def name_of(self, file: str) -> str:
+        """How a file beside the .ovf, or in a folder below it, is named."""
+        return os.path.relpath(file, self._folder)
+
+    @property
+    def _folder(self) -> str:
+        return os.path.dirname(os.path.abspath(self.path))
+
+    def _named(self, name: str) -> str:
+        return f"{self.base}/{name}" if self.base else name
+
+    def _place(self, name: str) -> str:
+        """Where a file of a package in a folder lies. Raises UnsafeInput where a link leads to it."""
+        place = self._folder
+        for part in name.split("/")[:-1]:
+            place = os.path.join(place, part)
+            if os.path.islink(place):
+                raise UnsafeInput(
+                    f"{self.path} names the file {name[:200]!r}, and {part} on the way to it is a link.",
+                    "Links are never followed; put the folder itself there.",
+                    path=place,
+                )
+        return os.path.join(place, os.path.basename(name))
+
+    def _member(self, name: str) -> Optional[Member]:
+        if self.archive or "/" not in name:
+            return self.members.get(self._named(name))
+        place = self._place(name)
+        plain = os.path.isfile(place) and not os.path.islink(place)
+        return Member(name, place, 0, os.path.getsize(place)) if plain else None
 
     def _require_plain(self, name: str, href: str) -> None:
-        try:
-            vmdk.plain_name(name, "")
-        except UnsafeInput:
+        if not _is_plain(name) or name.count("/") > href.count("/"):  # RFC 3986, 2.2: %2F is a part of a name, which no file has
             raise UnsafeInput(
-                f"{self.path} names the file {href[:200]!r}, which is not a plain file name.",
-                "Only files beside the .ovf are read. Put it there (unpack an .ova first), correct its ovf:href in the .ovf, and remove the manifest (.mf), "
-                "which does not fit then; or export the VM again.",
+                f"{self.path} names the file {href[:200]!r}, which is no plain name of a file of the package.",
+                "Only files of the package are read: those beside the .ovf, and in folders below it. Put it there (unpack an .ova first), correct its "
+                "ovf:href in the .ovf, and remove the manifest (.mf), which does not fit then; or export the VM again.",
                 name=href,
-            ) from None
+            )
+
+
+def _is_plain(name: str) -> bool:
+    """Whether it names a file, by way of folders or not, and cannot reach anything else."""
+    try:
+        return all(vmdk.plain_name(part, "") for part in name.split("/")) and name.count("/") < limits.MEMBER_DEPTH
+    except UnsafeInput:
+        return False
 
 
 def _spellings(name: str) -> Iterator[str]:
@@ -102,7 +143,7 @@ def _of_tar(path: str) -> dict[str, Member]:
                     raise UnsafeInput(
                         f"{path} has more than {_MAX_MEMBERS} members.", "An OVA has a handful of files; export the VM again.", path=path
                     )
-                if litter.is_litter(info.name):
+                if litter.is_litter(info.name) or info.isdir():
                     continue
                 if not info.isreg() or info.sparse is not None:
                     raise UnsafeInput(
@@ -126,14 +167,14 @@ def _of_tar(path: str) -> dict[str, Member]:
 
 
 def _member_name(name: str, path: str) -> str:
-    try:
-        return vmdk.plain_name(name[2:] if name.startswith("./") else name, "")
-    except UnsafeInput:
+    plain = _HERE.sub("", name)
+    if not _is_plain(plain):
         raise UnsafeInput(
-            f"{path} holds {name[:200]!r}, which is not a plain file name.",
-            "An OVA has no folders. Export the VM again; or unpack it, put its files into one folder, correct ovf:href in the .ovf, and name the .ovf.",
+            f"{path} holds {name[:200]!r}, which is no plain name of a file.",
+            "Export the VM again; or unpack it, put its files into one folder, correct ovf:href in the .ovf, and name the .ovf.",
             path=path,
-        ) from None
+        )
+    return plain
 
 
 def _of_folder(path: str) -> dict[str, Member]:

@@ -8,7 +8,7 @@ import re
 import stat
 from typing import Optional, Sequence
 
-from ..core import device, files, held, rbd, spared
+from ..core import choice, device, files, held, rbd, spared
 from ..core.errors import InvalidInput
 from . import chain, image, ovf, vbox, vmdk, vmx
 from .machine import BARE, Chain, SourceDisk, SourceVm
@@ -17,17 +17,18 @@ from .machine import BARE, Chain, SourceDisk, SourceVm
 def open_source(paths: Sequence[str], verify: bool = True) -> SourceVm:
     """Describe the VM behind one .vmx, .vbox, .ova or .ovf, or behind disk images or block devices (the disk set, in order).
 
-    `verify` compares the digests of an OVF manifest. Nothing is written.
+    Behind the name of a package may stand which of its VMs is meant, see core.choice. `verify` compares the digests of an OVF manifest. Nothing is written.
     """
     if not paths:
         raise InvalidInput("No source was given.", "Set migrate_source to a .vmx, .vbox, .ova, .ovf, or to one or more disks.")
-    vm = _described(paths, verify)
-    spared.add(file for file in (*paths, *(file for disk in vm.disks for file in disk.chain.files())) if not rbd.is_image(file))
+    files_of = list(map(choice.file_of, paths))
+    vm = _described(files_of, verify, choice.parted(paths[0])[1])
+    spared.add(file for file in (*files_of, *(file for disk in vm.disks for file in disk.chain.files())) if not rbd.is_image(file))
     _require_distinct(vm)
     return vm
 
 
-def _described(paths: Sequence[str], verify: bool) -> SourceVm:
+def _described(paths: Sequence[str], verify: bool, chosen: choice.Choice) -> SourceVm:
     for path in paths:
         if not os.path.exists(path) or os.path.isdir(path):
             raise InvalidInput(
@@ -39,7 +40,7 @@ def _described(paths: Sequence[str], verify: bool) -> SourceVm:
     if len(paths) == 1 and suffixes == {".vbox"}:
         return vbox.read(paths[0], lambda path: _disk(path, [path]))
     if len(paths) == 1 and suffixes <= {".ova", ".ovf"}:
-        return ovf.read(paths[0], verify)
+        return ovf.read(paths[0], verify, chosen)
     name = re.sub(r"-\d{6}$", "", os.path.splitext(os.path.basename(paths[0]))[0])
     return SourceVm(name=name, kind=BARE, disks=tuple(SourceDisk(_disk(path, paths)) for path in paths))
 
@@ -52,6 +53,8 @@ def _require_distinct(vm: SourceVm) -> None:
     seen: list[tuple[str, set[object], set[object]]] = []
     for disk in vm.disks:
         found = disk.chain
+        if not found.links:
+            continue
         top = found.links[0]
         inside = getattr(found, "offset", None)
         own = {known_as(path, inside) for path in (top.extents or (top.path,) if isinstance(top, chain.Link) else (top.path,))}
