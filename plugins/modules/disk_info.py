@@ -49,6 +49,10 @@ vm:
     secure_boot: {description: Whether Secure Boot is on., type: bool}
     guest_os: {description: What the source takes the guest for., type: str}
     nics: {description: "The cards, each with mac, network, model and slot.", type: list, elements: dict}
+    concerns:
+      description: What of its description is not migrated (C(docs/concerns.md)), each with code, severity, cause and remedy. Not there if nothing.
+      type: list
+      elements: dict
     disks:
       description: The disks in the order of their controllers.
       type: list

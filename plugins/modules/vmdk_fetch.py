@@ -139,6 +139,10 @@ vm:
     guest_os: {description: What the source takes the guest for., type: str}
     identity: {description: "Which VM it is (C(docs/security.md)), with C(uuid), C(place), and a C(digest) of its configuration.", type: dict}
     nics: {description: "The cards, each with mac, network, model and slot.", type: list, elements: dict}
+    concerns:
+      description: What of its description is not migrated (C(docs/concerns.md)), each with code, severity, cause and remedy. Not there if nothing.
+      type: list
+      elements: dict
     disks:
       description: The disks in the order of their controllers.
       type: list

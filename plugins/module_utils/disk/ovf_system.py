@@ -86,7 +86,7 @@ def _chosen(systems: Sequence[ET.Element], wanted: str, texts: Mapping[str, str]
     count = Counter(ids)
     example = next((id_ for id_ in ids if id_ and count[id_] == 1), "")
     how = (
-        f"Name the one that is meant behind the package in migrate_source, in quotes: '{path}#{plain(example)}'. Or export it alone."
+        f"Name the one that is meant behind the package in migrate_source, in quotes: '{path}#{plain(example)}' (or export it alone)."
         if example and wanted not in count
         else _ALONE
     )

@@ -8,7 +8,7 @@ import re
 import stat
 from typing import Optional, Sequence
 
-from ..core import choice, device, files, held, rbd, spared
+from ..core import choice, device, files, held, limits, rbd, spared
 from ..core.errors import InvalidInput
 from . import chain, image, ovf, vbox, vmdk, vmx
 from .machine import BARE, Chain, SourceDisk, SourceVm
@@ -24,6 +24,10 @@ def open_source(paths: Sequence[str], verify: bool = True) -> SourceVm:
     files_of = list(map(choice.file_of, paths))
     vm = _described(files_of, verify, choice.parted(paths[0])[1])
     spared.add(file for file in (*files_of, *(file for disk in vm.disks for file in disk.chain.files())) if not rbd.is_image(file))
+    if len(vm.disks) > limits.VM_DISKS:
+        raise InvalidInput(
+            f"{vm.name} has {len(vm.disks)} disks, and no VM has more than {limits.VM_DISKS}.", "Name the disks of one VM.", path=paths[0]
+        )
     _require_distinct(vm)
     return vm
 

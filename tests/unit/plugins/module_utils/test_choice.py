@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One of several VMs of a package, and one of its configurations: how it is named, and that it stays that VM in all that remembers one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+
+import pytest
+from descriptions import MIB, folder_with_disks
+from descriptions_ovf import BLANK, BOTH, CHOOSABLE, DISK, SECOND, TWO_DISKS, TWO_FILES, options, ovf, with_items
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils import api
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.choice import Choice, file_of, parted
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import places_of, same
+
+
+def identified(path, verify=False):
+    return api.identified([str(path)], api.Access(verify=verify))
+
+
+def carried_out(stage, options_):
+    return api.carry_out(stage(options_), api.Run())
+
+
+@pytest.fixture
+def package(tmp_path):
+    folder_with_disks(tmp_path)
+    (tmp_path / "app.ovf").write_text(ovf(BOTH, TWO_FILES, TWO_DISKS))
+    return tmp_path / "app.ovf"
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "choice"),
+    [
+        ("a.ova#web01", "a.ova", Choice("web01")),
+        ("/x/a.OVF#web 01", "/x/a.OVF", Choice("web 01")),
+        ("a.ova#web01,config=large", "a.ova", Choice("web01", "large")),
+        ("a.ova#config=large", "a.ova", Choice("", "large")),
+        ("a.ova#a%2Cb,config=c%3Dd", "a.ova", Choice("a,b", "c=d")),
+        ("a.ova#a#b.ova#c", "a.ova", Choice("a#b.ova#c")),
+        ("a.ova#", "a.ova", Choice()),
+        ("a.ova", "a.ova", Choice()),
+        ("a.vmx#b", "a.vmx#b", Choice()),
+        ("#a.ova", "#a.ova", Choice()),
+        ("ssh://root@esx/a.vmx", "ssh://root@esx/a.vmx", Choice()),
+    ],
+)
+def test_a_choice_stands_behind_the_name_of_a_package(source, file, choice):
+    assert parted(source) == (file, choice) and file_of(source) == file
+
+
+@given(st.builds(Choice, st.text(), st.text()))
+def test_what_is_written_is_read_again(choice):
+    assert parted(f"a.ova{choice}")[1] == choice
+
+
+def test_a_file_with_such_a_name_is_that_file(package):
+    odd = package.with_name("app.ovf#web01")
+    odd.write_text("x")
+    assert parted(str(odd)) == (str(odd), Choice())
+
+
+@pytest.mark.parametrize("fragment", ["#a,b", "#config=a,config=b", "#size=large", "#a,size=large"])
+def test_what_cannot_be_read_is_refused(package, fragment):
+    with pytest.raises(InvalidInput, match="cannot be read") as caught:
+        identified(f"{package}{fragment}")
+    assert "web01,config=large" in caught.value.hint
+
+
+def test_the_refusal_says_what_to_write(package):
+    with pytest.raises(InvalidInput, match="Web 01, Data base") as caught:
+        identified(package)
+    (written,) = [word for word in shlex.split(caught.value.hint) if word.startswith("/")]
+    assert written == f"{package}#web01" and identified(written).name == "Web 01"
+
+
+def test_two_vms_of_a_package_are_two(package):
+    web, db = identified(f"{package}#web01"), identified(f"{package}#db01")
+    assert not same(web, db) and web.place == f"{package}#web01" and web.digest != db.digest
+    assert same(web, identified(f"{package}#Web 01")), "by its name it is the same VM"
+    assert places_of([f"{package}#web01"]) == {f"{package}#web01"} != places_of([f"{package}#db01"])
+
+
+def test_a_vm_that_is_alone_is_the_same_with_and_without_its_name(package):
+    package.write_text(ovf())
+    assert same(identified(package), identified(f"{package}#web01")) and identified(f"{package}#web01").place == str(package)
+
+
+def test_another_configuration_is_the_same_vm_and_another_migration(package):
+    package.write_text(ovf(CHOOSABLE, before=options()))
+    small, large = identified(package), identified(f"{package}#config=large")
+    assert same(small, large) and small.digest != large.digest
+
+
+def test_each_of_them_is_fetched_for_itself_and_never_into_the_place_of_the_other(package):
+    work = str(package.parent / "work")
+    fetched = carried_out(api.Fetch, api.FetchOptions((f"{package}#db01",), work))
+    vm = fetched["vm"]
+    assert [os.path.basename(disk["path"]) for disk in vm["disks"]] == ["my disk.vmdk"] and vm["identity"]["place"].endswith("#db01")
+    assert [concern["code"] for concern in vm["concerns"]] == ["source.other-systems"]
+    assert not carried_out(api.Fetch, api.FetchOptions((f"{package}#db01",), work)).get("changed")
+    with pytest.raises(MigrationError, match="belongs to the VM Data base"):
+        carried_out(api.Fetch, api.FetchOptions((f"{package}#web01",), work))
+
+
+def test_a_package_in_the_work_directory_is_refused_with_a_choice_too(package):
+    with pytest.raises(InvalidInput, match="lies in the work directory"):
+        carried_out(api.Fetch, api.FetchOptions((f"{package}#web01",), str(package.parent)))
+
+
+def test_an_empty_disk_becomes_an_empty_result(package):
+    package.write_text(with_items(SECOND, DISK + BLANK))
+    work, dest = str(package.parent / "work"), str(package.parent / "out")
+    carried_out(api.Fetch, api.FetchOptions((str(package),), work))
+    carried_out(api.Flatten, api.FlattenOptions(api.Subject(work)))
+    made = carried_out(api.Convert, api.ConvertOptions(api.Subject(work), "a", dest))["disks"]
+    assert [disk["virtual_size"] for disk in made] == [MIB, 8 << 30]
+    found = subprocess.run(["qemu-img", "map", "--output=json", made[1]["path"]], capture_output=True, check=True)
+    assert not any(area["data"] for area in json.loads(found.stdout))
