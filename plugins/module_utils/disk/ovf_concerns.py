@@ -52,21 +52,26 @@ def of(root: ET.Element, system: System, hardware: Hardware, disks: tuple[Found,
 
 
 def _devices(name: str, hardware: Hardware) -> Iterator[Concern]:
-    others = [item for item in hardware.meant if item.type not in _USED or (item.type != NIC and _special(item))]
-    passed = [item for item in others if _PASSED.search(item.get("ResourceSubType"))]
-    tpms = [item for item in others if _TPM.search(item.get("ResourceSubType"))]
-    left = [item for item in others if item not in passed and item not in tpms]
-    yield from unused.media(name, [str(item) for item in left if item.type in REMOVABLE])
-    yield from unused.passthrough(name, list(map(str, passed)))
-    yield from unused.vtpm(name, bool(tpms))
-    left = [item for item in left if item.type not in REMOVABLE]
-    yield from unused.devices(name, [str(item) for item in left if item.type in _HARMLESS])
-    yield from unused.devices(name, [str(item) for item in left if item.type not in _HARMLESS], WARNING)
-    yield from unused.devices(name, [str(item) for item in hardware.all(DISK) if not item.get("HostResource")])
+    found: dict[str, list[str]] = {kind: [] for kind in ("media", "passed", "tpm", "harmless", "other")}
+    for item in hardware.meant:
+        kind = _kind(item)
+        if kind:
+            found[kind].append(str(item))
+    yield from unused.media(name, found["media"])
+    yield from unused.passthrough(name, found["passed"])
+    yield from unused.vtpm(name, bool(found["tpm"]))
+    yield from unused.devices(name, found["harmless"])
+    yield from unused.devices(name, found["other"], WARNING)
 
 
-def _special(item: Item) -> bool:
-    return any(kind.search(item.get("ResourceSubType")) for kind in (_PASSED, _TPM))
+def _kind(item: Item) -> str:
+    """What a device is that is neither used nor refused; empty for one that is."""
+    special = "passed" if _PASSED.search(item.get("ResourceSubType")) else "tpm" if _TPM.search(item.get("ResourceSubType")) else ""
+    if item.type == DISK:
+        return "" if item.get("HostResource") else "harmless"
+    if item.type == NIC or (item.type in _USED and not special):
+        return ""
+    return special or ("media" if item.type in REMOVABLE else "harmless" if item.type in _HARMLESS else "other")
 
 
 def _cards(name: str, hardware: Hardware) -> Iterator[Concern]:

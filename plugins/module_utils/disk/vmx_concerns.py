@@ -37,18 +37,18 @@ def of(values: Mapping[str, str], name: str) -> Iterator[Concern]:
     present = _present(values)
     passed = [device for device in present if _PASSED.fullmatch(device)]
     drives = [device for device in present if _FLOPPY.fullmatch(device) or (_UNITS.fullmatch(device) and _is_drive(values, device))]
-    known = {*passed, *drives, "vtpm"}
+    known, cards = {*passed, *drives, "vtpm"}, {device for device in passed if is_card(values, device)}
     yield from unused.media(name, drives)
     usb = [f"USB {value}" for key, value in values.items() if _USB.fullmatch(key) and value.strip()]
-    yield from unused.passthrough(name, [*(device for device in passed if not is_card(values, device)), *usb])
-    yield from unused.sriov(name, [device for device in passed if is_card(values, device)])
+    yield from unused.passthrough(name, [*(device for device in passed if device not in cards), *usb])
+    yield from unused.sriov(name, [device for device in passed if device in cards])
     yield from unused.vtpm(name, "vtpm" in present)
     others = [device for device in present if device not in known and not _USED.fullmatch(device) and not _UNITS.fullmatch(device)]
     yield from unused.devices(name, others)
     yield from unused.disconnected(
         name, [device for device in present if device.startswith("ethernet") and _says_no(values, f"{device}.startconnected")]
     )
-    yield from _disks(values, name, [device for device in present if _UNITS.fullmatch(device) and device not in drives])
+    yield from _disks(values, name, [device for device in present if _UNITS.fullmatch(device) and device not in known])
     if any(key.startswith("encryption.") for key in values):
         yield Concern(
             "source.encrypted-settings",
