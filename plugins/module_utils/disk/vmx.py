@@ -19,8 +19,8 @@ from .machine import SourceDisk, SourceVm
 _ESCAPES = re.compile(r"(?:\|[0-9A-Fa-f]{2})+")
 _DEVICE = re.compile(r"^((?:scsi|nvme|sata|ide)[0-9]{1,4}:[0-9]{1,4})\.(?:filename|present|devicetype|redo)$")
 _PLACE = re.compile(r"([a-z]+)([0-9]+):([0-9]+)")
-_NIC = re.compile(r"^ethernet([0-9]{1,4})\.present$")
-_PASSED = re.compile(r"^pcipassthru([0-9]{1,4})\.present$")
+_NIC = re.compile(r"^(ethernet([0-9]{1,4}))\.present$")
+_PASSED = re.compile(r"^(pcipassthru([0-9]{1,4}))\.present$")
 _DISK_TYPES = re.compile(r"|disk|plaindisk|rawdisk|\w+-harddisk")
 _REMOVABLE = re.compile(r"cd-?rom|dvd|floppy")
 _NO_MEDIUM = ("auto detect", "emptybackingstring")
@@ -198,8 +198,7 @@ def _no_disk(device: str, name: str, kind: str, path: str) -> InvalidInput:
 
 
 def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
-    for number in sorted(int(match[1]) for match in map(_NIC.match, values) if match):
-        key = f"ethernet{number}"
+    for key in _numbered(_NIC, values):
         if not _flag(values, f"{key}.present", path):
             continue
         static = values.get(f"{key}.addresstype", "").lower() == "static"
@@ -209,8 +208,7 @@ def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
             values.get(f"{key}.virtualdev", ""),
             decimal(values.get(f"{key}.pcislotnumber")),
         )
-    for number in sorted(int(match[1]) for match in map(_PASSED.match, values) if match):
-        key = f"pcipassthru{number}"
+    for key in _numbered(_PASSED, values):
         if vmx_concerns.is_card(values, key) and _flag(values, f"{key}.present", path):
             yield Nic(
                 macs.of_nic(values.get(f"{key}.generatedmacaddress")) or macs.of_nic(values.get(f"{key}.macaddress")),
@@ -218,6 +216,12 @@ def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
                 "sriov",
                 decimal(values.get(f"{key}.pcislotnumber")),
             )
+
+
+def _numbered(kind: re.Pattern[str], values: Mapping[str, str]) -> list[str]:
+    """The devices of a kind in the order of their numbers."""
+    found = [match for match in map(kind.match, values) if match is not None]
+    return [match[1] for match in sorted(found, key=lambda match: int(match[2]))]
 
 
 def _flag(values: Mapping[str, str], key: str, path: str, usual: str = "false") -> bool:

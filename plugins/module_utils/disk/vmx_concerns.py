@@ -15,12 +15,12 @@ from . import unused
 TRUE, FALSE = ("true", "t", "yes", "y", "on", "1"), ("false", "f", "no", "n", "off", "0", "")
 # Disks, cards and the controllers of disks are the reader's; bridges, timers and the channel to the host are what every machine has in its own way.
 _USED = re.compile(
-    r"(scsi|sata|nvme|ide)[0-9]+|ethernet[0-9]+|pcibridge[0-9]+|vmci[0-9]*|hpet[0-9]*|svga|vsock|monitor|gui|tools|precisionclock[0-9]*"
+    r"(scsi|sata|nvme|ide)[0-9]+|ethernet[0-9]{1,4}|pcibridge[0-9]+|vmci[0-9]*|hpet[0-9]*|svga|vsock|monitor|gui|tools|precisionclock[0-9]*"
 )
 _UNITS = re.compile(r"(scsi|sata|nvme|ide)[0-9]+:[0-9]+")
 _DRIVE = re.compile(r"cd-?rom|dvd|floppy")
 _FLOPPY = re.compile(r"floppy[0-9]+")
-_PASSED = re.compile(r"pcipassthru[0-9]+")
+_PASSED = re.compile(r"pcipassthru[0-9]{1,4}")
 _USB = re.compile(r"usb(_xhci)?\.autoconnect\.device[0-9]+")
 _CONTROLLER = re.compile(r"scsi[0-9]+")
 

@@ -233,6 +233,15 @@ RULES = [
         card('networkName = "J"', 10) + 'ethernet9.present = "TRUE"\nethernet9.networkName = "I"\n',
         Got(nics=[(None, "I", ""), (None, "J", "")]),
     ),
+    Rule(
+        "a number may begin with zeros",
+        "the project's rule",
+        card('networkName = "LAN"').replace("ethernet0", "ethernet00"),
+        Got(nics=[(None, "LAN", "")]),
+    ),
+    Rule(
+        "a number that no VM has is told", "the project's rule", card('networkName = "LAN"', 10000), Told("source.device", "ethernet10000")
+    ),
     # The machine.
     Rule("firmware is BIOS where nothing is said", DEVICES, vmx(), Got(firmware="bios", secure_boot=False)),
     Rule(

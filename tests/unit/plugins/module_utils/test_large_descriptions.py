@@ -60,47 +60,47 @@ def keys(line):
 
 
 OVF = {
-    "systems": (lambda count: ovf(each('<VirtualSystem ovf:id="s@"><Name ovf:msgid="m@"/></VirtualSystem>', count)), 10_000),
+    "systems": (lambda count: ovf(each('<VirtualSystem ovf:id="s@"><Name ovf:msgid="m@"/></VirtualSystem>', count)), 24_000),
     "texts": (
         lambda count: ovf(each('<VirtualSystem ovf:id="s@"><Name ovf:msgid="m@"/></VirtualSystem>', count)).replace(
             "</Envelope>", f"<Strings>{each('<Msg ovf:msgid=' + chr(34) + 'm@' + chr(34) + '>x</Msg>', count)}</Strings></Envelope>"
         ),
-        8_000,
+        16_000,
     ),
-    "hardwares": (lambda count: ovf(system(sections=hardware() + each("<VirtualHardwareSection/>", count))), 20_000),
-    "cards": (lambda count: section(each(item(0, "10", "Connection=n@").replace("InstanceID>0<", "InstanceID>9@<"), count)), 8_000),
-    "unknown devices": (lambda count: section(each(item(0, "99").replace("InstanceID>0<", "InstanceID>9@<"), count)), 10_000),
-    "passed devices": (lambda count: section(each(item(0, "1", "ResourceSubType=passthrough").replace("ID>0<", "ID>9@<"), count)), 8_000),
-    "drives": (drives, 8_000),
+    "hardwares": (lambda count: ovf(system(sections=hardware() + each("<VirtualHardwareSection/>", count))), 90_000),
+    "cards": (lambda count: section(each(item(0, "10", "Connection=n@").replace("InstanceID>0<", "InstanceID>9@<"), count)), 24_000),
+    "unknown devices": (lambda count: section(each(item(0, "99").replace("InstanceID>0<", "InstanceID>9@<"), count)), 32_000),
+    "passed devices": (lambda count: section(each(item(0, "1", "ResourceSubType=passthrough").replace("ID>0<", "ID>9@<"), count)), 24_000),
+    "drives": (drives, 24_000),
     "configurations": (
         lambda count: ovf(
             system(sections=hardware(BUS + DRIVE + each(item(0, "3", "", 'ovf:configuration="c@"').replace("ID>0<", "ID>9@<"), count))),
             before=f"<DeploymentOptionSection>{each('<Configuration ovf:id=' + chr(34) + 'c@' + chr(34) + '/>', count)}</DeploymentOptionSection>",
         ),
-        8_000,
+        16_000,
     ),
-    "disks of a configuration": (unchosen, 4_000),
-    "disks of other VMs": (elsewhere, 3_000),
+    "disks of a configuration": (unchosen, 7_500),
+    "disks of other VMs": (elsewhere, 5_500),
     "empty disks": (blank, 500),
-    "more disks than are": (blank, 6_000),
-    "settings": (lambda count: section(each('<vmw:ExtraConfig vmw:key="k@.present" vmw:value="TRUE"/>', count)), 15_000),
-    "files": (lambda count: ovf(files=FILE + each('<File ovf:id="y@" ovf:href="y@.x"/>', count)), 15_000),
-    "sections": (lambda count: ovf(system(each("<vmw:S@/>", count))), 30_000),
+    "more disks than are": (blank, 11_000),
+    "settings": (lambda count: section(each('<vmw:ExtraConfig vmw:key="k@.present" vmw:value="TRUE"/>', count)), 32_000),
+    "files": (lambda count: ovf(files=FILE + each('<File ovf:id="y@" ovf:href="y@.x"/>', count)), 32_000),
+    "sections": (lambda count: ovf(system(each("<vmw:S@/>", count))), 98_000),
 }
 VMX = {
-    "devices": (keys('d@.present = "TRUE"'), 20_000),
-    "cards": (keys('ethernet@.present = "TRUE"'), 9_000),
-    "passed devices": (keys('pciPassthru@.present = "TRUE"'), 9_000),
-    "disks": (keys('sata@:0.fileName = "x.vmdk"'), 9_000),
-    "drives": (keys('ide@:0.fileName = "x.iso"'), 9_000),
-    "settings": (keys('guestinfo.k@ = "v"'), 20_000),
-    "escapes": (lambda count: keys("")(1) + 'annotation = "' + "|41" * count + '"\n', 150_000),
-    "comments": (keys("# @"), 40_000),
+    "devices": (keys('d@.present = "TRUE"'), 42_000),
+    "cards": (keys('ethernet@.present = "TRUE"'), 28_000),
+    "passed devices": (keys('pciPassthru@.present = "TRUE"'), 28_000),
+    "disks": (keys('sata@:0.fileName = "x.vmdk"'), 9_900),
+    "drives": (keys('ide@:0.fileName = "x.iso"'), 9_900),
+    "settings": (keys('guestinfo.k@ = "v"'), 45_000),
+    "escapes": (lambda count: keys("")(1) + 'annotation = "' + "|41" * count + '"\n', 340_000),
+    "comments": (keys("# @"), 130_000),
 }
 VBOX = {
-    "disks": ('<HardDisk uuid="{@}" location="x@.vmdk"/>', "", 20_000),
-    "devices": ("", '<X@ enabled="true"/>', 20_000),
-    "cards": ("", '<Network><Adapter slot="@" enabled="true"/></Network>', 12_000),
+    "disks": ('<HardDisk uuid="{@}" location="x@.vmdk"/>', "", 32_000),
+    "devices": ("", '<X@ enabled="true"/>', 48_000),
+    "cards": ("", '<Network><Adapter slot="@" enabled="true"/></Network>', 24_000),
 }
 
 
