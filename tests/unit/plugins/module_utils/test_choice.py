@@ -19,6 +19,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.choice im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import places_of, same
 
+DISK_OF_VMX = 'scsi0:0.present = "TRUE"\nscsi0:0.fileName = "a.vmdk"\n'
+
 
 def identified(path, verify=False):
     return api.identified([str(path)], api.Access(verify=verify))
@@ -123,3 +125,28 @@ def test_an_empty_disk_becomes_an_empty_result(package):
     assert [disk["virtual_size"] for disk in made] == [MIB, 8 << 30]
     found = subprocess.run(["qemu-img", "map", "--output=json", made[1]["path"]], capture_output=True, check=True)
     assert not any(area["data"] for area in json.loads(found.stdout))
+
+
+def test_what_is_told_is_warned_of_recorded_and_in_the_report(tmp_path):
+    folder_with_disks(tmp_path)
+    text = f'{DISK_OF_VMX}pciPassthru0.present = "TRUE"\nserial0.present = "TRUE"\n'
+    (tmp_path / "vm.vmx").write_text(text)
+    warned, work, dest = [], str(tmp_path / "work"), str(tmp_path / "report")
+    for check in (True, False):
+        api.carry_out(api.Fetch(api.FetchOptions((str(tmp_path / "vm.vmx"),), work)), api.Run(check=check, warn=warned.append))
+    assert [words.partition(" ")[0] for words in warned] == ["source.passthrough"] * 2, "what is but an information is not warned of"
+    carried_out(api.Report, api.ReportOptions(dest, api.Subject(work)))
+    with open(os.path.join(dest, "report.json"), encoding="utf-8") as file:
+        report = json.load(file)
+    assert [concern["code"] for concern in report["concerns"]] == ["source.passthrough", "source.device"]
+    with open(os.path.join(dest, "report.md"), encoding="utf-8") as file:
+        page = file.read()
+    assert "pcipassthru0" in page and "serial0" in page
+
+
+def test_what_is_told_changes_nothing_of_which_vm_it_is(tmp_path):
+    folder_with_disks(tmp_path)
+    (tmp_path / "vm.vmx").write_text(DISK_OF_VMX)
+    before = identified(tmp_path / "vm.vmx")
+    (tmp_path / "vm.vmx").write_text(f'{DISK_OF_VMX}serial0.present = "TRUE"\n')
+    assert identified(tmp_path / "vm.vmx") == before
