@@ -88,8 +88,9 @@ def _choices(name: str, hardware: Hardware) -> Iterator[Concern]:
             f"The package of {name} has the configurations {unused.listed(hardware.options)}; {hardware.option[:80]} is taken.",
             "Name another one behind the package in migrate_source: '...#config=NAME'.",
         )
-    there = {item.get("InstanceID") for item in hardware.meant}
-    bounds = [item for item in hardware.bounds if item.get("InstanceID") not in there]
+    # Those of processors and memory, of which there is one, have ids of their own too.
+    ids, kinds = {item.get("InstanceID") for item in hardware.meant}, {item.type for item in hardware.meant} & {CPU, MEMORY}
+    bounds = [item for item in hardware.bounds if item.get("InstanceID") not in ids and item.type not in kinds]
     if bounds:
         said = [f"{item}: {item.bound} {item.get('VirtualQuantity')[:20]}" for item in bounds]
         yield Concern(

@@ -17,15 +17,15 @@ from ..core.numbers import decimal, said
 from .unused import listed
 
 CPU, MEMORY, NIC, DISK = "3", "4", "10", "17"
+# The words of OVF 0.9, and the symbols of IEC 80000-13, which people write.
 _UNITS = {
     "byte": 1,
     "bytes": 1,
-    "kilobytes": 1 << 10,
-    "kb": 1 << 10,
-    "megabytes": 1 << 20,
-    "mb": 1 << 20,
-    "gigabytes": 1 << 30,
-    "gb": 1 << 30,
+    **{
+        name: 1024**power
+        for power, names in enumerate(("kilobytes kb kib", "megabytes mb mib", "gigabytes gb gib", "terabytes tb tib"), 1)
+        for name in names.split()
+    },
 }
 # DSP0004 Annex C: a base unit, which may have a prefix, and factors.
 _PREFIXES = {

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional
 from urllib.parse import unquote
 
-from ..core import files, held, limits
+from ..core import files, held
 from ..core.errors import InvalidInput, UnsafeInput
-from . import chain, litter, tape, vmdk
+from . import below, chain, litter, tape
 
 _MAX_MEMBERS = 1000
 _HERE = re.compile(r"^(\./+)+")
@@ -53,7 +53,7 @@ class Package:
 
     def known_as(self, name: str) -> Optional[Member]:
         """The file that a manifest names so, if it is here."""
-        names = [spelt for spelt in _spellings(_HERE.sub("", name)) if _is_plain(spelt)]
+        names = [spelt for spelt in _spellings(_HERE.sub("", name)) if below.is_plain(spelt)]
         return next((found for found in map(self._member, names) if found is not None), None)
 
     def find(self, href: str) -> tuple[str, Optional[Member]]:
@@ -86,17 +86,7 @@ class Package:
         return f"{self.base}/{name}" if self.base else name
 
     def _place(self, name: str) -> str:
-        """Where a file of a package in a folder lies. Raises UnsafeInput where a link leads to it."""
-        place = self._folder
-        for part in name.split("/")[:-1]:
-            place = os.path.join(place, part)
-            if os.path.islink(place):
-                raise UnsafeInput(
-                    f"{self.path} names the file {name[:200]!r}, and {part} on the way to it is a link.",
-                    "Links are never followed; put the folder itself there.",
-                    path=place,
-                )
-        return os.path.join(place, os.path.basename(name))
+        return below.place(self._folder, name, self.path)
 
     def _member(self, name: str) -> Optional[Member]:
         if self.archive or "/" not in name:
@@ -106,21 +96,13 @@ class Package:
         return Member(name, place, 0, os.path.getsize(place)) if plain else None
 
     def _require_plain(self, name: str, href: str) -> None:
-        if not _is_plain(name) or name.count("/") > href.count("/"):  # RFC 3986, 2.2: %2F is a part of a name, which no file has
+        if not below.is_plain(name) or name.count("/") > href.count("/"):  # RFC 3986, 2.2: %2F is a part of a name, which no file has
             raise UnsafeInput(
                 f"{self.path} names the file {href[:200]!r}, which is no plain name of a file of the package.",
                 "Only files of the package are read: those beside the .ovf, and in folders below it. Put it there (unpack an .ova first), correct its "
                 "ovf:href in the .ovf, and remove the manifest (.mf), which does not fit then; or export the VM again.",
                 name=href,
             )
-
-
-def _is_plain(name: str) -> bool:
-    """Whether it names a file, by way of folders or not, and cannot reach anything else."""
-    try:
-        return all(vmdk.plain_name(part, "") for part in name.split("/")) and name.count("/") < limits.MEMBER_DEPTH
-    except UnsafeInput:
-        return False
 
 
 def _spellings(name: str) -> Iterator[str]:
@@ -168,7 +150,7 @@ def _of_tar(path: str) -> dict[str, Member]:
 
 def _member_name(name: str, path: str) -> str:
     plain = _HERE.sub("", name)
-    if not _is_plain(plain):
+    if not below.is_plain(plain):
         raise UnsafeInput(
             f"{path} holds {name[:200]!r}, which is no plain name of a file.",
             "Export the VM again; or unpack it, put its files into one folder, correct ovf:href in the .ovf, and name the .ovf.",

@@ -11,11 +11,11 @@ from typing import Callable, Iterator, Optional
 from xml.etree import ElementTree
 
 from ..core import files, macs
-from ..core.errors import InvalidInput
+from ..core.errors import InvalidInput, UnsafeInput
 from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import vbox_concerns, vmdk, xmlfile
+from . import below, vbox_concerns, xmlfile
 from .machine import Chain, SourceDisk, SourceVm
 
 _BUSES = {
@@ -29,7 +29,7 @@ _NETWORKS = ("BridgedInterface", "InternalNetwork", "HostOnlyInterface", "HostOn
 
 
 def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
-    """The VM of a .vbox file; its disks must lie beside it. `resolve` reads one.
+    """The VM of a .vbox file; its disks must lie beside it, or in folders below its own. `resolve` reads one.
 
     Raises InvalidInput when it has no disks, one that is a snapshot, or something that cannot be read.
     """
@@ -89,10 +89,16 @@ def _disks(
                     "Delete the VM's snapshots in VirtualBox, or copy the disk as it is now: VBoxManage clonemedium disk UUID NEW.vdi --format VDI.",
                     path=path,
                 )
-            name = vmdk.plain_name(medium.get("location", ""), f"a disk of {path}")
+            name = medium.get("location", "")
+            if not below.is_plain(name):
+                raise UnsafeInput(
+                    f"{path} names the disk {name[:200]!r}, which is not a plain file name.",
+                    "Only disks beside the .vbox and in folders below it are read. Put the file there, and correct its location in a copy of the VM.",
+                    name=name,
+                )
             if any(one.get("name", "").startswith("CRYPT/") for one in medium.iterfind("Property")):
                 raise InvalidInput(f"The disk {name} of {path} is encrypted.", _DECRYPT, path=path)
-            file = os.path.join(os.path.dirname(os.path.abspath(path)), name)
+            file = below.place(os.path.dirname(os.path.abspath(path)), name, path)
             if not os.path.isfile(file) or os.path.islink(file):
                 raise InvalidInput(f"The disk {name} of {path} is missing.", "Copy the whole folder of the VM.", path=path)
             unit = 2 * (_number(device, "port") or 0) + (_number(device, "device") or 0) if bus == "ide" else _number(device, "port")

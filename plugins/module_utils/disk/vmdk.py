@@ -70,15 +70,15 @@ class Descriptor:
         return digits if len(digits) == 32 else None
 
 
-def plain_name(name: str, what: str) -> str:
-    """`name` if it names a file beside the descriptor and nothing else.
+def plain_name(name: str, what: str, by: str = "The VMDK") -> str:
+    """`name` if it names a file beside the descriptor and nothing else. `what` is named `by` what, for the message.
 
     Raises UnsafeInput for paths, parent directories, protocols ("nbd:", "json:") and control characters.
     """
     if not _PLAIN_NAME.match(name) or name in (".", "..") or any(ord(char) < 32 for char in name):
         raise UnsafeInput(
-            f"The VMDK names {what} {name!r}, which is not a plain file name.",
-            "Only files beside the descriptor are read. Put the file there under its plain name and correct the descriptor, "
+            f"{by} names {what} {name[:200]!r}, which is not a plain file name.",
+            "Only files beside it are read. Put the file there under its plain name and correct that in a copy of the VM, "
             "or export the VM again.",
             name=name,
         )

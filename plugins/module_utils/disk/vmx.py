@@ -145,7 +145,7 @@ def _named(values: Mapping[str, str], path: str) -> Iterator[tuple[str, Disk]]:
             )
         place = _PLACE.fullmatch(device)
         if place is not None:
-            yield vmdk.plain_name(_HERE.sub("", name), f"the disk {device}"), Disk(place[1], int(place[2]), int(place[3]))
+            yield vmdk.plain_name(_HERE.sub("", name), f"the disk {device}", path), Disk(place[1], int(place[2]), int(place[3]))
     for key, name in values.items():  # USB, NVDIMM, and whatever is yet to come
         device, dummy, what = key.rpartition(".")
         if (

@@ -168,6 +168,8 @@ RULES = [
     unit("mebibyte", 4, "a prefix of two"),
     unit("gigabyte", 4 * 10**9 >> 20, "a prefix of ten"),
     unit("MegaBytes", 4, "the words of OVF 0.9 are powers of two"),
+    unit("MiB", 4, "symbols of IEC are powers of two"),
+    unit("TeraBytes", 4 << 20),
     unit("", 4, "memory without a unit is in MiB, as VMware has it"),
     Rule("a unit that is none is refused", "DSP0004, Annex C", memory("4", "furlong"), Refused("'furlong', which is not a known unit")),
     Rule("a quantity that is none is refused", "DSP0243 8.3: a uint64", memory("many", ""), Refused("'many' for the memory")),
@@ -179,6 +181,12 @@ RULES = [
             CPU.replace("<Item ", '<Item ovf:bound="normal"')
             + "".join(item(1, "3", f"VirtualQuantity={count}", f'ovf:bound="{bound}"') for bound, count in (("min", 1), ("max", 8))),
         ),
+        Got(cpus=2, codes=[]),
+    ),
+    Rule(
+        "bounds may have ids of their own",
+        "DSP0243 8.4",
+        with_items(item(81, "3", "VirtualQuantity=1", 'ovf:bound="min"') + item(82, "3", "VirtualQuantity=8", 'ovf:bound="max"')),
         Got(cpus=2, codes=[]),
     ),
     Rule(

@@ -111,6 +111,12 @@ RULES = [
         Told("source.shared-disk", "a.vmdk"),
     ),
     Rule(
+        "a disk may lie in a folder of the VM",
+        f"{MANUAL}, Snapshots: their folder is below",
+        vbox(media=MEDIA.replace("a.vmdk", "disks/d.vmdk")),
+        Got(disks=[("d.vmdk", "sata", 0, 0)]),
+    ),
+    Rule(
         "a disk elsewhere is refused",
         "the project's rule",
         vbox(media=MEDIA.replace("a.vmdk", "/srv/a.vmdk")),
