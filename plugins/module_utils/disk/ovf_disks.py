@@ -62,6 +62,7 @@ def find(root: ET.Element, hardware: Hardware, package: Package, elsewhere: Abst
     path = package.path
     listed = _by_id(root.findall(".//References/File"), "id", "files", path)
     disks = _by_id(root.findall(".//DiskSection/Disk"), "diskId", "disks", path)
+    shared = {disk.get("diskId", "") for disk in root.iterfind(".//SharedDiskSection/SharedDisk")}
     owners = {item.get("InstanceID"): item for item in hardware.meant}
     items = [item for item in hardware.all(DISK) if item.get("HostResource")]
     if len(items) > limits.VM_DISKS:
@@ -71,7 +72,7 @@ def find(root: ET.Element, hardware: Hardware, package: Package, elsewhere: Abst
     files_taken: set[str] = set()
     places: dict[tuple[str, ...], str] = {}
     for item in items:
-        name, disk = _disk(item, disks, path)
+        name, disk = _disk(item, disks, shared, path)
         file = disk.get("fileRef", "")
         if name in taken or file in files_taken:
             raise InvalidInput(
@@ -119,13 +120,16 @@ def _by_id(elements: Iterable[ET.Element], key: str, what: str, path: str) -> di
     return found
 
 
-def _disk(item: Item, disks: Mapping[str, ET.Element], path: str) -> tuple[str, ET.Element]:
+def _disk(item: Item, disks: Mapping[str, ET.Element], shared: AbstractSet[str], path: str) -> tuple[str, ET.Element]:
     resource = item.get("HostResource")
     place = PLACE.match(resource)
     if place is not None and place[1] in disks:
         return place[1], disks[place[1]]
     why = "is not a disk of its DiskSection"
     hint = "The package is damaged; export the VM again."
+    if place is not None and place[1] in shared:  # DSP0243 2.0, 9.13
+        why = "is a disk that several VMs share (SharedDiskSection)"
+        hint = f"Make it a disk of one VM at the source, and export that again; or remove its Item from the .ovf, {_NO_MANIFEST}."
     if _OVIRT.match(resource):
         why = "is an image of an oVirt storage domain"
         hint = "Such a description belongs to an export domain. Export the VM from oVirt as an OVA, or name its disks as a list in migrate_source."

@@ -115,6 +115,12 @@ RULES = [
         Refused("has 1099511627776 bytes, and it has"),
     ),
     Rule(
+        "a disk that several VMs share is refused",
+        "DSP0243 2.0, 9.13",
+        with_items(SECOND, before=f"<SharedDiskSection>{BLANK.replace('<Disk', '<SharedDisk')}</SharedDiskSection>"),
+        Refused("several VMs share"),
+    ),
+    Rule(
         "one disk of two Items is refused", "DSP0243 9.1 would copy it", with_items(SECOND.replace("d2", "d1")), Refused("one disk twice")
     ),
     Rule(
