@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which VM of a package is meant, and in which of its configurations: what stands behind a # after the name of an .ova or .ovf.
+"""Which VM of a package is meant, and in which of its configurations: what stands behind a # after the name of an .ova or .ovf, or of what it is packed in.
 
-`app.ova#web01`, `app.ova#web01,config=large`, `app.ova#config=large`. What has a comma, an equals sign or a percent sign in it is written as in a URL (%2C).
+`app.ova#web01`, `app.ova#web01,config=large`, `app.zip#config=large`. A comma, an equals sign, a slash, # and % within a name are written as in a URL (%2C).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 from .errors import InvalidInput
 
-_CHOSEN = re.compile(r"(.+?\.(?:ova|ovf))#(.*)", re.IGNORECASE | re.DOTALL)
+_CHOSEN = re.compile(r"(.+?\.(?:ova|ovf|zip|tar|tgz|txz|tbz2|gz|xz|bz2))#([^/]*)", re.IGNORECASE)
 _CONFIGURATION = "config="
 
 
@@ -33,7 +33,7 @@ class Choice:
 
 def plain(name: str) -> str:
     """A name as it is written in a choice: people's letters and blanks as they are."""
-    return "".join(quote(char, safe="") if char in "%,=#" or ord(char) < 32 else char for char in name)
+    return "".join(quote(char, safe="") if char in "%,=#/" or ord(char) < 32 else char for char in name)
 
 
 def parted(source: str) -> tuple[str, Choice]:

@@ -18,7 +18,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Annotated, BinaryIO, Generator, Iterator, Optional, Sequence, cast
 
-from ..core import atomic, direct, files, held, limits, made, modes
+from ..core import atomic, choice, direct, files, held, limits, made, modes
 from ..core.errors import InvalidInput, NotEnoughSpace, UnsafeInput
 from ..core.manifest import Form, Identity, Manifest
 from ..core.progress import Progress
@@ -71,7 +71,7 @@ class _Total:
 
 def packed(paths: Sequence[str]) -> bool:
     """Whether one of these is an archive or compressed file."""
-    return any(map(_is_packed, paths))
+    return any(_is_packed(choice.file_of(path)) for path in paths)
 
 
 def require_distinct(paths: Sequence[str]) -> None:
@@ -93,7 +93,15 @@ def unpacked(paths: Sequence[str], directory: str, progress: Progress) -> list[s
     """The VM, or its disks in their order, with what is packed unpacked below `directory`. Raises what `unpack` and `require_distinct` raise."""
     require_distinct(paths)
     if len(paths) == 1:
-        return [unpack(paths[0], directory, progress)]
+        path, chosen = choice.parted(paths[0])
+        found = unpack(path, directory, progress)
+        if str(chosen) and not found.lower().endswith((".ova", ".ovf")):
+            raise InvalidInput(
+                f"{path} holds {os.path.basename(found)}, of which there is nothing to choose.",
+                f"Leave {chosen} off migrate_source.",
+                path=path,
+            )
+        return [f"{found}{chosen}"]
     return [unpack(path, os.path.join(directory, str(number)), progress) if _is_packed(path) else path for number, path in enumerate(paths)]
 
 

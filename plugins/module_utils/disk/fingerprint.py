@@ -22,7 +22,8 @@ def identity(vm: SourceVm, source: Sequence[str], place: str = "") -> VmId:
 
 def packed(source: Sequence[str]) -> VmId:
     """The same for a source that is packed, of which nothing but its place is known."""
-    return VmId("", place_of(source[0]), tuple(source), os.path.basename(source[0]))
+    path, chosen = choice.parted(source[0])
+    return VmId("", f"{place_of(path)}{chosen}", tuple(source), os.path.basename(path))
 
 
 def configuration(vm: SourceVm, sizes: Optional[Iterable[Sequence[Any]]] = None) -> list[Any]:

@@ -7,6 +7,7 @@ one that it supports), 10 (texts for several languages), 9.17 (encryption).
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -85,11 +86,10 @@ def _chosen(systems: Sequence[ET.Element], wanted: str, texts: Mapping[str, str]
         return found[0]
     count = Counter(ids)
     example = next((id_ for id_ in ids if id_ and count[id_] == 1), "")
-    how = (
-        f"Name the one that is meant behind the package in migrate_source, in quotes: '{path}#{plain(example)}' (or export it alone)."
-        if example and wanted not in count
-        else _ALONE
-    )
+    how = _ALONE
+    if example and wanted not in count:
+        written = f"'{os.path.basename(path)}#{plain(example)}'"
+        how = f"Write the one that is meant behind its name in migrate_source, and all of it in quotes: {written} (or export it alone)."
     said = listed([name or "one without a name" for name in names])
     what = (
         f"has {len(found) or 'no'} VM{'s' * (len(found) > 1)} of the name {wanted[:80]!r}; it has"

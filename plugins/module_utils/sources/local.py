@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from dataclasses import dataclass
 from typing import Iterator, Sequence
 
@@ -101,7 +100,7 @@ class Packed(_OfThisHost):
     concerns: tuple[Concern, ...] = ()  # those of the VM are known when it is here
 
     def said(self) -> VmSaid:
-        return SourceVm(os.path.basename(self.paths[0]), "archive").said()
+        return SourceVm(self.which.name, "archive").said()
 
     def sizes(self) -> tuple[DiskSize, ...]:
         return ()
@@ -115,7 +114,7 @@ class Packed(_OfThisHost):
         progress.phase("check the source")
         vm = open_source(found, self.access.verify)
         vm.check_idle(self.access.accept)
-        yield Here(vm, fingerprint.identity(vm, self.paths), self.paths)
+        yield Here(vm, fingerprint.identity(vm, self.paths, self.which.place), self.paths)
 
     def looked_at(self) -> contextlib.AbstractContextManager[LookedAt]:
         raise self._packed()

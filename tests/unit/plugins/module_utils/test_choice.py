@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import subprocess
+import zipfile
 
 import pytest
 from descriptions import MIB, folder_with_disks
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import api
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import spared
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.choice import Choice, file_of, parted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import places_of, same
@@ -46,6 +48,11 @@ def package(tmp_path):
         ("a.ova#config=large", "a.ova", Choice("", "large")),
         ("a.ova#a%2Cb,config=c%3Dd", "a.ova", Choice("a,b", "c=d")),
         ("a.ova#a#b.ova#c", "a.ova", Choice("a#b.ova#c")),
+        ("/x.ova#y/a.ova#b", "/x.ova#y/a.ova", Choice("b")),
+        ("/x.ova#y/a.vmx", "/x.ova#y/a.vmx", Choice()),
+        ("a.ova#b%2Fc", "a.ova", Choice("b/c")),
+        ("a.tar.gz#b", "a.tar.gz", Choice("b")),
+        ("a.ova.XZ#b", "a.ova.XZ", Choice("b")),
         ("a.ova#", "a.ova", Choice()),
         ("a.ova", "a.ova", Choice()),
         ("a.vmx#b", "a.vmx#b", Choice()),
@@ -78,8 +85,8 @@ def test_what_cannot_be_read_is_refused(package, fragment):
 def test_the_refusal_says_what_to_write(package):
     with pytest.raises(InvalidInput, match="Web 01, Data base") as caught:
         identified(package)
-    (written,) = [word for word in shlex.split(caught.value.hint) if word.startswith("/")]
-    assert written == f"{package}#web01" and identified(written).name == "Web 01"
+    (written,) = [word for word in shlex.split(caught.value.hint) if "#" in word]
+    assert written == "app.ovf#web01" and identified(package.with_name(written)).name == "Web 01"
 
 
 def test_two_vms_of_a_package_are_two(package):
@@ -109,6 +116,36 @@ def test_each_of_them_is_fetched_for_itself_and_never_into_the_place_of_the_othe
     assert not carried_out(api.Fetch, api.FetchOptions((f"{package}#db01",), work)).get("changed")
     with pytest.raises(MigrationError, match="belongs to the VM Data base"):
         carried_out(api.Fetch, api.FetchOptions((f"{package}#web01",), work))
+
+
+def test_a_vm_is_chosen_of_what_is_packed_once_more(package, monkeypatch):
+    made, work = str(package.with_name("erp.zip")), str(package.parent / "work")
+    with zipfile.ZipFile(made, "w") as archive:
+        for name in ("app.ovf", "c.vmdk", "my disk.vmdk"):
+            archive.write(package.with_name(name), f"erp/{name}")
+    for name in ("app.ovf", "c.vmdk", "my disk.vmdk"):
+        package.with_name(name).unlink()
+    with pytest.raises(InvalidInput, match="vApp of 2 VMs") as caught:
+        carried_out(api.Fetch, api.FetchOptions((made,), work))
+    assert "app.ovf#web01" in caught.value.hint
+
+    def fetched(name):
+        monkeypatch.setattr(spared, "_SPARED", {})  # each in a process of its own
+        return carried_out(api.Fetch, api.FetchOptions((f"{made}#{name}",), work))
+
+    vm = fetched("Data base")["vm"]
+    assert [os.path.basename(disk["path"]) for disk in vm["disks"]] == ["my disk.vmdk"] and vm["identity"]["place"] == f"{made}#Data base"
+    assert not fetched("Data base").get("changed")
+    with pytest.raises(MigrationError, match="belongs to the VM"):
+        fetched("web01")
+
+
+def test_of_what_is_no_package_nothing_is_chosen(package):
+    made = str(package.with_name("a.zip"))
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.write(package.with_name("c.vmdk"), "c.vmdk")
+    with pytest.raises(InvalidInput, match="nothing to choose"):
+        carried_out(api.Fetch, api.FetchOptions((f"{made}#web01",), str(package.parent / "work")))
 
 
 def test_a_package_in_the_work_directory_is_refused_with_a_choice_too(package):

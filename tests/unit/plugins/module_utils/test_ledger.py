@@ -180,7 +180,7 @@ def test_whatever_is_said_arrives_is_refused_or_told(folder, kind, said):
     assert len(named(vm, "source.vtpm")[:1]) == said.tpm
     devices = named(vm, "source.device")
     assert len(devices) == len(said.unknown) and all(any(name in device for device in devices) for name in said.unknown)
-    assert [concern["code"] for concern in vm.as_result().get("concerns", [])] == [concern.code for concern in vm.concerns]
+    assert vm.said().concerns == vm.concerns
     assert all(concern.remedy and concern.cause for concern in vm.concerns)
 
 
