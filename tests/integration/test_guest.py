@@ -17,7 +17,11 @@ from harness import lab
 STEPS = {
     "guest_fix_fstab": {"/etc/fstab"},
     "guest_fix_bootloader": {"/etc/default/grub", "/boot/grub/grub.cfg", "/boot/grub/device.map"},
-    "guest_fix_network": {f"/etc/systemd/network/10-hyper2kvm-{lab.NIC}.link", "/etc/udev/rules.d/70-persistent-net.rules"},
+    "guest_fix_network": {
+        f"/etc/systemd/network/10-hyper2kvm-{lab.NIC}.link",
+        "/etc/udev/rules.d/70-persistent-net.rules",
+        "/etc/udev/rules.d/72-hyper2kvm-position.rules",
+    },
     "guest_remove_vmware_tools": {"/var/lib/dpkg/status", "/usr/bin/vmtoolsd"},
     "guest_fix_initramfs": {"/etc/initramfs-tools/modules"},
 }

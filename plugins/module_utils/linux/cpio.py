@@ -53,6 +53,7 @@ _KEPT = (
     "etc/mdadm",
     "etc/lvm/",
     "etc/systemd/network/",
+    "etc/udev/rules.d/",
 )
 
 

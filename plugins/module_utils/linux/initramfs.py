@@ -22,7 +22,8 @@ from ..guest.protocol import Guest, exists, glob, text
 from . import cmdline, cpio, lvm, mounts, storage
 from .entries import boot_entries, images_of
 from .extend_initramfs import ExtendInitramfs
-from .netconf import links, matches
+from .netconf import links, matches, position
+from .netconf import names as netnames
 
 MODES = ("overlay", "regenerate", "skip")
 # By the bus of the target's disks: what an image should have, and what it must have to find the root.
@@ -134,7 +135,9 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
     modules = missing_drivers(guest, kernel, image, facts.disk_bus, nic)
     texts = _texts(guest, image, facts.disk_bus if modules else "")
     if nic in image.modules | set(map(cpio.module_name, modules)) and links.in_force(guest):
-        pins = [links.pin(guest, name, mac, nic) for name, mac in facts.interfaces if name]
+        pins = [links.pin(guest, name, mac, nic) for name, mac in netnames.named(guest, facts.interfaces) if name]
+        by_position = text(guest, position.PATH)
+        pins += [(position.PATH, by_position)] if by_position is not None else []
         texts += [(path[1:], pinned) for path, pinned in pins]
         texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):

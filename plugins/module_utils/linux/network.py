@@ -27,7 +27,7 @@ from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
 from .default import default_entry
 from .entries import boot_entries
-from .netconf import ifcfg, ifupdown, links, matches, networkd, networkmanager
+from .netconf import by_name, ifcfg, ifupdown, links, matches, networkd, networkmanager, position
 from .netconf import names as netnames
 from .netconf import rules as rules_of
 
@@ -44,7 +44,7 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     there are, and a name whose MAC nobody knows gets one made from the machine id, for the target's definition to use.
     """
     found = netnames.profiles(guest)
-    bound = netnames.persistent_names(guest)
+    bound = netnames.bound(guest, [nic.mac for nic in nics])
     for profile in netnames.physical(found):
         if profile.mac and profile.name:
             bound.setdefault(profile.mac, profile.name)
@@ -134,14 +134,24 @@ def _by_hardware(
 
 
 def plan(
-    guest: Guest, pins: Sequence[tuple[str, Mac]], macs: Mapping[Mac, Mac], findings: Findings, driver: str = matches.NEW
+    guest: Guest,
+    pins: Sequence[tuple[str, Mac]],
+    macs: Mapping[Mac, Mac],
+    findings: Findings,
+    driver: str = matches.NEW,
+    cards: Sequence[tuple[str, Mac]] = (),
 ) -> list[Change]:
-    """Changes that pin each name to its MAC, let profiles follow a new MAC, and take away what was for VMware's NICs."""
+    """Changes that pin each name to its MAC, let profiles follow a new MAC, and take away what was for VMware's NICs.
+
+    `cards` are all NICs in their order where names go by position too (pinning.by_position); then profiles by MAC become such by name.
+    """
     changes: list[Change] = _follow(guest, macs)
-    pins = [(name, mac) for name, mac in pins if name]
+    pins = [(name, mac) for name, mac in cards or pins if name]
     view = PendingView(guest, merge(changes))
     problems: list[str] = []
     changes += _matched(view, pins, driver)
+    view = PendingView(guest, merge(changes))
+    changes += _by_name(view, cards)
     view = PendingView(guest, merge(changes))
     useless = [
         (profile.path, f"the driver {profile.driver}")
@@ -162,7 +172,8 @@ def plan(
     if links.in_force(guest):
         for name, mac in pins:
             path, pinned = links.pin(view, name, mac, driver)
-            changes += edit(path, text(guest, path), pinned, f"{name} keeps its name on the new hardware")
+            alone = "" if cards else ", by its MAC alone"
+            changes += edit(path, text(guest, path), pinned, f"{name} keeps its name on the new hardware{alone}")
         changes += _pinned_elsewhere(guest)
     elif pins and netnames.has_udev(guest):
         rules = text(guest, netnames.PERSISTENT_RULES)
@@ -170,6 +181,7 @@ def plan(
         if not bound or "vmxnet" in _COMMENT.sub("", rules or ""):
             written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins) + rules_of.others(rules or "")
             changes += edit(netnames.PERSISTENT_RULES, rules, written, "names pinned to their MAC")
+    changes += _positions(guest, cards)
     # A file that is removed need not be edited before.
     return list({change.path: change for change in merge(changes)}.values())
 
@@ -180,6 +192,26 @@ def _pinned_elsewhere(guest: Guest) -> list[Change]:
     before = text(guest, path) or ""
     kept = rules_of.others(before)
     return [*(edit(path, before, kept, why) if kept else remove(path, guest.stat(path), why))]
+
+
+def _by_name(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> list[Change]:
+    """Profiles by MAC become such by name, which a NIC with another MAC has too."""
+    found = by_name.rewritten(guest, {mac: name for name, mac in cards}) if cards else ()
+    return [change for path, before, after in found for change in edit(path, before, after, "the profile applies whatever the MAC")]
+
+
+def _positions(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> Sequence[Change]:
+    """The rule that names NICs by position, where udev names any. The kernel's own names need none: it counts in the same order."""
+    path = position.PATH
+    by_kernel = [f"eth{number}" for number, (name, dummy) in enumerate(cards) if name == f"eth{number}"]
+    chosen = default_entry(guest, boot_entries(guest)) if by_kernel else None
+    if not netnames.counts(guest, [chosen.cmdline] if chosen is not None else []):
+        by_kernel = []
+    wanted = position.rule(cards, by_kernel) if netnames.has_udev(guest) else ""
+    if not wanted:
+        return remove(path, guest.stat(path), "names go by their MAC alone")
+    named = ", ".join(name for name, dummy in cards if name not in by_kernel)
+    return edit(path, text(guest, path), wanted, f"{named} by position, where the target gives another MAC")
 
 
 def _matched(guest: Guest, pins: Sequence[tuple[str, Mac]], driver: str) -> list[Change]:

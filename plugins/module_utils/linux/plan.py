@@ -17,13 +17,15 @@ from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
 from ..guest.view import PendingView
-from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, storage, tools
+from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, pinning, storage, tools
 from .netconf import matches, names
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the operator chose. `remove_tools` names hypervisors, `agent_packages` files or directories, `macs` maps old MACs to new."""
+    """What the operator chose. `remove_tools` names hypervisors, `agent_packages` files or directories, `macs` maps old MACs to new,
+    `pin` is one of pinning.MODES, and recorded on its own.
+    """
 
     fixes: tuple[str, ...] = ()
     fstab_mode: str = "stabilize-all"
@@ -31,6 +33,7 @@ class Options:
     remove_tools: tuple[str, ...] = ("vmware",)
     agent_packages: tuple[str, ...] = ()
     macs: Mapping[str, str] = field(default_factory=dict)
+    pin: str = field(default=pinning.AUTO, repr=False)
     customize: customize.Customization = customize.Customization()
 
 
@@ -55,9 +58,9 @@ def _bootloader(work: Work) -> list[Change]:
 
 
 def _network(work: Work) -> list[Change]:
-    changes = network.plan(
-        work.guest, work.facts.interfaces, mac_map(work.options.macs), work.findings, matches.driver_of(work.facts.nic_model)
-    )
+    macs, driver = mac_map(work.options.macs), matches.driver_of(work.facts.nic_model)
+    cards = pinning.by_position(work.guest, work.facts, work.options.pin, work.findings)
+    changes = network.plan(work.guest, work.facts.interfaces, macs, work.findings, driver, cards)
     return [*changes, *modules.plan(work.guest)]
 
 

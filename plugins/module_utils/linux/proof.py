@@ -20,7 +20,7 @@ from . import cmdline, cpio, efi, initramfs, lvm, mounts, storage
 from .default import default_entry
 from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
 from .inspect import esp, find_ci, vendor_configs
-from .netconf import matches
+from .netconf import matches, position
 from .netconf import names as netnames
 from .netconf.model import ini
 
@@ -344,12 +344,14 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
 
     A profile for a NIC that the VM does not have proves nothing, unless one of its NICs is left without any.
     """
-    macs, here = {mac for dummy, mac in facts.interfaces}, {name for name, dummy in facts.interfaces}
+    interfaces = netnames.named(guest, facts.interfaces)
+    macs, here = {mac for dummy, mac in interfaces}, {name for name, dummy in interfaces}
     driver = matches.driver_of(facts.nic_model)
     pinned = {name: mac for mac, name in netnames.persistent_names(guest).items() if mac in macs}
     if not netnames.has_udev(guest) and len(facts.interfaces) == 1:
         pinned = dict(facts.interfaces)
     problems: list[str] = []
+    places = position.names(guest)
     profiles = netnames.profiles(guest, problems)
     for problem in problems:
         yield Check("network.readable", False, f"{problem}")
@@ -365,17 +367,21 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
         yield Check(
             "network.profile",
             works,
-            f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}",
+            f"{profile.path}: {profile.name or profile.mac} is {profile.mac or pinned.get(profile.name or '', 'not pinned')}"
+            f"{', by its MAC alone' if profile.mac and places else ''}",
         )
     for name in netnames.nic_names(profiles, netnames.given_names(guest)):
         if name in here:
-            yield Check("network.name", name in pinned, f"{name} is {pinned.get(name, 'not pinned')}")
-    known = {mac: name for name, mac in facts.interfaces}
-    for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or facts.interfaces, driver):
+            yield Check(
+                "network.name", name in pinned, f"{name} is {pinned.get(name, 'not pinned')}{', or by position' if name in places else ''}"
+            )
+    known = {mac: name for name, mac in interfaces}
+    for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or interfaces, driver):
         how = ", ".join(nic.addresses) or {"dhcp": "an address by DHCP"}.get(nic.method, "no address")
         by = f" by {nic.backend} ({nic.path})" if nic.backend else ""
         lost = f"; {', '.join(dict.fromkeys(stale))} applies to no NIC" if stale and not nic.backend else ""
+        known_by = f"{nic.mac}, or by position" if nic.name in places else nic.mac
         yield Check(
-            "network.card", not lost, f"{nic.name or 'a card'} ({nic.mac}){f' carries {nic.on} with' if nic.on else ' comes up with'} {how}"
+            "network.card", not lost, f"{nic.name or 'a card'} ({known_by}){f' carries {nic.on} with' if nic.on else ' comes up with'} {how}"
             f"{f' and the gateway {nic.gateway}' if nic.gateway else ''}{by}{lost}",
         )  # fmt: skip

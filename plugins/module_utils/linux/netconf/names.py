@@ -13,7 +13,7 @@ from typing import Iterable, Optional, Sequence
 from ...core.machine import NicFacts
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists
-from . import dhcpcd, ifcfg, ifupdown, links, matches, netplan, networkd, networkmanager, rules
+from . import dhcpcd, ifcfg, ifupdown, links, matches, netplan, networkd, networkmanager, position, rules
 from .model import PHYSICAL, Profile
 
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
@@ -77,6 +77,21 @@ def persistent_names(guest: Guest) -> dict[Mac, str]:
         if link.mac is not None and link.name:
             first.setdefault(link.mac, link.name)
     return {**first, **names}  # udev asks .link files for those alone that no rule has named
+
+
+def bound(guest: Guest, macs: Sequence[Optional[Mac]]) -> dict[Mac, str]:
+    """persistent_names for NICs with these MACs: a name that goes by position too is free where none of them has its MAC."""
+    found = persistent_names(guest)
+    if not macs or None in macs:
+        return found
+    by_position = position.names(guest)
+    return {mac: name for mac, name in found.items() if mac in macs or name not in by_position}
+
+
+def named(guest: Guest, interfaces: Iterable[tuple[str, Mac]]) -> tuple[tuple[str, Mac], ...]:
+    """(name, MAC) of NICs, with the names that are bound to the MACs of those that have none."""
+    bound = persistent_names(guest)
+    return tuple((name or bound.get(mac, ""), mac) for name, mac in interfaces)
 
 
 def places(guest: Guest) -> dict[str, str]:

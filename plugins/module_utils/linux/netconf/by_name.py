@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Profiles that match a NIC by its MAC match it by the name that is pinned to it, so that they apply under another MAC too.
+
+Only the match changes: a MAC that a profile gives its NIC (networkd's [Link], NetworkManager's cloned-mac-address, MACADDR) stays.
+Source: systemd.network(5), netplan(5), nm-settings-keyfile(5), initscripts' sysconfig.txt (ifup-eth leaves a NIC with another HWADDR alone).
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import re
+from typing import Any, Iterator, Mapping, Optional
+
+from ...core.macs import Mac
+from ...guest.protocol import Guest, glob, text
+from .. import yamlfile
+from . import ifcfg, netplan, networkd, networkmanager
+from .model import LEFTOVER, entries, ini, mac_of, shell
+
+_BY_MAC = ("macaddress", "permanentmacaddress")
+_ETHERNET = ("ethernet", "802-3-ethernet")
+_HWADDR = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?HWADDR=.*(?:\n|\Z)")
+_MACADDRESS = re.compile(r"\bmacaddress:[ \t]*(?P<quote>[\"']?)(?P<mac>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})(?P=quote)")
+_BRACES = re.compile(r"\bmatch:[ \t]*\{[^{}]*$")
+_FAR = 2000  # characters between `match:` and what it holds
+
+
+def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Optional[str], str]]:
+    """(path, text before, text after) of each file; `names` are those that are pinned. What cannot be rewritten stays bound to its MAC.
+
+    A file of the distribution's own gets its like in /etc, which takes its place.
+    """
+    for path in networkd.in_force(guest, ".network"):
+        before = text(guest, path) or ""
+        own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
+        after = _network(before, names)
+        if after != before:
+            yield own, before if path == own else None, after
+    for path in netplan.files(guest):
+        before = text(guest, path) or ""
+        yield path, before, _netplan(before, names)
+    for path in glob(guest, networkmanager.DIRECTORIES[0]):
+        if not LEFTOVER.search(path):
+            before = text(guest, path) or ""
+            yield path, before, _keyfile(before, names)
+    for path in glob(guest, ifcfg.REDHAT, prefix="ifcfg-"):
+        if not LEFTOVER.search(path.rsplit("ifcfg-", 1)[1]):
+            before = text(guest, path) or ""
+            yield path, before, _ifcfg(before, names)
+
+
+def _network(content: str, names: Mapping[Mac, str]) -> str:
+    match = [(key, value) for section, key, value in entries(content) if section == "match"]
+    found = [_called(word, names) for key, value in match if key in _BY_MAC for word in value.split()]
+    wanted = [name for name in found if name is not None]
+    patterns = [word for key, value in match if key == "name" for word in value.split()]
+    if (
+        not wanted
+        or len(wanted) != len(found)
+        or any(key == "kind" or (key == "type" and value != "ether") for key, value in match)  # of what lies on the NIC, with its MAC
+        or (patterns and not all(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in wanted))
+    ):
+        return content
+    lines: list[str] = []
+    by_name = f"Name={' '.join(wanted)}\n"
+    for section, key, line in _lines(content):
+        if section != "match" or key not in ("name", *_BY_MAC):
+            lines.append(line)
+        elif by_name not in lines:
+            lines.append(by_name)
+    return "".join(lines)
+
+
+def _keyfile(content: str, names: Mapping[Mac, str]) -> str:
+    values = ini(content)
+    name = next((name for section in _ETHERNET if (name := _called(values.get((section, "mac-address")), names))), None)
+    own = values.get(("connection", "interface-name"))
+    if name is None or values.get(("connection", "type")) not in _ETHERNET or (own and own != name):
+        return content
+    lines = []
+    for section, key, line in _lines(content):
+        if not (section in _ETHERNET and key == "mac-address"):
+            lines.append(line)
+        if section == "connection" and key == "type" and not own:
+            lines.append(f"interface-name={name}\n")
+    return "".join(lines)
+
+
+def _ifcfg(content: str, names: Mapping[Mac, str]) -> str:
+    values = shell(content)
+    name = _called(values.get("HWADDR"), names)
+    lies_on_it = values.get("TYPE", "Ethernet").lower() != "ethernet" or values.get("VLAN", "").lower() == "yes" or "DEVICETYPE" in values
+    if name is None or lies_on_it or values.get("DEVICE", name) != name:
+        return content
+    return _HWADDR.sub("", content) if "DEVICE" in values else _HWADDR.sub("", _HWADDR.sub(f"DEVICE={name}\n", content, count=1))
+
+
+def _netplan(content: str, names: Mapping[Mac, str]) -> str:
+    """YAML is edited as text, to keep its comments and its order, and read again: it stays where that shows anything else."""
+    try:
+        data = yamlfile.load(content, "The guest's network is configured by netplan")
+        expected = _expected(data, names)
+        after = _MACADDRESS.sub(lambda found: _named(content, found, names), content)
+        return after if expected != data and yamlfile.load(after, "") == expected else content
+    except (AttributeError, TypeError, ValueError):  # which is said where profiles are read
+        return content
+
+
+def _expected(data: Any, names: Mapping[Mac, str]) -> Any:
+    wanted = copy.deepcopy(data)
+    for values in (((wanted or {}).get("network") or {}).get("ethernets") or {}).values():
+        match = (values or {}).get("match") or {}
+        name = _called(str(match.get("macaddress", "")), names)
+        if name is not None and "name" not in match and values.get("set-name", name) == name:
+            del match["macaddress"]
+            match["name"] = name
+    return wanted
+
+
+def _named(content: str, found: re.Match[str], names: Mapping[Mac, str]) -> str:
+    """The match by name in place of one by MAC; a MAC that is no match, but the one to be set, stays."""
+    name = _called(found["mac"], names)
+    head = content[max(0, found.start() - _FAR) : found.start()]
+    return f"name: {name}" if name is not None and (_BRACES.search(head) or _below_match(head)) else found[0]
+
+
+def _below_match(head: str) -> bool:
+    """Whether what follows is below `match:` by its indentation."""
+    *lines, indent = head.split("\n")
+    if indent.strip():
+        return False
+    above = (line for line in reversed(lines) if line.strip() and not line.lstrip().startswith("#"))
+    return next((line.lstrip().startswith("match:") for line in above if len(line) - len(line.lstrip()) < len(indent)), False)
+
+
+def _called(value: Optional[str], names: Mapping[Mac, str]) -> Optional[str]:
+    """The name that is pinned to a MAC as a profile has it."""
+    mac = mac_of(value)
+    return names.get(mac) if mac is not None else None
+
+
+def _lines(content: str) -> Iterator[tuple[str, str, str]]:
+    """(section, key, line) of every line, section and key in lower case; no key where a line sets nothing."""
+    section = ""
+    for line in content.splitlines(keepends=True):
+        bare = line.strip()
+        if bare.startswith("[") and bare.endswith("]"):
+            section = bare[1:-1].lower()
+        sets = "=" in bare and bare[0] not in "#;"
+        yield section, bare.partition("=")[0].strip().lower() if sets else "", line

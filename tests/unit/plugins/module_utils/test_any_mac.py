@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A guest keeps its network under a MAC that nobody foretold: what is written, and what udev and the backends make of it."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import time
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import fixtures
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import by_name, position
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.pinning import MODES, by_position
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, complete, make_plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.proof import prove
+
+MAC, OTHER, FOREIGN = "00:50:56:8a:00:01", "00:50:56:8a:00:02", "52:54:00:12:34:56"
+NET, NM, RH, NETPLAN = (
+    "/etc/systemd/network/",
+    "/etc/NetworkManager/system-connections/",
+    "/etc/sysconfig/network-scripts/",
+    "/etc/netplan/",
+)
+KEYFILE = "[connection]\nid=x\nuuid=9\ntype=ethernet\n{name}\n[ethernet]\n{mac}cloned-mac-address=preserve\n\n[ipv4]\nmethod=auto\n"
+BLOCK = (
+    "network:\n  version: 2\n  ethernets:\n    lan:  # the LAN\n      match:\n        # of the host\n        macaddress: {mac}\n"
+    "      set-name: ens192\n      dhcp4: true\n"
+)
+# A profile by MAC, and the same by name; None where it stays.
+BY_MAC = {
+    "networkd": (f"{NET}a.network", f"[Match]\nMACAddress={MAC}\n\n[Network]\nDHCP=yes\n", "[Match]\nName=ens192\n\n[Network]\nDHCP=yes\n"),
+    "networkd, by the permanent one": (
+        f"{NET}a.network",
+        f"[Match]\nPermanentMACAddress={MAC.upper()}\n[Link]\nMACAddress={MAC}\n",
+        f"[Match]\nName=ens192\n[Link]\nMACAddress={MAC}\n",
+    ),
+    "networkd, by a pattern too": (
+        f"{NET}a.network",
+        f"[Match]\nName=en*\nMACAddress={MAC}\n[Network]\nDHCP=yes\n",
+        "[Match]\nName=ens192\n[Network]\nDHCP=yes\n",
+    ),
+    "networkd, by a pattern that is none of the card": (f"{NET}a.network", f"[Match]\nName=eth*\nMACAddress={MAC}\n[Network]\nDHCP=yes\n", None),
+    "networkd, also another card": (f"{NET}a.network", f"[Match]\nMACAddress={MAC} {OTHER}\n[Network]\nDHCP=yes\n", None),
+    "networkd, a bridge with the card's MAC": (f"{NET}a.network", f"[Match]\nType=bridge\nMACAddress={MAC}\n[Network]\nDHCP=yes\n", None),
+    "netplan over lines": (f"{NETPLAN}a.yaml", BLOCK.format(mac=f'"{MAC}"'), BLOCK.format(mac="x").replace("macaddress: x", "name: ens192")),
+    "netplan in braces": (
+        f"{NETPLAN}a.yaml",
+        f"network: {{ethernets: {{lan: {{match: {{driver: virtio_net, macaddress: '{MAC.upper()}'}}, set-name: ens192}}}}}}\n",
+        "network: {ethernets: {lan: {match: {driver: virtio_net, name: ens192}, set-name: ens192}}}\n",
+    ),
+    "netplan, a MAC to be set": (
+        f"{NETPLAN}a.yaml",
+        f"network:\n  ethernets:\n    ens192:\n      match:\n        macaddress: {MAC}\n      macaddress: {MAC}\n",
+        f"network:\n  ethernets:\n    ens192:\n      match:\n        name: ens192\n      macaddress: {MAC}\n",
+    ),
+    "netplan, only a MAC to be set": (f"{NETPLAN}a.yaml", f"network: {{ethernets: {{ens192: {{macaddress: '{MAC}'}}}}}}\n", None),
+    "netplan, by a name too": (f"{NETPLAN}a.yaml", f"network: {{ethernets: {{a: {{match: {{name: e*, macaddress: '{MAC}'}}}}}}}}\n", None),
+    "netplan, under another name": (f"{NETPLAN}a.yaml", f"network: {{ethernets: {{a: {{match: {{macaddress: '{MAC}'}}, set-name: x0}}}}}}\n", None),
+    "netplan that is none": (f"{NETPLAN}a.yaml", f"network: [{MAC}\n", None),
+    "NetworkManager": (f"{NM}x", KEYFILE.format(name="", mac=f"mac-address={MAC.upper()}\n"), KEYFILE.format(name="interface-name=ens192\n", mac="")),
+    "NetworkManager, by name too": (
+        f"{NM}x",
+        KEYFILE.format(name="interface-name=ens192\n", mac=f"mac-address={MAC}\n"),
+        KEYFILE.format(name="interface-name=ens192\n", mac=""),
+    ),
+    "NetworkManager, under another name": (f"{NM}x", KEYFILE.format(name="interface-name=x0\n", mac=f"mac-address={MAC}\n"), None),
+    "NetworkManager, a VLAN on the card": (f"{NM}x", KEYFILE.format(name="", mac=f"mac-address={MAC}\n").replace("=ethernet", "=vlan"), None),
+    "NetworkManager, an editor's copy": (f"{NM}x.bak", KEYFILE.format(name="", mac=f"mac-address={MAC}\n"), None),
+    "ifcfg": (f"{RH}ifcfg-ens192", f'DEVICE=ens192\nHWADDR="{MAC}"\nBOOTPROTO=dhcp\nMACADDR={MAC}\n', f"DEVICE=ens192\nBOOTPROTO=dhcp\nMACADDR={MAC}\n"),
+    "ifcfg without a name": (f"{RH}ifcfg-LAN", f"TYPE=Ethernet\nHWADDR={MAC.upper()}\nBOOTPROTO=dhcp\n", "TYPE=Ethernet\nDEVICE=ens192\nBOOTPROTO=dhcp\n"),
+    "ifcfg of a bond": (f"{RH}ifcfg-bond0", f"TYPE=Bond\nDEVICE=bond0\nHWADDR={MAC}\n", None),
+    "ifcfg, another card": (f"{RH}ifcfg-x", f"DEVICE=x\nHWADDR={OTHER}\n", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_MAC)
+def test_a_profile_by_mac_becomes_one_by_name_and_keeps_all_else(case):
+    path, before, after = BY_MAC[case]
+    found = {path: new for path, old, new in by_name.rewritten(MemoryGuest({path: before}), {MAC: "ens192"}) if old != new}
+    assert found == ({path: after} if after else {})
+    assert not [1 for dummy, old, new in by_name.rewritten(MemoryGuest({path: after or before}), {MAC: "ens192"}) if old != new]
+
+
+def test_a_file_of_the_distributions_own_is_replaced_and_not_edited():
+    path = "/usr/lib/systemd/network/a.network"
+    assert list(by_name.rewritten(MemoryGuest({path: BY_MAC["networkd"][1]}), {MAC: "ens192"})) == [
+        (f"{NET}a.network", None, BY_MAC["networkd"][2])
+    ]
+
+
+# How udev names cards, with the files that say so.
+LINK = {"/usr/lib/systemd/network/99-default.link": "[Match]\nOriginalName=*\n\n[Link]\nNamePolicy=keep path\n"}
+NAMING = {
+    "link": LINK,
+    "rules": {"/usr/lib/udev/rules.d/75-persistent-net-generator.rules": "#\n"},
+    "link switched off": {**LINK, "/etc/udev/rules.d/80-net-setup-link.rules": ""},
+}
+PROFILES = {
+    **{case: {path: before} for case, (path, before, after) in BY_MAC.items() if after and "set" not in case},
+    "ifupdown": {"/etc/network/interfaces": "auto ens192\niface ens192 inet dhcp\n"},
+    "networkd by name": {f"{NET}a.network": "[Match]\nName=ens192\n[Network]\nDHCP=yes\n"},
+    "netplan by name": {f"{NETPLAN}a.yaml": "network: {ethernets: {ens192: {dhcp4: true}}}\n"},
+    "NetworkManager by name": {f"{NM}x": KEYFILE.format(name="interface-name=ens192\n", mac="")},
+    "ifcfg by name": {f"{RH}ifcfg-ens192": "DEVICE=ens192\nBOOTPROTO=dhcp\n"},
+    "wicked": {"/etc/sysconfig/network/ifcfg-ens192": "BOOTPROTO=dhcp\nSTARTMODE=auto\n"},
+    "dhcpcd": {"/etc/dhcpcd.conf": "interface ens192\nstatic ip_address=192.0.2.2/24\n"},
+}
+
+
+def called(guest, macs):
+    """What udev calls the cards, which the kernel has found in this order as eth0, eth1, ... All are looked at before any has a new name."""
+    given_names = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number, mac in enumerate(macs):
+            card = Path(folder, f"eth{number}")
+            (card / "device").mkdir(parents=True)
+            (card / "address").write_text(f"{mac}\n")
+            (card / "ifindex").write_text(f"{number + 2}\n")
+        Path(folder, "lo").mkdir()
+        Path(folder, "bonding_masters").write_text("")
+        for number, mac in enumerate(macs):
+            name = _by_rules(guest, mac, str(number + 2), folder)
+            masked = guest.files.get("/etc/udev/rules.d/80-net-setup-link.rules") == b""
+            reads_links = any(path.endswith("/99-default.link") for path in guest.files) and not masked
+            name = name or (_by_link(guest, mac) if reads_links else None) or f"eth{number}"
+            assert name not in given_names.values(), "udev would leave one of them without a record"
+            given_names[mac] = name
+    return given_names
+
+
+def _by_rules(guest, mac, index, folder):
+    name, is_card = (
+        "",
+        {"SUBSYSTEM": "net", "ACTION": "add", "DRIVERS": "virtio_net", "ATTR{type}": "1", "ATTR{address}": mac, "KERNEL": "eth9"},
+    )
+    for path in sorted(path for path in guest.files if path.startswith("/etc/udev/rules.d/")):
+        for line in guest.files[path].decode().splitlines():
+            fits, found = not line.startswith("#"), None
+            for key, operator, value in re.findall(r'([A-Z]+(?:\{\w+\})?)(==|!=|=)"([^"]*)"', line):
+                if key == "PROGRAM" and fits:
+                    program = value.replace("$attr{ifindex}", index).replace("$$", "$").replace("/sys/class/net", folder)
+                    fits = subprocess.run(shlex.split(program), check=False, timeout=20).returncode == 0
+                elif key == "NAME" and operator == "=":
+                    found = value
+                elif key != "PROGRAM":
+                    one = any(fnmatchcase({**is_card, "NAME": name}[key], word) for word in value.split("|"))
+                    fits = fits and one == (operator == "==")
+            name = found if fits and found else name
+    return name
+
+
+def _by_link(guest, mac):
+    found = {path.rsplit("/", 1)[1]: path for path in sorted(guest.files, reverse=True) if path.endswith(".link")}
+    for name in sorted(found):
+        said = _ini(guest.files[found[name]])
+        if said["match"].get("macaddress", mac).lower() == mac:
+            return said["link"].get("name")
+    return None
+
+
+def _ini(content):
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read_string(content.decode())
+    return {section.lower(): dict(parser[section]) for section in parser.sections()}
+
+
+def comes_up(guest, name, mac):
+    """Whether some backend has a profile for the card, as it would match it."""
+    for path, data in guest.files.items():
+        content = data.decode("utf-8", "replace")
+        if path.startswith(NET) and path.endswith(".network"):
+            match = _ini(data)["match"]
+            by = [match[key].lower() == mac for key in ("macaddress", "permanentmacaddress") if key in match]
+            by += [any(fnmatchcase(name, word) for word in match["name"].split())] if "name" in match else []
+        elif path.startswith(NM):
+            said = _ini(data)
+            by = [said["ethernet"]["mac-address"].lower() == mac] if "mac-address" in said["ethernet"] else []
+            by += [said["connection"]["interface-name"] == name] if "interface-name" in said["connection"] else []
+        elif path.startswith(NETPLAN):
+            ((key, said),) = yaml.safe_load(content)["network"]["ethernets"].items()
+            match = said.get("match", {"name": key})
+            by = [match["macaddress"].lower() == mac] if "macaddress" in match else []
+            by += [fnmatchcase(name, match["name"])] if "name" in match else []
+        elif path.startswith(RH):
+            said = dict(word.split("=", 1) for word in shlex.split(content))
+            by = [said["HWADDR"].lower() == mac] if "HWADDR" in said else []
+            by += [said["DEVICE"] == name] if "DEVICE" in said else []
+        elif path.startswith("/etc/sysconfig/network/ifcfg-"):
+            by = [path.endswith(f"-{name}")]
+        elif path in ("/etc/network/interfaces", "/etc/dhcpcd.conf"):
+            by = [bool(re.search(rf"^(iface|interface) {name}\b", content, re.MULTILINE))]
+        else:
+            continue
+        if by and all(by):
+            return True
+    return False
+
+
+def repaired(files, pin, nics=(Nic(MAC, slot=192),)):
+    made = MemoryGuest(files)
+    facts, dummy = complete(GuestFacts(), made, nics, {})
+    plan = make_plan(made, facts, Options(("network",), pin=pin))
+    apply(made, plan)
+    again = make_plan(made, complete(GuestFacts(), made, nics, {})[0], Options(("network",), pin=pin))
+    assert again.changes == () and not [concern for concern in plan.concerns if concern.code.startswith("network")]
+    made.files = {path: data for path, data in made.files.items() if not path.startswith("/var/lib/hyper2kvm")}
+    return made
+
+
+MACS = st.integers(0, (1 << 40) - 1).map(lambda number: ":".join(["52", *re.findall("..", f"{number:010x}")]))
+
+
+# Where nothing renames cards, a profile by MAC is for eth0, which no pattern of another name takes.
+ONE = [
+    (profile, naming)
+    for profile in PROFILES
+    for naming in NAMING
+    if (profile, naming) != ("networkd, by a pattern too", "link switched off")
+]
+
+
+@pytest.mark.parametrize(("profile", "naming"), ONE)
+def test_a_guest_with_one_card_comes_up_under_any_mac(profile, naming):
+    files = {**NAMING[naming], **PROFILES[profile]}
+    either, alone = repaired(files, "auto"), repaired(files, "mac")
+    assert repaired(files, "mac_or_position").files == either.files
+
+    @settings(max_examples=3, deadline=None, database=None)
+    @given(MACS)
+    def holds(mac):
+        for guest, expected in ((either, True), (alone, False)):
+            assert comes_up(guest, called(guest, [mac])[mac], mac) == expected
+            assert comes_up(guest, called(guest, [MAC])[MAC], MAC)
+
+    holds()
+
+
+@pytest.mark.parametrize("naming", ["link", "rules"])
+def test_a_second_card_never_takes_the_name(naming):
+    guest = repaired({**NAMING[naming], **PROFILES["NetworkManager"]}, "auto")
+    assert called(guest, [MAC, FOREIGN]) == {MAC: "ens192", FOREIGN: "eth1"}
+    assert called(guest, [FOREIGN, MAC]) == {FOREIGN: "eth0", MAC: "ens192"}
+    assert called(guest, [FOREIGN, OTHER]) == {FOREIGN: "ens192", OTHER: "eth1"}
+
+
+def test_a_card_that_is_renamed_meanwhile_is_counted(tmp_path):
+    """udev names cards at the same time; the second must not miss the first because that has just got its name."""
+    guest = repaired({**LINK, **PROFILES["ifupdown"]}, "auto")
+    (rule,) = (line for line in guest.files[position.PATH].decode().splitlines() if not line.startswith("#"))
+    program = re.search(r'PROGRAM=="([^"]*)"', rule)[1].replace("$attr{ifindex}", "3").replace("$$", "$")
+    for name, mac, index in (("a0", None, 4), ("eth0", FOREIGN, 2), ("eth1", OTHER, 3)):
+        (tmp_path / name / "device").mkdir(parents=True)
+        (tmp_path / name / "ifindex").write_text(f"{index}\n")
+        if mac is not None:
+            (tmp_path / name / "address").write_text(f"{mac}\n")
+    pipe = tmp_path / "a0" / "address"
+    os.mkfifo(pipe)
+    counting = subprocess.Popen(shlex.split(program.replace("/sys/class/net", str(tmp_path))), stderr=subprocess.DEVNULL)
+    while counting.poll() is None:  # which waits at the first card, and has seen the names of all
+        with contextlib.suppress(OSError):
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            if (tmp_path / "eth0").exists():
+                (tmp_path / "eth0").rename(tmp_path / "ens192")
+            with contextlib.closing(os.fdopen(writer, "w")) as file:
+                file.write("52:54:00:00:00:0c\n")
+        time.sleep(0.001)
+    assert counting.wait() == 1
+
+
+TWO = (Nic(MAC, slot=192), Nic(OTHER, slot=224))
+PROFILES_OF_TWO = {f"{NET}a.network": f"[Match]\nMACAddress={MAC}\n", f"{NET}b.network": "[Match]\nName=ens224\n[Network]\nDHCP=yes\n"}
+
+
+@pytest.mark.parametrize("naming", ["link", "rules"])
+def test_several_cards_go_by_their_order_where_that_is_asked_for(naming):
+    files = {**NAMING[naming], **PROFILES_OF_TWO}
+    guest = repaired(files, "mac_or_position", TWO)
+    fresh = ["52:54:00:00:00:0a", "52:54:00:00:00:0b"]
+    assert called(guest, fresh) == dict(zip(fresh, ("ens192", "ens224")))
+    assert called(guest, [OTHER, MAC]) == {MAC: "ens192", OTHER: "ens224"}
+    assert called(guest, [MAC, FOREIGN]) == {MAC: "ens192", FOREIGN: "ens224"}
+    assert called(guest, [FOREIGN, MAC]) == {FOREIGN: "eth0", MAC: "ens192"}
+    assert called(guest, [FOREIGN, OTHER]) == {FOREIGN: "ens192", OTHER: "ens224"}
+    assert comes_up(guest, "ens192", FOREIGN)
+    for mode in ("auto", "mac"):
+        alone = repaired(files, mode, TWO)
+        assert position.PATH not in alone.files and alone.files[f"{NET}a.network"] == files[f"{NET}a.network"].encode()
+
+
+def test_the_report_says_what_a_name_goes_by():
+    made = MemoryGuest({**LINK, **PROFILES_OF_TWO})
+    facts, dummy = complete(GuestFacts(), made, TWO, {})
+    assert [change.reason for change in make_plan(made, facts, Options(("network",))).changes] == [
+        f"{name} keeps its name on the new hardware, by its MAC alone" for name in ("ens192", "ens224")
+    ]
+    reasons = {change.path: change.reason for change in make_plan(made, facts, Options(("network",), pin="mac_or_position")).changes}
+    assert reasons[position.PATH] == "ens192, ens224 by position, where the target gives another MAC"
+
+
+def test_where_a_card_has_no_name_several_have_no_position():
+    findings = Findings()
+    facts = GuestFacts(interfaces=(("ens192", MAC), ("", OTHER)))
+    made = MemoryGuest({})
+    told, dummy = complete(facts, made, TWO, {}, facts.interfaces)
+    assert by_position(made, told, "mac_or_position", findings) == ()
+    assert [(concern.code, concern.severity) for concern in findings.concerns] == [("network.no-position", "info")]
+    assert by_position(made, told, "auto", findings) == () and len(findings.concerns) == 1
+
+
+def test_a_card_that_only_its_mac_told_gets_a_name():
+    """Where nothing tells its slot, any name will do, but for one that is taken."""
+    files = {**LINK, f"{NM}x": KEYFILE.format(name="", mac=f"mac-address={MAC}\n"), "/etc/network/interfaces": "iface lan0 inet dhcp\n"}
+    guest = repaired(files, "auto", (Nic(MAC),))
+    assert called(guest, [FOREIGN]) == {FOREIGN: "lan1"} and comes_up(guest, "lan1", FOREIGN)
+    assert comes_up(guest, called(guest, [MAC])[MAC], MAC)
+
+
+@pytest.mark.parametrize("naming", ["link", "rules"])
+def test_a_guest_that_went_by_its_position_is_pinned_anew_when_it_moves_on(naming):
+    once = repaired({**NAMING[naming], **PROFILES["NetworkManager"]}, "auto")
+    for pin in MODES:
+        again = repaired(once.files, pin, (Nic(FOREIGN),))
+        assert called(again, [FOREIGN]) == {FOREIGN: "ens192"} and comes_up(again, "ens192", FOREIGN)
+        assert called(again, [OTHER]) == {OTHER: "eth0" if pin == "mac" else "ens192"}
+    assert complete(GuestFacts(), once, (Nic(MAC),), {})[0].interfaces == (("ens192", MAC),)
+    assert complete(GuestFacts(), once, (), {})[0].interfaces == (("ens192", MAC),)
+
+
+@pytest.mark.parametrize("how", ["cmdline", "no udev"])
+def test_a_name_of_the_kernels_own_needs_no_rule(how):
+    menu = {"/boot/loader/entries/a.conf": "title x\nlinux /vmlinuz\noptions ro net.ifnames=0\n"} if how == "cmdline" else {}
+    files = {**menu, **(LINK if how == "cmdline" else {}), f"{RH}ifcfg-eth0": f"DEVICE=eth0\nHWADDR={MAC}\nBOOTPROTO=dhcp\n"}
+    guest = repaired(files, "auto")
+    assert position.PATH not in guest.files and comes_up(guest, "eth0", FOREIGN)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a$b", "a%k", "a\\b", "a'b", "a|b", "a,b"])
+def test_a_name_that_udev_would_read_otherwise_has_no_rule(name):
+    assert position.rule([(name, MAC)]) == "" and position.rule([("lan-0.1", MAC)])
+
+
+def test_a_choice_that_is_taken_back_takes_the_rule_away():
+    files = {**LINK, **PROFILES["ifupdown"]}
+    guest = repaired(repaired(files, "auto").files, "mac")
+    assert position.PATH not in guest.files and f"{NET}10-hyper2kvm-ens192.link" in guest.files
+
+
+def test_a_mode_that_does_not_exist_is_refused():
+    with pytest.raises(InvalidInput, match="'slot'"):
+        by_position(MemoryGuest({}), GuestFacts(), "slot", Findings())
+    assert MODES[0] == Options().pin
+
+
+def test_an_image_that_drives_cards_knows_their_positions(monkeypatch):
+    monkeypatch.setitem(fixtures.DRIVERS, "vmxnet3", "kernel/drivers/net/vmxnet3/vmxnet3.ko")
+    for pin, known in (("auto", True), ("mac", False)):
+        made = fixtures.guest(**{fixtures.INITRD: fixtures.initramfs("ext4", "vmw_pvscsi", "vmxnet3")})
+        before = dict(made.files)
+        plan = make_plan(made, fixtures.facts(made), Options(pin=pin))
+        apply(made, plan)
+        image = cpio.read(made.read(fixtures.INITRD))
+        assert (position.PATH[1:] in image.texts) == known
+        assert not known or image.texts[position.PATH[1:]] == made.read(position.PATH)
+        assert make_plan(made, fixtures.facts(made), Options(pin=pin)).changes == ()
+        undo(made, plan)
+        assert made.files == before
+
+
+@pytest.mark.parametrize("pin", MODES)
+def test_the_proof_holds_and_says_what_a_name_goes_by(pin):
+    made = fixtures.guest()
+    apply(made, make_plan(made, fixtures.facts(made), Options(pin=pin)))
+    proof = prove(made, fixtures.facts(made), fixtures.tables())
+    (card,) = [check.detail for check in proof.checks if check.name == "network.card"]
+    assert proof.holds and (f"({fixtures.MAC}, or by position)" in card) == (pin != "mac")
+    made.files["/etc/systemd/network/10-hyper2kvm-ens192.link"] = b"[Match]\nMACAddress=00:50:56:00:00:01\n\n[Link]\nName=ens192\n"
+    assert not prove(made, fixtures.facts(made), fixtures.tables()).holds
+
+
+def test_the_proof_knows_a_card_by_the_name_that_it_got():
+    made = fixtures.guest(
+        **{
+            "/etc/network/interfaces": "auto lo\niface lo inet loopback\n",
+            f"{NM}x": KEYFILE.format(name="", mac=f"mac-address={fixtures.MAC}\n"),
+        }
+    )
+    facts = replace(fixtures.facts(made), interfaces=(("", fixtures.MAC),))
+    apply(made, make_plan(made, facts, Options()))
+    proof = prove(made, facts, fixtures.tables())
+    assert proof.holds, proof.failures()
+    (card,) = [check.detail for check in proof.checks if check.name == "network.card"]
+    assert card.startswith(f"lan0 ({fixtures.MAC}, or by position)")
