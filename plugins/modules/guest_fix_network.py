@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: guest_fix_network
 short_description: Keep the names of a guest's network cards
 description:
-  - Pins each name to its card's MAC. No network profile is edited.
+  - Pins each name to its card's MAC, and to its position where O(pin) says so. No network profile is edited but for what it matches its card by.
   - One step of what M(hyper2kvm.migration.guest_fix) does in one session. Use it for a repair by hand.
   - It writes to overlays only, never to a source.
 version_added: 0.1.0

@@ -28,6 +28,17 @@ options:  # written by make options
     type: str
     default: stabilize-all
     choices: [stabilize-all, bypath-only, noop]
+  pin:
+    description:
+      - What the names of a Linux guest's network cards go by, for targets that give a card another MAC than the source's.
+      - V(mac) pins each name to its card's MAC. Profiles that match the MAC stay as they are.
+      - V(mac_or_position) also gives a card with an unknown MAC the name of its position, unless another card has the MAC of that name. Profiles that
+        match the card's MAC match its name instead.
+      - V(auto) is V(mac_or_position) for a VM with one card, and V(mac) for one with several, which a target may put in another order.
+    type: str
+    default: auto
+    choices: [auto, mac, mac_or_position]
+    version_added: 0.2.0
   initramfs:
     description:
       - How the initramfs of each kernel gets the virtio drivers.
@@ -212,6 +223,7 @@ def argument_spec() -> dict:
             "choices": ["fstab", "storage", "bootloader", "network", "vmware_tools", "agent", "customize", "initramfs"],
         },
         "fstab_mode": {"type": "str", "default": "stabilize-all", "choices": ["stabilize-all", "bypath-only", "noop"]},
+        "pin": {"type": "str", "default": "auto", "choices": ["auto", "mac", "mac_or_position"]},
         "initramfs": {"type": "str", "default": "regenerate", "choices": ["overlay", "regenerate", "skip"]},
         "agent_packages": {"type": "list", "elements": "path", "default": []},
         "accept": {"type": "list", "elements": "str", "default": []},

@@ -70,6 +70,7 @@ class FixOptions:
             "vm": vm,
             **({"engine": [self.engine.name, *self.engine.options]} if self.engine.name != OWN else {}),
             **({"grow": list(self.grow)} if any(self.grow) else {}),
+            **({"pin": linux.pin} if linux.pin != LinuxOptions().pin else {}),
         }
 
 

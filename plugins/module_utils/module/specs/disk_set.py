@@ -37,6 +37,7 @@ FIX: dict[str, Any] = {
     "initramfs": {"type": "str", "default": "overlay", "choices": ["overlay", "regenerate", "skip"]},
     "agent_packages": {"type": "list", "elements": "path", "default": []},
     "mac_map": {"type": "dict", "default": {}},
+    "pin": {"type": "str", "default": "auto", "choices": ["auto", "mac", "mac_or_position"]},
     "virtio_win": {"type": "path"},
     "windows": {
         "type": "dict",

@@ -24,6 +24,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options as LinuxOptions
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import (
     boot_test,
     convert,
@@ -289,6 +290,8 @@ def test_what_is_recorded_of_options_stays_as_earlier_versions_have_it():
     given = fix.FixOptions(of, grow=("", "+1G"), engine=Engine("v2v", ("--x",)), nics=({"mac": "52-54-00-AB-CD-EF"},), luks_keys={"b": "x"})
     more = {"grow": ["", "+1G"], "engine": ["v2v", "--x"], "nics": ["52:54:00:ab:cd:ef"], "keys": ["b"]}
     assert given.recorded("d") == {**usual, **more} and fix.FixOptions(of, grow=("",)).recorded("d") == usual
+    by_mac = fix.FixOptions(of, (LinuxOptions(pin="mac"), *fix.FixOptions(of).chosen[1:]))
+    assert by_mac.recorded("d") == {**usual, "pin": "mac"}
     request = boot_test.BootRequest((), nics=(boot_test.BootNic("00:50:56:00:00:01", "10.1.2.3/24"),), checks=(Check(command=("true",)),))
     tested = {
         "firmware": "bios", "boot_disk": 0, "disk_bus": "virtio", "nic_model": "virtio", "memory": 1024, "cpus": 2, "timeout": 300, "network": "auto",
