@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from disk import MIB, Tree, cpio_archive, grub_bios, run, tree
-from parts import MACS, NIC, NIC2, appliance, console, grub_config, initramfs_tools, lvm, unpack
+from parts import MAC, MACS, NIC, NIC2, appliance, console, grub_config, initramfs_tools, lvm, unpack
 
 PASSPHRASE = "correct horse"
 CRYPT = ("cryptsetup-initramfs", "mdadm", "netplan.io", "ifenslave", "vlan")
@@ -31,7 +31,8 @@ def luks_lvm(disk: Tree) -> None:
     disk.write("/etc/network/interfaces", "auto lo\niface lo inet loopback\n")
     disk.write(
         "/etc/netplan/01-lan.yaml",
-        f"# the LAN\nnetwork:\n  version: 2\n  renderer: networkd\n  ethernets:\n    {NIC}:\n      dhcp4: false\n"
+        f"# the LAN\nnetwork:\n  version: 2\n  renderer: networkd\n  ethernets:\n    lan:\n      match:\n        macaddress: {MAC}\n"
+        f"      set-name: {NIC}\n      dhcp4: false\n"
         "      addresses: [192.168.77.10/24]\n      routes:\n        - to: default\n          via: 192.168.77.1\n"
         "      nameservers:\n        addresses: [192.168.77.1]\n",
         0o600,
@@ -42,7 +43,8 @@ def luks_lvm(disk: Tree) -> None:
     )
     disk.write("/etc/cryptsetup-initramfs/conf-hook", "CRYPTSETUP=y\n")
     disk.write("/etc/crypttab", f"sda2_crypt UUID={luks_id} none luks,initramfs\n")
-    initramfs_tools(disk, kernel, _CIPHERS, "zstd", "/dev/mapper/vg0-swap")
+    # As where LUKS is unlocked over the network: the image drives the card, and names it.
+    initramfs_tools(disk, kernel, f"{_CIPHERS}vmxnet3\n", "zstd", "/dev/mapper/vg0-swap")
     disk.write("/etc/crypttab", "sda2_crypt /dev/sda2 none luks\n")
     with open(disk.root / f"boot/initrd.img-{kernel}", "ab") as image:
         image.write(b"\0" * (-image.tell() % 4) + cpio_archive("cryptroot/crypttab", b"sda2_crypt /dev/sda2 none luks,initramfs\n"))
