@@ -29,7 +29,9 @@ def packed(source: Sequence[str]) -> VmId:
 def configuration(vm: SourceVm, sizes: Optional[Iterable[Sequence[Any]]] = None) -> list[Any]:
     """What makes another migration of the same VM due. `sizes`: of disks that are not here yet, the size and the place of each."""
     places = sizes if sizes is not None else [(disk.chain.virtual_size, *disk.place.at) for disk in vm.disks]
-    known = {key: value for key, value in asdict(vm).items() if key not in ("name", "uuid", "disks", "part", "concerns")}
+    known = {key: value for key, value in asdict(vm).items() if key not in ("name", "uuid", "disks", "part", "concerns", "starts")}
+    if vm.starts is not None:  # which earlier versions did not know
+        known["starts"] = list(vm.starts)
     return [known, [list(place) for place in places]]
 
 

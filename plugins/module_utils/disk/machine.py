@@ -14,6 +14,7 @@ from ..core.manifest import Form, Identity
 from ..core.shape import FILE, NUMBER, PATH, UUID, one_of
 from ..core.vm import VmId
 
+Place = tuple[str, int, int]  # bus, number of its controller, unit on that
 BARE = "disks"  # the kind of a source that says nothing of the hardware
 Stamp = tuple[Union[str, int, None], ...]  # what tells whether a disk, or a file of it, is still the same
 
@@ -100,13 +101,15 @@ class SourceVm(Machine):
     """A VM with its disk set in bus order. `suspended`: its memory is kept beside its disks.
 
     `uuid` is the half of which VM it is that does not depend on where it is, see core.vm.VmId; empty where the source has none. `part` tells it from other
-    VMs of the same package. `concerns`: what its source says and it has not.
+    VMs of the same package. `starts`: where the disk is that its firmware tries first; None where its source does not say.
+    `concerns`: what its source says and it has not.
     """
 
     disks: tuple[SourceDisk, ...] = ()
     uuid: str = ""
     suspended: bool = False
     part: str = ""
+    starts: Optional[Place] = None
     concerns: tuple[Concern, ...] = ()
 
     def check_idle(self, accept: Sequence[str]) -> None:
@@ -123,7 +126,7 @@ class SourceVm(Machine):
     def said(self) -> VmSaid:
         """The VM and its disks as they are described and recorded."""
         machine = Machine(**{part.name: getattr(self, part.name) for part in fields(Machine)})
-        return VmSaid(machine, tuple(disk.said() for disk in self.disks), concerns=self.concerns)
+        return VmSaid(machine, tuple(disk.said() for disk in self.disks), starts=self.starts, concerns=self.concerns)
 
 
 @dataclass(frozen=True)
@@ -189,11 +192,12 @@ class VmSaid:
     """A VM as FETCH has recorded it, or as whoever calls a module describes it. Nothing of it is needed.
 
     `uuid` is what the guest is to read as its system's, `tpm` whether it is to have one; `transfer` None for a VM that was here, `transport` how the disks
-    of one that is not would come. `seconds` is what FETCH took.
+    of one that is not would come. `starts` is where the disk is that its firmware tries first. `seconds` is what FETCH took.
     """
 
     machine: Machine = field(default=Machine(), metadata=FLAT)
     disks: tuple[DiskSaid, ...] = ()
+    starts: Optional[Place] = field(default=None, metadata=SPARE)
     transport: str = field(default="", metadata=SPARE)
     identity: Optional[VmId] = field(default=None, metadata=SPARE)
     transfer: Optional[Transfer] = field(default=None, metadata={**called("origin"), **SPARE})

@@ -19,7 +19,7 @@ from ..core.machine import Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import litter, ovf_concerns, ovf_disks, ovf_items, ovf_manifest, ovf_package, ovf_system, vbox, xmlfile
-from .machine import SourceVm
+from .machine import Place, SourceVm
 
 _FIRMWARE, _SECURE = "firmware", ("bootOptions.efiSecureBootEnabled", "uefi.secureBoot.enabled")
 
@@ -78,9 +78,23 @@ def _vm(root: ET.Element, package: ovf_package.Package, choice: Choice) -> tuple
         uuid=_uuid(system),
         suspended=any(machine.get("stateFile") for machine in system.iter("Machine")),
         part=meant.part,
+        starts=_starts(system, hardware, found),
         concerns=(*meant.concerns, *ovf_concerns.of(root, replace(meant, name=name), hardware, found)),
     )
     return vm, tuple(name for one in found for name in one.names)
+
+
+def _starts(system: ET.Element, hardware: ovf_items.Hardware, found: Sequence[ovf_disks.Found]) -> Optional[Place]:
+    """The disk that the firmware tries first, as VMware writes it: vmw:BootOrderSection names the item of each device that is tried."""
+    places = {one.id: one.disk.place for one in found}
+    items = {item.get("InstanceID"): item for item in hardware.all(ovf_items.DISK)}
+    for section in system.iter("BootOrderSection"):
+        item = items.get(section.get("instanceId", ""))
+        named = ovf_system.PLACE.match(item.get("HostResource")) if item is not None else None
+        place = places.get(named[1]) if named is not None else None
+        if place is not None and place.bus is not None and place.controller is not None and place.unit is not None:
+            return place.bus, place.controller, place.unit
+    return None
 
 
 def _uuid(system: ET.Element) -> str:

@@ -14,7 +14,7 @@ from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
 from . import chain, encoded, vmdk, vmx_concerns
-from .machine import SourceDisk, SourceVm
+from .machine import Place, SourceDisk, SourceVm
 
 _ESCAPES = re.compile(r"(?:\|[0-9A-Fa-f]{2})+")
 _DEVICE = re.compile(r"^((?:scsi|nvme|sata|ide)[0-9]{1,4}:[0-9]{1,4})\.(?:filename|present|devicetype|redo)$")
@@ -108,8 +108,16 @@ def described(values: Mapping[str, str], path: str) -> SourceVm:
         guest_os=values.get("guestos"),
         uuid=uuid_of(values.get("vc.uuid")) or uuid_of(values.get("uuid.bios")),
         suspended=values.get("checkpoint.vmstate", "").strip() != "",
+        starts=_starts(values),
         concerns=tuple(vmx_concerns.of(values, name)),
     )
+
+
+def _starts(values: Mapping[str, str]) -> Optional[Place]:
+    """The disk that the BIOS tries first, where its set-up was asked to; UEFI keeps its entries in the .nvram, which is not read."""
+    first = values.get("bios.hddorder", "").split(",")[0].strip().lower()
+    found = _PLACE.fullmatch(first)
+    return (found[1], int(found[2]), int(found[3])) if found is not None else None
 
 
 def places(values: Mapping[str, str], path: str) -> tuple[tuple[str, Disk], ...]:

@@ -24,8 +24,9 @@ T = TypeVar("T")
 class GuestRequest:
     """The disk set of a VM, in order, with what its source says of it and what the operator chose.
 
-    `options` are those of the families, each found by its type. `grow` are the numbers of disks that are larger than at the source, whose
-    space the guest is to get. `seed` is what tells the VM from others, for the MACs that are made for it.
+    `first` is the number of the disk that the source's firmware tries first, where that is known. `options` are those of the families, each found by its
+    type. `grow` are the numbers of disks that are larger than at the source, whose space the guest is to get. `seed` is what tells the VM from others,
+    for the MACs that are made for it.
     """
 
     disks: tuple[Attached, ...]
@@ -37,6 +38,7 @@ class GuestRequest:
     accept: tuple[str, ...] = ()
     grow: tuple[int, ...] = ()
     seed: str = ""
+    first: Optional[int] = None
 
     def of(self, kind: type[T]) -> T:
         """What was chosen for one family; the defaults where nothing was."""

@@ -9,7 +9,7 @@ legacy's stage1.S (0x44); syslinux's mbr and gptmbr (the attribute legacy_boot o
 from __future__ import annotations
 
 import struct
-from typing import Collection, Mapping, Protocol
+from typing import Collection, Mapping, Optional, Protocol
 
 from .model import GuestFacts
 from .parttable import ESP, Partition, Table
@@ -46,14 +46,19 @@ def _startable(disks: Reads, disk: str, part: Partition) -> bool:
     return sector[510:512] == _SIGNATURE
 
 
-def boot_disk(firmware: str, disks: Reads, tables: Mapping[str, Table], system: Collection[int] = ()) -> int:
-    """The number of the disk that the firmware is to start from: one that leads to a boot loader; of several one that the `system` is on."""
+def boot_disk(firmware: str, disks: Reads, tables: Mapping[str, Table], system: Collection[int] = (), first: Optional[int] = None) -> int:
+    """The number of the disk that the firmware is to start from: one that leads to a boot loader.
+
+    Of several it is the one that the source's firmware tries `first`, where that is known, else one that the `system` is on.
+    """
     named = list(tables.items())
     if firmware == "uefi":
         found = [number for number, (dummy, table) in enumerate(named) if any(part.type in (ESP, "ef") for part in table.partitions)]
     else:
         found = [number for number, (name, table) in enumerate(named) if leads_on(disks, name, table)]
         found = found or [number for number, (dummy, table) in enumerate(named) if table.boot_code.strip(b"\0")]
+    if first in found:
+        return found[found.index(first)]
     return next((number for number in found if number in system), found[0] if found else 0)
 
 

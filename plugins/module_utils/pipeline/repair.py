@@ -98,7 +98,7 @@ def opened(
         guest.locked = tuple(device.uuid for device in assemble.discover(guest, request.luks_keys))
         starts = firmware(request.firmware, guest.tables)
         facts, concerns = families.find(guest, replace(request, firmware=starts))
-        facts = replace(facts, boot_disk=boot_disk(starts, guest, guest.tables, system_disks(guest, facts)))
+        facts = replace(facts, boot_disk=boot_disk(starts, guest, guest.tables, system_disks(guest, facts), request.first))
         for path in guest.unmounted:
             concerns.append(
                 Concern(

@@ -10,10 +10,11 @@ from typing import Callable, Optional, Sequence
 
 from ..core.concern import Concern
 from ..core.errors import InvalidInput, MigrationError
+from ..core.machine import Disk
 from ..core.progress import Progress
 from ..core.vm import uuid_of
 from ..disk import chain
-from ..disk.machine import Chain, SourceDisk, SourceVm
+from ..disk.machine import Chain, Place, SourceDisk, SourceVm
 from ..transport.download import Arrived
 from ..transport.files import Areas
 from ..vsphere.model import Vm, VmDisk
@@ -119,4 +120,13 @@ def described(vm: Vm) -> SourceVm:
         secure_boot=vm.secure_boot,
         guest_os=vm.guest_id or None,
         uuid=uuid_of(vm.instance_uuid) or uuid_of(vm.uuid),
+        starts=_starts(vm),
     )
+
+
+def _starts(vm: Vm) -> Optional[Place]:
+    disks = {disk.key: disk.place for disk in vm.disks}
+    first = next((disks[key] for key in vm.boot_order if key in disks), Disk())
+    if first.bus is None or first.controller is None or first.unit is None:
+        return None
+    return first.bus, first.controller, first.unit

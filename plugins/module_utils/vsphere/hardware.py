@@ -94,6 +94,9 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
         memory=get("config.hardware.memoryMB"),
         firmware="uefi" if get("config.firmware") == "efi" else "bios",
         secure_boot=bool((get("config.bootOptions") or {}).get("efiSecureBootEnabled")),
+        boot_order=tuple(
+            device["deviceKey"] for device in (get("config.bootOptions") or {}).get("bootOrder") or () if "deviceKey" in device
+        ),
         vtpm=any(device["_type"] == "VirtualTPM" for device in devices),
         encrypted=bool(get("config.keyId")),
         disks=disks,

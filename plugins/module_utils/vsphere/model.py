@@ -79,6 +79,7 @@ class Vm:
     memory: Optional[int] = None
     firmware: str = "bios"
     secure_boot: bool = False
+    boot_order: tuple[int, ...] = ()
     vtpm: bool = False
     encrypted: bool = False
     disks: tuple[VmDisk, ...] = ()

@@ -113,6 +113,16 @@ RULES = [
         ovf(system(sections=hardware(CPU, "xen-3") + hardware(kind="vmx-10 vmx-11"))),
         Got(disks=[FIRST]),
     ),
+    Rule(
+        "the first disk of the boot order is the one that starts",
+        "VMware: vmw:BootOrderSection",
+        ovf().replace(
+            "</VirtualHardwareSection>",
+            '</VirtualHardwareSection><vmw:BootOrderSection vmw:instanceId="9" vmw:type="net"><Info/></vmw:BootOrderSection>'
+            '<vmw:BootOrderSection vmw:instanceId="4" vmw:type="disk"><Info/></vmw:BootOrderSection>',
+        ),
+        Got(starts=("scsi", 0, 0)),
+    ),
     # Cards.
     Rule("a card without a MAC is a card", "DSP0243 8.3", with_items(CARD), Got(nics=[(None, "LAN", "VmxNet3")])),
     Rule(

@@ -104,6 +104,13 @@ RULES = [
         second("scsi0:1", file="", kind="scsi-hardDisk"),
         Refused("scsi0:1 .*without a file"),
     ),
+    Rule(
+        "the first of bios.hddOrder is the disk that the BIOS tries first",
+        "VMware: bios.hddOrder",
+        second("scsi1:0") + 'bios.bootOrder = "hdd"\nbios.hddOrder = "SCSI1:0,scsi0:0"\n',
+        Got(starts=("scsi", 1, 0)),
+    ),
+    Rule("without it nothing is said of that", "VMware: bios.hddOrder", vmx(), Got(starts=None)),
     both("scsi0:15", "scsi", 0, 15, kind="scsi-hardDisk"),
     both("nvme0:1", "nvme", 0, 1),
     both("sata1:29", "sata", 1, 29),

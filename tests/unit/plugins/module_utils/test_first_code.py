@@ -97,3 +97,13 @@ def test_what_the_system_is_on_is_followed_through_volumes():
     mounted = (*facts.mounts, Mount("/dev/sda1", "/boot/efi"))
     assert system_disks(made, replace(facts, firmware="uefi", mounts=mounted)) == {0}
     assert system_disks(made, replace(facts, mounts=mounted)) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("disks", "first", "expected"),
+    [([GRUB, GRUB], 0, 0), ([GRUB, GRUB], 1, 1), ([TOOLS, GRUB], 0, 1), ([GRUB, TOOLS, GRUB], 2, 2), ([GRUB, GRUB], 7, 1)],
+)
+def test_what_the_source_tries_first_is_started_if_it_leads_on(disks, first, expected):
+    tables = {f"disk{number}": table for number, table in enumerate(disks)}
+    made = MemoryGuest({}, {}, {name: disk(table) for name, table in tables.items()})
+    assert boot_disk("bios", made, tables, (1,), first) == expected

@@ -18,7 +18,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.tls import Trust
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source, vsphere_files
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import source, vsphere_files, vsphere_transport
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet, inventory, readiness, snapshots
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described, family
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.hardware import record, with_disks_of
@@ -102,6 +102,22 @@ PROPERTIES = {
 }
 QUIET = Vm("vm-1", "web01", "DC/vm/web01", power="off", nics=(VmNic(4000, "", Nic("00:50:56:00:00:01", model="vmxnet3")),), disks=(
     VmDisk(2000, "Hard disk 1", Disk("scsi", 0, 0), 1 << 30, "FlatVer2", ("[ds] web01/web01.vmdk",)),))  # fmt: skip
+
+
+def test_the_disk_that_the_firmware_of_a_vm_tries_first():
+    """Source: vSphere Web Services API, VirtualMachineBootOptions.bootOrder."""
+    order = [
+        {"_type": "BootableEthernetDevice", "deviceKey": 4000},
+        {"_type": "BootableCdromDevice"},
+        {"deviceKey": 2001},
+        {"deviceKey": 2000},
+    ]
+    two = (*QUIET.disks, replace(QUIET.disks[0], key=2001, place=Disk("scsi", 0, 1)))
+    vm = record("vm-57", {**PROPERTIES, "config.bootOptions": {"bootOrder": order}})
+    assert vsphere_transport.described(replace(vm, disks=two)).starts == ("scsi", 0, 1) and vsphere_transport.described(
+        replace(vm, disks=two[:1])
+    ).starts == ("scsi", 0, 0)
+    assert vsphere_transport.described(QUIET).starts is None
 
 
 def test_the_record_of_a_vm():
