@@ -3,7 +3,8 @@
 
 One table (`WORDS`) has every word that names a device, with how its value is written and which names the program that reads it takes.
 Source: Documentation/admin-guide/kernel-parameters.rst, dracut.cmdline(7) with its module fips, systemd-cryptsetup-generator(8),
-systemd-fstab-generator(8), cryptsetup-initramfs' README, genkernel(8), the mkinitcpio hook encrypt, mkinitfs-bootparam(7), btrfs(5), xfs(5).
+systemd-veritysetup-generator(8), systemd-fstab-generator(8), cryptsetup-initramfs' README, genkernel(8), the mkinitcpio hook encrypt,
+mkinitfs-bootparam(7), btrfs(5), xfs(5); for device numbers block/early-lookup.c and Documentation/admin-guide/devices.txt.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ import re
 from dataclasses import dataclass
 from typing import Callable, Iterator, Optional
 
+from ..guest.device_names import letters
 from ..guest.model import SWAP, BlockDevice
 from ..guest.protocol import Guest, stable_path, stable_spec
 
 _TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _NAMES = (
-    r"/dev/(?:sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(?:p\d+)?|mapper/mpath[a-z]+[^\s,:;\"']*"
+    r"/dev/(?:sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(?:p\d+)?|mapper/(?:mpath[a-z]+|3[0-9a-f]{16,32})[^\s,:;\"']*"
     r"|disk/(?:by-path|by-id|azure|cloud)/[^\s,;\"']+)"
 )
 # Names that the order of discovery or the controller gives; everything else survives the move.
 UNSTABLE = re.compile(rf"^{_NAMES}$")
 _ANYWHERE = re.compile(rf"(?:^|(?<=[\s=,:;\"'])){_NAMES}(?=$|[\s,:;\"'])")
+_NUMBERS = re.compile(r"^(?:([0-9]{1,3}):([0-9]{1,4})|(?:0x)?([0-9a-f]{3,4}))$")
+_IDE = (3, 22, 33, 34, 56, 57)
+_SCSI = (8, *range(65, 72), *range(128, 136))
+_SERIAL = re.compile(r"(?:^|(?<=\s))rd\.luks\.serial=(\S+)")  # of a disk that stays behind
 _PORTABLE_ID = re.compile(r"^/dev/disk/by-id/(dm-name-|dm-uuid-|lvm-pv-uuid-|md-uuid-|md-name-)")
 
 TAGS = ("UUID", "PARTUUID")
@@ -59,18 +65,27 @@ class Word:
 
 
 _WHOLE = re.compile(r"^(?P<device>[^\s]+)$")
+_ROOT = re.compile(r"^(?:block:)?(?P<device>[^\s]+)$")  # dracut takes it with its kind before it
 _FIRST = re.compile(r"^(?P<device>(?:/dev/disk/by-path/[^\s]*?-part\d+|/dev/disk/by-path/\S*?(?=:[^:]*$)|[^:\s]+))(?=:|$)")
 _SECOND = re.compile(r"^[^:\s]*:(?P<device>/dev/disk/by-path/(?:\S*?-part\d+|\S+)|/dev/[^:\s]+|[A-Z]+=[^:\s]+)(?=:|$)")
+_HEADER = r"(?:^|(?<=[=,]))header="
 WORDS = (
-    Word(("root", "real_root"), _WHOLE),
+    Word(("root", "real_root"), _ROOT),
     Word(("boot",), _WHOLE),  # dracut's fips: where the kernel and its checksum are
     Word(("crypt_root", "crypt_swap", "real_resume"), _WHOLE, ("UUID", "PARTUUID", "LABEL")),  # genkernel
     Word(("cryptroot",), re.compile(r"^(?!source=|target=)(?P<device>\S+)$"), ("UUID",)),  # mkinitfs
     Word(("cryptdevice", "cryptkey"), _FIRST, ("UUID", "PARTUUID", "LABEL")),  # mkinitcpio
     Word(("cryptopts", "cryptroot"), re.compile(r"(?:^|(?<=,))source=(?P<device>[^,\s]+)"), ("UUID",)),  # cryptsetup-initramfs
-    Word(("rd.luks.key", "luks.key", "rd.luks.header", "rd.luks.data"), _SECOND, ("UUID", "LABEL")),
+    Word(("root_keydev", "swap_keydev"), _WHOLE, path=True),  # genkernel
+    Word(("rd.luks.key", "luks.key", "rd.luks.header"), _SECOND, ("UUID", "LABEL")),
+    Word(("rd.luks.data", "luks.data"), re.compile(r"^[^=\s]*=(?P<device>\S+)$"), ("UUID", "PARTUUID", "LABEL")),
+    Word(("rd.luks.options", "luks.options"), re.compile(_HEADER + r"[^:,\s]*:(?P<device>/dev/[^,\s]+)"), ("UUID", "PARTUUID", "LABEL")),
+    Word(("rd.luks.options", "luks.options"), re.compile(_HEADER + r"(?P<device>/dev/[^,\s]+)"), path=True),
+    Word(tuple(f"systemd.verity_{what}" for what in ("root_data", "root_hash", "usr_data", "usr_hash")), _WHOLE, path=True),
     Word(("mount.usr",), _WHOLE),
-    Word(("systemd.mount-extra", "systemd.swap-extra"), _FIRST, ("UUID", "PARTUUID", "LABEL")),
+    Word(
+        tuple(f"{where}systemd.{what}-extra" for where in ("", "rd.") for what in ("mount", "swap")), _FIRST, ("UUID", "PARTUUID", "LABEL")
+    ),
     # Members of one btrfs share its UUID, so that only their partitions tell them apart.
     Word(("rootflags",), re.compile(r"(?:^|(?<=,))device=(?P<device>[^,\s]+)"), ("PARTUUID",), path=True),
     Word(("rootflags",), re.compile(r"(?:^|(?<=,))(?:logdev|rtdev|journal_path)=(?P<device>[^,\s]+)"), path=True),
@@ -82,20 +97,43 @@ def unstable(spec: str) -> bool:
     return bool(UNSTABLE.match(spec)) and not _PORTABLE_ID.match(spec)
 
 
+def numbered(spec: str) -> str:
+    """The name of the disk with device numbers, as the kernel takes them for root= and resume=: major:minor, or both in hexadecimal.
+
+    Empty for what is neither, or for numbers that no kind of disk has for its own.
+    """
+    match = _NUMBERS.match(spec)
+    if match is None:
+        return ""
+    major, minor = (int(match[1]), int(match[2])) if match[1] else divmod(int(match[3], 16), 256)
+    if major in _IDE:
+        drive, part = divmod(minor, 64)
+        name = f"/dev/hd{letters(_IDE.index(major) * 2 + drive)}"
+    elif major in _SCSI:
+        disk, part = divmod(minor, 16)
+        name = f"/dev/sd{letters(_SCSI.index(major) * 16 + disk)}"
+    else:
+        return f"/dev/block/{major}:{minor}"
+    return f"{name}{part or ''}"
+
+
 def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None]] = None) -> str:
     """`line` with the devices of its words by stable names, and resume= by a stable name or, when its device is not there, dropped.
 
     `missing(parameter, spec)` is told of a device that cannot be resolved; the token is then left alone.
     """
-    tokens = [match[0] for match in _TOKEN.finditer(line)]
+    tokens = list(_tokens(line))
     swap_file = any(token.startswith("resume_offset=") for token in tokens)
     resumes = [_resumed(token, guest, swap_file) for token in tokens if token.startswith("resume=")]
     lost = bool(resumes) and resumes[-1] is None
     swap_file = swap_file and not lost
     out, position = "", 0
     for match in _TOKEN.finditer(line):
-        token = _replaced(match[0], guest, missing, swap_file)
-        if lost and match[0].startswith("resume_offset="):
+        bare = _bare(match[0])
+        token = _replaced(bare, guest, missing, swap_file)
+        if token == bare:
+            token = match[0]
+        if lost and bare.startswith("resume_offset="):
             token = None
         gap = line[position : match.start()]
         if token is not None:
@@ -117,9 +155,10 @@ def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], N
     inner = value[1:-1] if whole else value
 
     def stable(spec: str, word: Word) -> Optional[str]:
-        if not unstable(spec):
+        named = numbered(spec) if name == "root" else ""
+        if not named and not unstable(spec):
             return None
-        device = guest.device(spec)
+        device = guest.device(named or spec)
         found = word.name_of(guest, device) if device is not None else None
         if found is None and missing is not None:
             missing(name, spec)
@@ -136,16 +175,17 @@ def _resumed(token: str, guest: Guest, swap_file: bool) -> Optional[str]:
     spec = token.partition("=")[2].strip('"')
     if spec in ("", "none"):
         return token
-    device = guest.device(spec)
+    named = numbered(spec)
+    device = guest.device(named or spec)
     if device is None or not (swap_file or device.fstype in SWAP):
         return None
-    found = stable_spec(guest, device, TAGS) if unstable(spec) else None
+    found = stable_spec(guest, device, TAGS) if named or unstable(spec) else None
     return f"resume={found}" if found is not None else token
 
 
 def devices(line: str) -> Iterator[tuple[str, str]]:
     """Each device that the words of a command line name, but for root= and resume=, with its parameter."""
-    for token in _TOKEN.findall(line):
+    for token in _tokens(line):
         name, equals, value = token.partition("=")
         for word in WORDS if equals and name != "root" else ():
             if name in word.names:
@@ -154,9 +194,23 @@ def devices(line: str) -> Iterator[tuple[str, str]]:
 
 def leftovers(line: str) -> list[str]:
     """Every name in a command line that the order of discovery or the controller gives, in whatever word it stands."""
-    return [found for found in _ANYWHERE.findall(line) if unstable(found)]
+    return [found for found in _ANYWHERE.findall(line) if unstable(found)] + _SERIAL.findall(line)
 
 
 def values(line: str, name: str) -> list[str]:
     """Every value of a parameter, in order."""
-    return [token.partition("=")[2].strip('"') for token in _TOKEN.findall(line) if token.partition("=")[0] == name]
+    return [token.partition("=")[2].strip('"') for token in _tokens(line) if token.partition("=")[0] == name]
+
+
+def roots(line: str) -> list[str]:
+    """Every device of root=, in order; the last one counts."""
+    return [value[len("block:") :] if value.startswith("block:") else value for value in values(line, "root")]
+
+
+def _tokens(line: str) -> Iterator[str]:
+    return map(_bare, _TOKEN.findall(line))
+
+
+def _bare(token: str) -> str:
+    """A parameter without quotes around all of it. Source: next_arg in lib/cmdline.c."""
+    return token[1:-1] if len(token) > 2 and token[0] == token[-1] == '"' and '"' not in token[1:-1] and " " not in token else token

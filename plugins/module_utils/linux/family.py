@@ -38,9 +38,9 @@ class Linux(Family):
         assemble.mount_all(guest, root)
         # What the default entry calls the root says more about the guest's names.
         entry = default_entry(guest, boot_entries(guest))
-        named = cmdline.values(entry.cmdline, "root")[-1:] if entry is not None else []
+        named = cmdline.roots(entry.cmdline)[-1:] if entry is not None else []
         if named:
-            assemble.learn(guest, root, [Use(named[0], "/")])
+            assemble.learn(guest, root, [Use(cmdline.numbered(named[0]) or named[0], "/")])
         facts = inspect(guest, root, guest.subvolume, guest.mounts, request.firmware, guest.locked)
         facts, more = complete(facts, guest, request.nics, request.of(Options).macs)
         findings.concerns += more.concerns

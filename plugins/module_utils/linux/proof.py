@@ -130,7 +130,7 @@ def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
 
 def _of_this_system(guest: Guest, facts: GuestFacts, entry: BootEntry) -> bool:
     """Whether an entry starts an installed kernel with the root that is repaired."""
-    roots = cmdline.values(entry.cmdline, "root")
+    roots = cmdline.roots(entry.cmdline)
     device = guest.device(roots[-1]) if roots else None
     own = cmdline.unstable(roots[-1]) if device is None and roots else device is None or device.name == facts.root
     return own and kernel_of(guest, entry, facts.kernels, facts.root_subvolume) is not None
@@ -271,7 +271,7 @@ def _root_device(guest: Guest, facts: GuestFacts) -> str:
 
 
 def _root(guest: Guest, facts: GuestFacts, entry: BootEntry) -> Iterator[Check]:
-    roots = cmdline.values(entry.cmdline, "root")
+    roots = cmdline.roots(entry.cmdline)
     spec = roots[-1] if roots else ""
     device = guest.device(spec) if spec else None
     yield Check(
