@@ -7,7 +7,7 @@ Source: GRUB manual 2.06 (grub.cfg, grubenv), GRUB legacy manual, Boot Loader Sp
 from __future__ import annotations
 
 import re
-from typing import Collection, Iterator
+from typing import Collection
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..guest.change import Change
@@ -17,24 +17,12 @@ from ..guest.model import GuestFacts
 from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
-from . import cmdline, initramfs
+from . import cmdline, cmdline_files, initramfs
 from .default import GRUBENV_SIZE, default_entry, grubenvs, set_default
 from .entries import boot_entries, kernel_of
-from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, bls_entries, vendor_configs
+from .inspect import ESP_MOUNTS, GRUB_CONFIGS
 
-# A menu line that loads a kernel: command, kernel path, then the command line. `set root=` is not one.
-_GRUB_KERNEL = re.compile(r"^([ \t]*(?:linux|linux16|linuxefi|kernel)[ \t]+\S+)([^\n]*)", re.MULTILINE)
-_GRUB_VARIABLE = re.compile(r'^([ \t]*set\s+kernelopts=")([^"\n]*)', re.MULTILINE)
-_SHELL_WORD = r"""(?P<value>"(?:\\[\s\S]|[^"\\])*"|'[^']*'|(?:\\.|[^\s"'])*)"""
-_DEFAULT_GRUB = re.compile(rf"^([ \t]*(?:export\s+)?GRUB_CMDLINE_(?:LINUX|XEN)\w*\+?=){_SHELL_WORD}", re.MULTILINE)
-_DRACUT_CMDLINE = re.compile(rf"^([ \t]*kernel_cmdline\+?=){_SHELL_WORD}", re.MULTILINE)
-_EXTLINUX_OPTIONS = re.compile(rf"^([ \t]*default_kernel_opts=){_SHELL_WORD}", re.MULTILINE)
-_EXTLINUX_ROOT = re.compile(r"^()(root=\S+)", re.MULTILINE)
-_KOPT = re.compile(r"^(# kopt=)([^\n]*)", re.MULTILINE)
-_OPTIONS = re.compile(r"^([ \t]*options[ \t]+)([^\n]*)", re.MULTILINE)
-_APPEND = re.compile(r"^([ \t]*append[ \t]+)([^\n]*)", re.MULTILINE | re.IGNORECASE)
 _KERNELOPTS = re.compile(r"^(kernelopts=)([^\n]*)", re.MULTILINE)
-_WHOLE = re.compile(r"\A()([^\n]*)")
 _ROOT_VARIABLE = re.compile(r"^([ \t]*set\s+rootpartition=)(\S+)", re.MULTILINE)  # Photon's menu
 _DEBCONF = "/var/cache/debconf/config.dat"
 _GRUBS = ("grub-pc", "grub-efi")
@@ -42,30 +30,12 @@ _MOST_SAID = 10
 _SUSE_INSTALL = "/etc/default/grub_installdevice"
 
 
-def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
-    """Every file that carries a command line, with the patterns whose second group is one."""
-    for path in ("/etc/default/grub", "/etc/sysconfig/grub", *glob(guest, "/etc/default/grub.d", ".cfg")):
-        yield path, (_DEFAULT_GRUB,)
-    for path in (*GRUB_CONFIGS, *vendor_configs(guest)):
-        yield path, (_GRUB_KERNEL, _GRUB_VARIABLE)
-    for path in GRUB_LEGACY_CONFIGS:
-        yield path, (_GRUB_KERNEL, _KOPT)
-    for path in bls_entries(guest):
-        yield path, (_OPTIONS,)
-    for path in EXTLINUX_CONFIGS:
-        yield path, (_APPEND,)
-    yield "/etc/kernel/cmdline", (_WHOLE,)
-    yield "/etc/update-extlinux.conf", (_EXTLINUX_OPTIONS, _EXTLINUX_ROOT)
-    for path in ("/etc/dracut.conf", *glob(guest, "/etc/dracut.conf.d", ".conf")):
-        yield path, (_DRACUT_CMDLINE,)
-
-
 def plan(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change]:
     """Changes that give root= and resume= stable names in every boot loader's configuration, drop stale device maps, and let a
     kernel start by default that can run."""
     changes: list[Change] = []
     done: set[str] = set()
-    for path, patterns in files(guest):
+    for path, patterns in cmdline_files.files(guest):
         stat, before = guest.stat(path), text(guest, path)
         if before is None or path in done or (stat is not None and stat.kind == "link"):
             continue
@@ -177,7 +147,7 @@ def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:
             findings.add(
                 "bootloader.unstable-name",
                 WARNING,
-                f"A kernel command line in {path} names {left} in a parameter that is not known.",
+                f"A kernel command line in {path} names {left}, of which it is not known how to write it for any hardware.",
                 "Write it by UUID in the guest if the parameter takes that. The name may be another device after the migration.",
             )
     return quote + after + quote

@@ -15,7 +15,7 @@ from ..guest.change import Change
 from ..guest.changes.write import edit
 from ..guest.protocol import Guest, glob, resolve_link, text
 from .entries import BootEntry, environment, newest_first
-from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, vendor_configs
+from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, legacy_configs, vendor_configs
 
 GRUBENV_SIZE = 1024
 _DEFAULT = re.compile(r"^([ \t]*set[ \t]+default=)(\"[^\"\n]*\"|'[^'\n]*'|[^\s;]*)", re.MULTILINE)
@@ -38,7 +38,7 @@ def default_entry(guest: Guest, entries: Sequence[BootEntry]) -> Optional[BootEn
         own = [entry for entry in entries if entry.config == path]
         if own:
             return _by_path(own, chosen) or own[0]
-    for path in GRUB_LEGACY_CONFIGS:
+    for path in legacy_configs(guest):
         own = [entry for entry in entries if entry.config == path]
         match = _LEGACY.search(text(guest, path) or "")
         if own:
@@ -60,7 +60,7 @@ def set_default(guest: Guest, entry: BootEntry) -> list[Change]:
                 changes += edit(path, before, after, _REASON)
         return changes
     before = text(guest, entry.config) or ""
-    if entry.config in GRUB_LEGACY_CONFIGS:
+    if entry.config in legacy_configs(guest):
         return list(edit(entry.config, before, _LEGACY.sub(lambda match: match[1] + entry.names[0][0], before), _REASON))
     if entry.config in EXTLINUX_CONFIGS:
         after = re.sub(

@@ -12,7 +12,7 @@ from typing import Iterator, Mapping, Optional, Sequence
 
 from ..guest.model import Kernel
 from ..guest.protocol import Guest, exists, resolve_link, text
-from .inspect import EXTLINUX_CONFIGS, GRUB_CONFIGS, GRUB_LEGACY_CONFIGS, bls_entries, vendor_configs, version_key
+from .inspect import EXTLINUX_CONFIGS, GRUB_CONFIGS, bls_entries, legacy_configs, vendor_configs, version_key
 
 _KERNEL = re.compile(r"^\s*(?:linux|linux16|linuxefi|kernel)\s+(\S+)[ \t]*(.*)$")
 _INITRD = re.compile(r"^\s*(?:initrd|initrd16|initrdefi)\s+(.*)$")
@@ -43,10 +43,14 @@ class BootEntry:
 def boot_entries(guest: Guest) -> list[BootEntry]:
     """Every entry that starts a Linux kernel, in the order of the configuration files."""
     found: list[BootEntry] = []
-    for path in (*GRUB_CONFIGS, *GRUB_LEGACY_CONFIGS, *vendor_configs(guest)):
+    for path in (*GRUB_CONFIGS, *vendor_configs(guest)):
         content = text(guest, path)
         if content is not None:
-            found += _legacy(path, content) if path in GRUB_LEGACY_CONFIGS else _grub(guest, path, content)
+            found += _grub(guest, path, content.replace("\\\n", " "))
+    for path in legacy_configs(guest):
+        content = text(guest, path)
+        if content is not None:
+            found += _legacy(path, content)
     for path in EXTLINUX_CONFIGS:
         content = text(guest, path)
         if content is not None:
@@ -186,9 +190,9 @@ def _extlinux(path: str, content: str) -> Iterator[BootEntry]:
 
 def _bls(path: str, content: str, options: str) -> Iterator[BootEntry]:
     values: dict[str, list[str]] = {}
-    for line in content.splitlines():
-        key, dummy, value = line.strip().partition(" ")
-        values.setdefault(key, []).append(value.strip())
+    for line in filter(str.strip, content.splitlines()):
+        key, *value = line.split(None, 1)
+        values.setdefault(key, []).append("".join(value).strip())
     if "linux" in values:
         initrds = " ".join(values.get("initrd", [])).replace("$tuned_initrd", "").split()
         name = path.rsplit("/", 1)[1]

@@ -125,7 +125,12 @@ def kernels(guest: Guest) -> tuple[Kernel, ...]:
     for entry in bls_entries(guest):
         fields = dict(line.split(None, 1) for line in (text(guest, entry) or "").splitlines() if len(line.split(None, 1)) == 2)
         base = entry.rsplit("/loader/", 1)[0]
-        version, image, initrd = fields.get("version", "").strip(), fields.get("linux", "").strip(), fields.get("initrd", "").split()
+        # sdbootutil writes the number of a snapshot before it.
+        version, image, initrd = (
+            fields.get("version", "").strip().rpartition("@")[2],
+            fields.get("linux", "").strip(),
+            fields.get("initrd", "").split(),
+        )
         if version and image.startswith("/") and exists(guest, base + image) and base + image not in found:
             found[base + image] = Kernel(
                 version, base + image, base + initrd[0] if initrd and exists(guest, base + initrd[0]) else None, module_tree(guest, version)
@@ -179,12 +184,18 @@ def vendor_configs(guest: Guest) -> list[str]:
     return [path for path in found if path is not None]
 
 
+def legacy_configs(guest: Guest) -> list[str]:
+    """The menus of GRUB 1, which RHEL 6 has on the ESP where it starts by EFI."""
+    found = (find_ci(guest, f"{base}/EFI/{vendor}", "grub.conf") for base in ESP_MOUNTS for vendor in guest.listdir(f"{base}/EFI"))
+    return [*GRUB_LEGACY_CONFIGS, *(path for path in found if path is not None)]
+
+
 def boot_loaders(guest: Guest) -> tuple[str, ...]:
     """The boot loaders whose configuration is present."""
     found = []
     if any(exists(guest, path) for path in GRUB_CONFIGS) or vendor_configs(guest):
         found.append("grub2")
-    if any(exists(guest, path) for path in GRUB_LEGACY_CONFIGS):
+    if any(exists(guest, path) for path in legacy_configs(guest)):
         found.append("grub-legacy")
     if any(exists(guest, f"{base}/loader/loader.conf") for base in ESP_MOUNTS):
         found.append("systemd-boot")

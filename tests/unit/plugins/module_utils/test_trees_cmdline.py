@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import pytest
-from treerules import BY_PATH, KVER, WWID, Rule, holds, rules
+from fixtures import KVER
+from treerules import BY_PATH, WWID, Rule, holds, rules
 
 ENTRY = "/boot/loader/entries/one.conf"
 KERNEL, DRACUT, CRYPT, FSTAB = "kernel-parameters.rst", "dracut.cmdline(7)", "systemd-cryptsetup-generator(8)", "systemd-fstab-generator(8)"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import pytest
-from fixtures import DRIVERS, INITRD, KVER, MAC, files, initramfs
+from fixtures import INITRD, files, initramfs
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import INFO, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
@@ -143,22 +143,3 @@ def _said(name: str, concerns: Sequence[Concern]) -> bool:
 
 def _bytes(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-
-
-__all__ = [
-    "BY_PATH",
-    "DISK",
-    "DRIVERS",
-    "INITRD",
-    "KVER",
-    "LINKS",
-    "MAC",
-    "NAMES",
-    "OTHER",
-    "WWID",
-    "Nic",
-    "Rule",
-    "Stat",
-    "holds",
-    "rules",
-]
