@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Mapping, Optional, Sequence
 
 from ..core.errors import UnsupportedGuest
-from . import parttable
+from . import multipath, parttable
 from .device_names import letters
 from .model import BlockDevice, Mount
 from .offline import OfflineGuest
@@ -153,8 +153,9 @@ def learn(guest: OfflineGuest, root: BlockDevice, more: Sequence[Use]) -> None:
         container = guest.device(fields[1])
         if container is not None:
             guest.table.alias(f"/dev/mapper/{fields[0]}", f"/dev/mapper/luks-{container.uuid}")
-    for fields in _table(guest, "/etc/multipath/bindings"):
-        guest.table.multipath(fields[0], fields[1])
+    said = [text(guest, path) or "" for path in ("/etc/multipath/bindings", "/etc/multipath/wwids", "/etc/multipath.conf")]
+    for name, wwid in multipath.names(*said):
+        guest.table.multipath(name, wwid)
 
 
 def _candidates(device: BlockDevice) -> tuple[str, ...]:

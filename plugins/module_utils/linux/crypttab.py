@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """crypttab: every entry finds its LUKS header, and what the boot itself needs is unlocked by the initramfs.
 
-Source: crypttab(5), cryptsetup-initramfs' README.Debian (option initramfs), the LUKS2 on-disk format specification.
+Source: crypttab(5), cryptsetup's README.Debian (passdev) and that of cryptsetup-initramfs (option initramfs), /etc/conf.d/dmcrypt of Gentoo and
+Alpine, the LUKS2 on-disk format specification.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import struct
+from dataclasses import replace
 from typing import Optional
 
 from ..core.concern import INFO, WARNING, Findings
@@ -15,11 +18,17 @@ from ..guest.change import Change
 from ..guest.changes.write import edit
 from ..guest.model import BlockDevice, GuestFacts
 from ..guest.protocol import Guest, text
-from . import mounts
+from . import cmdline, mounts
 
 PATH = mounts.CRYPTTAB
 _HEADER = b"LUKS\xba\xbe\0\x02"
 _MAX_HEADER = 4 << 20
+_OPENRC = "/etc/conf.d/dmcrypt"
+_REASON = "devices by stable names, unlocked where the boot needs them"
+# A file on a device; a device alone, or with a file on it as passdev has it.
+_FILE_ON = re.compile(r"^(?P<before>/(?!dev/)[^:\s]*:)(?P<device>/dev/\S+)(?P<after>)$")
+_ALONE = re.compile(r"^(?P<before>)(?P<device>/dev/\S+?)(?P<after>:/(?!dev/)\S*)?$")
+_ASSIGNED = re.compile(r"""^(?P<before>[ \t]*source=["']?)(?P<device>/dev/[^\s"']+)(?P<after>.*)$""", re.DOTALL)
 
 
 def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list[Change]:
@@ -27,14 +36,56 @@ def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list
     changes: list[Change] = []
     before = text(guest, PATH)
     if before is not None and mode != "noop":
-        lines = [mounts.stabilise(line, PATH, guest, findings, mode) for line in mounts.parse(before, 1)]
+        lines = [_keys(mounts.stabilise(line, PATH, guest, findings, mode), guest, findings, mode) for line in mounts.parse(before, 1)]
         if facts.initramfs_tool == "initramfs-tools":
             lines = [_early(line, guest, facts) for line in lines]
-        changes += edit(PATH, before, "".join(line.text for line in lines), "devices by stable names, unlocked where the boot needs them")
+        changes += edit(PATH, before, "".join(line.text for line in lines), _REASON)
+    before = text(guest, _OPENRC)
+    if before is not None and mode != "noop":
+        changes += edit(_OPENRC, before, _openrc(before, guest, findings, mode), _REASON)
     for device in guest.devices():
         if device.fstype == "crypto_LUKS":
             _bindings(guest, device, findings)
     return changes
+
+
+def _keys(line: mounts.Line, guest: Guest, findings: Findings, mode: str) -> mounts.Line:
+    """With the devices of the key and of a detached header by stable names."""
+    if line.device is None or len(line.fields) < 3:
+        return line
+    given = line.fields[3].split(",") if len(line.fields) > 3 else []
+
+    def stable(value: str) -> str:
+        match = _FILE_ON.match(value) or _ALONE.match(value)
+        if match is None:
+            return value
+        found = mounts.named(
+            match["device"], PATH, guest, findings, mode=mode, as_path=not match["before"], tags=cmdline.TAGS, options=given
+        )
+        return match["before"] + found + (match["after"] or "")
+
+    parts = [stable(line.fields[2])]
+    if given:
+        parts.append(",".join(f"header={stable(option[len('header=') :])}" if option.startswith("header=") else option for option in given))
+    body = line.text
+    for (start, end), part in reversed(list(zip(mounts.spans(body)[2:], parts))):
+        body = body[:start] + part + body[end:]
+    return replace(line, text=body)
+
+
+def _openrc(content: str, guest: Guest, findings: Findings, mode: str) -> str:
+    """OpenRC's table: the sources of targets by UUID; of swap, which is encrypted anew at each boot, by a path of its partition."""
+    swap, lines = False, []
+    for line in content.splitlines(keepends=True):
+        kind = re.match(r"[ \t]*(swap|target)=", line)
+        swap = kind[1] == "swap" if kind is not None else swap
+        match = _ASSIGNED.match(line)
+        if match is not None:
+            tags = ("PARTUUID",) if swap else ("UUID",)
+            found = mounts.named(match["device"], _OPENRC, guest, findings, mode=mode, tags=tags, as_path=swap)
+            line = match["before"] + found + match["after"]
+        lines.append(line)
+    return "".join(lines)
 
 
 def _early(line: mounts.Line, guest: Guest, facts: GuestFacts) -> mounts.Line:

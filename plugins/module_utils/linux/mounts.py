@@ -2,22 +2,23 @@
 """fstab, automount maps, kdump's target and systemd mount units: every entry finds its device on any hypervisor.
 
 Lines are kept to the byte; only the device field of an entry that needs it is replaced.
-Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5), xfs(5), ext4(5), btrfs(5); cloud-init's azure data source for the temporary disk.
+Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5), xfs(5), ext4(5), btrfs(5), bcachefs(8);
+cloud-init's azure data source for the temporary disk.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.write import edit
 from ..guest.protocol import Guest, glob, stable_path, stable_spec, text
-from . import swap_units
-from .cmdline import TAGS, unstable
+from . import device_units, swap_units
+from .cmdline import TAGS, leftovers, unstable
 from .netconf.model import ini
 
 FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
@@ -26,13 +27,19 @@ _ENTRY = re.compile(r"^(?P<lead>[ \t]*)(?P<first>[^\s#]\S*)(?P<gap>[ \t]+)(?P<se
 _AUTOFS = re.compile(r"^([^#\n]*\s:)(/dev/\S+)", re.MULTILINE)
 _KDUMP = (
     (re.compile(r"^([ \t]*(?:ext[234]|xfs|btrfs|minix)[ \t]+)(/dev/\S+)", re.MULTILINE), "UUID", "UUID="),
+    (re.compile(r"""^([ \t]*dracut_args\b[^\n]*?--mount[ =]+["']?)(/dev/\S+)""", re.MULTILINE), "UUID", "/dev/disk/by-uuid/"),
     (re.compile(r"^([ \t]*raw[ \t]+)(/dev/\S+)", re.MULTILINE), "PARTUUID", "/dev/disk/by-partuuid/"),  # a path, where nothing is mounted
 )
 _REASON = "devices by stable names"
 _TEMPORARY = re.compile(r"^/dev/disk/(azure/(resource|local)|cloud/azure_resource)\b")  # a disk of the host, which no VM takes along
-# Options that name devices: of XFS and ext4 for logs, of systemd; a member of a btrfs is told apart by its partition alone.
-_OPTION = re.compile(r"(?<![^,])(?P<name>logdev|rtdev|journal_path|device|x-systemd\.(?:requires|after|before))=(?P<device>/dev/[^,\s]+)")
+# Options that name devices: of XFS, ext4 and reiserfs for logs, of systemd; a member of a btrfs is told apart by its partition alone.
+_OPTION = re.compile(
+    r"(?<![^,])(?P<name>logdev|rtdev|journal_path|jdev|device|x-systemd\.(?:requires|after|before))=(?P<device>/dev/[^,\s]+)"
+)
 _WHAT = re.compile(r"^(?P<lead>\s*What\s*=\s*)(?P<first>\S+)(?P<rest>.*)$", re.DOTALL)
+_UNIT_OPTIONS = re.compile(r"^(?P<lead>\s*Options\s*=\s*)(?P<value>\S+)(?P<rest>.*)$", re.DOTALL)
+_MEMBERS = re.compile(r":(?=/dev/)")
+_ALL = (*TAGS, "LABEL", "PARTLABEL")
 
 
 @dataclass(frozen=True)
@@ -77,22 +84,25 @@ def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[
     if before is not None:
         after = "".join(stabilise(line, FSTAB, guest, findings, mode).text for line in parse(before, 0))
         changes += edit(FSTAB, before, after, _REASON)
-    for path in units(guest):
+    for path in dict.fromkeys((*units(guest), *device_units.files(guest))):
         before = text(guest, path) or ""
         after = "".join(_unit_line(line, path, guest, findings, mode) for line in before.splitlines(keepends=True))
-        named = ini(after).get(("swap", "what"), "")
-        if after != before and path.endswith(".swap") and path != f"{swap_units.SYSTEM}/{swap_units.unit_name(named)}":
-            changes += swap_units.renamed(guest, path, text=after, device=named, reason=_REASON)
+        what = ini(after).get(("swap", "what"), "")
+        if after != before and path.endswith(".swap") and path != f"{swap_units.SYSTEM}/{swap_units.unit_name(what)}":
+            changes += swap_units.renamed(guest, path, text=after, device=what, reason=_REASON)
         else:
             changes += edit(path, before, after, _REASON)
-    tables = [(path, ((_AUTOFS, "UUID", "/dev/disk/by-uuid/"),)) for path in glob(guest, "/etc", prefix="auto.")]
-    for path, rules in [*tables, ("/etc/kdump.conf", _KDUMP)]:
+    maps = [path for base in ("/etc", "/etc/autofs") for path in glob(guest, base, prefix="auto.")]
+    for path, rules in [*((path, ((_AUTOFS, "UUID", "/dev/disk/by-uuid/"),)) for path in maps), ("/etc/kdump.conf", _KDUMP)]:
         before = text(guest, path)
         if before is not None:
             after = before
             for pattern, identifier, form in rules:
                 after = _replace(pattern, after, identifier, form, guest, mode)
             changes += edit(path, before, after, _REASON)
+            for left in (name for line in after.splitlines() if not line.lstrip().startswith("#") for name in leftovers(line)):
+                if wanted(left, guest, mode):
+                    unresolved(left, path, ("nofail",), findings)
     return changes
 
 
@@ -104,38 +114,64 @@ def units(guest: Guest) -> Iterator[str]:
 
 def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
     """The line with its device by a stable name; what cannot be resolved is a concern and stays."""
-    if path == FSTAB and line.device is not None:
-        line = _options(line, path, guest, findings, mode)
-    if line.device is None or not _wanted(line.device, mode):
+    if line.device is None:
         return line
-    spec = _stable(line.device, guest)
-    if spec is None and path == FSTAB and _TEMPORARY.match(line.device):
+    given = line.fields[3].split(",") if len(line.fields) > 3 else []
+    if path == FSTAB and given:
+        start, end = spans(line.text)[3]
+        options = _options(line.fields[3], path, guest, findings, mode)
+        line = replace(line, text=line.text[:start] + options + line.text[end:])
+    members = _MEMBERS.split(line.device)
+    if len(members) > 1:  # of one file system, which have its UUID
+        told = [named(one, path, guest, findings, mode=mode, tags=("PARTUUID",), as_path=True, options=given) for one in members]
+        return line.with_device(":".join(told))
+    if _TEMPORARY.match(line.device) and path == FSTAB and wanted(line.device, guest, mode) and _stable(line.device, guest, _ALL) is None:
         return Line(f"# {line.text}")
-    if spec is None:
-        _unresolved(line.device, path, line.fields, findings)
-        return line
-    return line.with_device(spec)
+    # What is encrypted anew at each boot keeps no identifier of its content.
+    anew = bool(line.text[: line.start].strip()) and any(option == "swap" or option.startswith("tmp") for option in given)
+    spec = named(line.device, path, guest, findings, mode=mode, tags=("PARTUUID",) if anew else _ALL, options=given)
+    return line if spec == line.device else line.with_device(spec)
 
 
-def _options(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
-    """The line with the devices among its options by stable paths."""
-    fields = line.fields
-    if len(fields) < 4:
-        return line
-    start = line.text.index(fields[3], line.text.index(fields[2], line.text.index(fields[1], line.end) + len(fields[1])) + len(fields[2]))
+def named(
+    spec: str,
+    path: str,
+    guest: Guest,
+    findings: Findings,
+    *,
+    mode: str,
+    tags: Sequence[str] = _ALL,
+    as_path: bool = False,
+    options: Sequence[str] = (),
+) -> str:
+    """The stable name of a device that needs one; what cannot be resolved is a concern, by the options of its entry, and stays."""
+    if not wanted(spec, guest, mode):
+        return spec
+    found = _stable(spec, guest, tags)
+    if found is None:
+        unresolved(spec, path, options, findings)
+        return spec
+    return stable_path(found) if as_path else found
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where the fields of a line are."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def _options(value: str, path: str, guest: Guest, findings: Findings, mode: str) -> str:
+    """Options with the devices among them by stable paths, and the units of devices called after those."""
+    given = value.split(",")
 
     def stable(match: re.Match[str]) -> str:
-        if not _wanted(match["device"], mode):
-            return match[0]
-        device = guest.device(match["device"])
         tags = ("PARTUUID",) if match["name"] == "device" else TAGS
-        spec = stable_spec(guest, device, tags) if device is not None else None
-        if spec is None:
-            _unresolved(match["device"], path, fields, findings)
-            return match[0]
-        return f"{match['name']}={stable_path(spec)}"
+        found = named(match["device"], path, guest, findings, mode=mode, tags=tags, as_path=True, options=given)
+        return f"{match['name']}={found}"
 
-    return replace(line, text=line.text[:start] + _OPTION.sub(stable, fields[3]) + line.text[start + len(fields[3]) :])
+    return device_units.rewritten(
+        _OPTION.sub(stable, value),
+        lambda device: named(device, path, guest, findings, mode=mode, tags=TAGS, as_path=True, options=given),
+    )
 
 
 def rewritten(content: str, field: int, guest: Guest) -> str:
@@ -147,41 +183,48 @@ def _replace(pattern: re.Pattern[str], content: str, identifier: str, form: str,
     """`content` with the second group of every match by an identifier, where it needs that and its device is known."""
 
     def stable(match: re.Match[str]) -> str:
-        device = guest.device(match[2]) if _wanted(match[2], mode) else None
-        spec = stable_spec(guest, device, (identifier,)) if device is not None else None
+        spec = _stable(match[2], guest, (identifier,)) if wanted(match[2], guest, mode) else None
         return f"{match[1]}{form}{spec.partition('=')[2]}" if spec is not None else match[0]
 
     return pattern.sub(stable, content)
 
 
 def _unit_line(line: str, path: str, guest: Guest, findings: Findings, mode: str) -> str:
+    if line.lstrip().startswith(("#", ";")):
+        return line
     match = _WHAT.match(line)
-    if match is None or not _wanted(match["first"], mode):
-        return line
-    device = guest.device(match["first"])
-    spec = stable_spec(guest, device, TAGS) if device is not None else None
-    if spec is None:
-        _unresolved(match["first"], path, [], findings)
-        return line
-    return match["lead"] + stable_path(spec) + match["rest"]
+    if match is not None:
+        return match["lead"] + named(match["first"], path, guest, findings, mode=mode, tags=TAGS, as_path=True) + match["rest"]
+    match = _UNIT_OPTIONS.match(line)
+    if match is not None:
+        return match["lead"] + _options(match["value"], path, guest, findings, mode) + match["rest"]
+    return device_units.rewritten(
+        line, lambda device: named(device, path, guest, findings, mode=mode, tags=TAGS, as_path=True, options=("nofail",))
+    )
 
 
-def _wanted(spec: str, mode: str) -> bool:
-    return spec.startswith("/dev/disk/by-path/") if mode == "bypath-only" else unstable(spec)
+def wanted(spec: str, guest: Guest, mode: str) -> bool:
+    """Whether a name needs another one. A map of device-mapper that is a part of a disk is one of multipath, whatever it is called."""
+    if mode == "bypath-only":
+        return spec.startswith("/dev/disk/by-path/")
+    if unstable(spec):
+        return True
+    device = guest.device(spec) if spec.startswith("/dev/mapper/") else None
+    return device is not None and device.kind in ("part", "disk")
 
 
-def _stable(spec: str, guest: Guest) -> Optional[str]:
+def _stable(spec: str, guest: Guest, tags: Sequence[str]) -> Optional[str]:
     device = guest.device(spec)
-    return stable_spec(guest, device) if device is not None else None
+    return stable_spec(guest, device, tags) if device is not None else None
 
 
-def _unresolved(spec: str, path: str, fields: list[str], findings: Findings) -> None:
-    if re.match(r"^/dev/(sr|fd|cdrom)", spec) or "noauto" in ",".join(fields[3:4]):
+def unresolved(spec: str, path: str, options: Sequence[str], findings: Findings) -> None:
+    """The concern for a device that is not known, unless the options of its entry say that nothing asks for it at boot."""
+    if re.match(r"^/dev/(sr|fd|cdrom)", spec) or "noauto" in options:
         return
-    harmless = "nofail" in ",".join(fields[3:4])
     findings.add(
         "mounts.unresolved",
-        WARNING if harmless else BLOCKER,
+        WARNING if "nofail" in options else BLOCKER,
         f"{path} names {spec}, which cannot be assigned to one of the VM's disks with certainty.",
         "Give all disks of the VM in their order, or write the entry by UUID in the guest, or accept mounts.unresolved to leave it as it is.",
     )

@@ -17,8 +17,8 @@ from ..guest.protocol import text as read
 SYSTEM = "/etc/systemd/system"
 
 
-def unit_name(device: str) -> str:
-    """The name of the swap unit of a device, as systemd-escape --path writes it."""
+def unit_name(device: str, kind: str = "swap") -> str:
+    """The name of the unit of a device, as systemd-escape --path writes it."""
     parts = []
     for number, character in enumerate("/".join(part for part in device.split("/") if part)):
         if character == "/":
@@ -27,7 +27,7 @@ def unit_name(device: str) -> str:
             parts.append(character)
         else:
             parts.append("".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape")))
-    return "".join(parts) + ".swap"
+    return f"{''.join(parts)}.{kind}"
 
 
 def renamed(guest: Guest, path: str, *, text: str, device: str, reason: str) -> Iterator[Change]:

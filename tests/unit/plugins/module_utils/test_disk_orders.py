@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Disk
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import multipath
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.resolver import DeviceTable, Use
 
@@ -158,3 +159,12 @@ def test_thirty_disks_that_cannot_be_told_apart_settle_nothing_and_take_no_time(
     table = DeviceTable([Disk()] * 30, devices)
     table.learn([Use(f"/dev/sd{chr(97 + number % 26)}{1 + number // 26}", f"/m{number}", "ext4") for number in range(30)], None)
     assert table.resolve("/dev/sdz2") is None
+
+
+def test_names_of_multipath():
+    configuration = (
+        'defaults { user_friendly_names no }\n# multipath { wwid 1 alias no }\nmultipaths {\n multipath {\n  wwid "36000c29a"\n  alias boss\n }\n'
+        " multipath {\n  wwid 36000c29b\n }\n}\n"
+    )
+    found = multipath.names("# Format:\nmpatha 36000c29c\n", "# Valid WWIDs:\n/36000c29d/\n", configuration)
+    assert list(found) == [("boss", "36000c29a"), ("mpatha", "36000c29c"), ("36000c29d", "36000c29d")]
