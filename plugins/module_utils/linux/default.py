@@ -21,7 +21,7 @@ GRUBENV_SIZE = 1024
 _DEFAULT = re.compile(r"^([ \t]*set[ \t]+default=)(\"[^\"\n]*\"|'[^'\n]*'|[^\s;]*)", re.MULTILINE)
 _LEGACY = re.compile(r"^([ \t]*default[ \t=]+)(\S+)", re.MULTILINE)
 _GRUB_DEFAULT = re.compile(r"^([ \t]*GRUB_DEFAULT=)([^\n]*)", re.MULTILINE)
-_BLSCFG = re.compile(r"^\s*blscfg\b", re.MULTILINE)
+_BLSCFG = re.compile(r"^[ \t]*blscfg\b", re.MULTILINE)
 _REASON = "a kernel that can run on virtio starts by default"
 
 

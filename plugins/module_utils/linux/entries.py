@@ -108,7 +108,7 @@ def kernelopts(guest: Guest) -> str:
         if found is not None:
             return found
     for path in configs:
-        match = re.search(r'^\s*set kernelopts="(.*)"', text(guest, path) or "", re.MULTILINE)
+        match = re.search(r'^[ \t]*set kernelopts="(.*)"', text(guest, path) or "", re.MULTILINE)
         if match is not None:
             return match[1]
     return ""

@@ -2,24 +2,22 @@
 """initramfs: every installed kernel finds its root on the target's disks.
 
 The image is looked into first. What it lacks is appended as one more archive, made of the guest's own modules and module
-indexes; nothing of the guest runs. The tool's configuration follows, so that the next kernel update keeps it.
-Source: initramfs-tools(7), initramfs.conf(5), dracut.conf(5), mkinitcpio.conf(5), mkinitfs.conf(5), SUSE's mkinitrd(8), modules.dep(5).
+indexes; nothing of the guest runs. The tool's configuration follows (initramfs_conf), so that the next kernel update keeps it.
+Source: initramfs-tools(7), dracut(8), mkinitcpio(8), mkinitfs(1), SUSE's mkinitrd(8), modules.dep(5).
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Optional
 
 from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.run import RunCommand
-from ..guest.changes.write import edit
-from ..guest.model import SWAP, GuestFacts, Kernel
-from ..guest.protocol import Guest, exists, glob, text
-from . import cmdline, cpio, lvm, mounts, storage
+from ..guest.model import GuestFacts, Kernel
+from ..guest.protocol import Guest, exists, text
+from . import cmdline, cpio, initramfs_conf, lvm, mdadm, mounts
 from .entries import boot_entries, images_of
 from .extend_initramfs import ExtendInitramfs
 from .netconf import links, matches, position
@@ -47,9 +45,6 @@ _INDEXES = (
     "modules.devname",
 )
 _RESUME = "conf/conf.d/resume"
-_TOOLS_MODULES = "/etc/initramfs-tools/modules"
-_TOOLS_RESUME = "/etc/initramfs-tools/conf.d/resume"
-_DRACUT = "/etc/dracut.conf.d/90-hyper2kvm.conf"
 
 
 def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list[Change]:
@@ -58,7 +53,7 @@ def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list
         raise InvalidInput(f"The initramfs mode {mode!r} is not known.", f"Use one of {', '.join(MODES)}.")
     if mode == "skip":
         return []
-    configuration = _resume_configuration(guest)
+    configuration = initramfs_conf.names(guest, findings)
     entries = boot_entries(guest)
     lacking: list[tuple[Kernel, ExtendInitramfs]] = []
     for kernel in facts.kernels:
@@ -70,7 +65,7 @@ def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list
             if extension is not None and image not in {known.path for dummy, known in lacking}:
                 lacking.append((kernel, extension))
     if lacking:
-        configuration += _permanent(guest, facts)
+        configuration += initramfs_conf.drivers(guest, facts.initramfs_tool, facts.disk_bus, DRIVERS[facts.disk_bus])
     if mode == "overlay":
         return [*configuration, *(extension for dummy, extension in lacking)]
     return [*configuration, *(_regenerate(guest, kernel, extension.path, facts) for kernel, extension in lacking)]
@@ -195,13 +190,13 @@ def _texts(guest: Guest, image: cpio.Image, bus: str) -> list[tuple[str, str]]:
 def _steering(name: str, before: str, guest: Guest) -> str:
     """A file of an image, by stable names, as the tool would copy it from the repaired guest."""
     if name == _RESUME:
-        return _resume_line(before, guest)
+        return initramfs_conf.resume(before, guest)
     if name.startswith("etc/cmdline.d/"):
         return cmdline.rewrite(before, guest)
     if name in ("cryptroot/crypttab", "etc/crypttab", "etc/fstab"):
         return mounts.rewritten(before, 0 if name == "etc/fstab" else 1, guest)
     if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
-        return storage.mdadm_conf(before)
+        return mdadm.rewritten(before)
     if f"/{name}" in lvm.CONFIGS:
         return lvm.conf(before, lvm.new_names(guest))
     if name.startswith("etc/lvm/devices/"):
@@ -217,71 +212,6 @@ def _module_base(image: cpio.Image) -> str:
         or (not any(name.startswith("lib/modules") for name in image.names) and "usr/lib" in image.names)
         else "lib/modules"
     )
-
-
-def _resume_line(line: str, guest: Guest) -> str:
-    match = re.match(r"^(\s*(?:export\s+)?RESUME=)(\S*)(.*)$", line, re.DOTALL)
-    if match is None or match[2].strip("\"'") in ("", "none", "auto"):
-        return line
-    spec = match[2].strip("\"'")
-    device = guest.device(spec)
-    if device is None or device.fstype not in SWAP:
-        return f"{match[1]}none{match[3]}"
-    return f"{match[1]}UUID={device.uuid}{match[3]}" if cmdline.unstable(spec) and device.uuid else line
-
-
-def _resume_configuration(guest: Guest) -> list[Change]:
-    before = text(guest, _TOOLS_RESUME)
-    if before is None:
-        return []
-    return list(
-        edit(
-            _TOOLS_RESUME,
-            before,
-            "".join(_resume_line(line, guest) for line in before.splitlines(keepends=True)),
-            "resume device by a stable name",
-        )
-    )
-
-
-def _permanent(guest: Guest, facts: GuestFacts) -> list[Change]:
-    """Configuration of the guest's tool, so that the next kernel update builds the drivers in again."""
-    reason = f"{facts.disk_bus} drivers also after the next kernel update"
-    drivers, tool = DRIVERS[facts.disk_bus], facts.initramfs_tool
-    changes: list[Change] = []
-    if tool == "initramfs-tools":
-        before = text(guest, _TOOLS_MODULES)
-        present = {line.split()[0] for line in (before or "").splitlines() if line.split()}
-        added = "".join(f"{driver}\n" for driver in drivers if driver not in present)
-        start = before if before is None or before.endswith("\n") or not before else before + "\n"
-        changes += edit(_TOOLS_MODULES, before, (start or "") + added, reason)
-    elif tool == "dracut":
-        changes += edit(_DRACUT, text(guest, _DRACUT), f'add_drivers+=" {" ".join(drivers)} "\n', reason)
-        for path in ("/etc/dracut.conf", *glob(guest, "/etc/dracut.conf.d", ".conf")):
-            before = text(guest, path)
-            if before is not None and path != _DRACUT:
-                changes += edit(path, before, _OMIT.sub(_keep_virtio, before), reason)
-    for path, pattern, wanted in (_LISTS[tool],) if tool in _LISTS else ():
-        before = text(guest, path) or ""
-        match = pattern.search(before)
-        if match is not None:
-            names = [*match[1].split(), *(name for name in wanted or drivers if name not in match[1].split())]
-            changes += edit(path, before, before[: match.start(1)] + " ".join(names) + before[match.end(1) :], reason)
-    return changes
-
-
-# Tools whose configuration is one list of words in quotes or brackets: the file, the list, and words other than the drivers.
-_LISTS: dict[str, tuple[str, re.Pattern[str], tuple[str, ...]]] = {
-    "mkinitcpio": ("/etc/mkinitcpio.conf", re.compile(r"^MODULES=[(\"]([^)\"]*)[)\"]", re.MULTILINE), ()),
-    "mkinitfs": ("/etc/mkinitfs/mkinitfs.conf", re.compile(r"^features=\"([^\"]*)\"", re.MULTILINE), ("virtio",)),
-    "mkinitrd": ("/etc/sysconfig/kernel", re.compile(r"^INITRD_MODULES=\"([^\"]*)\"", re.MULTILINE), ()),
-}
-_OMIT = re.compile(r"""^(\s*omit_drivers\+?=)(["'])(.*?)\2""", re.MULTILINE | re.DOTALL)
-
-
-def _keep_virtio(match: re.Match[str]) -> str:
-    """dracut.conf(5) is shell; the kernel's names of modules may be written with hyphens."""
-    return match[1] + match[2] + re.sub(r"(?<![\w.-])virtio(?:[-_]\w+)?(?![\w.-])[ \t]*", "", match[3]) + match[2]
 
 
 def _regenerate(guest: Guest, kernel: Kernel, image: str, facts: GuestFacts) -> RunCommand:

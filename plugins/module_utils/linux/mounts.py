@@ -114,23 +114,24 @@ def units(guest: Guest) -> Iterator[str]:
 
 def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str) -> Line:
     """The line with its device by a stable name; what cannot be resolved is a concern and stays."""
-    if line.device is None:
+    device = line.device
+    if device is None:
         return line
     given = line.fields[3].split(",") if len(line.fields) > 3 else []
     if path == FSTAB and given:
         start, end = spans(line.text)[3]
         options = _options(line.fields[3], path, guest, findings, mode)
         line = replace(line, text=line.text[:start] + options + line.text[end:])
-    members = _MEMBERS.split(line.device)
+    members = _MEMBERS.split(device)
     if len(members) > 1:  # of one file system, which have its UUID
         told = [named(one, path, guest, findings, mode=mode, tags=("PARTUUID",), as_path=True, options=given) for one in members]
         return line.with_device(":".join(told))
-    if _TEMPORARY.match(line.device) and path == FSTAB and wanted(line.device, guest, mode) and _stable(line.device, guest, _ALL) is None:
+    if _TEMPORARY.match(device) and path == FSTAB and wanted(device, guest, mode) and _stable(device, guest, _ALL) is None:
         return Line(f"# {line.text}")
     # What is encrypted anew at each boot keeps no identifier of its content.
     anew = bool(line.text[: line.start].strip()) and any(option == "swap" or option.startswith("tmp") for option in given)
-    spec = named(line.device, path, guest, findings, mode=mode, tags=("PARTUUID",) if anew else _ALL, options=given)
-    return line if spec == line.device else line.with_device(spec)
+    spec = named(device, path, guest, findings, mode=mode, tags=("PARTUUID",) if anew else _ALL, options=given)
+    return line if spec == device else line.with_device(spec)
 
 
 def named(

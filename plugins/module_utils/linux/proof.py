@@ -16,7 +16,7 @@ from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, glob, resolve_link, text
-from . import cmdline, cpio, efi, initramfs, lvm, mounts, storage
+from . import cmdline, cpio, efi, initramfs, lvm, mdadm, mounts
 from .default import default_entry
 from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
 from .inspect import esp, find_ci, vendor_configs
@@ -246,7 +246,7 @@ def _steering(guest: Guest, path: str, name: str, content: str) -> Iterator[Chec
                 found = guest.device(line.device) is not None and not cmdline.unstable(line.device)
                 yield Check("initramfs.crypttab", found, f"{path} unlocks {line.device} as {line.other}")
     if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
-        yield Check("initramfs.mdadm", storage.mdadm_conf(content) == content, f"{path} looks for arrays on every device")
+        yield Check("initramfs.mdadm", mdadm.rewritten(content) == content, f"{path} looks for arrays on every device")
     if f"/{name}" in lvm.CONFIGS:
         yield Check("initramfs.lvm", lvm.conf(content, lvm.new_names(guest)) == content, f"{path} looks for volume groups on every device")
 

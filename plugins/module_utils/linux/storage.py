@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Storage configuration that names the old hardware: LVM's devices file, filters and caches, md's DEVICE lines, smartd.
 
-Source: mdadm.conf(5) (DEVICE partitions is the default), smartd.conf(5), libblkid's cache; lvm says what LVM's is.
+Source: smartd.conf(5), libblkid's cache; lvm and mdadm say what theirs is.
 """
 
 from __future__ import annotations
@@ -15,12 +15,10 @@ from ..guest.change import Change
 from ..guest.changes.entries import remove
 from ..guest.changes.write import edit
 from ..guest.protocol import Guest, text
-from . import lvm
+from . import cmdline, lvm, mdadm
 
-MDADM = ("/etc/mdadm/mdadm.conf", "/etc/mdadm.conf")
 _CACHES = ("/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache")
 _SMARTD = ("/etc/smartd.conf", "/etc/smartmontools/smartd.conf")
-_DEVICE = re.compile(r"^([ \t]*DEVICE[ \t]+)([^\n#]*)", re.MULTILINE)
 
 
 def plan(guest: Guest, findings: Findings) -> list[Change]:
@@ -34,37 +32,33 @@ def plan(guest: Guest, findings: Findings) -> list[Change]:
     names = lvm.new_names(guest)
     rules: list[tuple[str, Callable[[str], str], str]] = [
         *((path, functools.partial(lvm.conf, names=names), "no filter on the old hardware's device names") for path in lvm.CONFIGS),
-        *((path, mdadm_conf, "arrays are looked for on every device") for path in MDADM),
+        *((path, mdadm.rewritten, "arrays are looked for on every device") for path in mdadm.files(guest)),
         *((path, _smartd, "these disks stay behind") for path in _SMARTD),
     ]
     for path, rule, reason in rules:
         before = text(guest, path)
         if before is not None:
-            changes += edit(path, before, rule(before), reason)
+            after = rule(before)
+            changes += edit(path, before, after, reason)
+            _left(path, after if rule is mdadm.rewritten else "", findings)
     _unrepairable(guest, findings)
     return changes
 
 
-def mdadm_conf(content: str) -> str:
-    """mdadm.conf whose DEVICE lines name no disks; `partitions` stands for all that the kernel knows."""
-
-    def anywhere(match: re.Match[str]) -> str:
-        old = any(re.match(r"/dev/(?:sd|hd|xvd|vd|nvme|disk/by-)", word) for word in match[2].split())
-        return match[1] + "partitions" + match[2][len(match[2].rstrip()) :] if old else match[0]
-
-    return "".join(_known_by_uuid(line) for line in _DEVICE.sub(anywhere, content).splitlines(keepends=True))
-
-
-def _known_by_uuid(line: str) -> str:
-    """An array that is known by its own UUID needs no list of the disks that it was on."""
-    words = line.split()
-    if words[:1] not in (["ARRAY"], ["array"]) or not any(word.lower().startswith("uuid=") for word in words):
-        return line
-    return re.sub(r"[ \t]devices=[^\s#]*", "", line, count=1, flags=re.IGNORECASE)
-
-
 def _smartd(content: str) -> str:
-    return re.sub(r"^([ \t]*/dev/(?:sd|hd)[a-z]\b)", r"# \1", content, flags=re.MULTILINE)
+    return re.sub(
+        r"^[ \t]*(/dev/\S+)", lambda match: f"# {match[0]}" if cmdline.unstable(match[1]) else match[0], content, flags=re.MULTILINE
+    )
+
+
+def _left(path: str, content: str, findings: Findings) -> None:
+    for name in (name for line in content.splitlines() if not line.lstrip().startswith("#") for name in cmdline.leftovers(line)):
+        findings.add(
+            "storage.unstable-name",
+            WARNING,
+            f"{path} knows an array only by its disks, such as {name}.",
+            "Write the array by UUID in the guest (mdadm --detail --scan). The name may be another disk after the migration.",
+        )
 
 
 def _unrepairable(guest: Guest, findings: Findings) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import (
     bootloader,
     entries,
     initramfs,
+    initramfs_conf,
     mounts,
     network,
     proof,
@@ -74,6 +75,12 @@ LONG = {
     "/var/cache/debconf/config.dat": "Name: grub-pc/install_devices\n" * 20000,
     "/etc/dracut.conf.d/x.conf": 'omit_drivers="' + " " * 30000,
     "/etc/mdadm.conf": "ARRAY uuid=" + " " * 30000,
+    "/etc/mdadm/mdadm.conf": "DEVICE /dev/sda\n" + " devices=\n" * 30000,
+    "/etc/mkinitcpio.conf": "MODULES=(\n" * 20000,
+    "/etc/dracut.conf": "add_device=(\n" * 20000,
+    "/etc/kernel/cmdline": "\\\n" * 30000,
+    "/etc/systemd/system/a.service": "dev-" + "." * 60000,
+    "/etc/fstab": "/dev/sda1" + ":/dev/sda1" * 3000 + " /x ext4 " + "logdev=" * 20000,
     "/etc/lvm/lvm.conf": '\\"' * 20000,
 }
 
@@ -81,12 +88,14 @@ LONG = {
 @pytest.mark.parametrize("path", LONG)
 def test_long_texts_are_read_in_time(path):
     made = MemoryGuest({path: LONG[path], "/usr/lib/systemd/systemd-networkd": "x"}, DEVICES)
-    facts = GuestFacts(initramfs_tool="dracut")
     with within(20):
-        bootloader.plan(made, facts, Findings())
+        bootloader.plan(made, GuestFacts(), Findings())
+        mounts.plan(made, Findings())
         storage.plan(made, Findings())
         network.plan(made, (), {}, Findings())
-        initramfs._permanent(made, facts)
+        initramfs_conf.names(made, Findings())
+        for tool in ("dracut", "mkinitcpio"):
+            initramfs_conf.drivers(made, tool, "virtio", initramfs.DRIVERS["virtio"])
         list(proof._searches(made, path, LONG[path]))
 
 
@@ -211,5 +220,5 @@ def test_microcode_is_no_initramfs(name, is_microcode):
 )
 def test_drivers_that_are_needed_are_not_left_out(before, after):
     path = "/etc/dracut.conf.d/x.conf"
-    changes = initramfs._permanent(MemoryGuest({path: before + "\n"}), GuestFacts(initramfs_tool="dracut"))
+    changes = initramfs_conf.drivers(MemoryGuest({path: before + "\n"}), "dracut", "virtio", initramfs.DRIVERS["virtio"])
     assert [change.after for change in changes if change.path == path] == ([after + "\n"] if after != before else [])

@@ -14,7 +14,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.resolver import DeviceTable, Use
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import crypttab, inspect, mounts, storage
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import crypttab, inspect, mdadm, mounts, storage
 
 
 def crypt(text, tool="initramfs-tools", containers=(LUKS.uuid,)):
@@ -87,7 +87,7 @@ def test_a_header_of_any_bytes_has_no_tokens(header):
     ],
 )
 def test_arrays_are_looked_for_everywhere(before, after):
-    assert storage.mdadm_conf(before) == after and storage.mdadm_conf(after) == after
+    assert mdadm.rewritten(before) == after and mdadm.rewritten(after) == after
 
 
 def test_maps_kdump_and_smartd_follow():
