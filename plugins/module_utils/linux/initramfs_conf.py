@@ -37,7 +37,7 @@ def names(guest: Guest, findings: Findings) -> list[Change]:
     for path in ("/etc/initramfs-tools/initramfs.conf", *glob(guest, "/etc/initramfs-tools/conf.d")):
         before = text(guest, path)
         if before is not None:
-            lines = (_root(resume(line, guest), guest) for line in before.splitlines(keepends=True))
+            lines = [_root(resume(line, guest), path, guest, findings) for line in before.splitlines(keepends=True)]
             changes += edit(path, before, "".join(lines), _NAMES)
     for path in _of_dracut(guest):
         before = text(guest, path)
@@ -114,18 +114,28 @@ def _waited_for(match: re.Match[str], path: str, guest: Guest, findings: Finding
         if spec is not None:
             setting = re.sub(rf"(?<![\w/.-]){re.escape(name)}(?![\w/.-])", stable_path(spec), setting)
         else:
-            findings.add(
-                "initramfs.unresolved",
-                WARNING,
-                f"{path} lets the next initramfs wait for {name}, which is none of the VM's disks.",
-                "Take it out in the guest, or write it by UUID.",
-            )
+            _unresolved(name, path, findings)
     return setting
 
 
-def _root(line: str, guest: Guest) -> str:
+def _root(line: str, path: str, guest: Guest, findings: Findings) -> str:
     match = _ROOT.match(line)
-    return line if match is None else match[1] + cmdline.rewrite(f"root={match[2]}", guest)[len("root=") :] + match[3]
+    if match is None:
+        return line
+    return (
+        match[1]
+        + cmdline.rewrite(f"root={match[2]}", guest, lambda dummy, spec: _unresolved(spec, path, findings))[len("root=") :]
+        + match[3]
+    )
+
+
+def _unresolved(name: str, path: str, findings: Findings) -> None:
+    findings.add(
+        "initramfs.unresolved",
+        WARNING,
+        f"{path} lets the next initramfs look for {name}, which is none of the VM's disks.",
+        "Take it out in the guest, or write it by UUID.",
+    )
 
 
 def _keep_virtio(match: re.Match[str]) -> str:

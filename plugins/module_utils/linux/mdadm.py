@@ -13,7 +13,8 @@ from typing import Iterator
 from ..guest.protocol import Guest, glob
 
 FILES = ("/etc/mdadm/mdadm.conf", "/etc/mdadm.conf")
-_OLD = re.compile(r"/dev/(?:sd|hd|xvd|vd|nvme|disk/by-)")
+# What may be the beginning of a pattern; partitions and volumes by their own identifiers stay what they are.
+_OLD = re.compile(r"/dev/(?:sd|hd|xvd|vd|nvme|mapper/mpath|disk/by-(?:path|id)/(?!dm-name-|dm-uuid-|lvm-pv-uuid-|md-uuid-|md-name-))")
 _DEVICE = re.compile(r"^(?P<keyword>\S+[ \t]+)(?P<words>[^\n#]*)(?P<rest>.*)$", re.DOTALL)
 _MEMBERS = re.compile(r"(?:(?<=\s)|^)devices=[^\s#]*", re.IGNORECASE)
 
@@ -65,7 +66,7 @@ def _everywhere(lines: list[str]) -> str:
 def _without_members(line: str) -> str:
     """A line of an array without the disks that it was on; nothing of one that says no more."""
     match = _MEMBERS.search(line)
-    if match is None:
+    if match is None or _OLD.search(match[0]) is None:
         return line
     before, after = line[: match.start()], line[match.end() :]
     return before.rstrip(" \t") + after if (before + after).strip() else ""
