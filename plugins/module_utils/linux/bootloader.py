@@ -46,6 +46,8 @@ def plan(guest: Guest, facts: GuestFacts, findings: Findings) -> list[Change]:
         if path in GRUB_CONFIGS:
             after = _ROOT_VARIABLE.sub(lambda match: match[1] + cmdline.rewrite(f"root={match[2]}", guest)[len("root=") :], after)
         changes += edit(path, before, after, "kernel command line by stable names")
+        if path.startswith(("/etc/default/", "/etc/sysconfig/")):
+            _swept(path, after, findings)
     changes += _grubenv(guest, findings)
     for path in ("/boot/grub/device.map", "/boot/grub2/device.map"):
         content = text(guest, path)
@@ -144,13 +146,25 @@ def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:
     after = cmdline.rewrite(inner, guest, refuse)
     for left in cmdline.leftovers(after):
         if left not in missing:
-            findings.add(
-                "bootloader.unstable-name",
-                WARNING,
-                f"A kernel command line in {path} names {left}, of which it is not known how to write it for any hardware.",
-                "Write it by UUID in the guest if the parameter takes that. The name may be another device after the migration.",
-            )
+            _unknown(left, path, findings)
     return quote + after + quote
+
+
+def _swept(path: str, content: str, findings: Findings) -> None:
+    """What the settings of a menu's maker name beside command lines."""
+    for line in content.splitlines():
+        for left in cmdline.leftovers(line) if not line.lstrip().startswith("#") else ():
+            if not any(left in concern.cause for concern in findings.concerns):
+                _unknown(left, path, findings)
+
+
+def _unknown(name: str, path: str, findings: Findings) -> None:
+    findings.add(
+        "bootloader.unstable-name",
+        WARNING,
+        f"{path} names {name}, of which it is not known how to write it for any hardware.",
+        "Write it by UUID in the guest if its reader takes that. The name may be another device after the migration.",
+    )
 
 
 def _missing(name: str, spec: str, path: str, findings: Findings) -> None:

@@ -20,7 +20,7 @@ from ..guest.protocol import Guest, stable_path, stable_spec
 _TOKEN = re.compile(r'(?:[^\s"]|"[^"]*")+')
 _NAMES = (
     r"/dev/(?:sd[a-z]+\d*|hd[a-z]\d*|vd[a-z]\d*|xvd[a-z]\d*|nvme\d+n\d+(?:p\d+)?|mapper/(?:mpath[a-z]+|3[0-9a-f]{16,32})[^\s,:;\"']*"
-    r"|disk/(?:by-path|by-id|azure|cloud)/[^\s,;\"']+)"
+    r"|block/\d+:\d+|disk/(?:by-path|by-id|by-diskseq|azure|cloud)/[^\s,;\"']+)"
 )
 # Names that the order of discovery or the controller gives; everything else survives the move.
 UNSTABLE = re.compile(rf"^{_NAMES}$")

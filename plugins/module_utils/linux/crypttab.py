@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """crypttab: every entry finds its LUKS header, and what the boot itself needs is unlocked by the initramfs.
 
-Source: crypttab(5), cryptsetup's README.Debian (passdev) and that of cryptsetup-initramfs (option initramfs), /etc/conf.d/dmcrypt of Gentoo and
-Alpine, the LUKS2 on-disk format specification.
+Source: crypttab(5), integritytab(5), veritytab(5), cryptsetup's README.Debian (passdev) and that of cryptsetup-initramfs (option initramfs),
+/etc/conf.d/dmcrypt of Gentoo and Alpine, the LUKS2 on-disk format specification.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 import struct
 from dataclasses import replace
-from typing import Optional
+from typing import Optional, Sequence
 
 from ..core.concern import INFO, WARNING, Findings
 from ..guest.change import Change
@@ -24,6 +24,7 @@ PATH = mounts.CRYPTTAB
 _HEADER = b"LUKS\xba\xbe\0\x02"
 _MAX_HEADER = 4 << 20
 _OPENRC = "/etc/conf.d/dmcrypt"
+_LIKE = (("/etc/integritytab", (1,)), ("/etc/veritytab", (1, 2)))
 _REASON = "devices by stable names, unlocked where the boot needs them"
 # A file on a device; a device alone, or with a file on it as passdev has it.
 _FILE_ON = re.compile(r"^(?P<before>/(?!dev/)[^:\s]*:)(?P<device>/dev/\S+)(?P<after>)$")
@@ -40,6 +41,11 @@ def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list
         if facts.initramfs_tool == "initramfs-tools":
             lines = [_early(line, guest, facts) for line in lines]
         changes += edit(PATH, before, "".join(line.text for line in lines), _REASON)
+    for path, fields in _LIKE:
+        before = text(guest, path)
+        if before is not None and mode != "noop":
+            told = "".join(_fields(line, path, fields, guest, findings, mode) for line in before.splitlines(keepends=True))
+            changes += edit(path, before, told, _REASON)
     before = text(guest, _OPENRC)
     if before is not None and mode != "noop":
         changes += edit(_OPENRC, before, _openrc(before, guest, findings, mode), _REASON)
@@ -71,6 +77,15 @@ def _keys(line: mounts.Line, guest: Guest, findings: Findings, mode: str) -> mou
     for (start, end), part in reversed(list(zip(mounts.spans(body)[2:], parts))):
         body = body[:start] + part + body[end:]
     return replace(line, text=body)
+
+
+def _fields(line: str, path: str, fields: Sequence[int], guest: Guest, findings: Findings, mode: str) -> str:
+    """A line of a table with the devices in these fields by stable names."""
+    words, spans = line.split(), mounts.spans(line)
+    for number in reversed([number for number in fields if number < len(words) and not line.lstrip().startswith("#")]):
+        (start, end), options = spans[number], words[-1].split(",")
+        line = line[:start] + mounts.named(words[number], path, guest, findings, mode=mode, tags=cmdline.TAGS, options=options) + line[end:]
+    return line
 
 
 def _openrc(content: str, guest: Guest, findings: Findings, mode: str) -> str:

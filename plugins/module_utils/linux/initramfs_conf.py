@@ -24,7 +24,7 @@ _NAMES = "devices by stable names in the next initramfs"
 _RESUME = re.compile(r"^(\s*(?:export\s+)?RESUME=)(\S*)(.*)$", re.DOTALL)
 _ROOT = re.compile(r"""^(\s*(?:export\s+)?ROOT=["']?)([^\s"']+)(.*)$""", re.DOTALL)
 _DEVICES = re.compile(r"""^[ \t]*(?:add_device|fstab_lines)\+?=(?:"[^"]*"|'[^']*'|\([^()]*\)|\S+)""", re.MULTILINE)
-_OMIT = re.compile(r"""^(\s*omit_drivers\+?=)(["'])(.*?)\2""", re.MULTILINE | re.DOTALL)
+_OMIT = re.compile(r"""^(\s*omit_drivers\+?=)(?:(["'])(.*?)\2|([^\s"']+))""", re.MULTILINE | re.DOTALL)
 # Lists of words in quotes or brackets; in brackets each line may end in a comment, which may have brackets too.
 _ARRAY = re.compile(r"^MODULES=(?:\((?P<array>(?:[^()#]|#[^\n]*)*)\)|\"(?P<quoted>[^\"]*)\")", re.MULTILINE)
 _FEATURES = re.compile(r"^features=\"(?P<quoted>[^\"]*)\"", re.MULTILINE)
@@ -140,4 +140,5 @@ def _unresolved(name: str, path: str, findings: Findings) -> None:
 
 def _keep_virtio(match: re.Match[str]) -> str:
     """The kernel's names of modules may be written with hyphens."""
-    return match[1] + match[2] + re.sub(r"(?<![\w.-])virtio(?:[-_]\w+)?(?![\w.-])[ \t]*", "", match[3]) + match[2]
+    quote, words = match[2] or "", match[3] if match[2] else match[4]
+    return match[1] + quote + re.sub(r"(?<![\w.-])virtio(?:[-_]\w+)?(?![\w.-])[ \t]*", "", words) + quote

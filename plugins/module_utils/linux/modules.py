@@ -20,6 +20,8 @@ _OPTIONS = re.compile(rf"^[ \t]*options[ \t]+(?:{_NETWORK}|vmw_\w+|vmci|vmhgfs|v
 _LOADED = re.compile(
     r"^[ \t]*(?:vmw_balloon|vmw_vmci|vmci|vmhgfs|vmxnet3?|vmblock|vmmemctl|vsock|vmw_vsock_vmci_transport)[ \t]*$\n?", re.MULTILINE
 )
+# What an administrator of VMware's guests may have forbidden, since nothing there needs it. Source: modprobe.d(5), blacklist and install.
+_FORBIDDEN = re.compile(r"^(?=[ \t]*(?:blacklist[ \t]+|install[ \t]+)virtio(?:[-_](?:pci|blk|scsi|net|ring))?(?:[ \t]|$))", re.MULTILINE)
 _REASON = "modules for VMware's hardware only"
 
 
@@ -29,7 +31,8 @@ def plan(guest: Guest) -> list[Change]:
     for path in ("/etc/modprobe.conf", "/etc/modprobe.conf.local", *glob(guest, "/etc/modprobe.d", ".conf")):
         before = text(guest, path)
         if before is not None:
-            changes += edit(path, before, _OPTIONS.sub("", _ALIAS.sub("", before)), _REASON)
+            after = _OPTIONS.sub("", _ALIAS.sub("", before))
+            changes += edit(path, before, _FORBIDDEN.sub("# ", after), _REASON if after != before else "drivers that the target needs")
     for path in ("/etc/modules", *glob(guest, "/etc/modules-load.d", ".conf")):
         before, stat = text(guest, path), guest.stat(path)
         if before is not None and stat is not None and stat.kind == "file":

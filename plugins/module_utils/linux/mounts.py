@@ -2,7 +2,7 @@
 """fstab, automount maps, kdump's target and systemd mount units: every entry finds its device on any hypervisor.
 
 Lines are kept to the byte; only the device field of an entry that needs it is replaced.
-Source: fstab(5), systemd.mount(5), systemd.swap(5), autofs(5), kdump.conf(5), xfs(5), ext4(5), btrfs(5), bcachefs(8);
+Source: fstab(5), systemd.mount(5), systemd.swap(5), zram-generator.conf(5), autofs(5), kdump.conf(5), xfs(5), ext4(5), btrfs(5), bcachefs(8);
 cloud-init's azure data source for the temporary disk.
 """
 
@@ -30,6 +30,10 @@ _KDUMP = (
     (re.compile(r"""^([ \t]*dracut_args\b[^\n]*?--mount[ =]+["']?)(/dev/\S+)""", re.MULTILINE), "UUID", "/dev/disk/by-uuid/"),
     (re.compile(r"^([ \t]*raw[ \t]+)(/dev/\S+)", re.MULTILINE), "PARTUUID", "/dev/disk/by-partuuid/"),  # a path, where nothing is mounted
 )
+_ZRAM = re.compile(r"^([ \t]*writeback-device[ \t]*=[ \t]*)(/dev/\S+)", re.MULTILINE)
+_WRITEBACK = ("/etc/systemd/zram-generator.conf", ((_ZRAM, "PARTUUID", "/dev/disk/by-partuuid/"),))
+# What runs at boot beside units: of Debian and Red Hat, SUSE, Gentoo and Alpine.
+_SCRIPTS = ("/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local")
 _REASON = "devices by stable names"
 _TEMPORARY = re.compile(r"^/dev/disk/(azure/(resource|local)|cloud/azure_resource)\b")  # a disk of the host, which no VM takes along
 # Options that name devices: of XFS, ext4 and reiserfs for logs, of systemd; a member of a btrfs is told apart by its partition alone.
@@ -92,8 +96,11 @@ def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[
             changes += swap_units.renamed(guest, path, text=after, device=what, reason=_REASON)
         else:
             changes += edit(path, before, after, _REASON)
+        _swept(path, after, findings)
+    for path in (*_SCRIPTS, *glob(guest, "/etc/local.d", ".start")):
+        _swept(path, text(guest, path) or "", findings)
     maps = [path for base in ("/etc", "/etc/autofs") for path in glob(guest, base, prefix="auto.")]
-    for path, rules in [*((path, ((_AUTOFS, "UUID", "/dev/disk/by-uuid/"),)) for path in maps), ("/etc/kdump.conf", _KDUMP)]:
+    for path, rules in [*((path, ((_AUTOFS, "UUID", "/dev/disk/by-uuid/"),)) for path in maps), ("/etc/kdump.conf", _KDUMP), _WRITEBACK]:
         before = text(guest, path)
         if before is not None:
             after = before
@@ -212,6 +219,19 @@ def wanted(spec: str, guest: Guest, mode: str) -> bool:
         return True
     device = guest.device(spec) if spec.startswith("/dev/mapper/") else None
     return device is not None and device.kind in ("part", "disk")
+
+
+def _swept(path: str, content: str, findings: Findings) -> None:
+    """What is left in commands, whose meaning nobody knows but their author."""
+    for line in content.splitlines():
+        for left in leftovers(line) if not line.lstrip().startswith(("#", ";")) else ():
+            if not any(left in concern.cause for concern in findings.concerns):
+                findings.add(
+                    "mounts.unstable-name",
+                    WARNING,
+                    f"{path} names {left} in a command or in a setting that is not known.",
+                    "Write it by UUID or label in the guest. The name may be another device after the migration.",
+                )
 
 
 def _stable(spec: str, guest: Guest, tags: Sequence[str]) -> Optional[str]:

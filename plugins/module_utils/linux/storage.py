@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Storage configuration that names the old hardware: LVM's devices file, filters and caches, md's DEVICE lines, smartd.
 
-Source: smartd.conf(5), libblkid's cache; lvm and mdadm say what theirs is.
+Source: smartd.conf(5), udev(7), libblkid's cache; lvm and mdadm say what theirs is.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from ..core.concern import WARNING, Findings
 from ..guest.change import Change
 from ..guest.changes.entries import remove
 from ..guest.changes.write import edit
-from ..guest.protocol import Guest, text
+from ..guest.protocol import Guest, glob, text
 from . import cmdline, lvm, mdadm
 
+_LONGEST = 2000  # characters of a rule
 _CACHES = ("/etc/blkid/blkid.tab", "/etc/blkid.tab", "/etc/lvm/cache/.cache")
 _SMARTD = ("/etc/smartd.conf", "/etc/smartmontools/smartd.conf")
+
+
+# Rules that give names or owners to disks by what their hardware was, as for Oracle's ASM.
+_GIVES = re.compile(r"\b(?:SYMLINK|NAME|OWNER|GROUP|RUN(?:\{\w+\})?)\s*[+:]?=(?!=)")
+_OF_DISKS = re.compile(r"""\b(?:KERNEL=="[^"]*\b(?:sd|hd|nvme)|ENV\{ID_(?:SERIAL|WWN|PATH)\w*\}==|RESULT=="3?6)""")
 
 
 def plan(guest: Guest, findings: Findings) -> list[Change]:
@@ -69,6 +75,17 @@ def _unrepairable(guest: Guest, findings: Findings) -> None:
             "The VM has a ZFS pool, which is copied as it is.",
             "Set the pool's cachefile to none, or import it once by hand after the move (zpool import -d /dev).",
         )
+    for path in glob(guest, "/etc/udev/rules.d", ".rules"):
+        lines = (text(guest, path) or "").replace("\\\n", " ").splitlines()
+        if any(
+            _GIVES.search(line) and _OF_DISKS.search(line) for line in lines if len(line) <= _LONGEST and not line.lstrip().startswith("#")
+        ):
+            findings.add(
+                "storage.udev-rule",
+                WARNING,
+                f"{path} gives names or owners to disks by the names or serial numbers of the old hardware.",
+                "Match by ID_FS_UUID, by ID_PART_ENTRY_UUID or by the target's serial numbers in the guest; virtio disks are called vda, vdb and so on.",
+            )
     if "/dev/mapper/mpath" in (text(guest, "/etc/fstab") or ""):
         findings.add(
             "storage.multipath",

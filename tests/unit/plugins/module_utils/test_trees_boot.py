@@ -128,6 +128,14 @@ GRUB2 = [
         '#GRUB_CMDLINE_LINUX="root=/dev/sda2"\nGRUB_DISABLE_LINUX_UUID=true\n',
     ),
     edit(
+        "GRUB_DEVICE of one's own",
+        "grub-mkconfig, which exports GRUB_DEVICE",
+        DEFAULT,
+        "GRUB_DEVICE=/dev/sda2\n",
+        None,
+        ("bootloader.unstable-name", "warning"),
+    ),
+    edit(
         "words that are made at the next update",
         f"{GRUB}, GRUB_DISABLE_LINUX_UUID",
         DEFAULT,

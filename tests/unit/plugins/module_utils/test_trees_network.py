@@ -7,7 +7,7 @@ import pytest
 from fixtures import KVER, MAC
 from treerules import LINKS, OTHER, Rule, holds, rules
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic, NicFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
 
 NET, NM, RH, SUSE = (
@@ -76,6 +76,20 @@ IFUPDOWN = [
         f"{IFACE}, lines ending with \\",
         {"/etc/network/interfaces": "auto ens192\niface ens192 inet \\\n static\n address 10.0.0.2/24\n"},
         "ens192",
+    ),
+    card(
+        "rename needs the name that was",
+        f"{IFACE}, rename",
+        {"/etc/network/interfaces": "rename ens192=lan0\nauto lan0\niface lan0 inet dhcp\n"},
+        "ens192",
+        unmet="the names that ifupdown renames are not read, so they are not pinned",
+    ),
+    card(
+        "a mapping by a script",
+        f"{IFACE}, mapping",
+        {"/etc/network/interfaces": "auto ens192\nmapping ens192\n script /usr/local/sbin/where\niface home inet dhcp\n"},
+        "ens192",
+        unmet="what a mapping maps is not read, so it is not pinned",
     ),
     card(
         "an alias is on its interface",
@@ -161,6 +175,22 @@ SYSTEMD = [
         cards=(CARD, SECOND),
     ),
     card("Name= with a pattern", f"{NETWORKD}, [Match] Name=", {f"{NET}/a.network": "[Match]\nName=en*\n[Network]\nDHCP=yes\n"}, "ens192"),
+    Rule(
+        "Type= takes every card",
+        f"{NETWORKD}, [Match] Type=",
+        {**LINKS, f"{NET}/a.network": "[Match]\nType=ether\n[Network]\nDHCP=yes\n"},
+        facts={"network": ("networkd",)},
+        nics=(CARD,),
+        unmet="a match by Type= alone makes no profile",
+    ),
+    card(
+        "a drop-in adds to a file",
+        f"{NETWORKD}, drop-ins",
+        {f"{NET}/a.network": "[Match]\nName=ens192\n", f"{NET}/a.network.d/b.conf": "[Network]\nDHCP=yes\n"},
+        "ens192",
+        more={"nics": (NicFacts(MAC, "ens192", "dhcp", (), "", "networkd", f"{NET}/a.network"),)},
+        unmet="drop-ins of .network files are not read",
+    ),
     card(
         "a masked file",
         f"{NETWORKD}, /dev/null",

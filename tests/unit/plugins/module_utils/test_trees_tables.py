@@ -10,7 +10,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model im
 
 FSTAB, CRYPTTAB, SYSTEM = "/etc/fstab", "/etc/crypttab", "/etc/systemd/system"
 MOUNT, UTIL = "systemd.mount(5), fstab", "fstab(5)"
-UNRESOLVED, UNSURE = ("mounts.unresolved", "blocker"), ("mounts.unresolved", "warning")
+UNRESOLVED, UNSURE, LEFT = ("mounts.unresolved", "blocker"), ("mounts.unresolved", "warning"), ("mounts.unstable-name", "warning")
 
 
 def row(path, name, source, before, after=None, *concerns, idle=()):
@@ -256,6 +256,34 @@ OTHERS = [
         "kdump.conf(5), dracut_args --mount",
         'dracut_args --mount "/dev/sdb1 /var/crash ext4 defaults"',
         'dracut_args --mount "/dev/disk/by-uuid/da /var/crash ext4 defaults"',
+    ),
+    row("/etc/veritytab", "a verity device", "veritytab(5)", "usr /dev/sda2 /dev/sdb2 0123 auto", "usr UUID=07 PARTUUID=aa-12 0123 auto"),
+    row("/etc/integritytab", "an integrity device", "integritytab(5)", "a /dev/sdb1 - mode=journal", "a UUID=da - mode=journal"),
+    row(
+        "/etc/systemd/zram-generator.conf",
+        "what zram writes back to",
+        "zram-generator.conf(5), writeback-device=",
+        "[zram0]\nwriteback-device=/dev/sdb2",
+        "[zram0]\nwriteback-device=/dev/disk/by-partuuid/aa-12",
+    ),
+    row("/etc/rc.local", "a command at boot", "rc-local.service(8)", "#!/bin/sh\nmount /dev/sdb1 /srv", None, LEFT),
+    row("/etc/local.d/a.start", "a command of OpenRC", "OpenRC, local.d", "mount /dev/sdb1 /srv", None, LEFT),
+    row(
+        f"{SYSTEM}/a.service",
+        "a command of a service",
+        "systemd.service(5), ExecStart=",
+        "[Service]\nExecStart=/sbin/hdparm /dev/sdb",
+        None,
+        LEFT,
+    ),
+    row(FSTAB, "a device by its numbers", "udev 50-udev-default.rules, /dev/block", "/dev/block/8:2 /x ext4 nofail 0 0", None, UNSURE),
+    row(
+        FSTAB,
+        "a disk by its count since the start",
+        "udev 60-persistent-storage.rules, by-diskseq",
+        "/dev/disk/by-diskseq/9-part1 /x ext4 nofail 0 0",
+        None,
+        UNSURE,
     ),
     row(
         "/etc/conf.d/dmcrypt",

@@ -85,6 +85,15 @@ OF_DRACUT = [
         extra=OURS,
     ),
     tool(
+        "drivers that are left out, without quotes",
+        "dracut.conf(5), which is bash",
+        DRACUT,
+        "/etc/dracut.conf.d/a.conf",
+        "omit_drivers+=virtio_blk\n",
+        "omit_drivers+=\n",
+        extra=OURS,
+    ),
+    tool(
         "a device that is waited for",
         "dracut.conf(5), add_device",
         DRACUT,
@@ -217,6 +226,7 @@ ARRAYS = [
     stored("a drop-in", f"{MD}, mdadm.conf.d", "/etc/mdadm/mdadm.conf.d/a.conf", "DEVICE /dev/sda1\n", "DEVICE partitions\n"),
     stored("arrays by name", f"{MD}, ARRAY", CONF, "ARRAY /dev/md/0 metadata=1.2 name=web01:0\nPROGRAM /bin/true\nHOMEHOST <system>\n"),
 ]
+ASM = "/etc/udev/rules.d/96-asm.rules"
 LVM, LIST = "/etc/lvm/lvm.conf", "/etc/lvm/devices/system.devices"
 VOLUMES = [
     stored(
@@ -259,6 +269,28 @@ VOLUMES = [
         "/etc/smartd.conf",
         f"{BY_PATH[:-5]} -a\nDEVICESCAN\n",
         f"# {BY_PATH[:-5]} -a\nDEVICESCAN\n",
+    ),
+    stored(
+        "disks of ASM by their serial numbers",
+        "udev(7), ENV{ID_SERIAL}; Oracle's grid installation guide",
+        ASM,
+        f'KERNEL=="sd?1", SUBSYSTEM=="block", ENV{{ID_SERIAL}}=="{WWID}", SYMLINK+="oracleasm/d1", OWNER="grid"\n',
+        None,
+        ("storage.udev-rule", "warning"),
+    ),
+    stored("disks by what is on them", "udev(7), ENV{ID_FS_UUID}", ASM, 'SUBSYSTEM=="block", ENV{ID_FS_UUID}=="da", SYMLINK+="data"\n'),
+    stored(
+        "rules for other things",
+        "udev(7)",
+        ASM,
+        '# KERNEL=="sda", NAME="x"\nKERNEL=="sr0", SYMLINK+="cdrom"\nSUBSYSTEM=="tty", GROUP="dialout"\n',
+    ),
+    stored(
+        "drivers that are forbidden",
+        "modprobe.d(5), blacklist",
+        "/etc/modprobe.d/a.conf",
+        "blacklist virtio_blk\nblacklist virtio_balloon\ninstall virtio-net /bin/true\n",
+        "# blacklist virtio_blk\nblacklist virtio_balloon\n# install virtio-net /bin/true\n",
     ),
     stored(
         "multipath's blacklists",
