@@ -55,6 +55,13 @@ def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list
     return changes
 
 
+def rewritten(content: str, guest: Guest) -> str:
+    """A table inside an initramfs by stable names; what cannot be resolved stays."""
+    ignored, mode = Findings(), "stabilize-all"
+    lines = (mounts.stabilise(line, "", guest, ignored, mode) for line in mounts.parse(content, 1))
+    return "".join(_keys(line, guest, ignored, mode).text for line in lines)
+
+
 def _keys(line: mounts.Line, guest: Guest, findings: Findings, mode: str) -> mounts.Line:
     """With the devices of the key and of a detached header by stable names."""
     if line.device is None or len(line.fields) < 3:

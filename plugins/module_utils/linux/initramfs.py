@@ -17,7 +17,7 @@ from ..guest.change import Change
 from ..guest.changes.run import RunCommand
 from ..guest.model import GuestFacts, Kernel
 from ..guest.protocol import Guest, exists, text
-from . import cmdline, cpio, initramfs_conf, lvm, mdadm, mounts
+from . import cmdline, cpio, crypttab, initramfs_conf, lvm, mdadm, mounts
 from .entries import boot_entries, images_of
 from .extend_initramfs import ExtendInitramfs
 from .netconf import links, matches, position
@@ -44,7 +44,6 @@ _INDEXES = (
     "modules.order",
     "modules.devname",
 )
-_RESUME = "conf/conf.d/resume"
 
 
 def plan(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) -> list[Change]:
@@ -189,12 +188,14 @@ def _texts(guest: Guest, image: cpio.Image, bus: str) -> list[tuple[str, str]]:
 
 def _steering(name: str, before: str, guest: Guest) -> str:
     """A file of an image, by stable names, as the tool would copy it from the repaired guest."""
-    if name == _RESUME:
-        return initramfs_conf.resume(before, guest)
+    if initramfs_conf.of_tools(name):
+        return initramfs_conf.rewritten(before, name, guest, Findings())
     if name.startswith("etc/cmdline.d/"):
         return cmdline.rewrite(before, guest)
-    if name in ("cryptroot/crypttab", "etc/crypttab", "etc/fstab"):
-        return mounts.rewritten(before, 0 if name == "etc/fstab" else 1, guest)
+    if name in ("cryptroot/crypttab", "etc/crypttab"):
+        return crypttab.rewritten(before, guest)
+    if name == "etc/fstab":
+        return mounts.rewritten(before, guest)
     if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
         return mdadm.rewritten(before)
     if f"/{name}" in lvm.CONFIGS:

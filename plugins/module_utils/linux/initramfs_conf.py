@@ -37,8 +37,7 @@ def names(guest: Guest, findings: Findings) -> list[Change]:
     for path in ("/etc/initramfs-tools/initramfs.conf", *glob(guest, "/etc/initramfs-tools/conf.d")):
         before = text(guest, path)
         if before is not None:
-            lines = [_root(resume(line, guest), path, guest, findings) for line in before.splitlines(keepends=True)]
-            changes += edit(path, before, "".join(lines), _NAMES)
+            changes += edit(path, before, rewritten(before, path, guest, findings), _NAMES)
     for path in _of_dracut(guest):
         before = text(guest, path)
         if before is not None:
@@ -46,6 +45,16 @@ def names(guest: Guest, findings: Findings) -> list[Change]:
                 path, before, _DEVICES.sub(functools.partial(_waited_for, path=path, guest=guest, findings=findings), before), _NAMES
             )
     return changes
+
+
+def of_tools(name: str) -> bool:
+    """Whether a file of an image is one of initramfs-tools' own configuration."""
+    return name == "conf/initramfs.conf" or name.startswith("conf/conf.d/")
+
+
+def rewritten(content: str, path: str, guest: Guest, findings: Findings) -> str:
+    """initramfs-tools' configuration with the root and the resume device by stable names, on the system or inside an image."""
+    return "".join(_root(resume(line, guest), path, guest, findings) for line in content.splitlines(keepends=True))
 
 
 def resume(line: str, guest: Guest) -> str:

@@ -182,9 +182,9 @@ def _options(value: str, path: str, guest: Guest, findings: Findings, mode: str)
     )
 
 
-def rewritten(content: str, field: int, guest: Guest) -> str:
-    """A table inside an initramfs by stable names; what cannot be resolved stays."""
-    return "".join(stabilise(line, "", guest, Findings(), "stabilize-all").text for line in parse(content, field))
+def rewritten(content: str, guest: Guest) -> str:
+    """fstab inside an initramfs by stable names; what cannot be resolved stays."""
+    return "".join(stabilise(line, FSTAB, guest, Findings(), "stabilize-all").text for line in parse(content, 0))
 
 
 def _replace(pattern: re.Pattern[str], content: str, identifier: str, form: str, guest: Guest, mode: str) -> str:

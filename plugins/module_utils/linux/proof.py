@@ -16,7 +16,7 @@ from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, glob, resolve_link, text
-from . import cmdline, cpio, efi, initramfs, lvm, mdadm, mounts
+from . import cmdline, cpio, efi, initramfs, initramfs_conf, lvm, mdadm, mounts
 from .default import default_entry
 from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
 from .inspect import esp, find_ci, vendor_configs
@@ -257,7 +257,7 @@ _RESUMED = re.compile(r"^(?!(?:none|auto)$).")  # what names a device, and does 
 def _dead_resume(name: str, content: str, guest: Guest) -> Iterator[str]:
     waits = (
         re.findall(r"^RESUME=(\S+)", content, re.MULTILINE)
-        if name == "conf/conf.d/resume"
+        if initramfs_conf.of_tools(name)
         else cmdline.values(content, "resume")
         if name.startswith("etc/cmdline.d/")
         else []

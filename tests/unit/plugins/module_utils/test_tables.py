@@ -126,7 +126,7 @@ def test_crypttab_and_units():
 
 def test_a_crypttab_within_an_image_and_a_comment_are_left_alone():
     line = "vault UUID=44444444-4444-4444-8444-444444444444 none luks,discard\n"
-    assert mounts.rewritten(line, 1, GUEST) == line
+    assert crypttab.rewritten(line, GUEST) == line
     findings = Findings()
     assert mounts.plan(guest("#/dev/sdc1 /old xfs logdev=/dev/sdd1,noatime 0 0\n"), findings) == [] and not findings.concerns
 

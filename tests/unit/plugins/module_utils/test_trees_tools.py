@@ -3,8 +3,15 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
-from treerules import BY_PATH, WWID, Rule, holds, rules
+from fixtures import INITRD
+from treerules import BY_PATH, IMAGES, WWID, Rule, facts, guest, holds, rules
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, newc
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 
 MADE = "virtio_pci virtio_blk virtio_scsi"
 UNSTABLE = ("storage.unstable-name", "warning")
@@ -309,3 +316,28 @@ def test_what_the_next_image_is_made_from(rule):
 @pytest.mark.parametrize("rule", rules(ARRAYS, VOLUMES))
 def test_what_puts_disks_together(rule):
     holds(rule)
+
+
+# What an image itself is steered by, as its tool has copied it in, and how it must read.
+INSIDE = {
+    "conf/initramfs.conf": ("MODULES=most\nRESUME=/dev/sda1\nROOT=/dev/sda2\n", "MODULES=most\nRESUME=UUID=5a\nROOT=UUID=07\n"),
+    "conf/conf.d/local": ("RESUME=/dev/sda1\n", "RESUME=UUID=5a\n"),
+    "conf/conf.d/resume": ("RESUME=UUID=ff\n", "RESUME=none\n"),
+    "cryptroot/crypttab": ("r /dev/sda4 /k:/dev/sdb1 luks\n", "r UUID=1c /k:UUID=da luks\n"),
+    "etc/crypttab": ("s /dev/sda1 /dev/urandom swap\n", "s PARTUUID=aa-01 /dev/urandom swap\n"),
+    "etc/fstab": ("/dev/sdb1 /sysroot/a xfs logdev=/dev/sdb2 0 0\n", "UUID=da /sysroot/a xfs logdev=/dev/disk/by-partuuid/aa-12 0 0\n"),
+    "etc/cmdline.d/95root-dev.conf": ("root=block:/dev/sda2 rd.luks.data=1c=/dev/sda4\n", "root=block:UUID=07 rd.luks.data=1c=UUID=1c\n"),
+    "etc/mdadm/mdadm.conf": ("dev /dev/sda1\n /dev/sdb1\n", "dev partitions\n"),
+    "etc/lvm/lvm.conf": ('filter = [ "a|sda|", "r|.*|" ]\n', '# filter = [ "a|sda|", "r|.*|" ]\n'),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_steers_an_image(name):
+    """initramfs-tools(7), dracut.cmdline(7), /etc/cmdline.d: the same files, read before there is a root."""
+    before, after = INSIDE[name]
+    rule = Rule("", "", {INITRD: gzip.compress(gzip.decompress(IMAGES["new"]) + newc.write([(name, before.encode())]), mtime=0)})
+    made = guest(rule)
+    apply(made, make_plan(made, facts(made, rule), Options()))
+    assert cpio.read(made.read(INITRD)).texts[name] == after.encode()
+    assert make_plan(made, facts(made, rule), Options()).changes == ()
