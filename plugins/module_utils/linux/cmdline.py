@@ -203,8 +203,9 @@ def values(line: str, name: str) -> list[str]:
 
 
 def roots(line: str) -> list[str]:
-    """Every device of root=, in order; the last one counts."""
-    return [value[len("block:") :] if value.startswith("block:") else value for value in values(line, "root")]
+    """Every device of root=, in order, and of genkernel's real_root= behind them; the last one counts."""
+    found = [*values(line, "root"), *values(line, "real_root")]
+    return [value[len("block:") :] if value.startswith("block:") else value for value in found]
 
 
 def _tokens(line: str) -> Iterator[str]:

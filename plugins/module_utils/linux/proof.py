@@ -23,6 +23,7 @@ from .inspect import esp, find_ci, vendor_configs
 from .netconf import matches, position
 from .netconf import names as netnames
 from .netconf.model import ini
+from .rootdev import root_of
 
 _PE_MACHINES = {"x86_64": 0x8664, "i686": 0x14C, "aarch64": 0xAA64, "riscv64": 0x5064}
 _LONGEST_LINE = 1000  # characters
@@ -130,9 +131,8 @@ def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
 
 def _of_this_system(guest: Guest, facts: GuestFacts, entry: BootEntry) -> bool:
     """Whether an entry starts an installed kernel with the root that is repaired."""
-    roots = cmdline.roots(entry.cmdline)
-    device = guest.device(roots[-1]) if roots else None
-    own = cmdline.unstable(roots[-1]) if device is None and roots else device is None or device.name == facts.root
+    spec, device = root_of(guest, facts, entry.cmdline)
+    own = cmdline.unstable(spec) if device is None and spec else device is None or device.name == facts.root
     return own and kernel_of(guest, entry, facts.kernels, facts.root_subvolume) is not None
 
 
@@ -271,9 +271,7 @@ def _root_device(guest: Guest, facts: GuestFacts) -> str:
 
 
 def _root(guest: Guest, facts: GuestFacts, entry: BootEntry) -> Iterator[Check]:
-    roots = cmdline.roots(entry.cmdline)
-    spec = roots[-1] if roots else ""
-    device = guest.device(spec) if spec else None
+    spec, device = root_of(guest, facts, entry.cmdline)
     yield Check(
         "cmdline.root",
         device is not None and device.name == facts.root and not cmdline.unstable(spec),

@@ -7,6 +7,10 @@ import pytest
 from fixtures import KVER
 from treerules import BY_PATH, WWID, Rule, holds, rules
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.rootdev import root_of
+
 ENTRY = "/boot/loader/entries/one.conf"
 KERNEL, DRACUT, CRYPT, FSTAB = "kernel-parameters.rst", "dracut.cmdline(7)", "systemd-cryptsetup-generator(8)", "systemd-fstab-generator(8)"
 DEBIAN, ARCH, ALPINE, GENTOO = "cryptsetup-initramfs README", "mkinitcpio hook encrypt", "mkinitfs-bootparam(7)", "genkernel(8)"
@@ -235,3 +239,37 @@ TOOL_WORDS = [
 @pytest.mark.parametrize("rule", rules(KERNEL_WORDS, DRACUT_WORDS, SYSTEMD_WORDS, TOOL_WORDS))
 def test_the_words_of_a_command_line(rule):
     holds(rule)
+
+
+ROOT_TYPE, ESP_TYPE = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+LOADER = GuestFacts(architecture="x86_64", boot_loaders=("systemd-boot",))
+TYPED = (
+    BlockDevice("/dev/sda1", "vfat", "1", partuuid="aa-1", parttype=ESP_TYPE, disk=0, part=1),
+    BlockDevice("/dev/sda2", "ext4", "2", partuuid="aa-2", parttype=ROOT_TYPE, disk=0, part=2),
+    BlockDevice("/dev/sdb1", "ext4", "3", partuuid="bb-1", parttype=ROOT_TYPE, disk=1, part=1),
+)
+# words, facts, devices: the root
+ROOTS = {
+    "block/early-lookup.c, PARTNROFF": ("root=PARTUUID=aa-1/PARTNROFF=1", LOADER, TYPED, "/dev/sda2"),
+    "block/early-lookup.c, a partition that is not there": ("root=PARTUUID=aa-1/PARTNROFF=7", LOADER, TYPED, None),
+    "genkernel(8), real_root= is mounted, not root=": ("root=/dev/ram0 real_root=UUID=2", LOADER, TYPED, "/dev/sda2"),
+    "dracut, parse-block.sh": ("root=block:UUID=2", LOADER, TYPED, "/dev/sda2"),
+    "init/do_mounts.c, the last one counts": ("root=UUID=1 root=UUID=2", LOADER, TYPED, "/dev/sda2"),
+    "systemd-gpt-auto-generator(8), no root=": ("quiet", LOADER, TYPED, "/dev/sda2"),
+    "systemd-gpt-auto-generator(8), root=gpt-auto": ("root=gpt-auto", LOADER, TYPED, "/dev/sda2"),
+    "systemd-gpt-auto-generator(8), only on the disk of the ESP": ("quiet", LOADER, TYPED[::2], None),
+    "systemd-gpt-auto-generator(8), needs a loader that tells its partition": ("quiet", GuestFacts(architecture="x86_64"), TYPED, None),
+    "Discoverable Partitions Specification, of the own architecture": (
+        "quiet",
+        GuestFacts(architecture="aarch64", boot_loaders=("systemd-boot",)),
+        TYPED,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("source", ROOTS)
+def test_the_root_of_a_command_line(source):
+    words, known, devices, root = ROOTS[source]
+    device = root_of(MemoryGuest({}, {one.name: one for one in devices}), known, words)[1]
+    assert (device.name if device is not None else None) == root
