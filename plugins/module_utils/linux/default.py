@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which entry starts by itself, and how to choose another one: the guest's own default is kept when its kernel can run.
 
-Source: GRUB manual 2.06 (default, saved_entry), GRUB legacy manual, loader.conf(5), syslinux wiki (DEFAULT).
+Source: GRUB manual 2.06 (default, saved_entry), GRUB legacy manual, loader.conf(5), Boot Loader Specification (sorting, boot counting),
+syslinux wiki (DEFAULT, MENU DEFAULT).
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from ..guest.change import Change
 from ..guest.changes.write import edit
 from ..guest.protocol import Guest, glob, resolve_link, text
 from .entries import BootEntry, environment, newest_first
-from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, legacy_configs, vendor_configs
+from .inspect import ESP_MOUNTS, EXTLINUX_CONFIGS, GRUB_CONFIGS, legacy_configs, vendor_configs, version_key
 
 GRUBENV_SIZE = 1024
 _DEFAULT = re.compile(r"^([ \t]*set[ \t]+default=)(\"[^\"\n]*\"|'[^'\n]*'|[^\s;]*)", re.MULTILINE)
 _LEGACY = re.compile(r"^([ \t]*default[ \t=]+)(\S+)", re.MULTILINE)
 _GRUB_DEFAULT = re.compile(r"^([ \t]*GRUB_DEFAULT=)([^\n]*)", re.MULTILINE)
 _BLSCFG = re.compile(r"^[ \t]*blscfg\b", re.MULTILINE)
+_ANY_CASE = re.MULTILINE | re.IGNORECASE
 _REASON = "a kernel that can run on virtio starts by default"
 
 
@@ -42,7 +44,10 @@ def default_entry(guest: Guest, entries: Sequence[BootEntry]) -> Optional[BootEn
         own = [entry for entry in entries if entry.config == path]
         match = _LEGACY.search(text(guest, path) or "")
         if own:
-            return _by_path(own, match[2] if match else "0") or own[0]
+            chosen = match[2] if match else "0"
+            if chosen == "saved":
+                chosen = (text(guest, "/boot/grub/default") or "").split("\n", 1)[0].strip()
+            return _by_path(own, chosen) or own[0]
     return _loader_default(guest, entries) or _extlinux_default(guest, entries) or (entries[0] if entries else None)
 
 
@@ -122,7 +127,7 @@ def _named(listed: Sequence[BootEntry], spec: str) -> Optional[BootEntry]:
 
 
 def _loader_default(guest: Guest, entries: Sequence[BootEntry]) -> Optional[BootEntry]:
-    listed = newest_first([entry for entry in entries if "/loader/entries/" in entry.config])
+    listed = _sorted(guest, [entry for entry in entries if "/loader/entries/" in entry.config])
     for base in ESP_MOUNTS:
         match = re.search(r"^[ \t]*default[ \t]+(\S+)", text(guest, f"{base}/loader/loader.conf") or "", re.MULTILINE)
         if match is not None and glob(guest, f"{base}/loader/entries", ".conf"):
@@ -131,10 +136,34 @@ def _loader_default(guest: Guest, entries: Sequence[BootEntry]) -> Optional[Boot
     return listed[0] if listed else None
 
 
+def _sorted(guest: Guest, entries: Sequence[BootEntry]) -> list[BootEntry]:
+    """Entries as systemd-boot lists them: those that have a sort key by it and newest first, then the others; at the end what never started."""
+    said = {
+        entry.config: dict(re.findall(r"^[ \t]*(sort-key|version|machine-id)[ \t]+(\S+)", text(guest, entry.config) or "", re.M))
+        for entry in entries
+    }
+    listed = newest_first(entries)
+    listed.sort(
+        key=lambda entry: version_key(said[entry.config].get("version", "")) if "sort-key" in said[entry.config] else (), reverse=True
+    )
+    listed.sort(
+        key=lambda entry: (
+            re.search(r"\+0(?:-[0-9]+)?\.conf$", entry.config) is not None,
+            "sort-key" not in said[entry.config],
+            said[entry.config].get("sort-key", ""),
+            said[entry.config].get("machine-id", "") if "sort-key" in said[entry.config] else "",
+        )
+    )
+    return listed
+
+
 def _extlinux_default(guest: Guest, entries: Sequence[BootEntry]) -> Optional[BootEntry]:
     for path in EXTLINUX_CONFIGS:
         own = [entry for entry in entries if entry.config == path]
-        match = re.search(r"^[ \t]*(?:default|ontimeout)[ \t]+(\S+)", text(guest, path) or "", re.MULTILINE | re.IGNORECASE)
+        content = text(guest, path) or ""
+        match = re.search(r"^[ \t]*(?:default|ontimeout)[ \t]+(\S+)", content, _ANY_CASE)
+        marked = re.search(r"^[ \t]*label[ \t]+(\S+)(?:(?!\n[ \t]*label\b)[\s\S])*?\n[ \t]*menu[ \t]+default[ \t]*$", content, _ANY_CASE)
+        named = [found[1] for found in (match, marked) if found is not None]
         if own:
-            return next((entry for entry in own if match is not None and entry.names[0][0] == match[1]), own[0])
+            return next((entry for name in named for entry in own if entry.names[0][0] == name), own[0])
     return None

@@ -76,6 +76,7 @@ LONG = {
     "/etc/dracut.conf.d/x.conf": 'omit_drivers="' + " " * 30000,
     "/etc/mdadm.conf": "ARRAY uuid=" + " " * 30000,
     "/etc/mdadm/mdadm.conf": "DEVICE /dev/sda\n" + " devices=\n" * 30000,
+    "/boot/extlinux.conf": "default x\n" + "label a\n" * 30000 + " menu\n" * 30000,
     "/etc/mkinitcpio.conf": "MODULES=(\n" * 20000,
     "/etc/dracut.conf": "add_device=(\n" * 20000,
     "/etc/kernel/cmdline": "\\\n" * 30000,
