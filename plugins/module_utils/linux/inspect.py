@@ -132,6 +132,8 @@ def kernels(guest: Guest) -> tuple[Kernel, ...]:
             fields.get("initrd", "").split(),
         )
         if version and image.startswith("/") and exists(guest, base + image) and base + image not in found:
+            if module_tree(guest, version) is None:  # ostree counts deployments
+                version = image_version(guest.read(base + image) or b"") or version
             found[base + image] = Kernel(
                 version, base + image, base + initrd[0] if initrd and exists(guest, base + initrd[0]) else None, module_tree(guest, version)
             )
