@@ -22,6 +22,7 @@ from .default import GRUBENV_SIZE, default_entry, grubenvs, set_default
 from .entries import boot_entries, kernel_of
 from .inspect import ESP_MOUNTS, GRUB_CONFIGS
 
+_ALL = re.compile(r"^[\s\S]+$")
 _KERNELOPTS = re.compile(r"^(kernelopts=)([^\n]*)", re.MULTILINE)
 _ROOT_VARIABLE = re.compile(r"^([ \t]*set\s+rootpartition=)(\S+)", re.MULTILINE)  # Photon's menu
 _DEBCONF = "/var/cache/debconf/config.dat"
@@ -130,8 +131,13 @@ def _without_devices(stanza: str, packages: Collection[str]) -> str:
 
 
 def _edit(pattern: re.Pattern[str], content: str, guest: Guest, path: str, findings: Findings) -> str:
-    """`content` with the second group of every match rewritten."""
-    return pattern.sub(lambda match: match[1] + _rewrite(match[2], guest, path, findings), content)
+    """`content` with the second group of every match rewritten, of a shell's word each of its pieces."""
+    pieces = cmdline_files.PIECE if "value" in pattern.groupindex else _ALL
+
+    def rewritten(match: re.Match[str]) -> str:
+        return match[1] + pieces.sub(lambda piece: _rewrite(piece[0], guest, path, findings), match[2])
+
+    return pattern.sub(rewritten, content)
 
 
 def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:

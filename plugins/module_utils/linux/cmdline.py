@@ -151,7 +151,7 @@ def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], N
     name, equals, value = token.partition("=")
     if name == "resume" and equals:
         return _resumed(token, guest, swap_file)
-    whole = value.startswith('"') and value.endswith('"') and len(value) > 1
+    whole = value[:1] in ('"', "'") and value[-1:] == value[:1] and len(value) > 1  # GRUB takes either kind away
     inner = value[1:-1] if whole else value
 
     def stable(spec: str, word: Word) -> Optional[str]:
@@ -172,7 +172,7 @@ def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], N
 
 def _resumed(token: str, guest: Guest, swap_file: bool) -> Optional[str]:
     """resume= by a stable name; None where it leads nowhere. With resume_offset= it names the file system of a swap file."""
-    spec = token.partition("=")[2].strip('"')
+    spec = token.partition("=")[2].strip("\"'")
     if spec in ("", "none"):
         return token
     named = numbered(spec)
@@ -189,7 +189,7 @@ def devices(line: str) -> Iterator[tuple[str, str]]:
         name, equals, value = token.partition("=")
         for word in WORDS if equals and name != "root" else ():
             if name in word.names:
-                yield from ((name, match["device"]) for match in word.pattern.finditer(value.strip('"')))
+                yield from ((name, match["device"]) for match in word.pattern.finditer(value.strip("\"'")))
 
 
 def leftovers(line: str) -> list[str]:
@@ -199,7 +199,7 @@ def leftovers(line: str) -> list[str]:
 
 def values(line: str, name: str) -> list[str]:
     """Every value of a parameter, in order."""
-    return [token.partition("=")[2].strip('"') for token in _tokens(line) if token.partition("=")[0] == name]
+    return [token.partition("=")[2].strip("\"'") for token in _tokens(line) if token.partition("=")[0] == name]
 
 
 def roots(line: str) -> list[str]:

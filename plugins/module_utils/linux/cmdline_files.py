@@ -17,7 +17,10 @@ from .inspect import EXTLINUX_CONFIGS, GRUB_CONFIGS, bls_entries, legacy_configs
 # A menu line that loads a kernel, or one beneath Xen: command, path, then the command line, which may go on. `set root=` is not one.
 _GRUB_KERNEL = re.compile(r"^([ \t]*(?:linux|linux16|linuxefi|kernel|module2?)[ \t]+\S+)((?:\\\n|[^\n])*)", re.MULTILINE)
 _GRUB_VARIABLE = re.compile(r'^([ \t]*set\s+kernelopts=")([^"\n]*)', re.MULTILINE)
-_SHELL_WORD = r"""(?P<value>"(?:\\[\s\S]|[^"\\])*"|'[^']*'|(?:\\.|[^\s"'])*)"""
+# What a shell puts together to one word: in quotes of either kind, or without.
+_QUOTED = r""""(?:\\[\s\S]|[^"\\])*"|'[^']*'"""
+PIECE = re.compile(rf"""{_QUOTED}|(?:\\[\s\S]|[^\s"'\\])+""")
+_SHELL_WORD = rf"""(?P<value>(?:{_QUOTED}|\\[\s\S]|[^\s"'\\])*)"""
 _EXTLINUX_ROOT = re.compile(r"^()(root=\S+)", re.MULTILINE)
 _KOPT = re.compile(r"^(# (?:kopt(?:_\w+)?|xenkopt|defoptions|altoptions)=)([^\n]*)", re.MULTILINE)
 _OPTIONS = re.compile(r"^([ \t]*options[ \t]+)([^\n]*)", re.MULTILINE)

@@ -128,6 +128,20 @@ GRUB2 = [
         '#GRUB_CMDLINE_LINUX="root=/dev/sda2"\nGRUB_DISABLE_LINUX_UUID=true\n',
     ),
     edit(
+        "a value in pieces",
+        "bash(1), Quoting; grub-mkconfig sources the file",
+        DEFAULT,
+        "GRUB_CMDLINE_LINUX=$GRUB_CMDLINE_LINUX\" root=/dev/sda2\"' resume=/dev/sda1'\n",
+        "GRUB_CMDLINE_LINUX=$GRUB_CMDLINE_LINUX\" root=UUID=07\"' resume=UUID=5a'\n",
+    ),
+    edit(
+        "single quotes in a menu",
+        f"{GRUB}, Shell-like scripting, quoting",
+        CFG,
+        entry(f" {IMAGE} root='/dev/sda2'"),
+        entry(f" {IMAGE} root=UUID=07"),
+    ),
+    edit(
         "GRUB_DEVICE of one's own",
         "grub-mkconfig, which exports GRUB_DEVICE",
         DEFAULT,

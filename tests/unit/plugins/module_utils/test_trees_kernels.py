@@ -49,11 +49,18 @@ LAYOUTS = {
         [("6.4.0-1-default", "vmlinuz-6.4.0-1-default", "initrd-6.4.0-1-default", True)],
     ),
     "SUSE, links to the newest": (
-        {**boot("vmlinuz-6.4.0-1-default"), "/boot/vmlinuz": Stat("link", 23, target="vmlinuz-6.4.0-1-default"), **modules("6.4.0-1-default")},
+        {
+            **boot("vmlinuz-6.4.0-1-default"),
+            "/boot/vmlinuz": Stat("link", 23, target="vmlinuz-6.4.0-1-default"),
+            **modules("6.4.0-1-default"),
+        },
         [("6.4.0-1-default", "vmlinuz-6.4.0-1-default", None, True)],
     ),
     "Arch, mkinitcpio's presets: names without versions": (
-        {**boot("vmlinuz-linux", "initramfs-linux.img", "initramfs-linux-fallback.img", version="6.9.1-arch1-1"), **modules("6.9.1-arch1-1")},
+        {
+            **boot("vmlinuz-linux", "initramfs-linux.img", "initramfs-linux-fallback.img", version="6.9.1-arch1-1"),
+            **modules("6.9.1-arch1-1"),
+        },
         [("6.9.1-arch1-1", "vmlinuz-linux", "initramfs-linux.img", True)],
     ),
     "Alpine, mkinitfs: vmlinuz-lts": (
