@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[3]
 MOST = {
     "guest_live_rollback": 37,
     "disk_info": 60,
-    "migration_report": 120,
-    "source_cleanup": 115,
+    "migration_report": 127,
+    "source_cleanup": 122,
     "vsphere_vm_info": 40,
 }  # files of the collection
 OF_GUESTS = re.compile(r"/module_utils/(linux|windows)/(\w+)")  # what only those need that look into guests
