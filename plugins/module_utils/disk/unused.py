@@ -19,9 +19,8 @@ def listed(names: Sequence[str]) -> str:
 def devices(vm: str, names: Sequence[str], severity: str = INFO) -> Iterator[Concern]:
     """Devices of other kinds than a migration knows. Those that may hold data or be a way to a network are worth a warning."""
     if names:
-        yield Concern(
-            "source.device", severity, f"{vm} has devices that are not migrated: {listed(names)}.", "Attach what is needed on the target."
-        )
+        said = f"{vm} has devices that are not migrated: {listed(names)}.", "Attach what is needed on the target."
+        yield Concern("source.device", WARNING, *said) if severity == WARNING else Concern("source.device", INFO, *said)
 
 
 def media(vm: str, names: Sequence[str]) -> Iterator[Concern]:
