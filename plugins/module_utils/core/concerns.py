@@ -163,7 +163,9 @@ CONCERNS: Mapping[str, Known] = {
     "source.shared-disk": Known(WARNING, "several VMs may write to a disk of the description"),
     "source.blank-disk": Known(INFO, "a disk has no file in the package, and is made empty"),
     "source.configuration": Known(
-        INFO, "the description has several configurations, or several descriptions of the hardware, of which one is taken"
+        INFO,
+        "the description has several configurations, or several descriptions of the hardware, of which one is taken",
+        "warning where that has fewer disks",
     ),
     "source.other-systems": Known(INFO, "the package has other VMs, which are migrated each by a source of its own"),
     "source.bounds": Known(WARNING, "the description gives only bounds of what the VM may have"),

@@ -23,7 +23,7 @@ def identity(vm: SourceVm, source: Sequence[str], place: str = "") -> VmId:
 def packed(source: Sequence[str]) -> VmId:
     """The same for a source that is packed, of which nothing but its place is known."""
     path, chosen = choice.parted(source[0])
-    return VmId("", f"{place_of(path)}{chosen}", tuple(source), os.path.basename(path))
+    return VmId("", f"{place_of(path)}{choice.Choice(chosen.system)}", tuple(source), os.path.basename(path))
 
 
 def configuration(vm: SourceVm, sizes: Optional[Iterable[Sequence[Any]]] = None) -> list[Any]:

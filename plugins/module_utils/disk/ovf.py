@@ -53,7 +53,7 @@ def _vm(root: ET.Element, package: ovf_package.Package, choice: Choice) -> tuple
     meant = ovf_system.find(root, choice, path)
     system = meant.element
     hardware = ovf_items.hardware(system, root, path, choice.configuration)
-    found = ovf_disks.find(root, hardware, package, meant.elsewhere)
+    found = ovf_disks.find(root, hardware, package, meant.of_others | meant.left_out)
     ovf_items.require_types(hardware, path)
     if not any(one.names for one in found):
         raise InvalidInput(f"{path} has no disks.", "Export the VM again, with its disks.", path=path)
@@ -79,7 +79,7 @@ def _vm(root: ET.Element, package: ovf_package.Package, choice: Choice) -> tuple
         suspended=any(machine.get("stateFile") for machine in system.iter("Machine")),
         part=meant.part,
         starts=_starts(system, hardware, found),
-        concerns=(*meant.concerns, *ovf_concerns.of(root, replace(meant, name=name), hardware, found)),
+        concerns=(*meant.concerns, *ovf_concerns.of(root, replace(meant, name=name), hardware, found, box)),
     )
     return vm, tuple(name for one in found for name in one.names)
 

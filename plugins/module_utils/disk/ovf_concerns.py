@@ -7,12 +7,13 @@ Source: DSP0004's resource types (CIM_ResourceAllocationSettingData.ResourceType
 
 from __future__ import annotations
 
+import itertools
 import re
-from typing import AbstractSet, Iterator
+from typing import AbstractSet, Iterator, Optional
 from xml.etree import ElementTree as ET
 
 from ..core.concern import INFO, WARNING, Concern
-from . import unused, vmx_concerns
+from . import unused, vbox_concerns, vmx_concerns
 from .ovf_disks import REMOVABLE, Found
 from .ovf_items import CPU, DISK, MEMORY, NIC, Hardware, Item
 from .ovf_system import System
@@ -25,14 +26,24 @@ _TPM = re.compile(r"\bv?tpm|trustedplatform", re.IGNORECASE)
 _SRIOV = re.compile("sriov", re.IGNORECASE)
 _SECTIONS = frozenset((
     "References", "DiskSection", "NetworkSection", "VirtualSystem", "VirtualSystemCollection", "Strings", "Info", "Name", "ResourceAllocationSection",
-    "AnnotationSection", "ProductSection", "EulaSection", "StartupSection", "DeploymentOptionSection", "OperatingSystemSection", "InstallSection",
-    "EnvironmentFilesSection", "BootDeviceSection", "SharedDiskSection", "ScaleOutSection", "PlacementGroupSection", "PlacementSection",
+    "AnnotationSection", "ProductSection", "EulaSection", "StartupSection", "DeploymentOptionSection", "OperatingSystemSection",
+    "EnvironmentFilesSection", "BootDeviceSection", "SharedDiskSection", "PlacementGroupSection", "PlacementSection",
     "VirtualHardwareSection", "Machine",
 ))  # fmt: skip
 
 
-def of(root: ET.Element, system: System, hardware: Hardware, disks: tuple[Found, ...]) -> Iterator[Concern]:
-    """All of it but what choosing the system has said."""
+def of(
+    root: ET.Element, system: System, hardware: Hardware, disks: tuple[Found, ...], box: Optional[ET.Element] = None
+) -> Iterator[Concern]:
+    """All of it but what choosing the system has said. `box` is VirtualBox's own description of the hardware, if it has written one."""
+    found = list(_said(root, system, hardware, disks))
+    codes = {concern.code for concern in found}
+    yield from found
+    if box is not None:
+        yield from (concern for concern in vbox_concerns.of_hardware(box, system.name) if concern.code not in codes)
+
+
+def _said(root: ET.Element, system: System, hardware: Hardware, disks: tuple[Found, ...]) -> Iterator[Concern]:
     name = system.name
     yield from _devices(name, hardware)
     extra = {entry.get("key", "").lower(): entry.get("value", "") for entry in system.element.iter("ExtraConfig")}
@@ -48,7 +59,7 @@ def of(root: ET.Element, system: System, hardware: Hardware, disks: tuple[Found,
             "They are made empty, as whoever deploys the package does.",
         )
     yield from _sections(name, root, system)
-    yield from _files(name, root, {found.id for found in disks} | system.elsewhere)
+    yield from _files(name, root, {found.id for found in disks} | system.of_others)
 
 
 def _devices(name: str, hardware: Hardware) -> Iterator[Concern]:
@@ -76,6 +87,7 @@ def _kind(item: Item) -> str:
 
 def _cards(name: str, hardware: Hardware) -> Iterator[Concern]:
     cards = hardware.all(NIC)
+    yield from unused.passthrough(name, [str(item) for item in cards if _PASSED.search(item.get("ResourceSubType"))])
     yield from unused.sriov(name, [str(item) for item in cards if _SRIOV.search(item.get("ResourceSubType"))])
     yield from unused.disconnected(name, [str(item) for item in cards if item.get("AutomaticAllocation").lower() in ("false", "0")])
 
@@ -116,7 +128,8 @@ def _sections(name: str, root: ET.Element, system: System) -> Iterator[Concern]:
             "Look into the .ovf whether the VM needs what they say.",
         )
     transports = next((section.get("transport", "").strip() for section in system.element.iter("VirtualHardwareSection")), "")
-    if transports and next(system.element.iter("Property"), None) is not None:
+    above = (one for vapp in root.iter("VirtualSystemCollection") for one in vapp.iterfind("ProductSection/Property"))
+    if transports and next(itertools.chain(system.element.iter("Property"), above), None) is not None:
         yield Concern(
             "source.properties",
             WARNING,

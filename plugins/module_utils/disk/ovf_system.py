@@ -15,7 +15,7 @@ from typing import Iterator, Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from ..core.choice import Choice, plain
-from ..core.concern import INFO, Concern
+from ..core.concern import INFO, WARNING, Concern
 from ..core.errors import InvalidInput
 from .ovf_items import DISK
 from .unused import listed
@@ -29,13 +29,14 @@ _ALONE = "Export the VM alone and anew, or leave one in the .ovf, and its disks 
 class System:
     """The VM with one description of its hardware, and its name.
 
-    `part` tells it from other VMs of the package, and `elsewhere` are the disks that only those have, or other descriptions of its hardware.
+    `part` tells it from other VMs of the package. `of_others` are the disks that those have, `left_out` those of other descriptions of its hardware.
     """
 
     element: ET.Element
     name: str
     part: str
-    elsewhere: frozenset[str]
+    of_others: frozenset[str]
+    left_out: frozenset[str]
     concerns: tuple[Concern, ...]
 
 
@@ -67,9 +68,12 @@ def find(root: ET.Element, choice: Choice, path: str) -> System:
             )
         )
     left = _one_section(system, name, concerns, path)
-    elsewhere = frozenset(disk for element in (*others, *left) for disk in _disks(element))
-    part = (system.get("id") or name) if others else ""
-    return System(system, name, part, elsewhere, tuple(concerns))
+    id_ = system.get("id", "")
+    alone = id_ and id_ not in [other.get("id", "") for other in others]
+    part = (id_ if alone else name) if others else ""
+    of_others = frozenset(disk for other in others for disk in _disks(other))
+    left_out = frozenset(disk for section in left for disk in _disks(section))
+    return System(system, name, part, of_others, left_out, tuple(concerns))
 
 
 def _require_plain(root: ET.Element, path: str) -> None:
@@ -132,14 +136,13 @@ def _one_section(system: ET.Element, name: str, concerns: list[Concern], path: s
     for parent in list(system.iter()):
         if any(id(child) in left for child in parent):
             parent[:] = [child for child in parent if id(child) not in left]
-    concerns.append(
-        Concern(
-            "source.configuration",
-            INFO,
-            f"The hardware of {name} is described {len(sections)} times ({said}); {types[sections.index(known[0])][:80]} is taken.",
-            "If another one is meant, leave it alone in the .ovf, and remove its manifest (.mf).",
-        )
-    )
+    cause = f"The hardware of {name} is described {len(sections)} times ({said}); {types[sections.index(known[0])][:80]} is taken"
+    remedy = "If another one is meant, leave it alone in the .ovf, and remove its manifest (.mf)."
+    more = sorted({disk for section in left.values() for disk in _disks(section)} - set(_disks(known[0])))
+    if more:
+        concerns.append(Concern("source.configuration", WARNING, f"{cause}, which does not have the disks {listed(more)}.", remedy))
+    else:
+        concerns.append(Concern("source.configuration", INFO, f"{cause}.", remedy))
     return list(left.values())
 
 

@@ -108,6 +108,7 @@ def _make_way(path: str) -> None:
 
 def create_empty(path: str, size: int) -> None:
     """A qcow2 of `size` bytes without any data."""
+    _make_way(path)
     run(["qemu-img", "create", "-q", "-f", "qcow2", _name(path), str(size)], _QUICK)
 
 

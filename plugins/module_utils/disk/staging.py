@@ -91,6 +91,12 @@ class Staging:
         return from_data(VmSaid, self.record.result, "The record of FETCH")
 
     @property
+    def whole(self) -> bool:
+        """Whether the disks that were made here, since their source has no files of them, are still there."""
+        made = [disk.staged for disk in self._least.disks if disk.rest.get("files") == [] and "://" not in disk.staged]
+        return all(map(os.path.exists, made))
+
+    @property
     def digest(self) -> str:
         """Of the VM's configuration, where that is known."""
         return self.identity.digest if self.identity is not None else ""
@@ -117,7 +123,8 @@ def _real(path: str) -> str:
 def fetched(work_dir: str) -> Optional[Staging]:
     """The record of an earlier FETCH whose source has not changed since."""
     found = noted(work_dir)
-    return found if found is not None and all(identity.holds() for identity in found.inputs) else None
+    holds = found is not None and all(identity.holds() for identity in found.inputs) and found.whole
+    return found if holds else None
 
 
 def fetch(

@@ -108,7 +108,7 @@ def _disks(
 def nics(hardware: ElementTree.Element) -> Iterator[Nic]:
     """The NICs that are plugged in, in the order of their slots."""
     for adapter in sorted(hardware.iterfind("Network/Adapter"), key=lambda found: _number(found, "slot") or 0):
-        if adapter.get("enabled") != "true":
+        if adapter.get("enabled") not in vbox_concerns.YES:
             continue
         network = next((element.get("name", "") for tag in _NETWORKS for element in adapter.iterfind(tag)), "")
         yield Nic(macs.of_nic(adapter.get("MACAddress")), network, adapter.get("type", ""))

@@ -6,13 +6,13 @@ Source: VirtualBox-settings.xsd (THardware, TAttachedDevice, TMediumType); the u
 
 from __future__ import annotations
 
-from typing import AbstractSet, Iterator
+from typing import AbstractSet, Iterator, Sequence
 from xml.etree.ElementTree import Element
 
 from ..core.concern import INFO, WARNING, Concern
 from . import unused
 
-_YES = ("true", "1")
+YES = ("true", "1")  # xs:boolean
 # Settings of what every machine has, and what is looked at here or by the reader itself.
 _KNOWN = frozenset((
     "CPU", "Memory", "Firmware", "Boot", "Display", "VideoCapture", "Recording", "RemoteDisplay", "BIOS", "USB", "USBController", "Network", "UART",
@@ -26,32 +26,36 @@ def of(hardware: Element, controllers: Element, media: dict[str, Element], name:
     """All that is neither used nor refused. `controllers` are those of the disks, `media` the disks that the settings list."""
     attached = [(bus.get("name", ""), device) for bus in controllers for device in bus.iterfind("AttachedDevice")]
     drives = [(bus, device) for bus, device in attached if device.get("type") in ("DVD", "Floppy")]
-    passed = [f"{bus} {device.get('type')}" for bus, device in drives if device.get("passthrough") in _YES]
-    passed += [f"{device.get('host', '')[:40]}" for device in hardware.iterfind("HostPci/Devices/Device")]
-    passed += [f"USB {one.get('name', '')}" for one in hardware.iterfind("USB/DeviceFilters/DeviceFilter") if one.get("active") in _YES]
-    yield from unused.media(name, [f"{bus} {device.get('type')}" for bus, device in drives if device.get("passthrough") not in _YES])
-    yield from unused.passthrough(name, passed)
-    module = hardware.find("TrustedPlatformModule")
-    yield from unused.vtpm(name, module is not None and module.get("type", "None").lower() != "none")
+    yield from unused.media(name, [f"{bus} {device.get('type')}" for bus, device in drives if device.get("passthrough") not in YES])
+    yield from of_hardware(hardware, name, [f"{bus} {device.get('type')}" for bus, device in drives if device.get("passthrough") in YES])
     yield from unused.devices(name, list(_others(hardware)))
     strange = [
         f"{bus} {device.get('type', 'of no type')}" for bus, device in attached if device.get("type") not in ("HardDisk", "DVD", "Floppy")
     ]
     yield from unused.devices(name, strange, WARNING)
-    cards = [one for one in hardware.iterfind("Network/Adapter") if one.get("enabled") in _YES]
-    yield from unused.disconnected(
-        name, [f"the one in slot {one.get('slot', '')[:10]}" for one in cards if one.get("cable") in ("false", "0")]
-    )
     used = {image.get("uuid", "") for dummy, device in attached if device.get("type") == "HardDisk" for image in device.iterfind("Image")}
     yield from _media(media, used, name)
 
 
+def of_hardware(hardware: Element, name: str, passed: Sequence[str] = ()) -> Iterator[Concern]:
+    """What these settings say of devices of the host (beside `passed`), of a TPM and of cards that are not connected."""
+    devices = [f"{device.get('host', '')[:40]}" for device in hardware.iterfind("HostPci/Devices/Device")]
+    devices += [f"USB {one.get('name', '')}" for one in hardware.iterfind("USB/DeviceFilters/DeviceFilter") if one.get("active") in YES]
+    yield from unused.passthrough(name, [*passed, *devices])
+    module = hardware.find("TrustedPlatformModule")
+    yield from unused.vtpm(name, module is not None and module.get("type", "None").lower() != "none")
+    cards = [one for one in hardware.iterfind("Network/Adapter") if one.get("enabled") in YES]
+    yield from unused.disconnected(
+        name, [f"the one in slot {one.get('slot', '')[:10]}" for one in cards if one.get("cable") in ("false", "0")]
+    )
+
+
 def _others(hardware: Element) -> Iterator[str]:
     for kind, path in (("serial port", "UART/Port"), ("parallel port", "LPT/Port"), ("sound card", "AudioAdapter")):
-        yield from (kind for port in hardware.iterfind(path) if port.get("enabled") in _YES)
+        yield from (kind for port in hardware.iterfind(path) if port.get("enabled") in YES)
     yield from (f"shared folder {one.get('name', '')}" for one in hardware.iterfind("SharedFolders/SharedFolder"))
     yield from (f"USB {one.get('type', '')}" for one in hardware.iterfind("USB/Controllers/Controller"))
-    yield from ("card reader" for one in hardware.iterfind("EmulatedUSB/CardReader") if one.get("enabled") in _YES)
+    yield from ("card reader" for one in hardware.iterfind("EmulatedUSB/CardReader") if one.get("enabled") in YES)
     yield from (child.tag for child in hardware if child.tag not in _KNOWN and child.get("enabled") not in ("false", "0"))
 
 

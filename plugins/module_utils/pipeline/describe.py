@@ -122,7 +122,7 @@ class Describe(Plain):
         self.options.subject.require_own(run)
         known, networks = self._known, self.options.networks
         _require_networks(networks)
-        domains.require_each_disk(known.vm, known.disks)
+        domains.require_each_disk(known.vm, known.facts, known.disks)
         told = (
             *domains.unmapped(known.vm, self.options.network, networks),
             *domains.assumed(known.vm, known.facts),

@@ -108,8 +108,17 @@ def left_out(vm: VmSaid, domain: Domain) -> tuple[Concern, ...]:
     )
 
 
-def require_each_disk(vm: VmSaid, disks: Sequence[Converted]) -> None:
-    """Raise InvalidInput where the results are more or fewer than the disks of the VM; of a VM without any nothing is known."""
+def require_each_disk(vm: VmSaid, facts: Facts, disks: Sequence[Converted]) -> None:
+    """Raise InvalidInput where the results are more or fewer than the disks of the VM, or have not the one that it starts from.
+
+    Of a VM without any disk nothing is known.
+    """
+    if disks and facts.boot_disk >= len(disks):
+        raise InvalidInput(
+            f"The VM starts from disk {facts.boot_disk}, and there are {len(disks)} results, counted from 0.",
+            "Give all that qemu_convert returned as disks, in their order, and the facts of the same VM.",
+            option="facts.boot_disk",
+        )
     if vm.disks and disks and len(disks) != len(vm.disks):
         raise InvalidInput(
             f"{vm.machine.name} has {len(vm.disks)} disks, and {len(disks)} results are to be described.",

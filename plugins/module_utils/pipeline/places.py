@@ -110,7 +110,8 @@ def require_source(directory: str, source: Sequence[str]) -> None:
     known = recall(work_dir(directory).path).vm
     earlier = staging.noted(directory) if known is None else None
     named = known.source if known is not None else earlier.source if earlier is not None else ()
-    if named and places_of(named) != places_of(source):
+    asked = places_of(source)
+    if named and places_of(named) != asked and not (known is not None and asked == {known.place}):
         raise InvalidInput(
             f"The work directory {directory} belongs to {known or 'the VM from ' + ', '.join(named)}, and not to the VM from {', '.join(source)}.",
             "Name the source as it was when it was migrated, or set migrate_name and migrate_output_dir to those of this VM.",

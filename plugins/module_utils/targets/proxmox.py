@@ -37,7 +37,7 @@ def options_of_qm(domain: Domain) -> dict[str, Any]:
         "rng0": "source=/dev/urandom",
         "boot": f"order={domain.disk_bus}{domain.boot_disk}",
     }
-    apart = next((nic.network for nic in domain.nics if "," in nic.network), "")
+    apart = next((bridge(nic) for nic in domain.nics if "," in bridge(nic)), "")
     if apart:
         raise InvalidInput(
             f"A card of {domain.name} is on {apart}, and Proxmox VE has no bridges with commas in their names.",

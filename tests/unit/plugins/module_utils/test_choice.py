@@ -96,6 +96,19 @@ def test_two_vms_of_a_package_are_two(package):
     assert places_of([f"{package}#web01"]) == {f"{package}#web01"} != places_of([f"{package}#db01"])
 
 
+def test_two_vms_with_one_id_are_two_by_their_names(package):
+    package.write_text(package.read_text().replace('"db01"', '"web01"'))
+    web, db = identified(f"{package}#Web 01"), identified(f"{package}#Data base")
+    assert not same(web, db) and (web.place, db.place) == (f"{package}#Web 01", f"{package}#Data base")
+
+
+def test_the_configuration_is_no_part_of_which_vm_a_packed_one_is(package):
+    made = str(package.with_name("app.zip"))
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.write(package, "app.ovf")
+    assert len({identified(f"{made}#web01{config}").place for config in ("", ",config=small", ",config=large")}) == 1
+
+
 def test_a_vm_that_is_alone_is_the_same_with_and_without_its_name(package):
     package.write_text(ovf())
     assert same(identified(package), identified(f"{package}#web01")) and identified(f"{package}#web01").place == str(package)
@@ -162,6 +175,26 @@ def test_an_empty_disk_becomes_an_empty_result(package):
     assert [disk["virtual_size"] for disk in made] == [MIB, 8 << 30]
     found = subprocess.run(["qemu-img", "map", "--output=json", made[1]["path"]], capture_output=True, check=True)
     assert not any(area["data"] for area in json.loads(found.stdout))
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_an_empty_disk_is_not_made_through_a_name_that_was_there(package, link):
+    package.write_text(with_items(SECOND, DISK + BLANK))
+    work, other = package.parent / "work", package.with_name("other.img")
+    other.write_bytes(b"precious")
+    work.mkdir()
+    link(other, work / "disk1-blank.qcow2")
+    carried_out(api.Fetch, api.FetchOptions((str(package),), str(work)))
+    assert other.read_bytes() == b"precious" and (work / "disk1-blank.qcow2").stat().st_size > 8
+
+
+def test_an_empty_disk_that_was_lost_is_made_again(package):
+    package.write_text(with_items(SECOND, DISK + BLANK))
+    options = api.FetchOptions((str(package),), str(package.parent / "work"))
+    carried_out(api.Fetch, options)
+    (package.parent / "work" / "disk1-blank.qcow2").unlink()
+    assert carried_out(api.Fetch, options)["changed"] and (package.parent / "work" / "disk1-blank.qcow2").exists()
+    assert not carried_out(api.Fetch, options)["changed"]
 
 
 def test_what_is_told_is_warned_of_recorded_and_in_the_report(tmp_path):

@@ -7,13 +7,16 @@ import pytest
 from descriptions import Got, Refused, Rule, Told, folder_with_disks, holds
 from descriptions_ovf import (
     BOTH,
+    BUS,
     CARD,
     CHOOSABLE,
     CPU,
+    DRIVE,
     FILE,
     FIRST,
     ISO,
     MACHINE,
+    SECOND,
     TWO_DISKS,
     TWO_FILES,
     hardware,
@@ -100,6 +103,12 @@ RULES = [
         "DSP0243 8.1",
         ovf(system(sections=hardware(CPU, "xen-3") + hardware())),
         Got(cpus=2, disks=[FIRST], codes=["source.configuration"]),
+    ),
+    Rule(
+        "a disk that only the other one has is told",
+        "DSP0243 8.1",
+        ovf(system(sections=hardware(CPU + BUS + DRIVE + SECOND, "xen-3") + hardware()), TWO_FILES, TWO_DISKS),
+        Told("source.configuration", "does not have the disks d2"),
     ),
     Rule(
         "two known ones are refused with their kinds",
@@ -241,6 +250,24 @@ RULES = [
         Got(firmware="uefi", nics=[("08:00:27:a1:b2:c3", "", "82540EM")]),
     ),
     Rule(
+        "what VirtualBox says of devices is told as of its own settings",
+        "vbox:Machine, HostPci",
+        ovf(system(MACHINE.format("", '<HostPci><Devices><Device host="0000:01:00.0"/></Devices></HostPci>'))),
+        Told("source.passthrough", "0000:01:00.0"),
+    ),
+    Rule(
+        "of a TPM too",
+        "vbox:Machine, TrustedPlatformModule",
+        ovf(system(MACHINE.format("", '<TrustedPlatformModule type="v2_0"/>'))),
+        Told("source.vtpm"),
+    ),
+    Rule(
+        "a card that is passed through is told",
+        "VMware: vmware.pcipassthrough",
+        with_items(CARD.replace("VmxNet3", "vmware.pcipassthrough")),
+        Told("source.passthrough"),
+    ),
+    Rule(
         "a saved state of VirtualBox is one",
         "vbox:Machine, stateFile",
         ovf(system(MACHINE.format(' stateFile="x.sav"', ""))),
@@ -251,6 +278,12 @@ RULES = [
         "DSP0243 7.3, ovf:required",
         ovf(system("<vmw:QuantumSection/>")),
         Told("source.section", "QuantumSection"),
+    ),
+    Rule(
+        "several instances of one VM are told",
+        "DSP0243 2.1, 9.15",
+        ovf(system("<ScaleOutSection/>")),
+        Told("source.section", "ScaleOutSection"),
     ),
     Rule("one that need not be is not", "DSP0243 7.3", ovf(system('<vmw:QuantumSection ovf:required="false"/>')), Got(codes=[])),
     Rule(

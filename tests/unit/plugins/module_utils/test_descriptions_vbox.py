@@ -152,6 +152,12 @@ RULES = [
         Got(nics=[], codes=[]),
     ),
     Rule(
+        "a flag may be a number",
+        "XML Schema 2, xs:boolean",
+        network(card('enabled="1" MACAddress="080027000001"')),
+        Got(nics=[("08:00:27:00:00:01", "", "virtio")], codes=[]),
+    ),
+    Rule(
         "a card without its cable is told",
         f"{SCHEMA}, cable",
         network(card('enabled="true" cable="false"')),

@@ -122,7 +122,7 @@ def test_a_description_of_another_vm_is_no_description_of_this_one(name, other):
 
 @given(
     st.lists(st.tuples(st.sampled_from(["qcow2", "raw"]), st.booleans()), min_size=1, max_size=6),
-    st.lists(st.tuples(st.booleans(), st.sampled_from(["default", "bridge:br0", "bridge:vmbr0", "lan 2", "bridge:a,b"])), max_size=11),
+    st.lists(st.tuples(st.booleans(), st.sampled_from(["default", "bridge:br0", "bridge:vmbr0", "lan, 2", "bridge:a,b"])), max_size=11),
     st.data(),
 )
 def test_every_description_says_what_the_vm_has(disks, nics, data):
@@ -132,7 +132,7 @@ def test_every_description_says_what_the_vm_has(disks, nics, data):
     )
     domain = Domain("web01", paths, cards, boot_disk=data.draw(st.integers(0, len(paths) - 1)))
     for name, one in ALL.items():
-        if name == "proxmox" and any("," in network for dummy, network in nics):
+        if name == "proxmox" and any(network == "bridge:a,b" for dummy, network in nics):
             with pytest.raises(InvalidInput, match="commas"):
                 one.text(domain)
         else:

@@ -81,9 +81,11 @@ def test_a_nic_that_the_operator_leaves_out_is_told():
 def test_a_result_for_each_disk_is_described():
     vm = VmSaid(Machine("web01", "ovf"), (DiskSaid(), DiskSaid()))
     with pytest.raises(InvalidInput, match="web01 has 2 disks, and 1 results"):
-        domains.require_each_disk(vm, DISKS)
-    domains.require_each_disk(vm, DISKS * 2)
-    domains.require_each_disk(VmSaid(), DISKS)
+        domains.require_each_disk(vm, Facts(), DISKS)
+    domains.require_each_disk(vm, Facts(boot_disk=1), DISKS * 2)
+    domains.require_each_disk(VmSaid(), Facts(), DISKS)
+    with pytest.raises(InvalidInput, match="starts from disk 1"):
+        domains.require_each_disk(VmSaid(), Facts(boot_disk=1), DISKS)
 
 
 NICS = st.lists(st.builds(Nic, st.one_of(st.none(), st.integers(1, 5).map(mac))), max_size=5).filter(
