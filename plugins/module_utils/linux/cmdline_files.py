@@ -52,9 +52,9 @@ _SETTINGS = (
 
 def files(guest: Guest) -> Iterator[tuple[str, tuple[re.Pattern[str], ...]]]:
     """Each of these files with the patterns whose second group is a command line."""
-    yield from _menus(guest)
     for path in ("/etc/default/grub", "/etc/sysconfig/grub", *glob(guest, "/etc/default/grub.d", ".cfg")):
         yield path, (_DEFAULT_GRUB,)
+    yield from _menus(guest)
     for path in glob(guest, "/etc/grub.d"):
         yield path, (_GRUB_KERNEL,)
     yield "/etc/kernel/cmdline", (_LINES,)
