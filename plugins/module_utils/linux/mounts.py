@@ -16,7 +16,9 @@ from ..core.concern import BLOCKER, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.write import edit
+from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, stable_path, stable_spec, text
+from ..guest.view import PendingView
 from . import device_units, swap_units
 from .cmdline import TAGS, leftovers, unstable
 from .netconf.model import ini
@@ -88,15 +90,7 @@ def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[
     if before is not None:
         after = "".join(stabilise(line, FSTAB, guest, findings, mode).text for line in parse(before, 0))
         changes += edit(FSTAB, before, after, _REASON)
-    for path in dict.fromkeys((*units(guest), *device_units.files(guest))):
-        before = text(guest, path) or ""
-        after = "".join(_unit_line(line, path, guest, findings, mode) for line in before.splitlines(keepends=True))
-        what = ini(after).get(("swap", "what"), "")
-        if after != before and path.endswith(".swap") and path != f"{swap_units.SYSTEM}/{swap_units.unit_name(what)}":
-            changes += swap_units.renamed(guest, path, text=after, device=what, reason=_REASON)
-        else:
-            changes += edit(path, before, after, _REASON)
-        _swept(path, after, findings)
+    changes += _units(guest, findings, mode)
     for path in (*_SCRIPTS, *glob(guest, "/etc/local.d", ".start")):
         _swept(path, text(guest, path) or "", findings)
     maps = [path for base in ("/etc", "/etc/autofs") for path in glob(guest, base, prefix="auto.")]
@@ -110,6 +104,24 @@ def plan(guest: Guest, findings: Findings, mode: str = "stabilize-all") -> list[
             for left in (name for line in after.splitlines() if not line.lstrip().startswith("#") for name in leftovers(line)):
                 if wanted(left, guest, mode):
                     unresolved(left, path, ("nofail",), findings)
+    return list(merge(changes))
+
+
+def _units(guest: Guest, findings: Findings, mode: str) -> list[Change]:
+    """Changes to units. One that is renamed changes others, so that each is read as those before leave it."""
+    changes: list[Change] = []
+    for path in dict.fromkeys((*units(guest), *device_units.files(guest))):
+        view = PendingView(guest, merge(changes))
+        before = text(view, path)
+        if before is None:
+            continue
+        after = "".join(_unit_line(line, path, guest, findings, mode) for line in before.splitlines(keepends=True))
+        what = ini(after).get(("swap", "what"), "")
+        if after != before and path.endswith(".swap") and path != f"{swap_units.SYSTEM}/{swap_units.unit_name(what)}":
+            changes += swap_units.renamed(view, path, text=after, device=what, reason=_REASON)
+        else:
+            changes += edit(path, before, after, _REASON)
+        _swept(path, after, findings)
     return changes
 
 

@@ -221,6 +221,16 @@ UNITS = [
         {"dev-sda1.swap": None, "dev-disk-by\\x2duuid-5a.swap": "[Swap]\nWhat=/dev/disk/by-uuid/5a\n"},
     ),
     unit(
+        "a service that needs a swap unit and a device",
+        "systemd.swap(5); systemd.unit(5), Requires=",
+        {"dev-sda1.swap": "[Swap]\nWhat=/dev/sda1\n", "a.service": "[Unit]\nRequires=dev-sda1.swap dev-sdb1.device\n"},
+        {
+            "dev-sda1.swap": None,
+            "dev-disk-by\\x2duuid-5a.swap": "[Swap]\nWhat=/dev/disk/by-uuid/5a\n",
+            "a.service": "[Unit]\nRequires=dev-disk-by\\x2duuid-5a.swap dev-disk-by\\x2duuid-da.device\n",
+        },
+    ),
+    unit(
         "a dependency on a device",
         "systemd.device(5); systemd.unit(5), Requires=",
         {"srv.service": "[Unit]\nRequires=dev-sdb1.device a.service\nAfter=dev-sdb1.device\n"},
