@@ -44,7 +44,7 @@ _OPTION = re.compile(
 )
 _WHAT = re.compile(r"^(?P<lead>\s*What\s*=\s*)(?P<first>\S+)(?P<rest>.*)$", re.DOTALL)
 _UNIT_OPTIONS = re.compile(r"^(?P<lead>\s*Options\s*=\s*)(?P<value>\S+)(?P<rest>.*)$", re.DOTALL)
-_MEMBERS = re.compile(r":(?=/dev/)")
+_MEMBERS = re.compile(r":(?=/dev/|(?:PART)?(?:UUID|LABEL)=)")
 _ALL = (*TAGS, "LABEL", "PARTLABEL")
 
 

@@ -28,6 +28,9 @@ WWID = "36000c29d8f1b2c0aa1b2c3d4e5f60718"
 OTHER = "00:50:56:3a:bb:cd"  # the MAC of a second card
 
 
+BY_MAC = Options(pin="mac")  # what names go by beside that has tests of its own (test_any_mac.py)
+
+
 def _device(name: str, fstype: str, uuid: str = "", **more: Any) -> BlockDevice:
     disk = int(name[7] == "b")
     return BlockDevice(name, fstype, uuid, partuuid=f"aa-{disk}{name[8:]}", disk=disk, part=int(name[8:]), **more)
@@ -109,7 +112,7 @@ def holds(rule: Rule) -> None:
     found = facts(made, rule)
     for name, value in rule.facts.items():
         assert getattr(found, name) == value, (name, getattr(found, name))
-    plan = make_plan(made, found, Options())
+    plan = make_plan(made, found, BY_MAC)
     apply(made, plan)
     expected: dict[str, Any] = {**before, **rule.after}
     now = {path: value for path, value in made.files.items() if not path.startswith(BACKUPS) and path != INITRD}
@@ -119,7 +122,7 @@ def holds(rule: Rule) -> None:
     told = {(concern.code, concern.severity) for concern in plan.concerns}
     weighty = {one for one in told if one[1] != INFO or one in rule.concerns}
     assert weighty == set(rule.concerns), plan.concerns
-    again = make_plan(made, found, Options()).changes
+    again = make_plan(made, found, BY_MAC).changes
     assert not again, again
     silent = [name for name in left(now) if name not in rule.idle and not _said(name, plan.concerns)]
     assert not silent, silent
