@@ -48,38 +48,92 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     for profile in netnames.physical(found):
         if profile.mac and profile.name:
             bound.setdefault(profile.mac, profile.name)
+    placed = _placed(guest, nics, bound)
+    nics = _with_macs(nics, bound, placed)
+    present = {nic.mac for nic in nics}
+    bound = {mac: name for mac, name in bound.items() if mac in present or name not in placed.values()}
     names = sorted(set(netnames.nic_names(found, netnames.given_names(guest))) - set(bound.values()), key=_natural)
-    pairs: list[tuple[str, Mac]] = []
-    unnamed_nics: list[Nic] = []
-    # An OVF rarely records MACs; the guest's own bindings then say which NICs there are.
-    known = iter([mac for mac in bound if mac not in {nic.mac for nic in nics}])
-    only_by_mac = [profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound]
+    only_by_mac = list(
+        dict.fromkeys(
+            profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound
+        )
+    )
+    if not nics:
+        numbers = {name: number for number, name in position.numbers(guest).items()}
+        told = sorted(bound.items(), key=lambda pair: numbers.get(pair[1], len(numbers)))  # stable
+        made = [(name, _made_mac(machine_id, name)) for name in names]
+        return (*((name, mac) for mac, name in told), *made, *(("", mac) for mac in only_by_mac))
     active = {name for profile in found if profile.active for name in (profile.name, *profile.members, profile.parent) if name}
     given, called = _by_hardware(guest, nics, names, active=active, patterns=netnames.patterns(found))
-    if nics and all(slot_of(nic) is not None for nic in nics):  # a name of a slot that no NIC is in is left of another one
+    given = {**{number: name for number, name in given.items() if name not in placed.values()}, **placed}
+    if all(slot_of(nic) is not None for nic in nics):  # a name of a slot that no NIC is in is left of another one
         names = [name for name in names if name in given.values() or Slot.named(name) is None]
+    pairs: dict[int, tuple[str, Mac]] = {}
     for number, nic in enumerate(nics):
+        name = given.get(number)
         if nic.mac is None:
-            nic = replace(nic, mac=next(known, None))
-        name = (bound.get(nic.mac) if nic.mac is not None else None) or given.get(number)
+            if name in names or number in placed:
+                pairs[number] = (name or "", _made_mac(machine_id, name or ""))
+            continue
+        name = bound.get(nic.mac) or name
         if name is None and nic.mac in only_by_mac:
             name = called.get(number)  # its profile does not need the name, but people and firewall rules know it by this one
-        if name and nic.mac:
-            pairs.append((name, nic.mac))
-            names = [other for other in names if other != name]
-        elif nic.mac is not None and nic.mac in only_by_mac:
-            pairs.append(("", nic.mac))
-        else:
-            unnamed_nics.append(nic)
-    unnamed = [("", mac) for mac in dict.fromkeys(only_by_mac) if ("", mac) not in pairs]
-    if not nics:
-        return tuple([(name, mac) for mac, name in bound.items()] + [(name, _made_mac(machine_id, name)) for name in names] + unnamed)
-    spare = max(0, len(unnamed_nics) - len(names))
-    for nic, pair in zip([nic for nic in unnamed_nics if nic.mac is None], unnamed[:spare]):
-        unnamed_nics.remove(nic)
-        pairs.append(pair)
-    if len(names) == len(unnamed_nics):
-        pairs += [(name, nic.mac or _made_mac(machine_id, name)) for name, nic in zip(names, unnamed_nics)]
+        if name or nic.mac in only_by_mac:
+            pairs[number] = (name or "", nic.mac)
+    _share(pairs, nics, names, only_by_mac, machine_id, findings)
+    return tuple(pairs[number] for number in sorted(pairs))
+
+
+def _placed(guest: Guest, nics: Sequence[Nic], bound: Mapping[Mac, str]) -> dict[int, str]:
+    """The names that NICs have by an earlier repair's rule, by the number of the NIC: those whose own MAC is not there."""
+    present = {nic.mac for nic in nics}
+    taken = {name for mac, name in bound.items() if mac in present}
+    return {
+        number: name
+        for number, name in position.numbers(guest).items()
+        if number < len(nics) and nics[number].mac not in bound and name not in taken
+    }
+
+
+def _with_macs(nics: Sequence[Nic], bound: Mapping[Mac, str], placed: Mapping[int, str]) -> list[Nic]:
+    """NICs with the MACs that the guest's own bindings say, where their source, as most OVFs, records none: by their names first, then in order."""
+    left = [mac for mac in bound if mac not in {nic.mac for nic in nics}]
+    found: dict[int, Mac] = {}
+
+    def sure(number: int, name: str) -> bool:
+        slot = slot_of(nics[number])
+        return placed[number] == name if number in placed else slot is not None and slot.called(name)
+
+    def possible(number: int, name: str) -> bool:
+        return number not in placed and name not in placed.values()
+
+    for fits in (sure, possible):
+        for number, nic in enumerate(nics):
+            mac = next((mac for mac in left if fits(number, bound[mac])), None)
+            if nic.mac is None and number not in found and mac is not None:
+                found[number] = mac
+                left.remove(mac)
+    return [replace(nic, mac=found.get(number, nic.mac)) for number, nic in enumerate(nics)]
+
+
+def _share(
+    pairs: dict[int, tuple[str, Mac]],
+    nics: Sequence[Nic],
+    names: Sequence[str],
+    only_by_mac: Sequence[Mac],
+    machine_id: str,
+    findings: Findings,
+) -> None:
+    """What is left goes to the NICs that are left, in their order, as long as it cannot be too few or too many."""
+    known = {mac for dummy, mac in pairs.values()}
+    names = [name for name in names if name not in {used for used, dummy in pairs.values()}]
+    free = [number for number in range(len(nics)) if number not in pairs]
+    spare = max(0, len(free) - len(names))
+    unnamed = [mac for mac in only_by_mac if mac not in known][:spare]
+    pairs.update({number: ("", mac) for number, mac in zip([number for number in free if nics[number].mac is None], unnamed)})
+    free = [number for number in free if number not in pairs]
+    if len(names) == len(free):
+        pairs.update({number: (name, nics[number].mac or _made_mac(machine_id, name)) for name, number in zip(names, free)})
         if len(names) > 1:
             findings.add(
                 "network.assumed-order",
@@ -94,8 +148,6 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
             f"The profiles for {', '.join(names)} could not be assigned to the VM's {len(nics)} network cards.",
             "Pin the names by MAC in the guest (a .link file) or correct the profiles, then plan again.",
         )
-    order = {nic.mac: number for number, nic in enumerate(nics)}
-    return tuple(sorted(pairs, key=lambda pair: order.get(pair[1], len(order))))
 
 
 def _by_hardware(
@@ -181,7 +233,7 @@ def plan(
         if not bound or "vmxnet" in _COMMENT.sub("", rules or ""):
             written = "".join(_RULE.format(mac=mac, name=name) for name, mac in pins) + rules_of.others(rules or "")
             changes += edit(netnames.PERSISTENT_RULES, rules, written, "names pinned to their MAC")
-    changes += _positions(guest, cards)
+    changes += _positions(guest, pins, cards)
     # A file that is removed need not be edited before.
     return list({change.path: change for change in merge(changes)}.values())
 
@@ -200,7 +252,7 @@ def _by_name(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> list[Change]:
     return [change for path, before, after in found for change in edit(path, before, after, "the profile applies whatever the MAC")]
 
 
-def _positions(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> Sequence[Change]:
+def _positions(guest: Guest, pins: Sequence[tuple[str, Mac]], cards: Sequence[tuple[str, Mac]]) -> Sequence[Change]:
     """The rule that names NICs by position, where udev names any. The kernel's own names need none: it counts in the same order."""
     path = position.PATH
     by_kernel = [f"eth{number}" for number, (name, dummy) in enumerate(cards) if name == f"eth{number}"]
@@ -209,6 +261,9 @@ def _positions(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> Sequence[Chang
         by_kernel = []
     wanted = position.rule(cards, by_kernel) if netnames.has_udev(guest) else ""
     if not wanted:
+        used = netnames.nic_names(netnames.profiles(guest), position.names(guest))
+        if position.names(guest) & set(used) - {name for name, dummy in pins}:
+            return ()  # a name that nothing else gives
         return remove(path, guest.stat(path), "names go by their MAC alone")
     named = ", ".join(name for name, dummy in cards if name not in by_kernel)
     return edit(path, text(guest, path), wanted, f"{named} by position, where the target gives another MAC")

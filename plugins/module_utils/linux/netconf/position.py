@@ -33,6 +33,7 @@ _PROGRAM = (
     "[ x$$a != x{mac} ] || exit 1; [ $$i -ge $attr{{ifindex}} ] || n=$$((n+1)); done; [ x$$p != x$$n ] || break; p=$$n; done; [ $$n = {number} ]"
 )
 
+_NUMBER = re.compile(r"\[ \$\$n = (\d{1,4}) \]")
 # udev reads more than a name out of some characters that the kernel takes.
 _PLAIN = re.compile(r"^[\w.@-]+$", re.ASCII)
 
@@ -50,4 +51,10 @@ def rule(cards: Sequence[tuple[str, Mac]], left_out: Sequence[str] = ()) -> str:
 
 def names(guest: Guest) -> frozenset[str]:
     """The names that go by position too."""
-    return frozenset(found.name for found in rules.parse(PATH, text(guest, PATH) or ""))
+    return frozenset(numbers(guest).values())
+
+
+def numbers(guest: Guest) -> dict[int, str]:
+    """The names that the guest's own file gives, by the position of their NIC."""
+    lines = ((_NUMBER.search(line), line) for line in (text(guest, PATH) or "").splitlines())
+    return {int(number[1]): naming.name for number, line in lines if number is not None for naming in rules.parse(PATH, line)}

@@ -27,6 +27,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import apply, undo
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import whole
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import by_name, position
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.pinning import MODES, by_position
@@ -409,3 +410,70 @@ def test_the_proof_knows_a_card_by_the_name_that_it_got():
     assert proof.holds, proof.failures()
     (card,) = [check.detail for check in proof.checks if check.name == "network.card"]
     assert card.startswith(f"lan0 ({fixtures.MAC}, or by position)")
+
+
+THREE = ("ens192", "ens224", "lan")
+
+
+def known_by_name(names):
+    profiles = {f"{NM}{name}": KEYFILE.format(name=f"interface-name={name}\n", mac="") for name in names}
+    pinned = {
+        f"{NET}{number}.link": f"[Match]\nMACAddress=00:50:56:00:00:0{number}\n[Link]\nName={name}\n" for number, name in enumerate(names)
+    }
+    return {**LINK, **profiles, **pinned}
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.permutations(THREE), st.integers(1, 3), st.lists(st.sampled_from(["own", "foreign", "none"]), min_size=3, max_size=3), st.data())
+def test_a_repaired_guest_that_is_repaired_again_keeps_every_name_at_its_position(order, count, kinds, data):
+    names = order[:count]
+    first = tuple(Nic(f"00:50:56:00:00:0{number}") for number in range(count))
+    once = repaired(known_by_name(names), "mac_or_position", first)
+    fresh = data.draw(st.lists(MACS, min_size=count, max_size=count, unique=True))
+    macs = [{"own": nic.mac, "foreign": mac, "none": None}[kind] for nic, mac, kind in zip(first, fresh, kinds)]
+    nics = tuple(map(Nic, macs))
+    facts, findings = complete(GuestFacts(), once, nics, {})
+    assert [name for name, dummy in facts.interfaces] == names and findings.concerns == []
+    assert [given for (dummy, given), mac in zip(facts.interfaces, macs) if mac] == [mac for mac in macs if mac]
+    for pin in ("mac_or_position", "auto"):
+        again = MemoryGuest(once.files)
+        apply(again, make_plan(again, facts, Options(("network",), pin=pin)))
+        assert position.numbers(again) == (dict(enumerate(names)) if pin == "mac_or_position" or count == 1 else {})
+    assert [name for name, dummy in complete(GuestFacts(), once, (), {})[0].interfaces] == names
+
+
+def test_a_name_whose_own_card_is_there_is_not_taken_by_another():
+    once = repaired(known_by_name(("lan", "ens192")), "mac_or_position", (Nic("00:50:56:00:00:00"), Nic("00:50:56:00:00:01")))
+    facts, dummy = complete(GuestFacts(), once, (Nic("00:50:56:00:00:01"), Nic(FOREIGN)), {})
+    assert facts.interfaces == (("ens192", "00:50:56:00:00:01"), ("lan", FOREIGN))
+
+
+def test_a_card_that_came_later_takes_no_name_from_the_first():
+    once = repaired({**LINK, **PROFILES["NetworkManager by name"]}, "auto")
+    nics = (Nic(FOREIGN), Nic(OTHER))
+    for pin in MODES:
+        guest = MemoryGuest(once.files)
+        facts, findings = complete(GuestFacts(), guest, nics, {})
+        assert facts.interfaces == (("ens192", FOREIGN),) and findings.concerns == []
+        apply(guest, make_plan(guest, facts, Options(("network",), pin=pin)))
+        assert called(guest, [FOREIGN, OTHER]) == {FOREIGN: "ens192", OTHER: "eth1"}
+    second = MemoryGuest({**once.files, f"{NM}y": KEYFILE.format(name="interface-name=enp7s0\n", mac="")})
+    assert complete(GuestFacts(), second, nics, {})[0].interfaces == (("ens192", FOREIGN), ("enp7s0", OTHER))
+
+
+def test_the_rule_stays_while_nothing_else_gives_a_name_of_it():
+    nics = (Nic("00:50:56:00:00:00"), Nic("00:50:56:00:00:01"))
+    guest = repaired(known_by_name(("ens224", "ens192")), "mac_or_position", nics)
+    facts, dummy = complete(GuestFacts(), guest, nics, {})
+    plan = make_plan(guest, replace(facts, interfaces=facts.interfaces[:1]), Options(("network",), pin="mac"))
+    assert position.PATH not in {change.path for change in plan.changes}
+
+
+def test_cards_whose_macs_no_source_says_are_known_by_their_slots():
+    files = {**LINK, f"{RH}ifcfg-ens224": f"DEVICE=ens224\nHWADDR={OTHER}\nBOOTPROTO=dhcp\n"}
+    made = MemoryGuest(files)
+    nics = (Nic(None, slot=192), Nic(None, slot=224))
+    facts, dummy = complete(GuestFacts(), made, nics, {})
+    assert facts.interfaces == (("ens224", OTHER),)
+    plan = make_plan(made, replace(facts, nics=whole(nics, facts.nics, {}, "seed")), Options(("network",)))
+    assert {change.path for change in plan.changes} == {f"{NET}10-hyper2kvm-ens224.link"}
