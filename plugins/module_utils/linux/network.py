@@ -169,10 +169,11 @@ def _by_hardware(
         if slot is None:
             continue
         usual = [slot.name, *([f"enp{slot.bus}s{slot.device}"] if slot.bus is not None else [])]
+        by_kernel = [f"eth{order[id(nic)]}"] if order else []
         if counting:
-            usual = [f"eth{order[id(nic)]}"] if order else []
-        if usual:
-            called[number] = usual[0]
+            usual = by_kernel
+        for first in (usual if netnames.has_udev(guest) else by_kernel)[:1]:
+            called[number] = first
         name = (
             places.get(slot.address)
             or next((name for name in sorted(filter(slot.called, names), key=lambda name: (name not in active, name != slot.name))), None)
@@ -247,8 +248,10 @@ def _pinned_elsewhere(guest: Guest) -> list[Change]:
 
 
 def _by_name(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> list[Change]:
-    """Profiles by MAC become such by name, which a NIC with another MAC has too."""
-    found = by_name.rewritten(guest, {mac: name for name, mac in cards}) if cards else ()
+    """Profiles by MAC become such by name, which a NIC with another MAC has too. Without udev that is the kernel's name alone."""
+    sure = netnames.has_udev(guest)
+    names = {mac: name for number, (name, mac) in enumerate(cards) if sure or name == f"eth{number}"}
+    found = by_name.rewritten(guest, names) if names else ()
     return [change for path, before, after in found for change in edit(path, before, after, "the profile applies whatever the MAC")]
 
 

@@ -346,8 +346,9 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
     macs, here = {mac for dummy, mac in interfaces}, {name for name, dummy in interfaces}
     driver = matches.driver_of(facts.nic_model)
     pinned = {name: mac for mac, name in netnames.persistent_names(guest).items() if mac in macs}
-    if not netnames.has_udev(guest) and len(facts.interfaces) == 1:
-        pinned = dict(facts.interfaces)
+    if not netnames.has_udev(guest) and len(interfaces) == 1:  # which the kernel alone names
+        interfaces = (("eth0", interfaces[0][1]),)
+        here, pinned = {"eth0"}, dict(interfaces)
     problems: list[str] = []
     places = position.names(guest)
     profiles = netnames.profiles(guest, problems)
@@ -374,10 +375,12 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
                 "network.name", name in pinned, f"{name} is {pinned.get(name, 'not pinned')}{', or by position' if name in places else ''}"
             )
     known = {mac: name for name, mac in interfaces}
+    served = {one.mac for one in facts.nics if one.backend}
     for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or interfaces, driver):
         how = ", ".join(nic.addresses) or {"dhcp": "an address by DHCP"}.get(nic.method, "no address")
         by = f" by {nic.backend} ({nic.path})" if nic.backend else ""
         lost = f"; {', '.join(dict.fromkeys(stale))} applies to no NIC" if stale and not nic.backend else ""
+        lost = lost or ("; what configured it applies to it no more" if nic.mac in served and not nic.backend else "")
         known_by = f"{nic.mac}, or by position" if nic.name in places else nic.mac
         yield Check(
             "network.card", not lost, f"{nic.name or 'a card'} ({known_by}){f' carries {nic.on} with' if nic.on else ' comes up with'} {how}"

@@ -401,6 +401,7 @@ def test_the_proof_knows_a_card_by_the_name_that_it_got():
     made = fixtures.guest(
         **{
             "/etc/network/interfaces": "auto lo\niface lo inet loopback\n",
+            "/etc/udev/rules.d/70-persistent-net.rules": "",
             f"{NM}x": KEYFILE.format(name="", mac=f"mac-address={fixtures.MAC}\n"),
         }
     )
@@ -477,3 +478,57 @@ def test_cards_whose_macs_no_source_says_are_known_by_their_slots():
     assert facts.interfaces == (("ens224", OTHER),)
     plan = make_plan(made, replace(facts, nics=whole(nics, facts.nics, {}, "seed")), Options(("network",)))
     assert {change.path for change in plan.changes} == {f"{NET}10-hyper2kvm-ens224.link"}
+
+
+BY_MAC_ALONE = {f"{NM}x": KEYFILE.format(name="", mac=f"mac-address={MAC}\n")}
+TAKEN_BY_NAME = {
+    "networkd": {f"{NET}20-mac.network": f"[Match]\nMACAddress={MAC}\n[Network]\nDHCP=yes\n"},
+    "an idle profile": {f"{NM}x": BY_MAC_ALONE[f"{NM}x"].replace("type=", "autoconnect=false\ntype=")},
+}
+
+
+@pytest.mark.parametrize("pattern", ["en*", "eth*"])
+@pytest.mark.parametrize("case", TAKEN_BY_NAME)
+def test_a_card_that_a_pattern_takes_is_given_no_name_that_it_does_not_know(case, pattern):
+    files = {**LINK, **TAKEN_BY_NAME[case], f"{NET}10-wired.network": f"[Match]\nName={pattern}\n[Network]\nAddress=192.0.2.2/24\n"}
+    assert repaired(files, "auto", (Nic(MAC),)).files == {path: data.encode() for path, data in files.items()}
+
+
+@pytest.mark.parametrize("how", ["command line", "rules", "no udev"])
+def test_where_the_kernel_counts_a_card_keeps_the_name_that_it_has(how):
+    menu = {"/boot/loader/entries/a.conf": "title x\nlinux /vmlinuz\noptions ro net.ifnames=0\n"}
+    files = {**{"command line": {**menu, **LINK}, "rules": NAMING["rules"], "no udev": {}}[how], **BY_MAC_ALONE}
+    guest = repaired(files, "auto", (Nic(MAC),))
+    assert called(guest, [FOREIGN]) == {FOREIGN: "eth0"} and comes_up(guest, "eth0", FOREIGN)
+    both = {**files, "/etc/network/interfaces": "iface eth0 inet dhcp\n"}
+    facts, dummy = complete(GuestFacts(), MemoryGuest(both), (Nic(MAC),), {}, (("", MAC),))
+    assert by_position(MemoryGuest(both), facts, "auto", Findings()) == ()
+
+
+@pytest.mark.parametrize("slot", [None, 192])
+@pytest.mark.parametrize("case", ["NetworkManager", "networkd", "ifcfg without a name"])
+def test_without_udev_a_profile_is_for_the_name_of_the_kernels(case, slot):
+    made = MemoryGuest(PROFILES[case])
+    nics = (Nic(MAC, slot=slot),)
+    guest = repaired(PROFILES[case], "auto", nics)
+    assert comes_up(guest, "eth0", FOREIGN)
+    facts, dummy = complete(GuestFacts(), made, nics, {})
+    cards = {check.detail: check.passed for check in prove(guest, facts, {}).checks if check.name == "network.card"}
+    assert len(cards) == 1 and all(cards.values()) and "eth0" in next(iter(cards))
+    (path,) = PROFILES[case]
+    guest.files = {path: guest.files[path].replace(b"eth0", b"ens192")}
+    assert [check.passed for check in prove(guest, facts, {}).checks if check.name == "network.card"] == [False]
+
+
+def test_without_udev_no_profile_is_for_a_name_that_nothing_gives():
+    made = MemoryGuest(BY_MAC_ALONE)
+    facts, dummy = complete(GuestFacts(), made, (Nic(MAC),), {}, (("ens192", MAC),))
+    assert make_plan(made, facts, Options(("network",))).changes == ()
+
+
+def test_the_same_facts_planned_twice_give_the_same_name():
+    made = MemoryGuest({**LINK, **BY_MAC_ALONE})
+    facts, dummy = complete(GuestFacts(), made, (Nic(MAC),), {})
+    assert facts.interfaces == (("", MAC),)
+    apply(made, make_plan(made, facts, Options(("network",))))
+    assert make_plan(made, facts, Options(("network",))).changes == ()
