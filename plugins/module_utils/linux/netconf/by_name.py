@@ -16,13 +16,15 @@ from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
 from .. import yamlfile
 from . import ifcfg, netplan, networkd, networkmanager
-from .model import LEFTOVER, entries, ini, mac_of, shell
+from .model import LEFTOVER, entries, mac_of, shell
 
 _BY_MAC = ("macaddress", "permanentmacaddress")
 _ETHERNET = ("ethernet", "802-3-ethernet")
 _HWADDR = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?HWADDR=.*(?:\n|\Z)")
 _MACADDRESS = re.compile(r"\bmacaddress:[ \t]*(?P<quote>[\"']?)(?P<mac>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})(?P=quote)")
 _BRACES = re.compile(r"\bmatch:[ \t]*\{[^{}]*$")
+# The drivers of what lies on a NIC, as ethtool calls them (drivers/net/bonding, net/bridge, net/8021q, drivers/net/macvlan.c, drivers/net/team).
+_ON_CARDS = ("bonding", "bridge", "802.1Q", "macvlan", "team")
 _FAR = 2000  # characters between `match:` and what it holds
 
 
@@ -31,10 +33,13 @@ def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Opt
 
     A file of the distribution's own gets its like in /etc, which takes its place.
     """
+    earlier: list[dict[str, str]] = []
     for path in networkd.in_force(guest, ".network"):
         before = text(guest, path) or ""
         own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
-        after = _network(before, names)
+        # Of all files that match a card the first applies; a later one with its MAC is for what lies on the card and has that too.
+        after = _network(before, {mac: name for mac, name in names.items() if not any(_takes(match, name, mac) for match in earlier)})
+        earlier.append(_match(before))
         if after != before:
             yield own, before if path == own else None, after
     for path in netplan.files(guest):
@@ -50,15 +55,39 @@ def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Opt
             yield path, before, _ifcfg(before, names)
 
 
+def _match(content: str) -> dict[str, str]:
+    """What a .network file matches: the words of a key that is there several times are one list."""
+    found: dict[str, str] = {}
+    for section, key, value in entries(content):
+        if section == "match":
+            found[key] = f"{found.get(key, '')} {value}".strip() if value else ""
+    return found
+
+
+def _of_a_card(match: Mapping[str, str]) -> bool:
+    """Whether a file can be one for a NIC itself: what lies on it has the same MAC."""
+    return "kind" not in match and match.get("type", "ether") == "ether" and not set(match.get("driver", "").split()) & set(_ON_CARDS)
+
+
+def _takes(match: Mapping[str, str], name: str, mac: Mac) -> bool:
+    """Whether a .network file is for this NIC, by its name or by its MAC."""
+    patterns = match.get("name", "").split()
+    inverted = bool(patterns) and patterns[0].startswith("!")
+    by_name = any(fnmatch.fnmatchcase(name, pattern.lstrip("!")) for pattern in patterns) != inverted
+    by_mac = any(mac_of(word) == mac for key in _BY_MAC for word in match.get(key, "").split())
+    return _of_a_card(match) and (by_name or by_mac)
+
+
 def _network(content: str, names: Mapping[Mac, str]) -> str:
-    match = [(key, value) for section, key, value in entries(content) if section == "match"]
-    found = [_called(word, names) for key, value in match if key in _BY_MAC for word in value.split()]
-    wanted = [name for name in found if name is not None]
-    patterns = [word for key, value in match if key == "name" for word in value.split()]
+    match = _match(content)
+    sets = [[_called(word, names) for word in match[key].split()] for key in _BY_MAC if match.get(key)]
+    wanted = [name for name in dict.fromkeys(sets[0] if sets else []) if name is not None]
+    patterns = match.get("name", "").split()
     if (
         not wanted
-        or len(wanted) != len(found)
-        or any(key == "kind" or (key == "type" and value != "ether") for key, value in match)  # of what lies on the NIC, with its MAC
+        or any(set(found) != set(wanted) for found in sets)  # a NIC has to have both addresses
+        or not _of_a_card(match)
+        or any(pattern.startswith("!") for pattern in patterns)
         or (patterns and not all(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in wanted))
     ):
         return content
@@ -73,16 +102,18 @@ def _network(content: str, names: Mapping[Mac, str]) -> str:
 
 
 def _keyfile(content: str, names: Mapping[Mac, str]) -> str:
-    values = ini(content)
+    values = {(section, key): value for section, key, value in entries(content)}  # the last of a key counts
     name = next((name for section in _ETHERNET if (name := _called(values.get((section, "mac-address")), names))), None)
     own = values.get(("connection", "interface-name"))
     if name is None or values.get(("connection", "type")) not in _ETHERNET or (own and own != name):
         return content
     lines = []
     for section, key, line in _lines(content):
-        if not (section in _ETHERNET and key == "mac-address"):
+        named = section == "connection" and key == "interface-name" and not own
+        if not named and not (section in _ETHERNET and key == "mac-address"):
             lines.append(line)
         if section == "connection" and key == "type" and not own:
+            lines[-1] += "" if line.endswith("\n") else "\n"
             lines.append(f"interface-name={name}\n")
     return "".join(lines)
 

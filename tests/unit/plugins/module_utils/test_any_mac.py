@@ -62,6 +62,10 @@ BY_MAC = {
     "networkd, by a pattern that is none of the card": (f"{NET}a.network", f"[Match]\nName=eth*\nMACAddress={MAC}\n[Network]\nDHCP=yes\n", None),
     "networkd, also another card": (f"{NET}a.network", f"[Match]\nMACAddress={MAC} {OTHER}\n[Network]\nDHCP=yes\n", None),
     "networkd, a bridge with the card's MAC": (f"{NET}a.network", f"[Match]\nType=bridge\nMACAddress={MAC}\n[Network]\nDHCP=yes\n", None),
+    "networkd, a bridge's driver": (f"{NET}a.network", f"[Match]\nDriver=bridge\nMACAddress={MAC}\n[Network]\nDHCP=yes\n", None),
+    "networkd, a list of what it is not": (f"{NET}a.network", f"[Match]\nName=!eth* veth*\nMACAddress={MAC}\n[Network]\nDHCP=yes\n", None),
+    "networkd, two addresses of one card": (f"{NET}a.network", f"[Match]\nMACAddress={OTHER}\nPermanentMACAddress={MAC}\n", None),
+    "networkd, one address twice": (f"{NET}a.network", f"[Match]\nMACAddress={MAC}\nPermanentMACAddress={MAC}\n", "[Match]\nName=ens192\n"),
     "netplan over lines": (f"{NETPLAN}a.yaml", BLOCK.format(mac=f'"{MAC}"'), BLOCK.format(mac="x").replace("macaddress: x", "name: ens192")),
     "netplan in braces": (
         f"{NETPLAN}a.yaml",
@@ -83,6 +87,21 @@ BY_MAC = {
         KEYFILE.format(name="interface-name=ens192\n", mac=f"mac-address={MAC}\n"),
         KEYFILE.format(name="interface-name=ens192\n", mac=""),
     ),
+    "NetworkManager, the type at the end": (
+        f"{NM}x",
+        f"[ethernet]\nmac-address={MAC}\n[connection]\nid=x\ntype=ethernet",
+        "[ethernet]\n[connection]\nid=x\ntype=ethernet\ninterface-name=ens192\n",
+    ),
+    "NetworkManager, an empty name": (
+        f"{NM}x",
+        KEYFILE.format(name="interface-name=", mac=f"mac-address={MAC}\n"),
+        KEYFILE.format(name="interface-name=ens192", mac=""),
+    ),
+    "NetworkManager, an empty name before another": (
+        f"{NM}x",
+        KEYFILE.format(name="interface-name=\ninterface-name=x0\n", mac=f"mac-address={MAC}\n"),
+        None,
+    ),
     "NetworkManager, under another name": (f"{NM}x", KEYFILE.format(name="interface-name=x0\n", mac=f"mac-address={MAC}\n"), None),
     "NetworkManager, a VLAN on the card": (f"{NM}x", KEYFILE.format(name="", mac=f"mac-address={MAC}\n").replace("=ethernet", "=vlan"), None),
     "NetworkManager, an editor's copy": (f"{NM}x.bak", KEYFILE.format(name="", mac=f"mac-address={MAC}\n"), None),
@@ -99,6 +118,26 @@ def test_a_profile_by_mac_becomes_one_by_name_and_keeps_all_else(case):
     found = {path: new for path, old, new in by_name.rewritten(MemoryGuest({path: before}), {MAC: "ens192"}) if old != new}
     assert found == ({path: after} if after else {})
     assert not [1 for dummy, old, new in by_name.rewritten(MemoryGuest({path: after or before}), {MAC: "ens192"}) if old != new]
+
+
+# What comes before a file with the MAC of the card, and whether that one is for the card.
+BEFORE = {
+    "the card's own, by name": ("[Match]\nName=ens192\n[Network]\nVLAN=v5\n", False),
+    "by a pattern": ("[Match]\nName=en* eth*\n[Network]\nBridge=br0\n", False),
+    "by what it is not": ("[Match]\nName=!lo veth*\n[Network]\nDHCP=yes\n", False),
+    "by its MAC": (f"[Match]\nPermanentMACAddress={MAC}\n[Network]\nVLAN=v5\n", False),
+    "another card's": (f"[Match]\nName=ens224\nMACAddress={OTHER}\n[Network]\nDHCP=yes\n", True),
+    "a bridge's": (f"[Match]\nType=bridge\nMACAddress={MAC}\n[Network]\nDHCP=yes\n", True),
+}
+
+
+@pytest.mark.parametrize("case", BEFORE)
+def test_a_file_after_that_of_the_card_is_for_what_lies_on_it(case):
+    first, free = BEFORE[case]
+    guest = MemoryGuest(
+        {f"{NET}10-nic.network": first, f"{NET}20-v5.network": f"[Match]\nMACAddress={MAC}\n[Network]\nAddress=192.0.2.2/24\n"}
+    )
+    assert (f"{NET}20-v5.network" in {path for path, dummy, new in by_name.rewritten(guest, {MAC: "ens192"})}) == free
 
 
 def test_a_file_of_the_distributions_own_is_replaced_and_not_edited():
@@ -195,7 +234,7 @@ def comes_up(guest, name, mac):
         elif path.startswith(NM):
             said = _ini(data)
             by = [said["ethernet"]["mac-address"].lower() == mac] if "mac-address" in said["ethernet"] else []
-            by += [said["connection"]["interface-name"] == name] if "interface-name" in said["connection"] else []
+            by += [said["connection"]["interface-name"] == name] if said["connection"].get("interface-name") else []
         elif path.startswith(NETPLAN):
             ((key, said),) = yaml.safe_load(content)["network"]["ethernets"].items()
             match = said.get("match", {"name": key})
