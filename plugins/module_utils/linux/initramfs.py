@@ -130,8 +130,9 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
     texts = _texts(guest, image, facts.disk_bus if modules else "")
     if nic in image.modules | set(map(cpio.module_name, modules)) and links.in_force(guest):
         pins = [links.pin(guest, name, mac, nic) for name, mac in netnames.named(guest, facts.interfaces) if name]
-        by_position = text(guest, position.PATH)
-        pins += [(position.PATH, by_position)] if by_position is not None else []
+        by_position = text(guest, position.PATH) if _has_shell(image) else None
+        if by_position is not None or position.PATH[1:] in image.texts:
+            pins.append((position.PATH, by_position or ""))  # nothing is taken out of an image, so a rule that is gone is empty
         texts += [(path[1:], pinned) for path, pinned in pins]
         texts = sorted({name: text for name, text in texts if image.texts.get(name) != text.encode("utf-8", "surrogateescape")}.items())
     if data is None or not (modules or texts):
@@ -156,6 +157,11 @@ def _extension(guest: Guest, kernel: Kernel, path: str, facts: GuestFacts, findi
         tuple(texts),
         f"{facts.disk_bus} drivers for {kernel.version}",
     )
+
+
+def _has_shell(image: cpio.Image) -> bool:
+    """Whether the rule by position, which asks a shell, can hold anywhere in an image."""
+    return bool({"bin/sh", "usr/bin/sh"} & image.names)
 
 
 def _lacks(guest: Guest, kernel: Kernel, inside: set[str], bus: str, findings: Findings) -> bool:

@@ -208,6 +208,10 @@ def _initramfs_content(guest: Guest, facts: GuestFacts, kernel: Kernel, path: st
             f"{path} has {driver}" if not lacking and indexed else f"{path} lacks {', '.join(lacking) or f'{driver} in its module index'}",
         )
     yield from _tools(guest, facts, root, image, path)
+    inside = image.texts.get(position.PATH[1:])
+    if inside:
+        same = inside == (guest.read(position.PATH) or b"")
+        yield Check("initramfs.position", same, f"{path} names cards by position{' as' if same else ', other than'} the system does")
     for name, content in image.texts.items():
         said = content.decode("utf-8", "replace")
         for dead in _dead_resume(name, said, guest):

@@ -28,7 +28,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import whole
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cpio, newc
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import by_name, position
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.pinning import MODES, by_position
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, complete, make_plan
@@ -410,10 +410,15 @@ def test_a_mode_that_does_not_exist_is_refused():
     assert MODES[0] == Options().pin
 
 
+def with_a_shell(image):
+    return newc.write([("bin/sh", b"sh")]) + image
+
+
 def test_an_image_that_drives_cards_knows_their_positions(monkeypatch):
     monkeypatch.setitem(fixtures.DRIVERS, "vmxnet3", "kernel/drivers/net/vmxnet3/vmxnet3.ko")
-    for pin, known in (("auto", True), ("mac", False)):
-        made = fixtures.guest(**{fixtures.INITRD: fixtures.initramfs("ext4", "vmw_pvscsi", "vmxnet3")})
+    plain = fixtures.initramfs("ext4", "vmw_pvscsi", "vmxnet3")
+    for pin, initrd, known in (("auto", with_a_shell(plain), True), ("auto", plain, False), ("mac", with_a_shell(plain), False)):
+        made = fixtures.guest(**{fixtures.INITRD: initrd})
         before = dict(made.files)
         plan = make_plan(made, fixtures.facts(made), Options(pin=pin))
         apply(made, plan)
@@ -423,6 +428,21 @@ def test_an_image_that_drives_cards_knows_their_positions(monkeypatch):
         assert make_plan(made, fixtures.facts(made), Options(pin=pin)).changes == ()
         undo(made, plan)
         assert made.files == before
+
+
+@pytest.mark.parametrize("macs", [{}, {fixtures.MAC: FOREIGN}])
+def test_a_choice_that_is_taken_back_is_taken_back_in_the_image_too(monkeypatch, macs):
+    monkeypatch.setitem(fixtures.DRIVERS, "vmxnet3", "kernel/drivers/net/vmxnet3/vmxnet3.ko")
+    made = fixtures.guest(**{fixtures.INITRD: with_a_shell(fixtures.initramfs("ext4", "vmw_pvscsi", "vmxnet3"))})
+    apply(made, make_plan(made, fixtures.facts(made), Options()))
+    moved = replace(fixtures.facts(made), interfaces=(("ens192", macs.get(fixtures.MAC, fixtures.MAC)),))
+    for fix, expected in (("network", [False]), ("initramfs", [])):
+        apply(made, make_plan(made, moved, Options((fix,), pin="mac", macs=macs)))
+        proof = prove(made, moved, fixtures.tables())
+        assert [check.passed for check in proof.checks if check.name == "initramfs.position"] == expected
+    assert position.PATH not in made.files and proof.holds, proof.failures()
+    assert cpio.read(made.read(fixtures.INITRD)).texts[position.PATH[1:]] == b""
+    assert make_plan(made, moved, Options(pin="mac")).changes == ()
 
 
 @pytest.mark.parametrize("pin", MODES)
