@@ -45,6 +45,7 @@ CONCERNS: Mapping[str, Known] = {
     "network.assumed-order": Known(WARNING, "several cards were assigned to names in their order"),
     "network.left-out": Known(WARNING, "the description has fewer cards than the source, since `migrate_nics` names fewer"),
     "network.no-position": Known(INFO, "`migrate_pin: mac_or_position` is set, but not each of several cards is known by a name"),
+    "network.by-mac": Known(INFO, "a profile still goes by the MAC of a card whose name goes by position too"),
     "network.unmapped": Known(WARNING, "`migrate_network_map` is set but does not mention the network of a card"),
     "network.unreadable": Known(WARNING, "a network file of the guest cannot be read"),
     "network.driver-match": Known(

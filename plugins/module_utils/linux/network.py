@@ -14,7 +14,7 @@ import re
 from dataclasses import replace
 from typing import Collection, Iterator, Mapping, Sequence
 
-from ..core.concern import BLOCKER, WARNING, Findings
+from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.machine import Nic
 from ..core.macs import Mac, made_of, replaced
 from ..core.numbers import decimal
@@ -206,6 +206,7 @@ def plan(
     view = PendingView(guest, merge(changes))
     changes += _by_name(view, cards)
     view = PendingView(guest, merge(changes))
+    _say_what_stays(view, cards, findings)
     useless = [
         (profile.path, f"the driver {profile.driver}")
         for profile in netnames.profiles(view, problems)
@@ -253,6 +254,18 @@ def _by_name(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> list[Change]:
     names = {mac: name for number, (name, mac) in enumerate(cards) if sure or name == f"eth{number}"}
     found = by_name.rewritten(guest, names) if names else ()
     return [change for path, before, after in found for change in edit(path, before, after, "the profile applies whatever the MAC")]
+
+
+def _say_what_stays(guest: Guest, cards: Sequence[tuple[str, Mac]], findings: Findings) -> None:
+    """A name by position does not help a profile that still goes by the MAC."""
+    macs = {mac for dummy, mac in cards}
+    for path in dict.fromkeys(profile.path for profile in netnames.profiles(guest) if profile.active and profile.mac in macs):
+        findings.add(
+            "network.by-mac",
+            INFO,
+            f"{path} stays bound to a MAC; it does not apply where the target gives the card another one.",
+            "Let the target give the card the MAC of the report, or match the name in the guest.",
+        )
 
 
 def _positions(guest: Guest, pins: Sequence[tuple[str, Mac]], cards: Sequence[tuple[str, Mac]]) -> Sequence[Change]:

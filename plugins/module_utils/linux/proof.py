@@ -379,13 +379,14 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
                 "network.name", name in pinned, f"{name} is {pinned.get(name, 'not pinned')}{', or by position' if name in places else ''}"
             )
     known = {mac: name for name, mac in interfaces}
+    by_mac = {(profile.path, profile.mac) for profile in profiles if profile.mac}
     served = {one.mac for one in facts.nics if one.backend}
     for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or interfaces, driver):
         how = ", ".join(nic.addresses) or {"dhcp": "an address by DHCP"}.get(nic.method, "no address")
         by = f" by {nic.backend} ({nic.path})" if nic.backend else ""
         lost = f"; {', '.join(dict.fromkeys(stale))} applies to no NIC" if stale and not nic.backend else ""
         lost = lost or ("; what configured it applies to it no more" if nic.mac in served and not nic.backend else "")
-        known_by = f"{nic.mac}, or by position" if nic.name in places else nic.mac
+        known_by = f"{nic.mac}, or by position" if nic.name in places and (nic.path, nic.mac) not in by_mac else nic.mac
         yield Check(
             "network.card", not lost, f"{nic.name or 'a card'} ({known_by}){f' carries {nic.on} with' if nic.on else ' comes up with'} {how}"
             f"{f' and the gateway {nic.gateway}' if nic.gateway else ''}{by}{lost}",

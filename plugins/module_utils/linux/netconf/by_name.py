@@ -21,8 +21,10 @@ from .model import LEFTOVER, entries, mac_of, shell
 _BY_MAC = ("macaddress", "permanentmacaddress")
 _ETHERNET = ("ethernet", "802-3-ethernet")
 _HWADDR = re.compile(r"(?m)^[ \t]*(?:export[ \t]+)?HWADDR=.*(?:\n|\Z)")
-_MACADDRESS = re.compile(r"\bmacaddress:[ \t]*(?P<quote>[\"']?)(?P<mac>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})(?P=quote)")
-_BRACES = re.compile(r"\bmatch:[ \t]*\{[^{}]*$")
+_MACADDRESS = re.compile(
+    r"(?<![\w\"'])(?P<key>[\"']?)macaddress(?P=key):[ \t]*(?P<quote>[\"']?)(?P<mac>[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5})(?P=quote)"
+)
+_BRACES = re.compile(r"\bmatch[\"']?:\s*\{[^{}]*$")
 # The drivers of what lies on a NIC, as ethtool calls them (drivers/net/bonding, net/bridge, net/8021q, drivers/net/macvlan.c, drivers/net/team).
 _ON_CARDS = ("bonding", "bridge", "802.1Q", "macvlan", "team")
 _FAR = 2000  # characters between `match:` and what it holds
@@ -121,7 +123,11 @@ def _keyfile(content: str, names: Mapping[Mac, str]) -> str:
 def _ifcfg(content: str, names: Mapping[Mac, str]) -> str:
     values = shell(content)
     name = _called(values.get("HWADDR"), names)
-    lies_on_it = values.get("TYPE", "Ethernet").lower() != "ethernet" or values.get("VLAN", "").lower() == "yes" or "DEVICETYPE" in values
+    lies_on_it = (
+        values.get("TYPE", "Ethernet").lower() != "ethernet"
+        or values.get("VLAN", "").lower() == "yes"
+        or bool({"DEVICETYPE", "BONDING_OPTS"} & set(values))
+    )
     if name is None or lies_on_it or values.get("DEVICE", name) != name:
         return content
     return _HWADDR.sub("", content) if "DEVICE" in values else _HWADDR.sub("", _HWADDR.sub(f"DEVICE={name}\n", content, count=1))
@@ -140,7 +146,9 @@ def _netplan(content: str, names: Mapping[Mac, str]) -> str:
 
 def _expected(data: Any, names: Mapping[Mac, str]) -> Any:
     wanted = copy.deepcopy(data)
-    for values in (((wanted or {}).get("network") or {}).get("ethernets") or {}).values():
+    for definition, values in (((wanted or {}).get("network") or {}).get("ethernets") or {}).items():
+        if definition == "renderer":  # of all definitions of the section
+            continue
         match = (values or {}).get("match") or {}
         name = _called(str(match.get("macaddress", "")), names)
         if name is not None and "name" not in match and values.get("set-name", name) == name:
@@ -153,7 +161,9 @@ def _named(content: str, found: re.Match[str], names: Mapping[Mac, str]) -> str:
     """The match by name in place of one by MAC; a MAC that is no match, but the one to be set, stays."""
     name = _called(found["mac"], names)
     head = content[max(0, found.start() - _FAR) : found.start()]
-    return f"name: {name}" if name is not None and (_BRACES.search(head) or _below_match(head)) else found[0]
+    if name is None or not (_BRACES.search(head) or _below_match(head)):
+        return found[0]
+    return f"{found['key']}name{found['key']}: {found['key']}{name}{found['key']}"
 
 
 def _below_match(head: str) -> bool:

@@ -78,6 +78,16 @@ BY_MAC = {
         f"network:\n  ethernets:\n    ens192:\n      match:\n        name: ens192\n      macaddress: {MAC}\n",
     ),
     "netplan, only a MAC to be set": (f"{NETPLAN}a.yaml", f"network: {{ethernets: {{ens192: {{macaddress: '{MAC}'}}}}}}\n", None),
+    "netplan, with a renderer": (
+        f"{NETPLAN}a.yaml",
+        f"network: {{ethernets: {{renderer: networkd, lan: {{match: {{macaddress: '{MAC}'}}, set-name: ens192}}}}}}\n",
+        "network: {ethernets: {renderer: networkd, lan: {match: {name: ens192}, set-name: ens192}}}\n",
+    ),
+    "netplan as JSON": (
+        f"{NETPLAN}a.yaml",
+        f'{{"network": {{"ethernets": {{"ens192": {{"match": {{"macaddress": "{MAC}"}}, "macaddress": "{MAC}", "set-name": "ens192"}}}}}}}}\n',
+        f'{{"network": {{"ethernets": {{"ens192": {{"match": {{"name": "ens192"}}, "macaddress": "{MAC}", "set-name": "ens192"}}}}}}}}\n',
+    ),
     "netplan, by a name too": (f"{NETPLAN}a.yaml", f"network: {{ethernets: {{a: {{match: {{name: e*, macaddress: '{MAC}'}}}}}}}}\n", None),
     "netplan, under another name": (f"{NETPLAN}a.yaml", f"network: {{ethernets: {{a: {{match: {{macaddress: '{MAC}'}}, set-name: x0}}}}}}\n", None),
     "netplan that is none": (f"{NETPLAN}a.yaml", f"network: [{MAC}\n", None),
@@ -108,6 +118,7 @@ BY_MAC = {
     "ifcfg": (f"{RH}ifcfg-ens192", f'DEVICE=ens192\nHWADDR="{MAC}"\nBOOTPROTO=dhcp\nMACADDR={MAC}\n', f"DEVICE=ens192\nBOOTPROTO=dhcp\nMACADDR={MAC}\n"),
     "ifcfg without a name": (f"{RH}ifcfg-LAN", f"TYPE=Ethernet\nHWADDR={MAC.upper()}\nBOOTPROTO=dhcp\n", "TYPE=Ethernet\nDEVICE=ens192\nBOOTPROTO=dhcp\n"),
     "ifcfg of a bond": (f"{RH}ifcfg-bond0", f"TYPE=Bond\nDEVICE=bond0\nHWADDR={MAC}\n", None),
+    "ifcfg of a bond without its name": (f"{RH}ifcfg-bond0", f"HWADDR={MAC}\nBONDING_OPTS=mode=1\n", None),
     "ifcfg, another card": (f"{RH}ifcfg-x", f"DEVICE=x\nHWADDR={OTHER}\n", None),
 }  # fmt: skip
 
@@ -236,7 +247,7 @@ def comes_up(guest, name, mac):
             by = [said["ethernet"]["mac-address"].lower() == mac] if "mac-address" in said["ethernet"] else []
             by += [said["connection"]["interface-name"] == name] if said["connection"].get("interface-name") else []
         elif path.startswith(NETPLAN):
-            ((key, said),) = yaml.safe_load(content)["network"]["ethernets"].items()
+            ((key, said),) = (item for item in yaml.safe_load(content)["network"]["ethernets"].items() if item[0] != "renderer")
             match = said.get("match", {"name": key})
             by = [match["macaddress"].lower() == mac] if "macaddress" in match else []
             by += [fnmatchcase(name, match["name"])] if "name" in match else []
@@ -591,3 +602,21 @@ def test_the_same_facts_planned_twice_give_the_same_name():
     assert facts.interfaces == (("", MAC),)
     apply(made, make_plan(made, facts, Options(("network",))))
     assert make_plan(made, facts, Options(("network",))).changes == ()
+
+
+def test_a_profile_that_stays_by_its_mac_is_told():
+    path = "/etc/systemd/network/a.network"
+    made = fixtures.guest(
+        **{
+            "/etc/network/interfaces": "auto lo\niface lo inet loopback\n",
+            path: f"[Match]\nMACAddress={fixtures.MAC} {OTHER}\n[Network]\nDHCP=yes\n",
+        }
+    )
+    for pin, expected in (("auto", [path]), ("mac", [])):
+        plan = make_plan(made, fixtures.facts(made), Options(pin=pin))
+        told = [concern for concern in plan.concerns if concern.code == "network.by-mac"]
+        assert [concern.cause.split()[0] for concern in told] == expected and {concern.severity for concern in told} <= {"info"}
+    apply(made, make_plan(made, fixtures.facts(made), Options()))
+    proof = prove(made, fixtures.facts(made), fixtures.tables())
+    (card,) = [check.detail for check in proof.checks if check.name == "network.card"]
+    assert proof.holds and f"({fixtures.MAC})" in card
