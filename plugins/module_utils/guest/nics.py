@@ -9,6 +9,7 @@ from typing import Mapping, Optional, Sequence
 from ..core.errors import InvalidInput
 from ..core.machine import Nic, NicFacts
 from ..core.macs import Mac, made_of, required
+from .nic_names import slot_of
 
 
 def named(given: Sequence[Mapping[str, str]], known: Sequence[Nic]) -> tuple[Nic, ...]:
@@ -24,12 +25,16 @@ def named(given: Sequence[Mapping[str, str]], known: Sequence[Nic]) -> tuple[Nic
 def whole(nics: Sequence[Nic], facts: Sequence[NicFacts], macs: Mapping[Mac, Mac], seed: str) -> tuple[NicFacts, ...]:
     """How each NIC of the VM comes up, in the order of the VM's NICs, of which none is left out: one that nothing is known of has a MAC alone.
 
-    A NIC whose MAC its source does not say takes that of one which the guest knows and nobody else has, or one that is made of `seed`.
+    A NIC whose MAC its source does not say takes that of one which the guest knows and nobody else has, first by the name of its slot, or one that is
+    made of `seed`.
     """
     left = list(facts)
+    owned = {macs.get(nic.mac, nic.mac) for nic in nics if nic.mac is not None}
     found: list[Optional[NicFacts]] = []
     for nic in nics:
-        own = next((one for one in left if nic.mac is not None and one.mac == macs.get(nic.mac, nic.mac)), None)
+        mac = None if nic.mac is None else macs.get(nic.mac, nic.mac)
+        slot = None if mac is not None else slot_of(nic)
+        own = next((one for one in left if one.mac == mac or (slot is not None and slot.called(one.name) and one.mac not in owned)), None)
         found.append(own)
         left = [one for one in left if one is not own]
     for number, nic in enumerate(nics):

@@ -541,13 +541,21 @@ def test_the_rule_stays_while_nothing_else_gives_a_name_of_it():
 
 
 def test_cards_whose_macs_no_source_says_are_known_by_their_slots():
-    files = {**LINK, f"{RH}ifcfg-ens224": f"DEVICE=ens224\nHWADDR={OTHER}\nBOOTPROTO=dhcp\n"}
-    made = MemoryGuest(files)
+    profile = "DEVICE={}\nHWADDR={}\nBOOTPROTO=dhcp\n"
+    second = {**LINK, f"{RH}ifcfg-ens224": profile.format("ens224", OTHER)}
+    made = MemoryGuest(second)
     nics = (Nic(None, slot=192), Nic(None, slot=224))
     facts, dummy = complete(GuestFacts(), made, nics, {})
     assert facts.interfaces == (("ens224", OTHER),)
-    plan = make_plan(made, replace(facts, nics=whole(nics, facts.nics, {}, "seed")), Options(("network",)))
+    every = whole(nics, facts.nics, {}, "seed")
+    assert [one.mac == OTHER for one in every] == [False, True]
+    assert [one.mac for one in whole((Nic(None, slot=224), Nic(OTHER)), facts.nics, {}, "seed")][1] == OTHER
+    plan = make_plan(made, replace(facts, nics=every), Options(("network",)))
     assert {change.path for change in plan.changes} == {f"{NET}10-hyper2kvm-ens224.link"}
+    both = MemoryGuest({**second, f"{RH}ifcfg-ens192": profile.format("ens192", MAC)})
+    for order in (nics, nics[::-1]):
+        found = complete(GuestFacts(), both, order, {})[0].interfaces
+        assert found == ((("ens192", MAC), ("ens224", OTHER)) if order == nics else (("ens224", OTHER), ("ens192", MAC)))
 
 
 BY_MAC_ALONE = {f"{NM}x": KEYFILE.format(name="", mac=f"mac-address={MAC}\n")}
