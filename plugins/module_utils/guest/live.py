@@ -253,17 +253,24 @@ def _unescape(value: str) -> str:
 
 
 def _nics() -> Iterator[tuple[str, Mac]]:
-    """Name and own MAC of every NIC with a driver; a bond shows one MAC on all its NICs and keeps theirs in /proc."""
+    """Name and own MAC of every NIC with a driver, as the kernel found them; a bond shows one MAC on all its NICs and keeps theirs in /proc."""
     own: dict[str, str] = {}
     for path in globbing.glob("/proc/net/bonding/*"):
         with open(path, encoding="ascii", errors="replace") as file:
             own.update(re.findall(r"Slave Interface: (\S+)[\s\S]*?Permanent HW addr: (\S+)", file.read()))
-    for path in sorted(globbing.glob("/sys/class/net/*/device")):
+    for path in sorted(globbing.glob("/sys/class/net/*/device"), key=_found):
         name = path.split("/")[4]
         with contextlib.suppress(OSError), open(f"/sys/class/net/{name}/address", encoding="ascii") as file:
             mac = canonical(own.get(name, file.read()))
             if mac is not None:
                 yield name, mac
+
+
+def _found(path: str) -> tuple[int, str]:
+    """Sort key of a NIC: its index, which renaming does not change."""
+    with contextlib.suppress(OSError, ValueError), open(f"{os.path.dirname(path)}/ifindex", encoding="ascii") as file:
+        return int(file.read()), path
+    return 1 << 31, path
 
 
 def _is_there(path: str) -> bool:

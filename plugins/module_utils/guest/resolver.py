@@ -37,6 +37,9 @@ class Use:
     options: tuple[str, ...] = ()
 
 
+_VIRTUAL = ("36000c29", "3600224")  # of VMware and of Hyper-V
+
+
 class DeviceTable:
     """Answers `resolve`; `learn` first tells it every name the guest uses, so that their order can speak."""
 
@@ -52,9 +55,12 @@ class DeviceTable:
         self._names[name] = device
 
     def multipath(self, name: str, wwid: str) -> None:
-        """The guest calls the disk with a World Wide Identifier (3 and the NAA identifier) /dev/mapper/`name`."""
+        """The guest calls the disk with a World Wide Identifier (3 and the NAA identifier) /dev/mapper/`name`.
+
+        A VM's only disk, of whose identifier nothing is known, is the one with an identifier as hypervisors make them; others are of storage elsewhere.
+        """
         disk = next((number for number, known in enumerate(self._disks) if known.wwn and f"3{known.wwn}" == wwid), None)
-        if disk is None and len(self._disks) == 1:
+        if disk is None and len(self._disks) == 1 and not self._disks[0].wwn and wwid.startswith(_VIRTUAL):
             disk = 0
         for device in self.devices if disk is not None else ():
             for form in (f"{name}{device.part or ''}", f"{name}p{device.part}", f"{name}-part{device.part}"):

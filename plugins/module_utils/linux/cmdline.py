@@ -26,6 +26,8 @@ _NAMES = (
 UNSTABLE = re.compile(rf"^{_NAMES}$")
 _ANYWHERE = re.compile(rf"(?:^|(?<=[\s=,:;\"'])){_NAMES}(?=$|[\s,:;\"'])")
 _NUMBERS = re.compile(r"^(?:([0-9]{1,3}):([0-9]{1,4})|(?:0x)?([0-9a-f]{3,4}))$")
+_BLOCK = "/dev/block/"
+_EXPANDED = re.compile(r"[$`*\[(\\]")  # what a shell makes of it is not known here
 _IDE = (3, 22, 33, 34, 56, 57)
 _SCSI = (8, *range(65, 72), *range(128, 136))
 _SERIAL = re.compile(r"(?:^|(?<=\s))rd\.luks\.serial=(\S+)")  # of a disk that stays behind
@@ -113,7 +115,7 @@ def numbered(spec: str) -> str:
         disk, part = divmod(minor, 16)
         name = f"/dev/sd{letters(_SCSI.index(major) * 16 + disk)}"
     else:
-        return f"/dev/block/{major}:{minor}"
+        return f"{_BLOCK}{major}:{minor}"
     return f"{name}{part or ''}"
 
 
@@ -138,7 +140,7 @@ def rewrite(line: str, guest: Guest, missing: Optional[Callable[[str, str], None
         gap = line[position : match.start()]
         if token is not None:
             out += gap + token
-        elif not out.strip():  # without the white space on one side
+        elif "\n" in gap or not out.strip():  # without the white space on one side, but a line that goes on needs its end
             out += gap
             position = match.end() + len(line[match.end() :]) - len(line[match.end() :].lstrip(" \t"))
             continue
@@ -160,7 +162,9 @@ def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], N
             return None
         device = guest.device(named or spec)
         found = word.name_of(guest, device) if device is not None else None
-        if found is None and missing is not None:
+        if (
+            found is None and missing is not None and not named.startswith(_BLOCK)
+        ):  # what has no number of its own may be a volume, or no number at all
             missing(name, spec)
         return found
 
@@ -173,7 +177,7 @@ def _replaced(token: str, guest: Guest, missing: Optional[Callable[[str, str], N
 def _resumed(token: str, guest: Guest, swap_file: bool) -> Optional[str]:
     """resume= by a stable name; None where it leads nowhere. With resume_offset= it names the file system of a swap file."""
     spec = token.partition("=")[2].strip("\"'")
-    if spec in ("", "none"):
+    if spec in ("", "none") or _EXPANDED.search(spec):
         return token
     named = numbered(spec)
     device = guest.device(named or spec)

@@ -26,7 +26,7 @@ _ROOT = re.compile(r"""^(\s*(?:export\s+)?ROOT=["']?)([^\s"']+)(.*)$""", re.DOTA
 _DEVICES = re.compile(r"""^[ \t]*(?:add_device|fstab_lines)\+?=(?:"[^"]*"|'[^']*'|\([^()]*\)|\S+)""", re.MULTILINE)
 _OMIT = re.compile(r"""^(\s*omit_drivers\+?=)(?:(["'])(.*?)\2|([^\s"']+))""", re.MULTILINE | re.DOTALL)
 # Lists of words in quotes or brackets; in brackets each line may end in a comment, which may have brackets too.
-_ARRAY = re.compile(r"^MODULES=(?:\((?P<array>(?:[^()#]|#[^\n]*)*)\)|\"(?P<quoted>[^\"]*)\")", re.MULTILINE)
+_ARRAY = re.compile(r"^MODULES=(?:\((?P<array>(?:[^()#]|(?<![\s(])#|(?<=[\s(])#[^\n]*\n)*)\)|\"(?P<quoted>[^\"]*)\")", re.MULTILINE)
 _FEATURES = re.compile(r"^features=\"(?P<quoted>[^\"]*)\"", re.MULTILINE)
 _INITRD_MODULES = re.compile(r"^INITRD_MODULES=\"(?P<quoted>[^\"]*)\"", re.MULTILINE)
 
@@ -60,7 +60,7 @@ def rewritten(content: str, path: str, guest: Guest, findings: Findings) -> str:
 def resume(line: str, guest: Guest) -> str:
     """A line of initramfs-tools' configuration, with the resume device by a stable name, or none where it is not there."""
     match = _RESUME.match(line)
-    if match is None or match[2].strip("\"'") in ("", "none", "auto"):
+    if match is None or match[2].strip("\"'") in ("", "none", "auto") or re.search(r"[$`]", match[2]):
         return line
     spec = match[2].strip("\"'")
     device = guest.device(spec)

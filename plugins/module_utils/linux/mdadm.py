@@ -15,7 +15,7 @@ from ..guest.protocol import Guest, glob
 FILES = ("/etc/mdadm/mdadm.conf", "/etc/mdadm.conf")
 # What may be the beginning of a pattern; partitions and volumes by their own identifiers stay what they are.
 _OLD = re.compile(r"/dev/(?:sd|hd|xvd|vd|nvme|mapper/mpath|disk/by-(?:path|id)/(?!dm-name-|dm-uuid-|lvm-pv-uuid-|md-uuid-|md-name-))")
-_DEVICE = re.compile(r"^(?P<keyword>\S+[ \t]+)(?P<words>[^\n#]*)(?P<rest>.*)$", re.DOTALL)
+_DEVICE = re.compile(r"^(?P<keyword>[ \t]*\S+[ \t]+)(?P<words>[^\n#]*)(?P<rest>.*)$", re.DOTALL)
 _MEMBERS = re.compile(r"(?:(?<=\s)|^)devices=[^\s#]*", re.IGNORECASE)
 
 

@@ -142,7 +142,7 @@ def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str
         options = _options(line.fields[3], path, guest, findings, mode)
         line = replace(line, text=line.text[:start] + options + line.text[end:])
     members = _MEMBERS.split(device)
-    if len(members) > 1:  # of one file system, which have its UUID
+    if len(members) > 1 and (members[0].startswith("/dev/") or "=" in members[0]):  # of one file system, which have its UUID
         told = [named(one, path, guest, findings, mode=mode, tags=("PARTUUID",), as_path=True, options=given) for one in members]
         return line.with_device(":".join(told))
     if _TEMPORARY.match(device) and path == FSTAB and wanted(device, guest, mode) and _stable(device, guest, _ALL) is None:
@@ -257,7 +257,7 @@ def unresolved(spec: str, path: str, options: Sequence[str], findings: Findings)
         return
     findings.add(
         "mounts.unresolved",
-        WARNING if "nofail" in options else BLOCKER,
+        WARNING if {"nofail", "_netdev"} & set(options) else BLOCKER,
         f"{path} names {spec}, which cannot be assigned to one of the VM's disks with certainty.",
         "Give all disks of the VM in their order, or write the entry by UUID in the guest, or accept mounts.unresolved to leave it as it is.",
     )

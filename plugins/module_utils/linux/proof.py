@@ -131,7 +131,7 @@ def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
 
 def _of_this_system(guest: Guest, facts: GuestFacts, entry: BootEntry) -> bool:
     """Whether an entry starts an installed kernel with the root that is repaired."""
-    spec, device = root_of(guest, facts, entry.cmdline)
+    spec, device = root_of(guest, facts, entry)
     own = cmdline.unstable(spec) if device is None and spec else device is None or device.name == facts.root
     return own and kernel_of(guest, entry, facts.kernels, facts.root_subvolume) is not None
 
@@ -275,7 +275,7 @@ def _root_device(guest: Guest, facts: GuestFacts) -> str:
 
 
 def _root(guest: Guest, facts: GuestFacts, entry: BootEntry) -> Iterator[Check]:
-    spec, device = root_of(guest, facts, entry.cmdline)
+    spec, device = root_of(guest, facts, entry)
     yield Check(
         "cmdline.root",
         device is not None and device.name == facts.root and not cmdline.unstable(spec),

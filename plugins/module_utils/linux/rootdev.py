@@ -14,6 +14,7 @@ from ..guest.model import BlockDevice, GuestFacts
 from ..guest.parttable import ESP
 from ..guest.protocol import Guest
 from . import cmdline
+from .entries import BootEntry
 
 _OFFSET = re.compile(r"^(PARTUUID=[^/]+)/PARTNROFF=(-?[0-9]{1,3})$")
 _ROOT_TYPES = {
@@ -24,18 +25,24 @@ _ROOT_TYPES = {
 }
 
 
-def root_of(guest: Guest, facts: GuestFacts, line: str) -> tuple[str, Optional[BlockDevice]]:
-    """How a command line calls its root, and the device; None for one that is not there. Without a name it may be found by its type."""
-    named = cmdline.roots(line)
+def root_of(guest: Guest, facts: GuestFacts, entry: BootEntry) -> tuple[str, Optional[BlockDevice]]:
+    """How a boot entry calls its root, and the device; None for one that is not there. Without a name it may be found by its type."""
+    named = cmdline.roots(entry.cmdline)
     spec = named[-1] if named else ""
     if spec in ("", "gpt-auto"):
-        return spec, _discovered(guest, facts)
+        return spec, _discovered(guest, facts) if _by_type(entry) else None
     match = _OFFSET.match(spec)
     if match is None:
         return spec, guest.device(spec)
     first = guest.device(match[1])
     wanted = None if first is None else (first.disk, (first.part or 0) + int(match[2]))
     return spec, next((device for device in guest.devices() if wanted is not None and (device.disk, device.part or 0) == wanted), None)
+
+
+def _by_type(entry: BootEntry) -> bool:
+    """Whether a loader starts it that says from which disk, and nothing on its line forbids to look there."""
+    words = [value for name in ("systemd.gpt_auto", "rd.systemd.gpt_auto") for value in cmdline.values(entry.cmdline, name)[-1:]]
+    return "/loader/entries/" in entry.config and not {"0", "no", "off", "false", "n", "f"} & set(words)
 
 
 def _discovered(guest: Guest, facts: GuestFacts) -> Optional[BlockDevice]:

@@ -223,3 +223,11 @@ def test_drivers_that_are_needed_are_not_left_out(before, after):
     path = "/etc/dracut.conf.d/x.conf"
     changes = initramfs_conf.drivers(MemoryGuest({path: before + "\n"}), "dracut", "virtio", initramfs.DRIVERS["virtio"])
     assert [change.after for change in changes if change.path == path] == ([after + "\n"] if after != before else [])
+
+
+@pytest.mark.parametrize("more", ["# a comment of some length, as people write them\n" * 40, "(" * 40, "# (a\n" * 400])
+def test_a_list_that_does_not_end_takes_no_time(more):
+    with within(5):
+        initramfs_conf.drivers(
+            MemoryGuest({"/etc/mkinitcpio.conf": f"MODULES=(\n{more}$(x)\n)\n"}), "mkinitcpio", "virtio", ("virtio_blk",)
+        )

@@ -163,6 +163,19 @@ def test_names_that_the_guest_gives():
     assert made.resolve("/dev/mapper/mpathb1") is None
 
 
+def test_an_identifier_of_storage_elsewhere_is_not_the_only_disk():
+    made = DeviceTable([Disk("scsi", 0, 0)], [BlockDevice("/dev/sda1", "ext4", "u", disk=0, part=1)])
+    made.multipath("sandata", "3600a0980" + "1" * 24)
+    made.multipath("mpatha", "36000c29" + "1" * 25)
+    assert made.resolve("/dev/mapper/sandata1") is None and made.resolve("/dev/mapper/mpatha1").uuid == "u"
+
+
+def test_what_a_server_exports_under_such_a_name_stays():
+    made = MemoryGuest({"/etc/fstab": "nas:/dev/sda1 /m nfs defaults 0 0\n"}, {"/dev/sda1": ROOT})
+    findings = Findings()
+    assert mounts.plan(made, findings) == [] and not findings.concerns
+
+
 def test_multipath_names_become_stable():
     made = MemoryGuest(
         {"/etc/fstab": "/dev/mapper/mpatha2 / ext4 defaults 0 1\n/dev/mapper/vg-x /y ext4 defaults 0 0\n"},

@@ -78,6 +78,20 @@ GRUB2 = [
         entry(f" {IMAGE} root=UUID=07"),
     ),
     edit(
+        "a line that goes on does not lose its end",
+        f"{GRUB}, 6.1: a backslash before a newline",
+        "/boot/grub/custom.cfg",
+        entry(f" {IMAGE} root=UUID=07 ro \\\n  resume=/dev/sdq1"),
+        entry(f" {IMAGE} root=UUID=07 ro \\\n  "),
+    ),
+    edit(
+        "what a shell makes of a word is not known",
+        "sh(1), expansions",
+        "/etc/grub.d/40_custom",
+        "#!/bin/sh\n" + entry(f" {IMAGE} root=/dev/sda2 resume=`cat /etc/swapdev` resume=$SWAP"),
+        "#!/bin/sh\n" + entry(f" {IMAGE} root=UUID=07 resume=`cat /etc/swapdev` resume=$SWAP"),
+    ),
+    edit(
         "a menu of one's own on Red Hat",
         f"{GRUB}, 41_custom",
         "/boot/grub2/custom.cfg",

@@ -9,6 +9,7 @@ from treerules import BY_PATH, WWID, Rule, holds, rules
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice, GuestFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.entries import BootEntry
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.rootdev import root_of
 
 ENTRY = "/boot/loader/entries/one.conf"
@@ -257,6 +258,9 @@ ROOTS = {
     "init/do_mounts.c, the last one counts": ("root=UUID=1 root=UUID=2", LOADER, TYPED, "/dev/sda2"),
     "systemd-gpt-auto-generator(8), no root=": ("quiet", LOADER, TYPED, "/dev/sda2"),
     "systemd-gpt-auto-generator(8), root=gpt-auto": ("root=gpt-auto", LOADER, TYPED, "/dev/sda2"),
+    "systemd-gpt-auto-generator(8), systemd.gpt_auto=": ("quiet systemd.gpt_auto=0", LOADER, TYPED, None),
+    "systemd-gpt-auto-generator(8), rd.systemd.gpt_auto=": ("root=gpt-auto rd.systemd.gpt_auto=no", LOADER, TYPED, None),
+    "systemd-gpt-auto-generator(8), GRUB does not tell the disk": ("quiet", LOADER, TYPED, None),
     "systemd-gpt-auto-generator(8), only on the disk of the ESP": ("quiet", LOADER, TYPED[::2], None),
     "systemd-gpt-auto-generator(8), needs a loader that tells its partition": ("quiet", GuestFacts(architecture="x86_64"), TYPED, None),
     "Discoverable Partitions Specification, of the own architecture": (
@@ -271,5 +275,6 @@ ROOTS = {
 @pytest.mark.parametrize("source", ROOTS)
 def test_the_root_of_a_command_line(source):
     words, known, devices, root = ROOTS[source]
-    device = root_of(MemoryGuest({}, {one.name: one for one in devices}), known, words)[1]
+    config = "/boot/grub/grub.cfg" if "GRUB" in source else ENTRY
+    device = root_of(MemoryGuest({}, {one.name: one for one in devices}), known, BootEntry(config, "", (), words))[1]
     assert (device.name if device is not None else None) == root

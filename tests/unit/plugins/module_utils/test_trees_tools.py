@@ -52,6 +52,15 @@ INITRAMFS_TOOLS = [
         image="new",
     ),
     tool(
+        "RESUME= that the shell finds",
+        "initramfs.conf(5): read by sh",
+        DEBIAN,
+        "/etc/initramfs-tools/initramfs.conf",
+        "RESUME=`blkid -o device -t TYPE=swap`\n",
+        "RESUME=`blkid -o device -t TYPE=swap`\n",
+        image="new",
+    ),
+    tool(
         "RESUME= in the main file",
         "initramfs.conf(5), RESUME",
         DEBIAN,
@@ -204,6 +213,7 @@ def stored(name, source, path, before, after=None, *concerns, idle=()):
 
 ARRAYS = [
     stored("DEVICE by disks", f"{MD}, DEVICE", CONF, "DEVICE /dev/sda1 /dev/sdb1\n", "DEVICE partitions\n"),
+    stored("DEVICE behind blanks", "mdadm: conf_word skips them", CONF, "# a\n  DEVICE /dev/sd[ab]1\n", "# a\n  DEVICE partitions\n"),
     stored("DEVICE by a pattern", f"{MD}, DEVICE: glob(7)", CONF, "DEVICE /dev/sd[a-z]*\n", "DEVICE partitions\n"),
     stored("DEVICE partitions", f"{MD}, DEVICE", "/etc/mdadm.conf", "DEVICE partitions containers\nMAILADDR root\n"),
     stored("keywords in any case and shortened", f"{MD}, SYNTAX", CONF, "dev /dev/sda1\n", "dev partitions\n"),
