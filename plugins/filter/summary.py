@@ -52,7 +52,8 @@ STAGES = {
     "migrate_booted": "VALIDATE",
     "migrate_reported": "the report",
 }
-_CAUSE, _REMEDY = 400, 200  # characters of why a VM failed, of the beginning and of the end, where the codes are that can be accepted
+_CAUSE = 400  # characters of why a VM failed, from its beginning
+_REMEDY = 200  # from its end, where the codes are that can be accepted
 
 
 def summary(hosts, hostvars):

@@ -332,7 +332,7 @@ _MADE_AT_BOOT = re.compile(r"^/dev/(sr\d|fd\d|cdrom|shm\b|u?random$|zero$|zram\d
 # What mounts a file system, where it has another name than blkid gives it.
 _TYPES = {
     "ntfs": ("ntfs-3g", "ntfs3", "fuseblk"), "vfat": ("msdos", "umsdos"), "exfat": ("exfat-fuse",), "iso9660": ("udf",), "swap": ("none",),
-    "swsuspend": ("swap", "none"),     "btrfs": (), "ext4": ("ext2", "ext3"), "ext3": ("ext2", "ext4"), "ext2": ("ext3", "ext4"),
+    "swsuspend": ("swap", "none"), "btrfs": (), "ext4": ("ext2", "ext3"), "ext3": ("ext2", "ext4"), "ext2": ("ext3", "ext4"),
 }  # fmt: skip
 
 
