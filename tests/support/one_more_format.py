@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from .domain import Domain
-from .format import AsJson, Format
+from .format import AsJson, Format, Said
 
 
-def _said(domain: Domain) -> dict[str, Any]:
+def _written(domain: Domain) -> dict[str, Any]:
     return {"called": domain.name, "disks": [path for path, dummy in domain.disks]}
 
 
-FORMAT: Format = AsJson("shelf", _said)
+def _read(data: Mapping[str, Any], domain: Domain) -> Said:
+    return Said(tuple(data["disks"]))
+
+
+FORMAT: Format = AsJson("shelf", _written, _read)
