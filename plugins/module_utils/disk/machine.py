@@ -159,6 +159,7 @@ class Staged:
 
     staged: Annotated[str, FILE]
     virtual_size: int
+    files: tuple[Annotated[str, FILE], ...] = ()
     place: Disk = field(default=Disk(), metadata=FLAT)
     staged_format: str = "vmdk"
     rest: Rest = kept()

@@ -57,8 +57,8 @@ def boot_disk(firmware: str, disks: Reads, tables: Mapping[str, Table], system: 
     else:
         found = [number for number, (name, table) in enumerate(named) if leads_on(disks, name, table)]
         found = found or [number for number, (dummy, table) in enumerate(named) if table.boot_code.strip(b"\0")]
-    if first in found:
-        return found[found.index(first)]
+    if first is not None and first in found:
+        return first
     return next((number for number in found if number in system), found[0] if found else 0)
 
 

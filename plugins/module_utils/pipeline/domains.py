@@ -90,21 +90,18 @@ def assumed(vm: VmSaid, facts: Facts) -> tuple[Concern, ...]:
 
 def left_out(vm: VmSaid, domain: Domain) -> tuple[Concern, ...]:
     """The NICs of the source that a description has no like of, as where the operator has named others (migrate_nics)."""
-    missing = len(vm.machine.nics) - len(domain.nics)
+    if len(vm.machine.nics) <= len(domain.nics):
+        return ()
     known = {nic.mac for nic in domain.nics}
     gone = [f"{nic.mac or 'one without a MAC'} on {nic.network or 'no network'}" for nic in vm.machine.nics if nic.mac not in known]
     return (
-        (
-            Concern(
-                "network.left-out",
-                WARNING,
-                f"The VM has {len(vm.machine.nics)} cards at its source and {len(domain.nics)} in its description; those at the source that it does not have:"
-                f" {', '.join(gone)}.",
-                "Name all of them in migrate_nics, or none.",
-            ),
-        )
-        if missing > 0
-        else ()
+        Concern(
+            "network.left-out",
+            WARNING,
+            f"The VM has {len(vm.machine.nics)} cards at its source and {len(domain.nics)} in its description; those at the source that it does not have:"
+            f" {', '.join(gone)}.",
+            "Name all of them in migrate_nics, or none.",
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
 from .. import yamlfile
 from . import ifcfg, netplan, networkd, networkmanager
-from .model import LEFTOVER, entries, mac_of, shell
+from .model import LEFTOVER, each_line, entries, mac_of, shell
 
 _BY_MAC = ("macaddress", "permanentmacaddress")
 _ETHERNET = ("ethernet", "802-3-ethernet")
@@ -95,7 +95,7 @@ def _network(content: str, names: Mapping[Mac, str]) -> str:
         return content
     lines: list[str] = []
     by_name = f"Name={' '.join(wanted)}\n"
-    for section, key, line in _lines(content):
+    for section, key, line in each_line(content):
         if section != "match" or key not in ("name", *_BY_MAC):
             lines.append(line)
         elif by_name not in lines:
@@ -110,7 +110,7 @@ def _keyfile(content: str, names: Mapping[Mac, str]) -> str:
     if name is None or values.get(("connection", "type")) not in _ETHERNET or (own and own != name):
         return content
     lines = []
-    for section, key, line in _lines(content):
+    for section, key, line in each_line(content):
         named = section == "connection" and key == "interface-name" and not own
         if not named and not (section in _ETHERNET and key == "mac-address"):
             lines.append(line)
@@ -179,14 +179,3 @@ def _called(value: Optional[str], names: Mapping[Mac, str]) -> Optional[str]:
     """The name that is pinned to a MAC as a profile has it."""
     mac = mac_of(value)
     return names.get(mac) if mac is not None else None
-
-
-def _lines(content: str) -> Iterator[tuple[str, str, str]]:
-    """(section, key, line) of every line, section and key in lower case; no key where a line sets nothing."""
-    section = ""
-    for line in content.splitlines(keepends=True):
-        bare = line.strip()
-        if bare.startswith("[") and bare.endswith("]"):
-            section = bare[1:-1].lower()
-        sets = "=" in bare and bare[0] not in "#;"
-        yield section, bare.partition("=")[0].strip().lower() if sets else "", line

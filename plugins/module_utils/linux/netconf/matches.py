@@ -13,7 +13,7 @@ from typing import Iterator, Mapping, Optional
 
 from ...guest.protocol import Guest, glob, text
 from . import netplan, networkd, networkmanager
-from .model import LEFTOVER, ini
+from .model import LEFTOVER, each_line, ini
 
 OLD = frozenset(
     ("vmxnet3", "vmxnet", "e1000", "e1000e", "igb", "pcnet32", "vlance", "hv_netvsc", "netvsc", "ena", "ixgbevf", "xen_netfront", "vif", "gve", "mana")
@@ -106,14 +106,11 @@ def _netplan(match: re.Match[str], new: str) -> str:
 
 def _matches(content: str, names: Mapping[str, str], driver: str, form: tuple[str, str]) -> str:
     """A file of sections with its matches rewritten; `form` is what separates alternatives, and the key of a match by name."""
-    lines, section = [], ""
+    lines = []
     if ("match", form[1].lower()) in ini(content):  # which a second one would widen, or take the place of
         names = {}
-    for raw in content.splitlines(keepends=True):
+    for section, dummy, raw in each_line(content):
         line = raw.rstrip("\r\n")
-        stripped = line.strip()
-        if stripped.startswith("[") and stripped.endswith("]"):
-            section = stripped[1:-1].lower()
         match = _LINE.match(line) if section == "match" else None
         new = _value(match["key"].lower(), match["value"], names, driver, form) if match is not None else None
         if match is not None and new is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Iterable, Optional
+from typing import Iterable, Iterator, Optional
 
 from ...core import macs
 
@@ -47,18 +47,21 @@ def ini(content: str) -> dict[tuple[str, str], str]:
     return values
 
 
-def entries(content: str) -> list[tuple[str, str, str]]:
-    """Every (section, key, value) in order, section and key in lower case."""
-    found = []
+def each_line(content: str) -> Iterator[tuple[str, str, str]]:
+    """(section, key, line with its end) of every line, section and key in lower case; no key where a line sets nothing."""
     section = ""
-    for raw in content.splitlines():
-        line = raw.strip()
-        if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1].lower()
-        elif "=" in line and line[0] not in "#;":
-            key, dummy, value = line.partition("=")
-            found.append((section, key.strip().lower(), value.strip()))
-    return found
+    for line in content.splitlines(keepends=True):
+        bare, key = line.strip(), ""
+        if bare.startswith("[") and bare.endswith("]"):
+            section = bare[1:-1].lower()
+        elif "=" in bare and bare[0] not in "#;":
+            key = bare.partition("=")[0].strip().lower()
+        yield section, key, line
+
+
+def entries(content: str) -> list[tuple[str, str, str]]:
+    """Every (section, key, value) in order."""
+    return [(section, key, line.partition("=")[2].strip()) for section, key, line in each_line(content) if key]
 
 
 def shell(content: str) -> dict[str, str]:

@@ -24,8 +24,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import
 DISK_OF_VMX = 'scsi0:0.present = "TRUE"\nscsi0:0.fileName = "a.vmdk"\n'
 
 
-def identified(path, verify=False):
-    return api.identified([str(path)], api.Access(verify=verify))
+def identified(path):
+    return api.identified([str(path)], api.Access())
 
 
 def carried_out(stage, options_):
