@@ -117,7 +117,7 @@ def test_the_second_of_two_runs_says_so_and_stops(hosts):
     [
         ("migrate_output_format", "qcow3", "must be one of"),
         ("migrate_boot_memory", "much", "cannot be converted to an int"),
-        ("migrate_source", "/nowhere/web01.vmdk", "does not exist or is not a file"),
+        ("migrate_source", "/nowhere/web01.vmdk", "does not exist"),
         ("migrate_fixes", ["fstabb"], "must be one"),
         ("migrate_compression", "zstd", "cannot be compressed"),
     ],

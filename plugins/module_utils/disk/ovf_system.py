@@ -93,7 +93,7 @@ def _chosen(systems: Sequence[ET.Element], wanted: str, texts: Mapping[str, str]
     how = _ALONE
     if example and wanted not in count:
         written = f"'{os.path.basename(path)}#{plain(example)}'"
-        how = f"Write the one that is meant behind its name in migrate_source, and all of it in quotes: {written} (or export it alone)."
+        how = f"Name the VM behind the file in migrate_source, and quote all of it, else an INI inventory drops the name: {written} (or export the VM alone)."
     said = listed([name or "one without a name" for name in names])
     what = (
         f"has {len(found) or 'no'} VM{'s' * (len(found) > 1)} of the name {wanted[:80]!r}; it has"

@@ -34,10 +34,12 @@ def open_source(paths: Sequence[str], verify: bool = True) -> SourceVm:
 
 def _described(paths: Sequence[str], verify: bool, chosen: choice.Choice) -> SourceVm:
     for path in paths:
-        if not os.path.exists(path) or os.path.isdir(path):
+        if os.path.isdir(path):
             raise InvalidInput(
-                f"The source {path} does not exist or is not a file.", "Check migrate_source; paths are on the conversion host.", path=path
+                f"The source {path} is a directory.", "Name the .vmx, .vbox, .ovf, .ova or disk in it (migrate_source).", path=path
             )
+        if not os.path.exists(path):
+            raise InvalidInput(f"The source {path} does not exist.", "Check migrate_source; paths are on the conversion host.", path=path)
     suffixes = {os.path.splitext(path)[1].lower() for path in paths}
     if len(paths) == 1 and suffixes == {".vmx"}:
         return vmx.read(paths[0])

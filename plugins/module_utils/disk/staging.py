@@ -93,7 +93,7 @@ class Staging:
     @property
     def whole(self) -> bool:
         """Whether the disks that were made here, since their source has no files of them, are still there."""
-        made = [disk.staged for disk in self._least.disks if not disk.files and "://" not in disk.staged]
+        made = [disk.staged for disk in self._least.disks if disk.files == () and "://" not in disk.staged]
         return all(map(os.path.exists, made))
 
     @property

@@ -107,7 +107,9 @@ def _searches(guest: Guest, path: str, content: str) -> Iterator[Check]:
 
 def _boot(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
     entries = boot_entries(guest)
-    yield Check("bootloader.entries", bool(entries), f"{len(entries)} entries start a kernel")
+    yield Check(
+        "bootloader.entries", bool(entries), f"{len(entries)} boot {'entry starts' if len(entries) == 1 else 'entries start'} a kernel"
+    )
     chosen = default_entry(guest, entries)
     for config in dict.fromkeys(entry.config for entry in entries if entry is chosen):
         yield from _searches(guest, config, _passed(text(guest, config) or "", chosen))

@@ -90,7 +90,8 @@ def as_markdown(done: Migration) -> str:
         "",
         f"- Source: {text(source.machine.kind)}, {len(source.disks)} disk(s),"
         f" firmware {text(facts.firmware or source.machine.firmware or 'unknown')}",
-        f"- Guest: {text(facts.product or 'not inspected')} ({text(facts.architecture)}), host name {text(facts.hostname or 'unknown')}",
+        f"- Guest: {text(facts.product or 'unknown')}{f' ({text(facts.architecture)})' if facts.architecture else ''},"
+        f" host name {text(facts.hostname or 'unknown')}",
     ]
     lines += [f"- Kernel {text(kernel.version)} ({text(kernel.image)})" for kernel in facts.kernels]
     lines += [
@@ -155,8 +156,9 @@ def _change(reason: str, changes: Sequence[ChangeSaid]) -> list[str]:
     removed = [change.path for change in changes if change.kind == "remove"]
     added = [change.path for change in changes if change.kind in ("upload", "copy")]
     for change in changes:
-        # The package database is long and says nothing that the removed files do not say.
-        if change.kind not in ("remove", "upload", "copy") and not change.path.endswith("/dpkg/status"):
+        if change.path.endswith("/dpkg/status"):  # which is long and says nothing that the removed files do not say
+            lines += [f"Changed: {text(change.path)}, whose diff is in report.json", ""]
+        elif change.kind not in ("remove", "upload", "copy"):
             lines += [*block(change.diff or "", "diff"), ""]
     if added:
         lines += [f"Put in: {_paths(added)}", ""]
