@@ -89,7 +89,7 @@ def _disks(
                     "Delete the VM's snapshots in VirtualBox, or copy the disk as it is now: VBoxManage clonemedium disk UUID NEW.vdi --format VDI.",
                     path=path,
                 )
-            name = medium.get("location", "")
+            name = medium.get("location", "").removeprefix("./")
             if not below.is_plain(name):
                 raise UnsafeInput(
                     f"{path} names the disk {name[:200]!r}, which is not a plain file name.",

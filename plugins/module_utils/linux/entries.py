@@ -6,6 +6,7 @@ Source: GRUB manual 2.06 (menuentry, submenu, load_env), Boot Loader Specificati
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass, replace
 from typing import Iterator, Mapping, Optional, Sequence
@@ -50,7 +51,7 @@ def boot_entries(guest: Guest) -> list[BootEntry]:
     for path in legacy_configs(guest):
         content = text(guest, path)
         if content is not None:
-            found += _legacy(path, content)
+            found += _legacy(path, content.replace("\\\n", " "))
     for path in EXTLINUX_CONFIGS:
         content = text(guest, path)
         if content is not None:
@@ -70,7 +71,7 @@ def locate(guest: Guest, entry: BootEntry, path: str, subvolume: str) -> Optiona
     if "/loader/entries/" in entry.config:
         candidates.insert(0, entry.config.split("/loader/entries/", 1)[0] + path)
     if not path.startswith("/"):
-        candidates.append(f"{entry.config.rsplit('/', 1)[0]}/{path}")
+        candidates.append(posixpath.normpath(f"{entry.config.rsplit('/', 1)[0]}/{path}"))
         candidates.append(f"/boot/{path}")
     return next((candidate for candidate in candidates if candidate.startswith("/") and exists(guest, candidate)), None)
 
@@ -177,7 +178,9 @@ def _extlinux(path: str, content: str) -> Iterator[BootEntry]:
     for label in re.split(r"^\s*label\s", content, flags=re.MULTILINE | re.IGNORECASE)[1:]:
         values = {
             match[1].lower(): match[2].strip()
-            for match in re.finditer(r"^\s*(kernel|linux|initrd|append)\s+(.*)$", label, re.MULTILINE | re.IGNORECASE)
+            for match in re.finditer(
+                r"^[ \t]*(kernel|linux|initrd|append)[ \t]+(.*)$", label.partition("\n")[2], re.MULTILINE | re.IGNORECASE
+            )
         }
         kernel = values.get("linux") or values.get("kernel")
         options = values.get("append", "")

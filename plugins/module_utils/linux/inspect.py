@@ -19,7 +19,11 @@ from .netconf.model import shell
 ESP_MOUNTS = ("/boot/efi", "/efi", "/boot")
 GRUB_CONFIGS = ("/boot/grub/grub.cfg", "/boot/grub2/grub.cfg")
 GRUB_LEGACY_CONFIGS = ("/boot/grub/menu.lst", "/boot/grub/grub.conf")
-EXTLINUX_CONFIGS = ("/boot/extlinux/extlinux.conf", "/boot/extlinux.conf", "/boot/syslinux/syslinux.cfg")
+EXTLINUX_CONFIGS = tuple(
+    f"{base}/{name}"
+    for base in ("/boot", "")
+    for name in ("extlinux/extlinux.conf", "extlinux.conf", "syslinux/syslinux.cfg", "syslinux.cfg")
+)
 _NO_KERNEL = (".old", ".bak", ".dpkg-old", ".dpkg-new", ".rpmsave", ".rpmnew", ".hmac", ".sig", ".efi.signed")
 _FAMILIES = {
     "debian": ("debian", "ubuntu", "linuxmint", "kali", "raspbian", "devuan", "pop"),

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Iterator, Optional, Sequence
 
-from ..core.concern import BLOCKER, WARNING, Findings
+from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.write import edit
@@ -37,6 +37,7 @@ _WRITEBACK = ("/etc/systemd/zram-generator.conf", ((_ZRAM, "PARTUUID", "/dev/dis
 # What runs at boot beside units: of Debian and Red Hat, SUSE, Gentoo and Alpine.
 _SCRIPTS = ("/etc/rc.local", "/etc/rc.d/rc.local", "/etc/init.d/boot.local")
 _REASON = "devices by stable names"
+_SHARED = re.compile(r"^(?:fuse\.)?(?:vmhgfs(?:-fuse)?|vboxsf|prl_fs)(?:$|#)")
 _TEMPORARY = re.compile(r"^/dev/disk/(azure/(resource|local)|cloud/azure_resource)\b")  # a disk of the host, which no VM takes along
 # Options that name devices: of XFS, ext4 and reiserfs for logs, of systemd; a member of a btrfs is told apart by its partition alone.
 _OPTION = re.compile(
@@ -137,6 +138,14 @@ def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str
     if device is None:
         return line
     given = line.fields[3].split(",") if len(line.fields) > 3 else []
+    if path == FSTAB and shared(line):
+        findings.add(
+            "mounts.shared-folder",
+            INFO,
+            f"{FSTAB} mounts a folder of the old host on {line.other}, which the target does not have; the entry is commented out.",
+            "Mount what is needed by NFS, SMB or virtiofs.",
+        )
+        return Line(f"# {line.text}")
     if path == FSTAB and given:
         start, end = spans(line.text)[3]
         options = _options(line.fields[3], path, guest, findings, mode)
@@ -151,6 +160,12 @@ def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str
     anew = bool(line.text[: line.start].strip()) and any(option == "swap" or option.startswith("tmp") for option in given)
     spec = named(device, path, guest, findings, mode=mode, tags=("PARTUUID",) if anew else _ALL, options=given)
     return line if spec == device else line.with_device(spec)
+
+
+def shared(line: Line) -> bool:
+    """Whether an entry is a folder that the old hypervisor shares, whose mount fails elsewhere and may stop the boot."""
+    kind = line.fields[2] if len(line.fields) > 2 else ""
+    return bool(_SHARED.match(line.device or "" if kind == "fuse" else kind))
 
 
 def named(

@@ -311,9 +311,11 @@ def _tables(guest: Guest) -> Iterator[Check]:
     for path, field in ((mounts.FSTAB, 0), (mounts.CRYPTTAB, 1)):
         for line in mounts.parse(text(guest, path) or "", field):
             spec = (line.device or "").strip('"').replace("\\040", " ")
-            if not spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")) or _MADE_AT_BOOT.match(spec):
-                continue
             if {"noauto", "nofail", "_netdev", "x-systemd.automount"} & set(",".join(line.fields[3:4]).split(",")):
+                continue
+            if not field and mounts.shared(line):
+                yield Check("fstab.shared-folder", False, f"{path}: {spec} for {line.other} is of the old host")
+            if not spec.startswith(("/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=")) or _MADE_AT_BOOT.match(spec):
                 continue
             if not field and spec.startswith("/dev/mapper/") and spec[len("/dev/mapper/") :] in made:
                 continue  # crypttab's own entry is asked

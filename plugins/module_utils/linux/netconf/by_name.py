@@ -16,7 +16,7 @@ from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
 from .. import yamlfile
 from . import ifcfg, netplan, networkd, networkmanager
-from .model import LEFTOVER, each_line, entries, mac_of, shell
+from .model import LEFTOVER, each_line, entries, mac_of, matched, shell
 
 _BY_MAC = ("macaddress", "permanentmacaddress")
 _ETHERNET = ("ethernet", "802-3-ethernet")
@@ -41,7 +41,7 @@ def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Opt
         own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
         # Of all files that match a card the first applies; a later one with its MAC is for what lies on the card and has that too.
         after = _network(before, {mac: name for mac, name in names.items() if not any(_takes(match, name, mac) for match in earlier)})
-        earlier.append(_match(before))
+        earlier.append(matched(before))
         if after != before:
             yield own, before if path == own else None, after
     for path in netplan.files(guest):
@@ -55,15 +55,6 @@ def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Opt
         if not LEFTOVER.search(path.rsplit("ifcfg-", 1)[1]):
             before = text(guest, path) or ""
             yield path, before, _ifcfg(before, names)
-
-
-def _match(content: str) -> dict[str, str]:
-    """What a .network file matches: the words of a key that is there several times are one list."""
-    found: dict[str, str] = {}
-    for section, key, value in entries(content):
-        if section == "match":
-            found[key] = f"{found.get(key, '')} {value}".strip() if value else ""
-    return found
 
 
 def _of_a_card(match: Mapping[str, str]) -> bool:
@@ -81,7 +72,7 @@ def _takes(match: Mapping[str, str], name: str, mac: Mac) -> bool:
 
 
 def _network(content: str, names: Mapping[Mac, str]) -> str:
-    match = _match(content)
+    match = matched(content)
     sets = [[_called(word, names) for word in match[key].split()] for key in _BY_MAC if match.get(key)]
     wanted = [name for name in dict.fromkeys(sets[0] if sets else []) if name is not None]
     patterns = match.get("name", "").split()

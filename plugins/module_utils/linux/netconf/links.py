@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass
-from typing import Iterator, Optional
+from typing import Iterator
 
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists, resolve_link, text
 from . import networkd
-from .model import VALID, entries, mac_of
+from .model import VALID, entries, mac_of, matched
 from .networkd import DIRECTORY
 
 _RULE = "80-net-setup-link.rules"  # of udev, which is what reads .link files
@@ -36,9 +36,10 @@ class Link:
         return name if VALID.match(name) else ""
 
     @property
-    def mac(self) -> Optional[Mac]:
-        """The MAC of the one NIC that it matches."""
-        return mac_of(self.match.get("macaddress") or self.match.get("permanentmacaddress"))
+    def macs(self) -> tuple[Mac, ...]:
+        """The MACs of the NICs that it matches."""
+        words = (self.match.get("macaddress") or self.match.get("permanentmacaddress") or "").split()
+        return tuple(mac for mac in map(mac_of, words) if mac is not None)
 
     @property
     def address(self) -> str:
@@ -68,9 +69,8 @@ class Link:
 def links(guest: Guest) -> Iterator[Link]:
     """The .link files in force, in their order; one in /etc takes the place of the distribution's of the same name."""
     for path in networkd.in_force(guest, ".link"):
-        content = entries(text(guest, path) or "")
-        match = {key: value for section, key, value in content if section == "match"}
-        yield Link(path, match, tuple((key, value) for section, key, value in content if section == "link"))
+        content = text(guest, path) or ""
+        yield Link(path, matched(content), tuple((key, value) for section, key, value in entries(content) if section == "link"))
 
 
 def in_force(guest: Guest) -> bool:

@@ -64,6 +64,15 @@ def entries(content: str) -> list[tuple[str, str, str]]:
     return [(section, key, line.partition("=")[2].strip()) for section, key, line in each_line(content) if key]
 
 
+def matched(content: str) -> dict[str, str]:
+    """What a .network or .link file matches: a key that is there several times is one list, which an empty value begins anew (systemd.syntax(7))."""
+    found: dict[str, str] = {}
+    for section, key, value in entries(content):
+        if section == "match":
+            found[key] = f"{found.get(key, '')} {value}".strip() if value else ""
+    return {key: value for key, value in found.items() if value}
+
+
 def shell(content: str) -> dict[str, str]:
     """Assignments of a sysconfig file, without their quotes."""
     return {

@@ -74,8 +74,8 @@ def persistent_names(guest: Guest) -> dict[Mac, str]:
             names[rule.mac] = rule.name
     first: dict[Mac, str] = {}
     for link in links.links(guest) if links.in_force(guest) else ():
-        if link.mac is not None and link.name:
-            first.setdefault(link.mac, link.name)
+        for mac in link.macs if link.name else ():
+            first.setdefault(mac, link.name)
     return {**first, **names}  # udev asks .link files for those alone that no rule has named
 
 

@@ -9,7 +9,7 @@ from typing import Iterator, Optional
 
 from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, resolve_link, text
-from .model import Profile, cidrs, entries, ini, mac_of
+from .model import Profile, cidrs, entries, ini, mac_of, matched
 
 DIRECTORY = "/etc/systemd/network"
 DIRECTORIES = ("/usr/lib/systemd/network", "/lib/systemd/network", DIRECTORY)
@@ -25,7 +25,7 @@ def read(guest: Guest) -> Iterator[Profile]:
     members: dict[str, list[str]] = {}
     parents: dict[str, str] = {}
     for content in contents.values():
-        names = ini(content).get(("match", "name"), "").split()
+        names = matched(content).get("name", "").split()
         for section, key, value in entries(content):
             if section == "network" and key in ("bond", "bridge"):
                 members.setdefault(value, []).extend(names)
@@ -42,8 +42,8 @@ def in_force(guest: Guest, suffix: str) -> list[str]:
 
 
 def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str, list[str]], parents: dict[str, str]) -> Iterator[Profile]:
-    values = ini(content)
-    found = values.get(("match", "macaddress")) or values.get(("match", "permanentmacaddress")) or ""
+    values, match = ini(content), matched(content)
+    found = match.get("macaddress") or match.get("permanentmacaddress") or ""
     macs: list[Optional[Mac]] = [mac for mac in map(mac_of, found.split()) if mac is not None]
     addresses = cidrs(value for section, key, value in entries(content) if section in ("network", "address") and key == "address")
     gateways = [
@@ -52,14 +52,14 @@ def _profiles(path: str, content: str, kinds: dict[str, str], members: dict[str,
         if section in ("network", "route") and key == "gateway" and re.match("[0-9]", value)
     ]
     dynamic = values.get(("network", "dhcp"), "no").lower() in _DYNAMIC
-    names: list[Optional[str]] = [*values.get(("match", "name"), "").split()]
-    pairs = itertools.product(names or ([None] if macs or values.get(("match", "driver")) else []), macs or [None])
+    names: list[Optional[str]] = [*match.get("name", "").split()]
+    pairs = itertools.product(names or ([None] if macs or match.get("driver") else []), macs or [None])
     for name, mac in pairs:
         if name is not None and name.startswith("!"):
             continue
         kind = kinds.get(name or "", "")
         yield Profile(
-            "networkd", path, name, mac, values.get(("match", "driver")),
+            "networkd", path, name, mac, match.get("driver"),
             kind if kind in ("bond", "bridge", "vlan", "team") else "ethernet",
             tuple(members.get(name or "", ())), parents.get(name or "", ""),
             "static" if addresses else "dhcp" if dynamic else "none", addresses, gateways[0] if gateways else "",

@@ -10,7 +10,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.macs import canonical
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import links, names, rules
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import links, names, networkd, rules
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.network import interfaces, plan
 
 MAC, OTHER = canonical("00:50:56:8a:00:01"), canonical("00:50:56:8a:00:02")
@@ -135,3 +135,14 @@ def test_where_nothing_renames_nics_they_are_counted(how):
     null = {"rule": ("/etc/udev/rules.d/80-net-setup-link.rules",), "link": ("/etc/systemd/network/99-default.link",)}.get(how, ())
     nics = [Nic(MAC, slot=192), Nic(OTHER, slot=160)]
     assert dict(interfaces(made(files, null), nics, "id", Findings())) == {"eth1": MAC, "eth0": OTHER}
+
+
+def test_keys_that_are_there_several_times_are_one_list():
+    """Source: systemd.syntax(7); an empty value begins the list anew."""
+    path = "/etc/systemd/network/10-x.link"
+    said = f"[Match]\nMACAddress=00:50:56:00:00:09\nMACAddress=\nMACAddress={MAC}\n[Match]\nMACAddress={OTHER}\n[Link]\nName=lan0\n"
+    assert names.persistent_names(made({path: said})) == {MAC: "lan0", OTHER: "lan0"}
+    (first, second) = networkd.read(
+        MemoryGuest({path.replace(".link", ".network"): "[Match]\nName=ens192\nName=ens224\n[Network]\nDHCP=yes\n"})
+    )
+    assert (first.name, second.name) == ("ens192", "ens224")

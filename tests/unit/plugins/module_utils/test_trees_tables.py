@@ -99,6 +99,20 @@ FIELDS = [
         "/dev/disk/by-partuuid/aa-11:/dev/disk/by-partuuid/aa-12 /b bcachefs defaults 0 0",
     ),
     fstab(
+        "a folder that VMware shared",
+        "vmhgfs-fuse(1)",
+        ".host:/ /mnt/hgfs fuse.vmhgfs-fuse allow_other 0 0",
+        "# .host:/ /mnt/hgfs fuse.vmhgfs-fuse allow_other 0 0",
+        ("mounts.shared-folder", "info"),
+    ),
+    fstab(
+        "a folder that VirtualBox shared",
+        "VirtualBox user manual, 4.3",
+        "Shared /media/sf_Shared vboxsf uid=0 0 0",
+        "# Shared /media/sf_Shared vboxsf uid=0 0 0",
+        ("mounts.shared-folder", "info"),
+    ),
+    fstab(
         "multipath by a friendly name",
         "multipath.conf(5), user_friendly_names",
         "/dev/mapper/mpatha2 / ext4 defaults 0 1",
