@@ -76,6 +76,7 @@ full:  ## every integration test and every boot, none left to another commit
 	$(MAKE) --no-print-directory integration e2e ROTATE=
 
 hostile: dev  ## hostile inputs and failing machines, one by one; goes on where it stopped; WRITE=--write puts the figures into docs/security.md
+	$(VENV)/python -m pytest -q -n 2 --hypothesis-profile=wander tests/unit  # laws, by inputs that were not drawn before
 	$(VENV)/python tests/hostile/run.py $(WRITE)
 
 fleet: dev  ## 20 small VMs in one run, compared with their sources: seconds, memory, events; VMS=n FORKS=n; WRITE=--write puts the figures into docs/scale.md

@@ -34,8 +34,14 @@ class Findings:
     """Concerns as they are gathered during planning; each code and cause once."""
 
     concerns: list[Concern] = field(default_factory=list)
+    _known: set[Concern] = field(default_factory=set, repr=False, compare=False)
 
     def add(self, code: str, severity: str, cause: str, remedy: str) -> None:
-        concern = Concern(code, severity, cause, remedy)
-        if concern not in self.concerns:
-            self.concerns.append(concern)
+        self.take(Concern(code, severity, cause, remedy))
+
+    def take(self, *found: Concern) -> None:
+        """Concerns that were gathered elsewhere."""
+        for concern in found:
+            if concern not in self._known:
+                self._known.add(concern)
+                self.concerns.append(concern)

@@ -35,6 +35,11 @@ def exists(path: str) -> bool:
     return rbd.size(path) is not None if rbd.is_image(path) else os.path.exists(path)
 
 
+def readable(path: str) -> bool:
+    """Whether there is a file or device that can be read, and not a pipe, whose reader would wait."""
+    return exists(path) and (rbd.is_image(path) or os.path.isfile(path) or is_device(path))
+
+
 def absolute(path: str) -> str:
     """The path from the root on; the name of an image of Ceph is one everywhere."""
     return path if rbd.is_image(path) else os.path.abspath(path)

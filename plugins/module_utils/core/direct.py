@@ -26,7 +26,10 @@ _PROBE = 64
 def possible(directory: str) -> bool:
     """Whether files in `directory` can be written past the page cache."""
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=directory, prefix=".hyper2kvm-") as file:
-        return _open(file.name) is not None
+        fd = _open(file.name)
+        if fd is not None:
+            os.close(fd)
+        return fd is not None
     return False
 
 

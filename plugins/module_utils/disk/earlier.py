@@ -36,7 +36,7 @@ def done_before(request: Request, inputs: tuple[Identity, ...], quick: bool = Fa
     same = manifest is not None and manifest.says(STAGE, inputs, request.options()) and _as_made(request, manifest, quick)
     if manifest is None or not same or not _opens(request) or (request.file_digest and "sha256" not in manifest.result):
         return None
-    return _said(manifest)
+    return _said(request, manifest)
 
 
 def finished(request: Request, inputs: tuple[Identity, ...]) -> Optional[Converted]:
@@ -51,13 +51,15 @@ def finished(request: Request, inputs: tuple[Identity, ...]) -> Optional[Convert
     if request.file_digest and "sha256" not in manifest.result:
         manifest = replace(manifest, result={**manifest.result, "sha256": sha256(request.output)})
         manifest.save(beside(request.dest))
-    return _said(manifest)
+    return _said(request, manifest)
 
 
-def _said(manifest: Manifest) -> Optional[Converted]:
-    """What was reported of a result; None where that is not what a result is, so that it is made again."""
+def _said(request: Request, manifest: Manifest) -> Optional[Converted]:
+    """What was reported of a result; None where that is not what this one is, so that it is made again."""
     with contextlib.suppress(InvalidInput):
-        return from_data(Converted, manifest.result, "The record of CONVERT")
+        said = from_data(Converted, manifest.result, "The record of CONVERT")
+        wanted = (request.output, request.format, bool(request.device), bool(request.passphrase))
+        return said if (said.path, said.format, said.device, said.encrypted) == wanted and said.virtual_size > 0 else None
     return None
 
 
@@ -163,7 +165,7 @@ def _as_made(request: Request, manifest: Manifest, quick: bool = False) -> bool:
     """
     if manifest.outputs and manifest.holds():
         return True
-    if quick or _not_yet(manifest) or not device.exists(request.output):
+    if quick or _not_yet(manifest) or not device.readable(request.output):
         return False
     return _same_content(request, manifest)
 

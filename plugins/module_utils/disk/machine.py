@@ -159,7 +159,6 @@ class Staged:
 
     staged: Annotated[str, FILE]
     virtual_size: int
-    files: Optional[tuple[Annotated[str, FILE], ...]] = None
     place: Disk = field(default=Disk(), metadata=FLAT)
     staged_format: str = "vmdk"
     rest: Rest = kept()

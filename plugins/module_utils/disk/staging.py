@@ -92,9 +92,8 @@ class Staging:
 
     @property
     def whole(self) -> bool:
-        """Whether the disks that were made here, since their source has no files of them, are still there."""
-        made = [disk.staged for disk in self._least.disks if disk.files == () and "://" not in disk.staged]
-        return all(map(os.path.exists, made))
+        """Whether the disks that were made here, since their source has no files of them, are as they were made."""
+        return self.record.holds()
 
     @property
     def digest(self) -> str:
@@ -149,7 +148,8 @@ def fetch(
     point("fetch.staged")
     inputs = source_identities(vm, paths)
     held.compare()
-    Manifest("fetch", inputs, options, (), to_data(result)).save(os.path.join(work_dir, FETCHED))
+    made = tuple(Identity.of(disk.staged) for disk in result.disks if not disk.files)
+    Manifest("fetch", inputs, options, made, to_data(result)).save(os.path.join(work_dir, FETCHED))
     point("fetch.recorded")
     return result
 
@@ -244,6 +244,7 @@ def flattened(work_dir: str) -> bool:
         and (fixed is None or fixed.stage != REPAIRING)
         and manifest.inputs == base.inputs
         and manifest.options == _made_for(base.digest)
+        and len(manifest.result.get("overlays", ())) == base.disks
         and all(os.path.exists(overlay(work_dir, number)) for number in range(base.disks))
     )
 

@@ -43,14 +43,14 @@ class Linux(Family):
             assemble.learn(guest, root, [Use(cmdline.numbered(named[0]) or named[0], "/")])
         facts = inspect(guest, root, guest.subvolume, guest.mounts, request.firmware, guest.locked)
         facts, more = complete(facts, guest, request.nics, request.of(Options).macs)
-        findings.concerns += more.concerns
+        findings.take(*more.concerns)
         return facts
 
     def running(self, guest: LiveGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
         system = guest.system()
         facts = replace(inspect(guest, system.root, system.subvolume, system.mounts, system.firmware, ()), live=True)
         facts, more = complete(facts, guest, (), request.of(Options).macs, system.interfaces)
-        findings.concerns += more.concerns
+        findings.take(*more.concerns)
         return facts
 
     def plan(self, guest: Guest, facts: GuestFacts, request: GuestRequest) -> Plan:

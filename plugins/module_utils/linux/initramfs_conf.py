@@ -24,7 +24,7 @@ _NAMES = "devices by stable names in the next initramfs"
 _RESUME = re.compile(r"^(\s*(?:export\s+)?RESUME=)(\S*)(.*)$", re.DOTALL)
 _ROOT = re.compile(r"""^(\s*(?:export\s+)?ROOT=["']?)([^\s"']+)(.*)$""", re.DOTALL)
 _DEVICES = re.compile(r"""^[ \t]*(?:add_device|fstab_lines)\+?=(?:"[^"]*"|'[^']*'|\([^()]*\)|\S+)""", re.MULTILINE)
-_OMIT = re.compile(r"""^(\s*omit_drivers\+?=)(?:(["'])(.*?)\2|([^\s"']+))""", re.MULTILINE | re.DOTALL)
+_OMIT = re.compile(r"""^([ \t]*omit_drivers\+?=)(?:(["'])(.*?)\2|([^\s"']+))""", re.MULTILINE | re.DOTALL)
 # Lists of words in quotes or brackets; in brackets each line may end in a comment, which may have brackets too.
 _ARRAY = re.compile(r"^MODULES=(?:\((?P<array>(?:[^()#]|(?<![\s(])#|(?<=[\s(])#[^\n]*\n)*)\)|\"(?P<quoted>[^\"]*)\")", re.MULTILINE)
 _FEATURES = re.compile(r"^features=\"(?P<quoted>[^\"]*)\"", re.MULTILINE)

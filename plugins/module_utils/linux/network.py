@@ -8,7 +8,6 @@ Source: systemd.link(5), udev(7); VMware's pciSlotNumber is the hotplug slot tha
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import re
 from dataclasses import replace
@@ -30,6 +29,7 @@ from .entries import boot_entries
 from .netconf import by_name, ifcfg, ifupdown, links, matches, networkd, networkmanager, position
 from .netconf import names as netnames
 from .netconf import rules as rules_of
+from .netconf.model import globs
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -179,7 +179,7 @@ def _by_hardware(
             or next((name for name in sorted(filter(slot.called, names), key=lambda name: (name not in active, name != slot.name))), None)
             or next((name for name in names if order and counted(name) == order[id(nic)]), None)
             or (usual[0] if usual and slot.address in matched else None)
-            or next((name for name in usual if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)), None)
+            or next((name for name in usual if any(globs(name, pattern) for pattern in patterns)), None)
         )
         if name is not None:
             used[number] = name

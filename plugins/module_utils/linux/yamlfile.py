@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from typing import Any
 
 from ..core import limits
 from ..core.errors import MissingTool
+
+_DEEPEST = 200
 
 try:
     yaml: Any = importlib.import_module("yaml")
@@ -24,6 +27,7 @@ def load(text: str, what: str) -> Any:
         raise MissingTool(f"{what}, and the Python module yaml is missing.", "Install python3-yaml.")
     if len(text) > limits.YAML:
         raise ValueError(f"it has more than {limits.YAML >> 10} KiB")
+    _require_shallow(text)
     try:
         loader = yaml.SafeLoader(text)
         with contextlib.ExitStack() as stack:
@@ -35,6 +39,15 @@ def load(text: str, what: str) -> Any:
             return loader.construct_document(node)
     except (yaml.YAMLError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+
+def _require_shallow(text: str) -> None:
+    """Raise ValueError for brackets that nobody nests so: PyYAML takes seconds to find that out."""
+    depth = 0
+    for bracket in re.findall(r"[\[{\]}]", text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > _DEEPEST:
+            raise ValueError(f"its brackets are nested deeper than {_DEEPEST}")
 
 
 def _spelt(node: Any, known: dict[int, int]) -> int:

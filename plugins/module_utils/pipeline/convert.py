@@ -96,6 +96,7 @@ class Convert(OnSubject):
 
     def _looked_up(self, quick: bool) -> list[_Wanted]:
         base, asked = self._staged.base, self._staged.requests
+        staging.require_whole(self.options.subject.work_dir)
         made = [(request, (*base.inputs, Identity.of(request.source))) for request in asked]
         return [_Wanted(request, made_from, earlier.done_before(request, made_from, quick)) for request, made_from in made]
 

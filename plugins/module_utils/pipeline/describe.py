@@ -110,6 +110,9 @@ class Describe(Plain):
     @cached_property
     def _described(self) -> tuple[descriptions.Description, ...]:
         wanted, known, name = self.options, self._known, names.safe(self.options.name)
+        strange = next((fmt for fmt in wanted.formats if fmt not in FORMATS), "")
+        if strange:
+            raise InvalidInput(f"{strange!r} is not a format of descriptions.", f"Use {', '.join(FORMATS)}.", option="formats")
         formats = [FORMATS[fmt] for fmt in dict.fromkeys(wanted.formats)] if known.phase == FINAL else []
         base = os.path.join(wanted.dest, f"{name}-bootstrap" if known.phase == BOOTSTRAP else name)
         return descriptions.of(self._domain, base, wanted.mode, [libvirt_xml.FORMAT, *formats])

@@ -7,11 +7,12 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass
-from typing import Optional
+from typing import Annotated, Optional
 
 from ..core import atomic, files, modes
 from ..core.data import from_data, to_data
 from ..core.errors import InvalidInput
+from ..core.shape import FILE
 from ..core.vm import VmId, require_same
 from ..sources.source import Access
 from . import sources
@@ -29,7 +30,7 @@ def note(work_dir: str, url: str, vm: VmId) -> None:
 class _Stopped:
     """The source that was shut down; `identity` None in the note of an earlier version."""
 
-    source: str
+    source: Annotated[str, FILE]
     identity: Optional[VmId] = None
 
 

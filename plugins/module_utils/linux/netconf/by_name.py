@@ -8,7 +8,6 @@ Source: systemd.network(5), netplan(5), nm-settings-keyfile(5), initscripts' sys
 from __future__ import annotations
 
 import copy
-import fnmatch
 import re
 from typing import Any, Iterator, Mapping, Optional
 
@@ -16,7 +15,7 @@ from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
 from .. import yamlfile
 from . import ifcfg, netplan, networkd, networkmanager
-from .model import LEFTOVER, each_line, entries, mac_of, matched, shell
+from .model import LEFTOVER, each_line, entries, globs, mac_of, matched, shell
 
 _BY_MAC = ("macaddress", "permanentmacaddress")
 _ETHERNET = ("ethernet", "802-3-ethernet")
@@ -66,7 +65,7 @@ def _takes(match: Mapping[str, str], name: str, mac: Mac) -> bool:
     """Whether a .network file is for this NIC, by its name or by its MAC."""
     patterns = match.get("name", "").split()
     inverted = bool(patterns) and patterns[0].startswith("!")
-    by_name = any(fnmatch.fnmatchcase(name, pattern.lstrip("!")) for pattern in patterns) != inverted
+    by_name = any(globs(name, pattern.lstrip("!")) for pattern in patterns) != inverted
     by_mac = any(mac_of(word) == mac for key in _BY_MAC for word in match.get(key, "").split())
     return _of_a_card(match) and (by_name or by_mac)
 
@@ -81,7 +80,7 @@ def _network(content: str, names: Mapping[Mac, str]) -> str:
         or any(set(found) != set(wanted) for found in sets)  # a NIC has to have both addresses
         or not _of_a_card(match)
         or any(pattern.startswith("!") for pattern in patterns)
-        or (patterns and not all(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in wanted))
+        or (patterns and not all(any(globs(name, pattern) for pattern in patterns) for name in wanted))
     ):
         return content
     lines: list[str] = []

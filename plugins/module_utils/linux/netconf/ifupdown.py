@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from dataclasses import replace
 from typing import Iterator
 
 from ...guest.protocol import Guest, glob, text
-from .model import Profile, cidr
+from .model import Profile, cidr, globs
 
 _MEMBERS = ("bond-slaves", "slaves", "bridge-ports")
 
@@ -63,7 +62,7 @@ def _matching(guest: Guest, how: str, pattern: str) -> Iterator[str]:
     directory, dummy, wanted = pattern.rpartition("/")
     for one in glob(guest, directory, prefix="." if wanted.startswith(".") else ""):
         name = one.rsplit("/", 1)[1]
-        if fnmatch.fnmatchcase(name, wanted) and name.startswith(".") == wanted.startswith("."):
+        if globs(name, wanted) and name.startswith(".") == wanted.startswith("."):
             yield one
 
 

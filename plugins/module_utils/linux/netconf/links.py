@@ -6,14 +6,13 @@ Of all .link files that match a NIC only the first by name applies, whatever dir
 
 from __future__ import annotations
 
-import fnmatch
 from dataclasses import dataclass
 from typing import Iterator
 
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists, resolve_link, text
 from . import networkd
-from .model import VALID, entries, mac_of, matched
+from .model import VALID, entries, globs, mac_of, matched
 from .networkd import DIRECTORY
 
 _RULE = "80-net-setup-link.rules"  # of udev, which is what reads .link files
@@ -54,9 +53,9 @@ class Link:
             if key in ("macaddress", "permanentmacaddress"):
                 fits = mac in map(mac_of, words)
             elif key == "originalname":
-                fits = any(fnmatch.fnmatchcase("eth0", word) for word in words)
+                fits = any(globs("eth0", word) for word in words)
             elif key == "driver":
-                fits = any(fnmatch.fnmatchcase(driver, word) for word in words)
+                fits = any(globs(driver, word) for word in words)
             elif key == "type":
                 fits = "ether" in words
             else:

@@ -6,14 +6,13 @@ Source: systemd.network(5), netplan(5), nm-settings-keyfile(5); the drivers are 
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import re
 from typing import Iterator, Mapping, Optional
 
 from ...guest.protocol import Guest, glob, text
 from . import netplan, networkd, networkmanager
-from .model import LEFTOVER, each_line, ini
+from .model import LEFTOVER, each_line, globs, ini
 
 OLD = frozenset(
     ("vmxnet3", "vmxnet", "e1000", "e1000e", "igb", "pcnet32", "vlance", "hv_netvsc", "netvsc", "ena", "ixgbevf", "xen_netfront", "vif", "gve", "mana")
@@ -37,9 +36,7 @@ def is_old(driver: Optional[str], new: str) -> bool:
 def fits(driver: str, new: str) -> bool:
     """Whether a match by driver takes a NIC with the driver `new`."""
     taken, refused = _wanted(driver)
-    return (not taken or any(fnmatch.fnmatchcase(new, word) for word in taken)) and not any(
-        fnmatch.fnmatchcase(new, word) for word in refused
-    )
+    return (not taken or any(globs(new, word) for word in taken)) and not any(globs(new, word) for word in refused)
 
 
 def _wanted(driver: str) -> tuple[list[str], list[str]]:
@@ -55,11 +52,11 @@ def _wanted(driver: str) -> tuple[list[str], list[str]]:
 
 def old(driver: str) -> frozenset[str]:
     """The drivers of the old hardware that a match takes."""
-    return frozenset(known for known in OLD if any(fnmatch.fnmatchcase(known, word) for word in words(driver)))
+    return frozenset(known for known in OLD if any(globs(known, word) for word in words(driver)))
 
 
 def _old(word: str) -> bool:
-    return any(fnmatch.fnmatchcase(old, word) for old in OLD)
+    return any(globs(old, word) for old in OLD)
 
 
 def words(value: str) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ PHYSICAL = re.compile(r"^(eth\d+|en[opsxP]\w+|em\d+|p\d+p\d+)$")
 
 
 # What the kernel takes as a name (dev_valid_name in net/core/dev.c).
+_LONGEST_PATTERN = 256
 VALID = re.compile(r"^(?!\.{1,2}$)[^\s/:]{1,15}$")
 
 
@@ -71,6 +73,11 @@ def matched(content: str) -> dict[str, str]:
         if section == "match":
             found[key] = f"{found.get(key, '')} {value}".strip() if value else ""
     return {key: value for key, value in found.items() if value}
+
+
+def globs(name: str, pattern: str) -> bool:
+    """Whether a pattern fits a name. No name of a NIC or a driver needs a long one, and those take long."""
+    return len(pattern) <= _LONGEST_PATTERN and fnmatch.fnmatchcase(name, pattern)
 
 
 def shell(content: str) -> dict[str, str]:

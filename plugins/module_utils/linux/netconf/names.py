@@ -6,7 +6,6 @@ Source: systemd.link(5), udev(7), the pages of each backend's module.
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from typing import Iterable, Optional, Sequence
 
@@ -14,7 +13,7 @@ from ...core.machine import NicFacts
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists
 from . import dhcpcd, ifcfg, ifupdown, links, matches, netplan, networkd, networkmanager, position, rules
-from .model import PHYSICAL, Profile
+from .model import PHYSICAL, Profile, globs
 
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
 _RENAMING = (
@@ -155,7 +154,7 @@ def _applies(profile: Profile, name: str, mac: str, driver: str) -> bool:
         return False
     if profile.driver is not None and not (matches.fits(profile.driver, driver) or matches.is_old(profile.driver, driver)):
         return False
-    return (profile.mac is None or profile.mac == mac) and (profile.name is None or fnmatch.fnmatchcase(name, profile.name))
+    return (profile.mac is None or profile.mac == mac) and (profile.name is None or globs(name, profile.name))
 
 
 def _above(found: Sequence[Profile], name: str, taken: set[str]) -> list[Profile]:

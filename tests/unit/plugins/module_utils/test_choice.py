@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 from descriptions import MIB, folder_with_disks
@@ -188,13 +189,40 @@ def test_an_empty_disk_is_not_made_through_a_name_that_was_there(package, link):
     assert other.read_bytes() == b"precious" and (work / "disk1-blank.qcow2").stat().st_size > 8
 
 
-def test_an_empty_disk_that_was_lost_is_made_again(package):
+@pytest.mark.parametrize("hurt", [os.unlink, lambda path: os.truncate(path, 0), lambda path: Path(path).write_bytes(b"other")])
+def test_an_empty_disk_that_is_not_as_it_was_made_is_made_again(package, hurt):
+    """As after a run that was killed while it made it."""
     package.write_text(with_items(SECOND, DISK + BLANK))
-    options = api.FetchOptions((str(package),), str(package.parent / "work"))
+    options, blank = api.FetchOptions((str(package),), str(package.parent / "work")), package.parent / "work" / "disk1-blank.qcow2"
     carried_out(api.Fetch, options)
-    (package.parent / "work" / "disk1-blank.qcow2").unlink()
-    assert carried_out(api.Fetch, options)["changed"] and (package.parent / "work" / "disk1-blank.qcow2").exists()
+    hurt(blank)
+    assert carried_out(api.Fetch, options)["changed"] and blank.read_bytes()[:4] == b"QFI\xfb"
     assert not carried_out(api.Fetch, options)["changed"]
+
+
+@pytest.mark.parametrize("wrong", [{"path": "/etc/passwd"}, {"format": "raw"}, {"encrypted": True}, {"device": True}, {"virtual_size": 0}])
+def test_what_a_record_says_of_another_result_is_not_believed(package, wrong):
+    package.write_text(with_items(SECOND, DISK + BLANK))
+    subject, out = api.Subject(str(package.parent / "work")), package.parent / "out"
+    carried_out(api.Fetch, api.FetchOptions((str(package),), subject.work_dir))
+    carried_out(api.Flatten, api.FlattenOptions(subject))
+    first = carried_out(api.Convert, api.ConvertOptions(subject, "a", str(out)))
+    record = out / "a-disk1.qcow2.manifest.json"
+    said = json.loads(record.read_text())
+    record.write_text(json.dumps({**said, "result": {**said["result"], **wrong}}))
+    again = carried_out(api.Convert, api.ConvertOptions(subject, "a", str(out)))
+    same = ("path", "format", "device", "encrypted", "virtual_size")
+    assert again["changed"] and [[one[key] for key in same] for one in again["disks"]] == [
+        [one[key] for key in same] for one in first["disks"]
+    ]
+
+
+def test_a_copy_needs_its_overlays(package):
+    package.write_text(with_items(SECOND, DISK + BLANK))
+    subject = api.Subject(str(package.parent / "work"))
+    carried_out(api.Fetch, api.FetchOptions((str(package),), subject.work_dir))
+    with pytest.raises(InvalidInput, match="are not whole"):
+        carried_out(api.Convert, api.ConvertOptions(subject, "a", str(package.parent / "out")))
 
 
 def test_what_is_told_is_warned_of_recorded_and_in_the_report(tmp_path):

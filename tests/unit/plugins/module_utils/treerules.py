@@ -7,6 +7,7 @@ A rule's expectation is written from its source. Whatever it does not name stays
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence, Union
 
@@ -131,12 +132,14 @@ def holds(rule: Rule) -> None:
 def left(found: Mapping[str, Any]) -> list[str]:
     """Every name of the old hardware in a line that is no comment, of files that are text."""
     return [
-        name
+        one
         for path, content in found.items()
         if isinstance(content, bytes) and path.startswith(("/etc/", "/boot/", "/efi/", "/usr/lib/")) and b"\0" not in content
         for line in content.decode("utf-8", "surrogateescape").splitlines()
         if not line.lstrip().startswith(("#", ";"))
         for name in cmdline.leftovers(line)
+        for one in re.split(r":(?=/dev/)", name)  # the members of a bcachefs
+        if one == name or cmdline.unstable(one)
     ]
 
 
