@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 ROTATE := --rotate=HEAD
 VMS := 20
 FORKS := 5
-MODULE_UTILS := ansible_collections.hyper2kvm.migration.plugins.module_utils
+PLUGINS := ansible_collections.hyper2kvm.migration.plugins
 
 .PHONY: help setup dev demo options test unit lint sanity galaxy versions versions-ci molecule integration e2e full hostile fleet matrix bench clean
 
@@ -39,7 +39,7 @@ unit: dev  ## the inner loop
 lint: dev  ## format, types, layers, documentation
 	$(VENV)/ruff format -q --check plugins tests extensions scripts
 	$(VENV)/ruff check -q plugins tests extensions scripts
-	$(VENV)/mypy -p $(MODULE_UTILS)
+	$(VENV)/mypy -p $(PLUGINS)
 	$(VENV)/lint-imports --cache-dir build/imports
 	$(VENV)/yamllint --strict .
 	ANSIBLE_HOME=$(CURDIR)/build/ansible $(VENV)/ansible-lint -q  # else it keeps a copy of the collection in the home directory, and looks there first

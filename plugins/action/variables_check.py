@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Iterable, Iterator, Mapping, Optional
+
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
@@ -20,7 +22,7 @@ _PLACES = (
 )
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         "roles": {"type": "list", "elements": "str", "default": ["migrate"]},
@@ -35,8 +37,8 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
     _requires_connection = False
 
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        result, task_vars = super().run(tmp, task_vars), task_vars or {}
         del tmp
         dummy, given = self.validate_argument_spec(argument_spec())
         try:
@@ -53,18 +55,18 @@ class ActionModule(ActionBase):
             wrong = [str(error)]
         return {**result, "changed": False, **({"failed": True, "msg": " ".join(wrong)} if wrong else {})}
 
-    def _given(self, task_vars):
+    def _given(self, task_vars: Mapping[str, Any]) -> Iterable[str]:
         """The names of what was there before any role began; later there are results of the roles, too."""
-        known = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
+        known: Mapping[str, Any] = task_vars["hostvars"].raw_get(task_vars["inventory_hostname"])
         return () if "variables_checked" in known else known
 
-    def _places(self, task_vars):
+    def _places(self, task_vars: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return ((variable, str(value)) for variable, value in self._known(_PLACES, task_vars))
 
-    def _values(self, role, task_vars):
+    def _values(self, role: str, task_vars: Mapping[str, Any]) -> dict[str, Any]:
         return dict(self._known(variables.options(role), task_vars))
 
-    def _known(self, names, task_vars):
+    def _known(self, names: Iterable[str], task_vars: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for name in names:
             try:
                 yield name, self._templar.template(task_vars[name])

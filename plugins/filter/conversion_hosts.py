@@ -34,15 +34,19 @@ _value:
   sample: [conv1]
 """
 
+from typing import Any, Callable, Mapping
+
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
 
 display = Display()
 GROUP = "conversion_hosts"  # the plays leave its members out themselves
-_known = {}  # by the names of all hosts; a play asks once for each of them, which would be a square of their number
+_known: dict[
+    tuple[str, ...], list[str]
+] = {}  # by the names of all hosts; a play asks once for each of them, which would be a square of their number
 
 
-def conversion_hosts(hostvars):
+def conversion_hosts(hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """See DOCUMENTATION."""
     hosts = tuple(hostvars)
     if hosts not in _known:
@@ -56,7 +60,7 @@ def conversion_hosts(hostvars):
     return _known[hosts]
 
 
-def _of(variables, name):
+def _of(variables: Mapping[str, Any], name: str) -> Any:
     try:
         return variables.get(name)
     except AnsibleError:  # it hangs on something that only the role knows
@@ -66,5 +70,5 @@ def _of(variables, name):
 class FilterModule:
     """The filter."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"conversion_hosts": conversion_hosts}

@@ -39,6 +39,7 @@ _value:
 
 import os
 import re
+from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
@@ -46,26 +47,26 @@ _ELSEWHERE = re.compile(r"/|~|rbd:|(?i:[a-z][a-z0-9+.-]*)://")
 _LOGIN = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*:[^/@]*@")
 
 
-def from_here(path, here=True):
+def from_here(path: Any, here: bool = True) -> str:
     """See DOCUMENTATION."""
     if path is None or isinstance(path, (bool, dict, list, tuple, set)):
         raise AnsibleFilterError(f"A path is one text, and not {path!r}. Write it in quotes; a source may be a list of them.")
-    path = str(path)
-    if not path or _ELSEWHERE.match(path):
-        return path
-    if _LOGIN.match(path):  # it is not shown
+    given = str(path)
+    if not given or _ELSEWHERE.match(given):
+        return given
+    if _LOGIN.match(given):  # it is not shown
         raise AnsibleFilterError(
             "A path looks like a login (name:password@host), which has no place there. If it is a file, write ./ before it."
         )
     if not here:
         raise AnsibleFilterError(
-            f"{path!r} is a relative path, and the conversion host is another machine, where it means nothing. Write an absolute path."
+            f"{given!r} is a relative path, and the conversion host is another machine, where it means nothing. Write an absolute path."
         )
-    return os.path.abspath(path)
+    return os.path.abspath(given)
 
 
 class FilterModule:
     """The filter."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"from_here": from_here}

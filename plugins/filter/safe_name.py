@@ -35,13 +35,15 @@ _value:
   sample: web01
 """
 
+from typing import Any, Callable
+
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.names import safe
 
 
-def safe_name(text):
+def safe_name(text: object) -> str:
     """See DOCUMENTATION."""
     try:
         return safe(str(text))
@@ -52,5 +54,5 @@ def safe_name(text):
 class FilterModule:
     """The filter."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"safe_name": safe_name}

@@ -39,6 +39,8 @@ _value:
   sample: ["web01: Migrated, proved and booted. 1 concern (tools.needed). /var/lib/libvirt/images/web01/report.md"]
 """
 
+from typing import Any, Callable, Iterable, Mapping
+
 from ansible_collections.hyper2kvm.migration.plugins.filter.conversion_hosts import conversion_hosts
 
 # In the order in which they run: what a task registers, and what it is called for people.
@@ -56,7 +58,7 @@ _CAUSE = 400  # characters of why a VM failed, from its beginning
 _REMEDY = 200  # from its end, where the codes are that can be accepted
 
 
-def summary(hosts, hostvars):
+def summary(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """See DOCUMENTATION."""
     workers = conversion_hosts(hostvars)
     return [
@@ -66,7 +68,7 @@ def summary(hosts, hostvars):
     ]
 
 
-def _line(found):
+def _line(found: Mapping[str, Any]) -> str:
     said = {stage: found[name] for name, stage in STAGES.items() if isinstance(found.get(name), dict)}
     failed = next((stage for stage, result in said.items() if result.get("failed")), None)
     if failed is not None:
@@ -87,5 +89,5 @@ def _line(found):
 class FilterModule:
     """The filter."""
 
-    def filters(self):
+    def filters(self) -> dict[str, Callable[..., Any]]:
         return {"summary": summary}

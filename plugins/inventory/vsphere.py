@@ -104,6 +104,7 @@ cache_connection: .cache
 """
 
 import hashlib
+from typing import Any, Mapping, Sequence
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
@@ -119,10 +120,10 @@ from ansible_collections.hyper2kvm.migration.plugins.plugin_utils.outside import
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     NAME = "hyper2kvm.migration.vsphere"
 
-    def verify_file(self, path):
+    def verify_file(self, path: str) -> bool:
         return super().verify_file(path) and path.endswith(("vsphere.yml", "vsphere.yaml"))
 
-    def parse(self, inventory, loader, path, cache=True):
+    def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         # The cache holds what was asked for; another question has another answer.
@@ -148,7 +149,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for vm, name, own in zip(vms, self._names(vms, groups), groups):
             self._add(vm, name, own)
 
-    def _ask(self):
+    def _ask(self) -> list[dict[str, Any]]:
         option = self.get_option
         proxy = (option("proxy_host"), option("proxy_port")) if option("proxy_host") else None
         trust = Trust(option("validate_certs"), option("ca_file") or "", option("thumbprint") or "")
@@ -160,7 +161,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         wave = readiness.of_wave(vms)
         return [described(vm, (*readiness.concerns(vm), *wave.get(vm.id, ()))) for vm in vms]
 
-    def _groups(self, vm):
+    def _groups(self, vm: Mapping[str, Any]) -> list[str]:
         blockers = {concern["code"] for concern in vm["concerns"] if concern["severity"] == "blocker"}
         groups = [f"power_{vm['power']}", f"family_{family(vm['guest_id'])}", "blocked" if blockers else "ready"]
         if blockers == {"vsphere.running"}:
@@ -169,7 +170,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         groups += [f"tag_{tag}" for tag in vm["tags"]]
         return [self._sanitize_group_name(group) for group in groups]
 
-    def _names(self, vms, groups):
+    def _names(self, vms: Sequence[Mapping[str, Any]], groups: Sequence[Sequence[str]]) -> Sequence[str]:
         """Host names that are no group's, no conversion host's, and no host's of another server."""
         known = {*self.inventory.groups, *(group for own in groups for group in own)}
         workers = self.inventory.groups.get("conversion_hosts")
@@ -179,7 +180,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         known |= {name for name, vm in others if vm and (vm["instance_uuid"], vm["path"]) not in ours}
         return hostnames.distinct([(vm["name"], vm["id"]) for vm in vms], known)
 
-    def _add(self, vm, name, groups):
+    def _add(self, vm: Mapping[str, Any], name: str, groups: Sequence[str]) -> None:
         strict = self.get_option("strict")
         host = self.templar.template(self.get_option("hostname"))
         port = self.get_option("port")

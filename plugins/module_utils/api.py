@@ -13,8 +13,10 @@ from __future__ import annotations
 from .boot.model import BootNic, BootRequest, Check
 from .core.concern import Concern
 from .core.errors import MigrationError
+from .core.machine import Nic
 from .core.progress import Progress, Silent, ToFile
 from .core.tls import Trust
+from .disk.machine import Converted, VmSaid
 from .guest.plan import Plan
 from .linux.customize import Customization
 from .linux.plan import Options as LinuxOptions
@@ -25,6 +27,7 @@ from .pipeline.engines import Engine
 from .pipeline.fetch import Fetch, FetchOptions
 from .pipeline.fix import Fix, FixOptions
 from .pipeline.flatten import Flatten, FlattenOptions
+from .pipeline.record import Booted, Facts, Repaired
 from .pipeline.repaired import load_plan
 from .pipeline.reporting import Report, ReportOptions
 from .pipeline.sources import identified, opened
@@ -46,14 +49,17 @@ __all__ = [
     "BootRequest",
     "BootTest",
     "BootTestOptions",
+    "Booted",
     "Check",
     "Concern",
     "Convert",
     "ConvertOptions",
+    "Converted",
     "Customization",
     "Describe",
     "DescribeOptions",
     "Engine",
+    "Facts",
     "Fetch",
     "FetchOptions",
     "Fix",
@@ -63,8 +69,10 @@ __all__ = [
     "LinuxOptions",
     "Login",
     "MigrationError",
+    "Nic",
     "Plan",
     "Progress",
+    "Repaired",
     "Report",
     "ReportOptions",
     "Run",
@@ -74,6 +82,7 @@ __all__ = [
     "ToFile",
     "Trust",
     "Vddk",
+    "VmSaid",
     "VsphereEndpoint",
     "WindowsOptions",
     "carry_out",

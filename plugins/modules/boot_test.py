@@ -278,8 +278,31 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.boot_test import BootTest, BootTestOptions, nic_of
 
+_NICS_OPTIONS: dict[str, Any] = {
+    "mac": {"type": "str", "required": True},
+    "addresses": {"type": "list", "elements": "str", "default": []},
+    "gateway": {"type": "str", "default": ""},
+    "name": {"type": "str"},
+    "method": {"type": "str"},
+    "backend": {"type": "str"},
+    "path": {"type": "str"},
+    "on": {"type": "str"},
+}
 
-def argument_spec() -> dict:
+_CHECKS_OPTIONS: dict[str, Any] = {
+    "port": {"type": "int", "default": 0},
+    "http": {"type": "str", "default": ""},
+    "host": {"type": "str", "default": ""},
+    "status": {"type": "int", "default": 200},
+    "tls": {"type": "bool", "default": False},
+    "verify": {"type": "bool", "default": True},
+    "command": {"type": "list", "elements": "str", "default": []},
+    "rc": {"type": "int", "default": 0},
+    "expect": {"type": "str", "default": ""},
+}
+
+
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.MODE,
@@ -299,22 +322,7 @@ def argument_spec() -> dict:
         "boot_disk": {"type": "int", "default": 0},
         "disk_bus": {"type": "str", "default": "virtio", "choices": ["virtio", "sata"]},
         "nic_model": {"type": "str", "default": "virtio", "choices": ["virtio", "e1000e"]},
-        "nics": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "aliases": ["cards"],
-            "options": {
-                "mac": {"type": "str", "required": True},
-                "addresses": {"type": "list", "elements": "str", "default": []},
-                "gateway": {"type": "str", "default": ""},
-                "name": {"type": "str"},
-                "method": {"type": "str"},
-                "backend": {"type": "str"},
-                "path": {"type": "str"},
-                "on": {"type": "str"},
-            },
-        },
+        "nics": {"type": "list", "elements": "dict", "default": [], "aliases": ["cards"], "options": _NICS_OPTIONS},
         "luks_keys": {"type": "dict", "default": {}, "no_log": True},
         "passphrase": {"type": "str", "default": "", "no_log": True},
         "memory": {"type": "int", "default": 1024},
@@ -322,22 +330,7 @@ def argument_spec() -> dict:
         "timeout": {"type": "int", "default": 300},
         "network": {"type": "str", "default": "auto", "choices": ["auto", "ssh", "agent", "none"]},
         "expect": {"type": "list", "elements": "str", "default": []},
-        "checks": {
-            "type": "list",
-            "elements": "dict",
-            "default": [],
-            "options": {
-                "port": {"type": "int", "default": 0},
-                "http": {"type": "str", "default": ""},
-                "host": {"type": "str", "default": ""},
-                "status": {"type": "int", "default": 200},
-                "tls": {"type": "bool", "default": False},
-                "verify": {"type": "bool", "default": True},
-                "command": {"type": "list", "elements": "str", "default": []},
-                "rc": {"type": "int", "default": 0},
-                "expect": {"type": "str", "default": ""},
-            },
-        },
+        "checks": {"type": "list", "elements": "dict", "default": [], "options": _CHECKS_OPTIONS},
         "backend": {"type": "str", "default": "qemu", "choices": ["qemu", "libvirt"]},
         "description": {"type": "path"},
         "libvirt_uri": {"type": "str", "default": "qemu:///system"},

@@ -43,6 +43,8 @@ accelerator:
   sample: kvm
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.accel import accelerator
@@ -55,7 +57,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.qemu_a
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import edit_hive
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {"probe_accelerator": {"type": "bool", "default": True}}
 
@@ -67,8 +69,9 @@ def work(module: AnsibleModule) -> Result:
             check(*([argument] if argument else []))
         except MissingTool:
             missing.append(argument or "OVMF")
-    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": yamlfile.yaml, "hivex": edit_hive.hivex}
-    missing += [f"Python module {name}" for name, library in libraries.items() if library is None]
+    libraries = {"zstandard": cpio.zstandard, "lz4": cpio.lz4_block, "yaml": yamlfile.yaml}
+    there = {**{name: library is not None for name, library in libraries.items()}, "hivex": edit_hive.HIVEX_ERROR is None}
+    missing += [f"Python module {name}" for name, found in there.items() if not found]
     return {"changed": False, "missing": missing, "accelerator": accelerator() if module.params["probe_accelerator"] else "unknown"}
 
 

@@ -80,7 +80,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.flatten import Flatten, FlattenOptions
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.RUN,

@@ -71,6 +71,8 @@ vm:
   sample: {"name": "web01", "kind": "vmx", "firmware": "bios", "memory": 2048, "disks": [{"path": "/exports/web01/web01.vmdk", "virtual_size": 10737418240}]}
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import held
@@ -79,7 +81,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {"source": {"type": "list", "elements": "path", "required": True}, "verify": {"type": "bool", "default": False}}
 

@@ -121,6 +121,7 @@ from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.records import disks_of, facts_of, whole_vm_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -128,7 +129,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.descr
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.formats import FORMATS
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.RUN,
@@ -149,7 +150,8 @@ def argument_spec() -> dict:
 
 
 def stage_of(params: Mapping[str, Any]) -> Describe:
-    return Describe(made(DescribeOptions, params, subject=subject_of(params), mode=modes.parse(params["mode"])))
+    answers = {"vm": whole_vm_of(params), "facts": facts_of(params), "disks": disks_of(params)}
+    return Describe(made(DescribeOptions, params, subject=subject_of(params), mode=modes.parse(params["mode"]), **answers))
 
 
 def main() -> None:

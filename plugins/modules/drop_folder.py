@@ -97,6 +97,7 @@ directory:
 
 import contextlib
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -111,7 +112,7 @@ _ITEM = {"name": TEXT, "source": (TEXT, None), "entries": [TEXT], "digest": TEXT
 _SHOWN = 10
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.MODE,
@@ -167,8 +168,8 @@ def _put_away(module: AnsibleModule) -> Result:
         return {"changed": True}
     if not there:
         return {"changed": False, "directory": os.path.join(params["path"], params["state"], names.safe(item.name))}
-    mode, words = modes.parse(params["mode"]), item.fault or params["reason"] or params["state"]
-    return {"changed": True, "directory": drop.put_away(params["path"], item, params["state"], params["report"], words, mode)}
+    mode, why = modes.parse(params["mode"]), item.fault or params["reason"] or params["state"]
+    return {"changed": True, "directory": drop.put_away(params["path"], item, params["state"], params["report"], why, mode)}
 
 
 def main() -> None:

@@ -224,6 +224,7 @@ from typing import Any, Optional
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.guest_options import all_options_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.records import nics_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes, disk_set, vsphere
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
@@ -233,7 +234,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repaired import load_plan
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.ACTION,
@@ -277,6 +278,7 @@ def stage_of(params: dict[str, Any]) -> Fix:
             FixOptions,
             params,
             subject=subject_of(params),
+            nics=nics_of(params),
             chosen=all_options_of(params, params["fixes"]),
             engine=Engine(params["engine"], tuple(params["v2v_options"])),
             plan=_saved_plan(params),

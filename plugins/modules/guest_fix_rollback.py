@@ -50,12 +50,14 @@ undone:
   sample: [3f2a9c1d0b7e]
 """
 
+from typing import Any
+
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import rollback_work
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for, respawn_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import disk_set
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **disk_set.GUEST,

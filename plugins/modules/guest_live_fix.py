@@ -207,12 +207,14 @@ timings:
   sample: {launch: 7.9, inspect: 3.1, plan: 0.4}
 """
 
+from typing import Any
+
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.repairs import live_fix_work
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import disk_set
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **disk_set.OPTIONS,

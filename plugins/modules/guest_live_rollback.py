@@ -47,13 +47,15 @@ left:
   sample: [77c1a90be2d4]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.live_rollback import rollback
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {"id": {"type": "str", "default": ""}}
 

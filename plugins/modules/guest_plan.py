@@ -161,6 +161,7 @@ plan:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -182,7 +183,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sourc
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import belonging
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **disk_set.MAIN,

@@ -132,6 +132,7 @@ disks:
 
 import contextlib
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -150,7 +151,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.decisi
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.target import Settings, Target
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.RUN,
@@ -207,7 +208,7 @@ def taken_back(module: AnsibleModule, target: Target) -> lifecycle.Done:
         return lifecycle.take_back(target, unwanted, module.check_mode)
 
 
-def _wanted(params: dict, target: Target) -> Wanted:
+def _wanted(params: dict[str, Any], target: Target) -> Wanted:
     return Wanted(
         files.description(params["description"]),
         kind=params["placement"],

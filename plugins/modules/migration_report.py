@@ -92,13 +92,14 @@ from typing import Any, Mapping
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.fields import made
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.records import boot_of, disks_of, guest_of, vm_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_options import module_with_source, subject_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs import attributes
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged import run_stage
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.reporting import Report, ReportOptions
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.RUN,
@@ -117,7 +118,8 @@ def argument_spec() -> dict:
 
 
 def stage_of(params: Mapping[str, Any]) -> Report:
-    return Report(made(ReportOptions, params, subject=subject_of(params), mode=modes.parse(params["mode"])))
+    answers = {"vm": vm_of(params), "guest": guest_of(params), "disks": disks_of(params), "boot": boot_of(params)}
+    return Report(made(ReportOptions, params, subject=subject_of(params), mode=modes.parse(params["mode"]), **answers))
 
 
 def main() -> None:

@@ -61,6 +61,8 @@ report:
   sample: {vm: web01, source: {kind: vmx}, facts: {os: linux}, disks: [{path: /var/lib/images/web01/web01-disk0.qcow2, format: qcow2}]}
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.runtime import Result, module_for, run
@@ -68,7 +70,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.source_
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places, recorded
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {"path": {"type": "path", "required": True}, "source": {"type": "list", "elements": "str"}}
 

@@ -159,7 +159,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.convert import Convert, ConvertOptions
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.MODE,

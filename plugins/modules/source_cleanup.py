@@ -44,6 +44,8 @@ snapshots:
   sample: [hyper2kvm-20261121-101530]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.access import access_of
@@ -53,7 +55,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import sources
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {**vsphere.SOURCE, "source": {"type": "str", "required": True}}
 

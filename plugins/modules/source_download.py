@@ -82,6 +82,8 @@ files:
   sample: [{"name": "web01.vmx", "size": 2811, "transferred": 2811, "tree_sha256": "9f86d0..."}]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import modes
@@ -94,7 +96,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline impor
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import belonging
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **vsphere.SOURCE,

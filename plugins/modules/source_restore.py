@@ -55,6 +55,7 @@ actions:
 """
 
 import os
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -71,7 +72,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.sourc
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import working_on
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.RUN,

@@ -177,7 +177,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.staged 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fetch import Fetch, FetchOptions
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **vsphere.SOURCE,

@@ -61,6 +61,8 @@ disks:
   sample: [{"key": 2000, "change_id": "52 8a/7", "areas": [[0, 65536]], "bytes": 65536}]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
@@ -72,7 +74,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **vsphere.MAIN,

@@ -63,6 +63,7 @@ files:
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -73,7 +74,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connection import session
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {**vsphere.MAIN, "path": {"type": "str", "default": ""}, "pattern": {"type": "str", "default": "*"}}
 

@@ -49,6 +49,8 @@ power:
   sample: "off"
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_vm
@@ -59,7 +61,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **vsphere.MAIN,

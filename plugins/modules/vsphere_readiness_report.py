@@ -61,6 +61,7 @@ import json
 import os
 from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -71,7 +72,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.module.specs i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import fleet
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **attributes.MODE,

@@ -76,6 +76,7 @@ snapshots:
 """
 
 from dataclasses import asdict
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -88,7 +89,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Vm
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {
         **vsphere.MAIN,
@@ -110,10 +111,10 @@ def work(module: AnsibleModule, session: Session, vm: Vm) -> Result:
         raise InvalidInput(f"{vm.name} has no snapshot {params['name']}.", "Look at its snapshots with vsphere_vm_info.", vm=vm.path)
     changed = state == "reverted" or (state == "present") == (found is None)
     if changed and not module.check_mode:
-        if state == "absent":
-            snapshots.remove(session, vm, found, params["children"], params["timeout"])
-        elif state == "present":
+        if found is None:
             snapshots.create(session, vm, params["name"], params["quiesce"], params["memory"], params["description"])
+        elif state == "absent":
+            snapshots.remove(session, vm, found, params["children"], params["timeout"])
         else:
             snapshots.revert(session, vm, found)
         vm = snapshots.again(session, vm)

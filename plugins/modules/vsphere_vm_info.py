@@ -67,6 +67,8 @@ vms:
   sample: [{"name": "web01", "power": "off", "concerns": []}]
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import vsphere_login, vsphere_vm
@@ -77,7 +79,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.connec
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described
 
 
-def argument_spec() -> dict:
+def argument_spec() -> dict[str, Any]:
     # Written by make options.
     return {**vsphere.MAIN, "vm": {"type": "str"}, "tags": {"type": "bool", "default": True}}
 

@@ -19,7 +19,9 @@ FRAGMENT = "hyper2kvm.migration."
 SPECS = f"{MODULE_UTILS}.module.specs"
 _STRING = r'(?ms)^( *){name} = r"""\n(.*?)^"""'
 _OPTIONS = re.compile(r"(?ms)^options:[^\n]*\n.*?(?=^\w|\Z)")
-_SPEC = re.compile(r"(?m)^def argument_spec\(\) -> dict:\n(?:(?: {4}.*)?\n)*")
+_INNER = r"(?:^_\w+_OPTIONS: dict\[str, Any\] = \{\n(?: {4}.*\n)*\}\n\n*)*"
+_SPEC = re.compile(rf"(?m){_INNER}^def argument_spec\(\) -> dict\[str, Any\]:\n(?:(?: {{4}}.*)?\n)*")
+_MANY = 6  # options of an option, which have a constant of their own
 _SINGLE_FIX = "#!/usr/bin/python\n" + (Path(__file__).parent / "single_fix.txt").read_text(encoding="utf-8")
 
 
@@ -125,10 +127,20 @@ def _with_spec(content: str, name: str, fragments: tuple[str, ...], table: Table
         return content
     own = {option.name for option in table.sections.get(name, ())}
     parts = [f"**{section.partition('.')[0]}.{_constant(section)}" for section in fragments if section in table.sections]
-    parts += [f"{option.name!r}: {_spec(option)!r}" for option in table.of_module(name, fragments) if option.name in own]
-    made = f"def argument_spec() -> dict:\n    # Written by make options.\n    return {{{', '.join(parts)}}}\n"
+    options = [option for option in table.of_module(name, fragments) if option.name in own]
+    many = {option.name: f"_{option.name.upper()}_OPTIONS" for option in options if len(option.suboptions) >= _MANY}
+    inner = [f"{many[option.name]}: dict[str, Any] = {spec(option.suboptions)!r}\n\n" for option in options if option.name in many]
+    for option in options:
+        said = {**_spec(option), **({"options": _Code(many[option.name])} if option.name in many else {})}
+        parts.append(f"{option.name!r}: {said!r}")
+    between = "\n" if inner else ""
+    made = (
+        "".join(inner)
+        + f"{between}def argument_spec() -> dict[str, Any]:\n    # Written by make options.\n    return {{{', '.join(parts)}}}\n"
+    )
     taken = sorted({section.partition(".")[0] for section in fragments if section in table.sections})
-    return formatted(_importing(content[: found.start()], taken) + made + "\n\n" + content[found.end() :])
+    head = _importing(content[: found.start()], taken).rstrip("\n") + "\n\n" + ("" if inner else "\n")
+    return formatted(head + made + "\n\n" + content[found.end() :])
 
 
 def _importing(head: str, taken: list[str]) -> str:

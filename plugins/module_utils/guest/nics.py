@@ -12,14 +12,9 @@ from ..core.macs import Mac, made_of, required
 from .nic_names import slot_of
 
 
-def named(given: Sequence[Mapping[str, str]], known: Sequence[Nic]) -> tuple[Nic, ...]:
-    """The NICs that the operator names by mac and network, in their order, with the slots that the source knows of those it has too.
-
-    Raises InvalidInput for what is not a MAC address.
-    """
-    slots = {nic.mac: nic.slot for nic in known}
-    macs = [required(nic["mac"]) for nic in given]
-    return tuple(Nic(mac, nic.get("network") or "", slot=slots.get(mac)) for nic, mac in zip(given, macs))
+def named(given: Sequence[Mapping[str, str]]) -> tuple[Nic, ...]:
+    """The NICs that the operator names by mac and network, in their order. Raises InvalidInput for what is not a MAC address."""
+    return tuple(Nic(required(nic["mac"]), nic.get("network") or "") for nic in given)
 
 
 def whole(nics: Sequence[Nic], facts: Sequence[NicFacts], macs: Mapping[Mac, Mac], seed: str) -> tuple[NicFacts, ...]:

@@ -13,7 +13,6 @@ from ..core.errors import InvalidInput
 from ..disk import encrypted, qemu_img, staging
 from ..disk.machine import VmSaid
 from ..guest.family import GuestRequest
-from ..guest.nics import named
 from ..guest.offline import Attached
 from ..linux.customize import Customization
 from ..linux.plan import Options
@@ -22,6 +21,7 @@ from ..pipeline.fetch import reading
 from ..windows import drivers
 from ..windows.work import Options as WindowsOptions
 from .fields import made
+from .records import nics_of
 from .source_options import subject_of
 
 PACKAGED_DRIVERS = "/usr/share/virtio-win"
@@ -70,10 +70,9 @@ def guest_request(module: AnsibleModule, fixes: Sequence[str] = (), overlays: bo
                     f"{path} is not an overlay, and a fix never writes to a source.",
                     "Create an overlay with disk_flatten (or qemu-img create -b) and name that.",
                 )
-        nics = named(params["nics"], ())
         with encrypted.opened(disks, params.get("passphrase", "")) as images:
             attached = tuple(Attached(path, fmt) for path, fmt in images)
-            yield GuestRequest(attached, nics, params["firmware"], params["luks_keys"], params["root"], options, accept)
+            yield GuestRequest(attached, nics_of(params), params["firmware"], params["luks_keys"], params["root"], options, accept)
     elif params["work_dir"] and staging.flattened(params["work_dir"]):
         subject = subject_of(params)
         base = subject.require_fetched()
@@ -109,5 +108,5 @@ def staged_request(
         params["root"],
         options,
         accept,
-        params["nics"],
+        nics_of(params),
     )

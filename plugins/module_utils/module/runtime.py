@@ -49,7 +49,7 @@ class _Path(str):
 def _discreet() -> Any:
     """AnsibleModule, which echoes what it was asked only once that was `looked_through`: what has the wrong type may hold a secret that it knows nothing of."""
 
-    class Discreet(AnsibleModule):  # type: ignore[misc]  # which is Any here
+    class Discreet(AnsibleModule):
         looked_through = False
         given: frozenset[str] = frozenset()
 

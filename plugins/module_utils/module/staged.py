@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -12,7 +12,7 @@ from .runtime import Result, give_back_when_ended, respawn_for, run
 from .source_options import run_of
 
 
-def run_stage(module: AnsibleModule, stage_of: Callable[[Mapping[str, Any]], Stage]) -> None:
+def run_stage(module: AnsibleModule, stage_of: Callable[[dict[str, Any]], Stage]) -> None:
     """Carry out the stage that the parameters of the module ask for, under an interpreter with its libraries, and answer."""
 
     def work(module: AnsibleModule) -> Result:

@@ -6,10 +6,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from ..core import ahead, modes, names, spared
-from ..core.data import each_from_data, from_data, to_data
 from ..core.errors import InvalidInput, ToolFailed
 from ..core.shape import TEXT, require, require_texts
 from ..disk import qemu_img
@@ -30,16 +29,16 @@ SIDE_DISK_SIZE = 64 << 20  # bytes
 class DescribeOptions:
     """The files go to `dest`, under names that begin with `name`; beside libvirt's one for each of `formats`, of targets/formats.
 
-    `vm`, `facts` and `disks` are what FETCH, FIX and CONVERT have answered. Where there is a work directory it knows what is left out (None for disks), and
-    what it knows of the VM is what `vm` does not say. `network`, `networks`: see domains.describe.
+    `vm`, `facts` and `disks` are what FETCH, FIX and CONVERT have answered; where there is a work directory it knows what is None.
+    `network`, `networks`: see domains.describe.
     """
 
     name: str
     dest: str
     subject: Subject = Subject()
-    vm: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    disks: Optional[Sequence[Mapping[str, Any]]] = None
+    vm: Optional[VmSaid] = None
+    facts: Optional[Facts] = None
+    disks: Optional[tuple[Converted, ...]] = None
     phase: str = FINAL
     network: str = "default"
     networks: Mapping[str, str] = field(default_factory=dict)
@@ -77,23 +76,11 @@ class Describe(Plain):
 
     @cached_property
     def _known(self) -> _Known:
-        """Raises InvalidInput, which names the option, for what no VM can have."""
         wanted, work_dir = self.options, self.options.subject.work_dir
         before = record.known(work_dir) if work_dir else record.Known()
-        phase = wanted.phase if wanted.facts else next(iter(before.facts.phases), wanted.phase)
-        facts = wanted.facts or to_data(before.facts)
-        disks = to_data(record.so_far(work_dir).disks) if work_dir and wanted.disks is None else wanted.disks
-        return _Known(
-            from_data(
-                VmSaid,
-                {**to_data(before.vm), **wanted.vm},
-                "vm",
-                "Give what vmdk_fetch returned as vm, or leave it out where there is a work_dir.",
-            ),
-            from_data(Facts, facts, "facts", "Give what guest_fix returned as facts, or leave it out where there is a work_dir."),
-            phase,
-            each_from_data(Converted, disks or (), "disks", "Give what qemu_convert returned as disks."),
-        )
+        phase = wanted.phase if wanted.facts is not None else next(iter(before.facts.phases), wanted.phase)
+        disks = record.so_far(work_dir).disks if work_dir and wanted.disks is None else wanted.disks
+        return _Known(wanted.vm or before.vm, wanted.facts or before.facts, phase, disks or ())
 
     @cached_property
     def _side(self) -> str:

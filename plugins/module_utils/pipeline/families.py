@@ -11,13 +11,14 @@ from typing import Mapping, Optional, Sequence
 from ..core import registry
 from ..core.concern import Concern, Findings
 from ..core.errors import UnsupportedGuest
+from ..core.machine import Nic
 from ..disk import staging
 from ..disk.machine import VmSaid
 from ..guest import copied
 from ..guest.family import DriverSource, Family, GuestRequest
 from ..guest.live import LiveGuest
 from ..guest.model import GuestFacts
-from ..guest.nics import mac_map, named, whole
+from ..guest.nics import mac_map, whole
 from ..guest.offline import Attached, OfflineGuest
 from ..linux import family as linux
 from ..windows import family as windows
@@ -34,19 +35,20 @@ def guest_request(
     root: str = "",
     options: Sequence[object] = (),
     accept: Sequence[str] = (),
-    nics: Sequence[Mapping[str, str]] = (),
+    nics: Sequence[Nic] = (),
 ) -> GuestRequest:
     """What is to be repaired: the overlays of a fetched VM, with the places and NICs that its source gives them.
 
-    `options` are what the operator chose for each family; `firmware` auto takes what the source says. `nics` stand in for those of the source.
-    Raises InvalidInput for a MAC of them that is none.
+    `options` are what the operator chose for each family; `firmware` auto takes what the source says. `nics` stand in for those of the source, with the
+    slots that it knows of those it has too.
     """
     attached = tuple(Attached(disk.overlay, "qcow2", said.place) for disk, said in zip(disks, vm.disks))
     starts = firmware if firmware != "auto" else vm.machine.firmware or "auto"
     known = vm.machine.nics
+    slots = {nic.mac: nic.slot for nic in known}
     return GuestRequest(
         attached,
-        named(nics, known) if nics else known,
+        tuple(replace(nic, slot=slots.get(nic.mac)) for nic in nics) or known,
         starts,
         luks_keys or {},
         root,

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
-from ..core import atomic, macs
+from ..core import atomic
 from ..core.errors import InvalidInput, NotInPlace, ProofFailed
+from ..core.machine import Nic
 from ..core.manifest import Identity, Manifest
 from ..core.progress import Silent
 from ..core.shape import require_texts
@@ -33,7 +34,7 @@ from .subject import OnSubject, Subject
 
 @dataclass(frozen=True)
 class FixOptions:
-    """`chosen` is what the operator chose for each family of guests. `nics` (mac, network) stand in for those that the source describes.
+    """`chosen` is what the operator chose for each family of guests. `nics` stand in for those that the source describes.
 
     `firmware` is auto, bios or uefi; `luks_keys` are passphrases by UUID or device, `root` is the device of the root file system where it is not found.
     `grow` has a size for each disk as disk/sizes reads it, or an empty text. `plan`, if there is one, is carried out in place of a new one.
@@ -44,7 +45,7 @@ class FixOptions:
     firmware: str = "auto"
     luks_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     root: str = ""
-    nics: tuple[Mapping[str, Any], ...] = ()
+    nics: tuple[Nic, ...] = ()
     grow: tuple[str, ...] = ()
     engine: Engine = Engine()
     plan: Optional[Plan] = None
@@ -65,7 +66,7 @@ class FixOptions:
             "options": options_digest(self.root, self.chosen),
             "accept": sorted(self.subject.access.accept),
             "keys": sorted(self.luks_keys),
-            "nics": [macs.canonical(nic["mac"]) or nic["mac"] for nic in self.nics],
+            "nics": [nic.mac for nic in self.nics],
             "plan": self.plan.id if self.plan is not None else None,
             "vm": vm,
             **({"engine": [self.engine.name, *self.engine.options]} if self.engine.name != OWN else {}),

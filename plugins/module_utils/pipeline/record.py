@@ -111,6 +111,9 @@ class ProofSaid:
     checks: tuple[CheckSaid, ...] = ()
 
 
+Seconds = Mapping[str, Optional[Number]]
+
+
 @dataclass(frozen=True)
 class Repaired:
     """What FIX has recorded: facts, concerns, what was grown and changed, how many changes there are of each kind, the proof, and the seconds of each phase."""
@@ -121,7 +124,7 @@ class Repaired:
     changes: tuple[ChangeSaid, ...] = ()
     summary: Mapping[str, int] = field(default_factory=dict)
     proof: ProofSaid = ProofSaid()
-    timings: Mapping[str, Any] = field(default_factory=dict)
+    timings: Seconds = field(default_factory=dict)
     plan: Mapping[str, Any] = field(default_factory=dict)
     rest: Rest = kept()
 
@@ -150,8 +153,22 @@ FIX, CONVERT, BOOT = Form(Repaired), Form(Results), Form(Booted)  # of their man
 
 
 @dataclass(frozen=True)
+class Timings:
+    """The seconds of each stage; of FIX by phase, of CONVERT by disk."""
+
+    fetch: Optional[Number] = None
+    fix: Seconds = field(default_factory=dict)
+    convert: tuple[Optional[Number], ...] = ()
+    boot: Optional[Number] = None
+    rest: Rest = kept()
+
+
+@dataclass(frozen=True)
 class Migration:
-    """A report.json: the VM by its name, its `source` as FETCH recorded it, its results, and what came of the other stages."""
+    """A report.json: the VM by its name, its `source` as FETCH recorded it, its results, and what came of the other stages.
+
+    Sizes in bytes; `tools` are versions by name.
+    """
 
     format: Literal[1]
     vm: str
@@ -163,6 +180,10 @@ class Migration:
     changes: tuple[ChangeSaid, ...] = ()
     proof: ProofSaid = ProofSaid()
     boot: Booted = Booted()
+    timings: Timings = Timings()
+    bytes_read: int = 0
+    bytes_written: int = 0
+    tools: Mapping[str, str] = field(default_factory=dict)
     rest: Rest = kept()
 
 
@@ -211,19 +232,25 @@ def so_far(work_dir: str) -> SoFar:
             "The disks have been repaired again since the results were written.", "Run CONVERT again (--tags convert).", path=work_dir
         )
     before = known(work_dir)
-    return SoFar(before.vm, before.facts, from_data(Results, made.result, "The record of CONVERT").disks)
+    return SoFar(before.vm, before.facts, _disks(made))
 
 
-def results(work_dir: str) -> list[dict[str, Any]]:
+def results(work_dir: str) -> tuple[Converted, ...]:
     """The results that were made from the disks as they are repaired now; none where there are no such."""
     made = _made(work_dir)
-    return list(made.result["disks"]) if made is not None and all(overlay.holds() for overlay in made.inputs) else []
+    holds = made is not None and all(overlay.holds() for overlay in made.inputs)
+    return _disks(made) if made is not None and holds else ()
 
 
-def booted(directory: str) -> dict[str, Any]:
+def booted(directory: str) -> Booted:
     """What the boot test there said, if its disks are still as they were then."""
     test = Manifest.load(os.path.join(directory, BOOTED), "boot", form=BOOT)
-    return test.result if test is not None and all(disk.holds() for disk in test.inputs) else {}
+    holds = test is not None and all(disk.holds() for disk in test.inputs)
+    return from_data(Booted, test.result, "The record of BOOT") if test is not None and holds else Booted()
+
+
+def _disks(made: Manifest) -> tuple[Converted, ...]:
+    return from_data(Results, made.result, "The record of CONVERT").disks
 
 
 def _made(work_dir: str) -> Optional[Manifest]:

@@ -6,17 +6,17 @@ from __future__ import annotations
 import json
 import os
 import platform
-from dataclasses import dataclass, field
-from typing import Any, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence
 
 from ..core import atomic
-from ..core.data import from_data
-from ..core.manifest import Manifest, of_today
+from ..core.data import from_data, to_data
+from ..core.manifest import Manifest
 from ..core.markdown import block, code, text
 from ..disk import qemu_img, staging
 from ..disk.machine import Converted, VmSaid
 from ..guest.nics import made
-from .record import FIX, FORMAT, Booted, ChangeSaid, Migration, Repaired
+from .record import FIX, FORMAT, Booted, ChangeSaid, Facts, Migration, ProofSaid, Repaired, Timings
 
 _DRY = "Dry run: nothing was written."
 _PATHS = 400  # that are named for one reason
@@ -24,10 +24,10 @@ _PATHS = 400  # that are named for one reason
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a work directory says of its VM, of the repair of its guest, and the plan as text; empty where it says nothing."""
+    """What a work directory says of its VM, of the repair of its guest, and the plan as text; None and empty where it says nothing."""
 
-    vm: Mapping[str, Any] = field(default_factory=dict)
-    guest: Mapping[str, Any] = field(default_factory=dict)
+    vm: Optional[VmSaid] = None
+    guest: Optional[Repaired] = None
     plan: str = ""
 
 
@@ -36,42 +36,39 @@ def recorded(work_dir: str) -> Recorded:
     if not work_dir:
         return Recorded()
     fetched, fixed = staging.noted(work_dir), Manifest.load(os.path.join(work_dir, staging.FIXED), "fix", staging.REPAIRING, form=FIX)
-    vm = fetched.record.result if fetched is not None else {}
+    vm = fetched.vm if fetched is not None else None
     if fixed is None or fixed.stage == staging.REPAIRING or (fetched is not None and fetched.inputs != fixed.inputs):
         return Recorded(vm)
     plan = atomic.read_text(os.path.join(work_dir, staging.PLANNED))
-    return Recorded(vm, fixed.result, plan or "")
-
-
-def as_data(vm: Mapping[str, Any], guest: Mapping[str, Any], disks: Sequence[Mapping[str, Any]], boot: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole report; sizes in bytes, times in seconds. The same inputs give the same report."""
-    return {
-        "format": FORMAT,
-        "vm": vm.get("name"),
-        "source": {key: value for key, value in vm.items() if key not in ("name", "concerns")},
-        "disks": list(disks),
-        "facts": guest.get("facts") or {},
-        "concerns": [*(vm.get("concerns") or ()), *(guest.get("concerns") or ())],
-        "grown": guest.get("grown") or [],
-        "changes": guest.get("changes") or [],
-        "proof": guest.get("proof") or {},
-        "boot": dict(boot),
-        "timings": {
-            "fetch": vm.get("seconds"),
-            "fix": guest.get("timings") or {},
-            "convert": [disk.get("seconds") for disk in disks],
-            "boot": boot.get("seconds"),
-        },
-        "bytes_read": sum(disk.get("bytes_read") or 0 for disk in disks),
-        "bytes_written": sum(disk.get("bytes_written") or 0 for disk in disks),
-        "tools": {"qemu-img": qemu_img.version(), "python": platform.python_version()},
-    }
+    return Recorded(vm, from_data(Repaired, fixed.result, "The record of FIX"), plan or "")
 
 
 def of(vm: VmSaid, guest: Repaired, disks: Sequence[Converted], boot: Booted) -> Migration:
-    """The same as what is known of it, for the page and the verdict."""
-    concerns = (*vm.concerns, *guest.concerns)
-    return Migration(FORMAT, vm.machine.name, vm, guest.facts, tuple(disks), concerns, guest.grown, guest.changes, guest.proof, boot)
+    """The whole report. The same inputs give the same report."""
+    return Migration(
+        FORMAT,
+        vm.machine.name,
+        vm,
+        guest.facts,
+        tuple(disks),
+        (*vm.concerns, *guest.concerns),
+        guest.grown,
+        guest.changes,
+        guest.proof,
+        boot,
+        Timings(vm.seconds, guest.timings, tuple(disk.seconds for disk in disks), boot.seconds),
+        sum(disk.bytes_read for disk in disks),
+        sum(disk.bytes_written for disk in disks),
+        {"qemu-img": qemu_img.version(), "python": platform.python_version()},
+    )
+
+
+def as_data(done: Migration) -> dict[str, Any]:
+    """What is written. The name of the VM and all concerns are there once; where nobody has looked, nothing is said."""
+    data: dict[str, Any] = to_data(done)
+    source = {key: value for key, value in data["source"].items() if key not in ("name", "concerns")}
+    nothing = {"facts": Facts(), "proof": ProofSaid(), "boot": Booted()}
+    return {**data, "source": source, **{key: {} for key, none in nothing.items() if getattr(done, key) == none}}
 
 
 def as_json(data: Mapping[str, Any]) -> str:
@@ -131,11 +128,11 @@ def verdict(done: Migration) -> str:
     return "Migrated and proved; not booted." if done.proof.verdict == "passed" else "Migrated; not proved."
 
 
-def verdict_ahead(planned: Mapping[str, Any], earlier: Mapping[str, Any]) -> str:
+def verdict_ahead(planned: Optional[Repaired], earlier: Optional[Repaired]) -> str:
     """What a dry run says of the repair that was `planned`, or else of that which an `earlier` run has made."""
-    if not (planned or earlier):
+    found = planned or earlier
+    if found is None:
         return f"{_DRY} The guest was not looked into: what would change, and whether it would boot, is not known."
-    found = from_data(Repaired, of_today(planned or earlier), "guest", "Give what guest_fix returned, or the work_dir.")
     number = sum(found.summary.values()) or len(found.changes)
     changes = f"{number} change{'' if number == 1 else 's'} would be made to the guest" if planned else "The guest is repaired already"
     proof = {"passed": "it is proved to boot", "failed": "the proof that it boots fails"}.get(

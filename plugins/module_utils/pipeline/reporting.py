@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Mapping, Optional, Sequence
+from typing import Optional, Sequence
 
 from ..core import ahead, atomic, modes
-from ..core.data import each_from_data, from_data
 from ..core.errors import InvalidInput
-from ..core.manifest import of_today
 from ..disk.machine import Converted, VmSaid
 from . import places, record, report
 from .record import Booted, Migration, Repaired
@@ -24,16 +22,16 @@ class ReportOptions:
     """The report goes to `dest`; the images went to `results`, or there too where that is empty. `name` is what the VM is called on the target.
 
     `vm`, `guest`, `disks` and `boot` are what FETCH, FIX, CONVERT and the boot test have answered. A work directory knows better of the first two, and
-    whatever is None of the others.
+    of the others where they are None.
     """
 
     dest: str
     subject: Subject = Subject()
     name: str = ""
-    vm: Mapping[str, Any] = field(default_factory=dict)
-    guest: Mapping[str, Any] = field(default_factory=dict)
-    disks: Optional[Sequence[Mapping[str, Any]]] = None
-    boot: Optional[Mapping[str, Any]] = None
+    vm: Optional[VmSaid] = None
+    guest: Optional[Repaired] = None
+    disks: Optional[tuple[Converted, ...]] = None
+    boot: Optional[Booted] = None
     results: str = ""
     mode: int = modes.FILE
 
@@ -53,39 +51,31 @@ class Report(Plain):
     def _noted(self) -> report.Recorded:
         return report.recorded(self.options.subject.work_dir)
 
-    @cached_property
-    def _vm(self) -> dict[str, Any]:
-        name = {"name": self.options.name} if self.options.name else {}
-        return {**(self._noted.vm or self.options.vm), **name}
+    @property
+    def _vm(self) -> Optional[VmSaid]:
+        return self._noted.vm or self.options.vm
 
     @cached_property
-    def _data(self) -> tuple[dict[str, Any], Migration]:
-        """The report as it is written, and as what it is read."""
-        wanted, work_dir = self.options, self.options.subject.work_dir
-        disks, boot = wanted.disks, wanted.boot
-        if work_dir:
-            disks = record.results(work_dir) if disks is None else disks
-            boot = record.booted(wanted.dest) if boot is None else boot
-        guest = self._noted.guest or of_today(wanted.guest)
-        done = report.of(
-            from_data(VmSaid, self._vm, "vm", "Give what vmdk_fetch returned as vm, or the work_dir."),
-            from_data(Repaired, guest, "guest", "Give what guest_fix returned, or the work_dir."),
-            each_from_data(Converted, disks or [], "disks", "Give what qemu_convert returned as disks."),
-            from_data(Booted, boot or {}, "boot", "Give what boot_test returned as boot."),
-        )
-        if not (self._noted.vm or wanted.vm):
+    def _done(self) -> Migration:
+        wanted, noted, work_dir = self.options, self._noted, self.options.subject.work_dir
+        vm, disks, boot = self._vm, wanted.disks, wanted.boot
+        if vm is None:
             raise InvalidInput(
                 f"There is nothing to report: {work_dir or 'no work_dir'} says of no VM that it was fetched.",
                 "Run the migration first, or name the source and the places as they were in that run.",
             )
-        return report.as_data(self._vm, guest, disks or [], boot or {}), done
+        if work_dir:
+            disks = record.results(work_dir) if disks is None else disks
+            boot = record.booted(wanted.dest) if boot is None else boot
+        named = replace(vm, machine=replace(vm.machine, name=wanted.name or vm.machine.name))
+        return report.of(named, noted.guest or wanted.guest or Repaired(), disks or (), boot or Booted())
 
     @cached_property
     def _changes(self) -> dict[str, str]:
         """The files that are to be written, and what is to be in them."""
-        plan = self._noted.plan or report.as_json(self.options.guest.get("plan") or {})
-        data, done = self._data
-        texts = {"report.json": report.as_json(data), "report.md": report.as_markdown(done), "plan.json": plan}
+        guest, done = self.options.guest, self._done
+        plan = self._noted.plan or report.as_json(guest.plan if guest is not None else {})
+        texts = {"report.json": report.as_json(report.as_data(done)), "report.md": report.as_markdown(done), "plan.json": plan}
         return {name: text for name, text in texts.items() if atomic.read_text(self._path(name)) != text}
 
     def _path(self, name: str) -> str:
@@ -93,7 +83,7 @@ class Report(Plain):
 
     def require(self, run: Run) -> None:
         self.options.subject.require_own(run)
-        whose = self._data[1].source.identity
+        whose = self._done.source.identity
         if whose is not None:
             places.require_report(self.options.dest, whose, run.moved)
         for name in self._changes:
@@ -113,12 +103,13 @@ class Report(Plain):
         return self._answer()
 
     def _answer(self) -> Result:
-        return {"report": self._path("report.md"), "verdict": report.verdict(self._data[1])}
+        return {"report": self._path("report.md"), "verdict": report.verdict(self._done)}
 
     def ended(self) -> Sequence[places.Place]:
         wanted, work_dir = self.options, self.options.subject.work_dir
         ended = [places.work_dir(work_dir)] if work_dir else []
-        if self._vm.get("name"):
+        name = wanted.name or (self._vm.machine.name if self._vm is not None else "")
+        if name:
             there = sorted({wanted.dest, wanted.results or wanted.dest})
-            ended += [places.results(directory, str(self._vm["name"])) for directory in there]
+            ended += [places.results(directory, name) for directory in there]
         return ended

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MOST = {
     "guest_live_rollback": 37,
     "disk_info": 60,
-    "migration_report": 127,
+    "migration_report": 128,
     "source_cleanup": 122,
     "vsphere_vm_info": 40,
 }  # files of the collection

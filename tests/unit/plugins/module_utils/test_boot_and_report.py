@@ -13,14 +13,17 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import qe
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootNic, BootRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Concern
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data, from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import of_today
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report, reporting
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Booted, Migration, Repaired
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Run, carry_out
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import refuse
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import qemu_arguments
@@ -124,8 +127,14 @@ def test_the_report_says_the_same_twice_and_is_readable():
         }
     ]
     boot = {"verdict": "passed", "signals": {"login": 3.0, "kernel": 1.0}, "screenshot": "/o/console.png"}
-    data = report.as_data(vm, result, disks, boot)
-    done = from_data(Migration, data, "report")
+    done = report.of(
+        from_data(VmSaid, vm, "vm"),
+        from_data(Repaired, result, "guest"),
+        each_from_data(Converted, disks, "disks"),
+        from_data(Booted, boot, "boot"),
+    )
+    data = report.as_data(done)
+    assert from_data(Migration, data, "report").timings == done.timings
     text = report.as_markdown(done)
     assert report.as_json(data) == report.as_json(json.loads(report.as_json(data)))
     assert text == report.as_markdown(from_data(Migration, json.loads(report.as_json(data)), "report"))
@@ -165,11 +174,14 @@ AHEAD = {
 @pytest.mark.parametrize("name", AHEAD)
 def test_a_dry_run_says_how_many_changes_there_would_be_and_whether_the_guest_boots_then(name):
     planned, earlier, said = AHEAD[name]
-    assert report.verdict_ahead(planned, earlier) == f"Dry run: nothing was written. {said}"
+    read = [from_data(Repaired, of_today(one), "guest") if one else None for one in (planned, earlier)]
+    assert report.verdict_ahead(*read) == f"Dry run: nothing was written. {said}"
 
 
 def test_a_dry_report_is_of_what_the_dry_repair_has_answered(tmp_path):
-    wanted = reporting.ReportOptions(str(tmp_path / "out"), name="web01", vm={"name": "web01", "kind": "vmx", "disks": []}, guest=GIVEN)
+    wanted = reporting.ReportOptions(
+        str(tmp_path / "out"), name="web01", vm=VmSaid(Machine("web01", kind="vmx")), guest=from_data(Repaired, GIVEN, "guest")
+    )
     assert "7 changes" in carry_out(reporting.Report(wanted), Run(check=True))["verdict"] and not (tmp_path / "out").exists()
 
 

@@ -6,11 +6,14 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import Identity, Manifest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import record, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Booted
 
-DISKS = [{"path": "/srv/web01-disk0.qcow2", "format": "qcow2"}]
+DISKS = (Converted("/srv/web01-disk0.qcow2", "qcow2"),)
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def work(tmp_path):
 
 def test_what_was_recorded(work):
     before = record.so_far(str(work))
-    assert (before.vm.machine.name, before.facts.firmware, [disk.path for disk in before.disks]) == ("web01", "uefi", [DISKS[0]["path"]])
+    assert (before.vm.machine.name, before.facts.firmware, [disk.path for disk in before.disks]) == ("web01", "uefi", [DISKS[0].path])
     assert record.results(str(work)) == DISKS
 
 
@@ -46,7 +49,7 @@ def test_results_of_an_older_repair_are_refused(work):
     (work / "disk0-overlay.qcow2").write_bytes(b"repaired again")
     with pytest.raises(InvalidInput, match=r"repaired again.*--tags convert"):
         record.so_far(str(work))
-    assert record.results(str(work)) == []
+    assert record.results(str(work)) == ()
 
 
 @pytest.mark.parametrize(("missing", "remedy"), [("fetch.json", "vmdk_fetch"), ("convert.json", "--tags convert")])
@@ -63,17 +66,17 @@ def test_a_damaged_record_is_none(work, text):
     (work / "convert.json").write_text(text)
     with pytest.raises(InvalidInput, match="--tags convert"):
         record.so_far(str(work))
-    assert record.results(str(work)) == []
+    assert record.results(str(work)) == ()
 
 
 def test_a_boot_test_counts_while_its_disks_are_the_same(tmp_path):
     disk = tmp_path / "disk.qcow2"
     disk.write_bytes(b"x")
-    assert record.booted(str(tmp_path)) == {}
+    assert record.booted(str(tmp_path)) == Booted()
     Manifest("boot", (Identity.of(str(disk)),), {}, (), {"verdict": "passed"}).save(str(tmp_path / "boot.manifest.json"))
-    assert record.booted(str(tmp_path)) == {"verdict": "passed"}
+    assert record.booted(str(tmp_path)) == Booted("passed")
     disk.write_bytes(b"a VM has run on it")
-    assert record.booted(str(tmp_path)) == {}
+    assert record.booted(str(tmp_path)) == Booted()
 
 
 def test_what_fetch_and_fix_left_is_known_without_results(work):
@@ -92,4 +95,4 @@ def test_of_a_repair_that_did_not_come_to_its_end_the_report_has_no_older_plan(w
     (work / staging.PLANNED).write_text("{}")
     assert report.recorded(str(work)).plan == "{}"
     Manifest(staging.REPAIRING, (), {}).save(str(work / "fix.json"))
-    assert report.recorded(str(work)) == report.Recorded({"name": "web01", "disks": []})
+    assert report.recorded(str(work)) == report.Recorded(VmSaid(Machine("web01")))

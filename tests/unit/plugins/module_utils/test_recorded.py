@@ -8,11 +8,16 @@ import os
 import pytest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import limits
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import to_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import recorded, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Booted, Facts, Repaired
 
-DISK = {"path": "/images/web01-disk0.qcow2", "format": "qcow2"}
-VM = {"name": "web01", "kind": "vmx", "disks": []}
+DISK = Converted("/images/web01-disk0.qcow2", "qcow2")
+FACTS = Facts(os="linux", product="{{ 7*7 }} {% raw %}")
+VM = VmSaid(Machine("web01", "vmx"))
 REFUSED = {
     "empty": "",
     "no JSON": "{",
@@ -36,19 +41,15 @@ REFUSED = {
 
 
 def written(tmp_path, **more):
-    data = {**report.as_data(VM, {"facts": {"os": "linux", "product": "{{ 7*7 }} {% raw %}"}}, [DISK], {}), **more}
+    data = {**report.as_data(report.of(VM, Repaired(FACTS), [DISK], Booted())), **more}
     (tmp_path / "report.json").write_text(report.as_json(data))
     return str(tmp_path / "report.json")
 
 
 def test_what_was_written_is_read_as_it_is(tmp_path):
     found = recorded.read(written(tmp_path))
-    assert found.as_result() == {
-        "vm": "web01",
-        "source": {"kind": "vmx", "disks": []},
-        "facts": {"os": "linux", "product": "{{ 7*7 }} {% raw %}"},
-        "disks": [DISK],
-    }
+    source = {key: value for key, value in to_data(VM).items() if key != "name"}
+    assert found.as_result() == {"vm": "web01", "source": source, "facts": to_data(FACTS), "disks": [to_data(DISK)]}
 
 
 @pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED)

@@ -23,6 +23,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import me
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Busy, InvalidInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import VmId
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options as LinuxOptions
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import (
@@ -287,7 +288,9 @@ def test_what_is_recorded_of_options_stays_as_earlier_versions_have_it():
         "plan": None, "vm": "d", "options": options_digest("", fix.FixOptions(of).chosen),
     }  # fmt: skip
     assert fix.FixOptions(of).recorded("d") == usual
-    given = fix.FixOptions(of, grow=("", "+1G"), engine=Engine("v2v", ("--x",)), nics=({"mac": "52-54-00-AB-CD-EF"},), luks_keys={"b": "x"})
+    given = fix.FixOptions(
+        of, grow=("", "+1G"), engine=Engine("v2v", ("--x",)), nics=named([{"mac": "52-54-00-AB-CD-EF"}]), luks_keys={"b": "x"}
+    )
     more = {"grow": ["", "+1G"], "engine": ["v2v", "--x"], "nics": ["52:54:00:ab:cd:ef"], "keys": ["b"]}
     assert given.recorded("d") == {**usual, **more} and fix.FixOptions(of, grow=("",)).recorded("d") == usual
     by_mac = fix.FixOptions(of, (LinuxOptions(pin="mac"), *fix.FixOptions(of).chosen[1:]))
