@@ -39,6 +39,7 @@ VMDK_SECTORS = 1 << 37  # 64 TiB; vSphere allows 62; also what a blank disk has 
 
 # Guests.
 GUEST_FILE = 256 * MIB  # the largest that a repair reads: an initramfs, a hive
+GUEST_TEXT = 32 * MIB  # of a text, which takes several times as much while it is worked on; a long dpkg status has 10
 GUEST_KEPT = 64 * MIB  # of what was read, for the next who asks
 GUEST_READ = 16 * GIB  # in one session
 GUEST_DIRECTORY = 16 * MIB  # bytes of a directory itself

@@ -69,8 +69,10 @@ class WritableGuest(Guest, Protocol):
 
 
 def text(guest: Guest, path: str) -> Optional[str]:
-    """A text file; undecodable bytes survive a round trip (surrogateescape)."""
+    """A text file; undecodable bytes survive a round trip (surrogateescape). Raises InvalidInput for more than limits.GUEST_TEXT."""
     data = guest.read(path)
+    if data is not None and len(data) > limits.GUEST_TEXT:
+        raise too_large(path, len(data))
     return None if data is None else data.decode("utf-8", "surrogateescape")
 
 

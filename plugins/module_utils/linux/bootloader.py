@@ -158,10 +158,8 @@ def _rewrite(value: str, guest: Guest, path: str, findings: Findings) -> str:
 
 def _swept(path: str, content: str, findings: Findings) -> None:
     """What the settings of a menu's maker name beside command lines."""
-    for line in content.splitlines():
-        for left in cmdline.leftovers(line) if not line.lstrip().startswith("#") else ():
-            if not any(left in concern.cause for concern in findings.concerns):
-                _unknown(left, path, findings)
+    for left in cmdline.unsaid(content, ("#",), findings):
+        _unknown(left, path, findings)
 
 
 def _unknown(name: str, path: str, findings: Findings) -> None:

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Callable, Iterator, Optional
 
+from ..core.concern import Findings
 from ..guest.device_names import letters
 from ..guest.model import SWAP, BlockDevice
 from ..guest.protocol import Guest, stable_path, stable_spec
@@ -31,6 +32,7 @@ _EXPANDED = re.compile(r"[$`*\[(\\]")  # what a shell makes of it is not known h
 _IDE = (3, 22, 33, 34, 56, 57)
 _SCSI = (8, *range(65, 72), *range(128, 136))
 _SERIAL = re.compile(r"(?:^|(?<=\s))rd\.luks\.serial=(\S+)")  # of a disk that stays behind
+_MOST = 100  # names of one file that are told one by one
 _PORTABLE_ID = re.compile(r"^/dev/disk/by-id/(dm-name-|dm-uuid-|lvm-pv-uuid-|md-uuid-|md-name-)")
 
 TAGS = ("UUID", "PARTUUID")
@@ -199,6 +201,19 @@ def devices(line: str) -> Iterator[tuple[str, str]]:
 def leftovers(line: str) -> list[str]:
     """Every name in a command line that the order of discovery or the controller gives, in whatever word it stands."""
     return [found for found in _ANYWHERE.findall(line) if unstable(found)] + _SERIAL.findall(line)
+
+
+def unsaid(content: str, comments: tuple[str, ...], findings: Findings) -> Iterator[str]:
+    """Names that are left in the lines of a file and that no concern has yet, each once. After many only how many more there are."""
+    lines = (line for line in content.splitlines() if not line.lstrip().startswith(comments))
+    names, told = list(dict.fromkeys(name for line in lines for name in leftovers(line))), 0
+    for number, name in enumerate(names):
+        if told == _MOST:
+            yield f"{name} and {len(names) - number - 1} more"
+            return
+        if not any(name in concern.cause for concern in findings.concerns):
+            told += 1
+            yield name
 
 
 def values(line: str, name: str) -> list[str]:

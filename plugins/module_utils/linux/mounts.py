@@ -20,7 +20,7 @@ from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, stable_path, stable_spec, text
 from ..guest.view import PendingView
 from . import device_units, swap_units
-from .cmdline import TAGS, leftovers, unstable
+from .cmdline import TAGS, leftovers, unsaid, unstable
 from .netconf.model import ini
 
 FSTAB, CRYPTTAB = "/etc/fstab", "/etc/crypttab"
@@ -250,15 +250,13 @@ def wanted(spec: str, guest: Guest, mode: str) -> bool:
 
 def _swept(path: str, content: str, findings: Findings) -> None:
     """What is left in commands, whose meaning nobody knows but their author."""
-    for line in content.splitlines():
-        for left in leftovers(line) if not line.lstrip().startswith(("#", ";")) else ():
-            if not any(left in concern.cause for concern in findings.concerns):
-                findings.add(
-                    "mounts.unstable-name",
-                    WARNING,
-                    f"{path} names {left} in a command or in a setting that is not known.",
-                    "Write it by UUID or label in the guest. The name may be another device after the migration.",
-                )
+    for left in unsaid(content, ("#", ";"), findings):
+        findings.add(
+            "mounts.unstable-name",
+            WARNING,
+            f"{path} names {left} in a command or in a setting that is not known.",
+            "Write it by UUID or label in the guest. The name may be another device after the migration.",
+        )
 
 
 def _stable(spec: str, guest: Guest, tags: Sequence[str]) -> Optional[str]:

@@ -11,9 +11,13 @@ import pytest
 from promptly import IRREGULAR, irregular, within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import limits
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.process import Completed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import live, offline
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.protocol import text
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import cmdline
 
 _TREE = {"blockdevices": [{"name": "/dev/none", "kname": "none", "type": "disk", "size": 1 << 30}]}
 
@@ -143,6 +147,22 @@ def test_a_huge_file_is_refused_before_it_is_read(guest, tmp_path):
     with within(5), pytest.raises(InvalidInput, match="nothing that a repair reads"):
         system.read("/fstab")
     assert system.handle.read == []
+
+
+def test_a_long_text_is_refused_before_it_is_worked_on(monkeypatch):
+    monkeypatch.setattr(limits, "GUEST_TEXT", 64)
+    made = MemoryGuest({"/etc/fstab": "x" * 64, "/etc/hosts": "x" * 65}, ())
+    assert text(made, "/etc/fstab") == "x" * 64
+    with pytest.raises(InvalidInput, match="/etc/hosts in the guest has 65 bytes"):
+        text(made, "/etc/hosts")
+
+
+def test_of_many_names_the_first_are_told_and_how_many_more_there_are():
+    findings = Findings()
+    findings.add("a.b", "warning", "Somebody names /dev/sdb.", "")
+    content = "".join(f"# /dev/sdz{number}\nmount /dev/sda{number} /x /dev/sdb\n" for number in range(1, 200_001))
+    told = list(cmdline.unsaid(content, ("#",), findings))
+    assert told[0] == "/dev/sda1" and len(told) == 101 and told[-1] == "/dev/sda101 and 199899 more" and "/dev/sdb" not in told
 
 
 def test_what_is_read_in_total_has_an_end(guest, tmp_path, monkeypatch):
