@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Iterator, Optional
 
 from .change import Change, Visible
 from .model import BlockDevice, Stat
@@ -16,6 +16,9 @@ class PendingView:
     def __init__(self, base: Guest, pending: tuple[Change, ...]) -> None:
         self._base = base
         self._pending = {change.path: change for change in pending if isinstance(change, Visible)}
+        self._gone = frozenset(path for path, change in self._pending.items() if change.removes)
+        self._below_gone = tuple(f"{path}/" for path in self._gone)
+        self._above = frozenset(above for path in self._pending for above in _directories(path))
 
     def read(self, path: str) -> Optional[bytes]:
         change = self._pending.get(path)
@@ -30,6 +33,8 @@ class PendingView:
         return None if self._removed(path) else self._base.stat(path)
 
     def listdir(self, path: str) -> tuple[str, ...]:
+        if path.rstrip("/") not in self._above:
+            return () if self._removed(path) else self._base.listdir(path)
         prefix = path.rstrip("/") + "/"
         names = set(() if self._removed(path) else self._base.listdir(path))
         for pending, change in self._pending.items():
@@ -51,9 +56,11 @@ class PendingView:
         return self._base.read_device(name, offset, size)
 
     def _removed(self, path: str) -> bool:
-        while path != "/":
-            change = self._pending.get(path)
-            if change is not None and change.removes:
-                return True
-            path = path.rpartition("/")[0] or "/"
-        return False
+        return path in self._gone or path.startswith(self._below_gone)
+
+
+def _directories(path: str) -> Iterator[str]:
+    """Those that a path lies in, without a slash at their end."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
