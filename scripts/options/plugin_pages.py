@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
-import yaml
-
 from . import text
 from .table import MODULE_UTILS, Option, Table, documentation
 
@@ -43,8 +41,8 @@ def pages(root: Path, table: Table) -> Iterator[tuple[Path, str]]:
         yield path, _with_options(path.read_text(encoding="utf-8"), "DOCUMENTATION", documented, path)
     for path in sorted((plugins / "action").glob("*.py")):
         yield path, _with_spec(path.read_text(encoding="utf-8"), path.stem, (), table)
-    shared = yaml.safe_load((root / "options" / "answers.yml").read_text(encoding="utf-8"))
-    fixes = yaml.safe_load((root / "options" / "single_fixes.yml").read_text(encoding="utf-8"))
+    shared = text.parsed((root / "options" / "answers.yml").read_text(encoding="utf-8"))
+    fixes = text.parsed((root / "options" / "single_fixes.yml").read_text(encoding="utf-8"))
     for name, fix in fixes.items():
         path = plugins / "modules" / f"{name}.py"
         yield path, _module(_single_fix(name, fix), name, table, shared)
@@ -155,7 +153,7 @@ def _importing(head: str, taken: list[str]) -> str:
 def extended(content: str) -> tuple[str, ...]:
     """The documentation fragments that a module names, without the collection."""
     found = re.search(_STRING.format(name="DOCUMENTATION"), content)
-    named = yaml.safe_load(found[2]).get("extends_documentation_fragment", []) if found is not None else []
+    named = text.parsed(found[2]).get("extends_documentation_fragment", []) if found is not None else []
     return tuple(name[len(FRAGMENT) :] for name in ([named] if isinstance(named, str) else named))
 
 

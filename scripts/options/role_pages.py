@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any, Iterator
 
-import yaml
-
 from . import text
 from .plugin_pages import FRAGMENT, extended
 from .table import Option, Table, Variable
@@ -42,7 +40,7 @@ def pages(root: Path, table: Table) -> Iterator[tuple[Path, str]]:
 def _argument_specs(content: str, role: str, variables: list[Variable]) -> str:
     """What stands in the file about each entry stays; the variables are those that are called after the entry, or all others for main."""
     others = [found["name"] for found in _ENTRY.finditer(content) if found["name"] != "main"]
-    since = {name: entry["version_added"] for name, entry in yaml.safe_load(content)["argument_specs"].items()}
+    since = {name: entry["version_added"] for name, entry in text.parsed(content)["argument_specs"].items()}
 
     def entry(found: re.Match[str]) -> str:
         said = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator, Mapping
 
-import yaml
+from . import text
 
 MODULE_UTILS = "ansible_collections.hyper2kvm.migration.plugins.module_utils"
 # The order in which a reader of a role's variables meets them.
@@ -91,7 +91,7 @@ class Table:
 def load(directory: Path) -> Table:
     """The table in a directory. Raises ValueError for what it cannot mean."""
     _refuse(str(directory), {path.stem for path in directory.glob("*.yml")} - {*TOPICS, *OTHERS})
-    topics = [yaml.safe_load((directory / f"{topic}.yml").read_text(encoding="utf-8")) for topic in TOPICS]
+    topics = [text.parsed((directory / f"{topic}.yml").read_text(encoding="utf-8")) for topic in TOPICS]
     entries = {section: options for topic in topics for section, options in topic.items() if section != "variables"}
     sections = {section: tuple(_option(entries, name, f"{section}.{name}", "") for name in said) for section, said in entries.items()}
     variables: list[Variable] = []

@@ -3,21 +3,32 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import textwrap
 from typing import Any, Iterator
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as Loader
+except ImportError:  # the same in ten times the time
+    from yaml import SafeLoader as Loader
+
 WIDTH = 155  # characters of a line
 _LINES = frozenset(("description", "requirements"))  # lists with a line for each element
 _ONE_LINE = frozenset(("sample",))
 
 
+def parsed(text: str) -> Any:
+    """What YAML means."""
+    return yaml.load(text, Loader=Loader)
+
+
 def block(data: dict[str, Any], indent: int = 0) -> str:
     """A mapping as the lines of YAML, each after `indent` blanks."""
     text = "".join(f"{' ' * indent}{line}".rstrip() + "\n" for line in _lines(data, indent))
-    if yaml.safe_load(text) != data and data:
+    if parsed(text) != data and data:
         raise AssertionError(f"this would not be read as it is meant: {text}")
     return text
 
@@ -65,6 +76,7 @@ def flow(value: Any) -> str:
     return scalar(value, True) if isinstance(value, str) else json.dumps(value)
 
 
+@functools.cache
 def scalar(value: str, in_flow: bool = False) -> str:
     """A text as it is where YAML reads it so, else in quotes."""
     try:
