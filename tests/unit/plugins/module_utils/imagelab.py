@@ -69,8 +69,10 @@ class Snapshot:
             at = number * MIB
             if state in (2, 3):
                 seen[at : at + MIB] = bytes(MIB)
-            for sector in range(2048):
-                if state == 6 or bits >> sector & 1:
+            if state == 6:
+                seen[at : at + MIB] = data
+            for sector in range(2048) if bits else ():
+                if bits >> sector & 1:
                     seen[at + sector * 512 : at + sector * 512 + 512] = data[sector * 512 : sector * 512 + 512]
         return bytes(seen[:SIZE])
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -187,6 +188,12 @@ def test_too_many_members_and_a_full_disk_are_told(tmp_path, monkeypatch):
     assert not list((tmp_path / "w").rglob("*.raw"))
 
 
+@functools.cache
+def packed(tmp_path_factory, name: str) -> bytes:
+    """An archive, which is made once."""
+    return MAKERS[name](tmp_path_factory.mktemp("packed") / name).read_bytes()
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
 @given(
     name=st.sampled_from(["vm.tar", "vm.tar.gz", "vm.zip", "disk.raw.xz"]),
@@ -196,7 +203,7 @@ def test_too_many_members_and_a_full_disk_are_told(tmp_path, monkeypatch):
 )
 def test_damaged_bytes_are_an_error_or_a_disk(tmp_path_factory, name, at, value, keep):
     folder = tmp_path_factory.mktemp("damage")
-    data = bytearray(MAKERS[name](folder / name).read_bytes())
+    data = bytearray(packed(tmp_path_factory, name))
     data[at % len(data) : at % len(data) + len(value)] = value
     (folder / name).write_bytes(bytes(data[: max(keep, 1)]))
     with pytest.MonkeyPatch.context() as patched:

@@ -31,8 +31,17 @@ LARGE = entry(b"usr/lib/firmware/x", 400 * MIB)  # then so many zeros
 
 
 def gzipped(head: bytes, zeros: int, tail: bytes = END) -> bytes:
-    made = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return made.compress(head) + b"".join(made.compress(bytes(MIB)) for dummy in range(zeros)) + made.compress(tail) + made.flush()
+    """So many MiB of zeros between, which are compressed once: after a full flush nothing refers to what was before. Source: RFC 1951, RFC 1952."""
+    made = zlib.compressobj(1, zlib.DEFLATED, -15)
+    begin = made.compress(head) + made.flush(zlib.Z_FULL_FLUSH)
+    block = made.compress(bytes(MIB)) + made.flush(zlib.Z_FULL_FLUSH)
+    end = made.compress(tail) + made.flush()
+    crc, block_of_zeros = zlib.crc32(head), bytes(MIB)
+    for dummy in range(zeros):
+        crc = zlib.crc32(block_of_zeros, crc)
+    size = len(head) + zeros * MIB + len(tail)
+    trailer = struct.pack("<II", zlib.crc32(tail, crc), size & 0xFFFFFFFF)
+    return b"\x1f\x8b\x08\0\0\0\0\0\x04\xff" + begin + block * zeros + end + trailer
 
 
 def measured(block: bytes) -> bytes:

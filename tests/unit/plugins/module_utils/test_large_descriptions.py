@@ -6,8 +6,8 @@ Steps are calls of functions, of Python's and of its own, and turns of generator
 
 from __future__ import annotations
 
+import cProfile
 import gc
-import sys
 import tracemalloc
 
 import pytest
@@ -134,19 +134,10 @@ def read(folder, name, text):
 
 
 def steps(folder, name, text):
-    count = 0
-
-    def met(frame, event, argument):
-        nonlocal count
-        count += event in ("call", "c_call")
-
     read(folder, name, text)  # what is compiled or cached is not counted
-    sys.setprofile(met)
-    try:
-        read(folder, name, text)
-    finally:
-        sys.setprofile(None)
-    return count
+    counted = cProfile.Profile()
+    counted.runcall(read, folder, name, text)
+    return sum(entry.callcount for entry in counted.getstats())
 
 
 @pytest.fixture(scope="module")
