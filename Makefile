@@ -4,6 +4,8 @@ VENV := .venv/bin
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.venv/collections
 export PYTHONPATH := $(CURDIR)/.venv/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# What Python compiled is kept, by each of the many processes of a test run for all others.
+unexport PYTHONDONTWRITEBYTECODE
 # Of the long tests that rotate, those of this commit (docs/testing.md); empty runs all.
 ROTATE := --rotate=HEAD
 VMS := 20
@@ -33,8 +35,9 @@ test: dev  ## everything CI runs, the cheap first
 	$(MAKE) --no-print-directory -j2 --output-sync=target lint sanity molecule versions-ci galaxy
 	$(MAKE) --no-print-directory unit integration e2e
 
+# Three at once on two cores: a good part of the tests waits for clocks.
 unit: dev  ## the inner loop
-	$(VENV)/python -m pytest -n 2 tests/unit
+	$(VENV)/python -m pytest -n 3 tests/unit
 
 lint: dev  ## format, types, layers, documentation
 	$(VENV)/ruff format -q --check plugins tests extensions scripts
