@@ -45,6 +45,7 @@ GUEST_READ = 16 * GIB  # in one session
 GUEST_DIRECTORY = 16 * MIB  # bytes of a directory itself
 GUEST_NAMES = 2_000_000  # in all listings of a session
 YAML, YAML_FILES = 256 * KIB, 1 * MIB  # of one file, and of all together
+XML_FILES = 1 * MIB  # of wicked's profiles together
 YAML_SPELT = 4 * MIB  # characters and nodes of a file with each alias spelt out
 HIVE, HIVE_LOG = 160 * MIB, 48 * MIB
 HIVE_KEYS = 20_000_000  # looked at in one hive, each time anew

@@ -24,9 +24,10 @@ from ..guest.nic_names import Slot, counted, in_order, slot_of
 from ..guest.plan import merge
 from ..guest.protocol import Guest, glob, text
 from ..guest.view import PendingView
+from . import boot_cards
 from .default import default_entry
 from .entries import boot_entries
-from .netconf import by_name, ifcfg, ifupdown, links, matches, networkd, networkmanager, position
+from .netconf import by_name, ifcfg, ifupdown, links, matches, networkd, networkmanager, position, wicked
 from .netconf import names as netnames
 from .netconf import rules as rules_of
 from .netconf.model import globs
@@ -43,7 +44,7 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     A source without metadata (a bare disk) has no NICs; then the guest's own rules and profiles say which names and MACs
     there are, and a name whose MAC nobody knows gets one made from the machine id, for the target's definition to use.
     """
-    found = netnames.profiles(guest)
+    found = boot_cards.profiles(guest)
     bound = netnames.bound(guest, [nic.mac for nic in nics])
     for profile in netnames.physical(found):
         if profile.mac and profile.name:
@@ -209,7 +210,7 @@ def plan(
     _say_what_stays(view, cards, findings)
     useless = [
         (profile.path, f"the driver {profile.driver}")
-        for profile in netnames.profiles(view, problems)
+        for profile in boot_cards.profiles(view, problems)
         if matches.is_old(profile.driver, driver)
     ]
     for path, what in [*useless, *((path, f"the address {address}") for address, path in matches.addresses(view).items())]:
@@ -259,7 +260,7 @@ def _by_name(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> list[Change]:
 def _say_what_stays(guest: Guest, cards: Sequence[tuple[str, Mac]], findings: Findings) -> None:
     """A name by position does not help a profile that still goes by the MAC."""
     macs = {mac for dummy, mac in cards}
-    for path in dict.fromkeys(profile.path for profile in netnames.profiles(guest) if profile.active and profile.mac in macs):
+    for path in dict.fromkeys(profile.path for profile in boot_cards.profiles(guest) if profile.active and profile.mac in macs):
         findings.add(
             "network.by-mac",
             INFO,
@@ -277,7 +278,7 @@ def _positions(guest: Guest, pins: Sequence[tuple[str, Mac]], cards: Sequence[tu
         by_kernel = []
     wanted = position.rule(cards, by_kernel) if netnames.has_udev(guest) else ""
     if not wanted:
-        used = netnames.nic_names(netnames.profiles(guest), position.names(guest))
+        used = netnames.nic_names(boot_cards.profiles(guest), position.names(guest))
         if position.names(guest) & set(used) - {name for name, dummy in pins}:
             return ()  # a name that nothing else gives
         return remove(path, guest.stat(path), "names go by their MAC alone")
@@ -287,7 +288,7 @@ def _positions(guest: Guest, pins: Sequence[tuple[str, Mac]], cards: Sequence[tu
 
 def _matched(guest: Guest, pins: Sequence[tuple[str, Mac]], driver: str) -> list[Change]:
     """Matches of the old hardware become such of the new. Profiles that only two drivers tell apart stay as they are, which is a blocker."""
-    told_apart = {matches.old(profile.driver) for profile in netnames.profiles(guest) if profile.driver and netnames.unbound(profile)}
+    told_apart = {matches.old(profile.driver) for profile in boot_cards.profiles(guest) if profile.driver and netnames.unbound(profile)}
     return [
         change
         for path, before, after in matches.rewritten(guest, _by_address(pins), driver if len(told_apart) < 2 else "")
@@ -313,13 +314,15 @@ def _follow(guest: Guest, macs: Mapping[Mac, Mac]) -> list[Change]:
 def _naming_macs(guest: Guest) -> Iterator[str]:
     """Every file of the administrator's in which a MAC may be written down, in force or not."""
     yield from ifupdown.files(guest)
-    for directory in ("/etc/network/interfaces.d", networkd.DIRECTORY, networkmanager.DIRECTORIES[0]):
+    drop_ins = glob(guest, networkd.DIRECTORY, ".d")
+    for directory in ("/etc/network/interfaces.d", networkd.DIRECTORY, *drop_ins, networkmanager.DIRECTORIES[0], wicked.DIRECTORY):
         yield from glob(guest, directory)
     yield from glob(guest, "/etc/netplan", ".yaml")
     yield from glob(guest, rules_of.DIRECTORY, ".rules")
     for directory in (ifcfg.REDHAT, ifcfg.SUSE):
         yield from glob(guest, directory, prefix="ifcfg-")
     yield from glob(guest, "/etc/cloud/cloud.cfg.d", ".cfg")
+    yield from boot_cards.files(guest)
 
 
 def _made_mac(machine_id: str, name: str) -> Mac:

@@ -10,6 +10,7 @@ from ..core.errors import InvalidInput
 from ..core.macs import Mac
 from ..guest.model import GuestFacts
 from ..guest.protocol import Guest
+from . import boot_cards
 from .default import default_entry
 from .entries import boot_entries
 from .netconf import links, names
@@ -46,7 +47,7 @@ def by_position(guest: Guest, facts: GuestFacts, mode: str, findings: Findings) 
 
 def _free(guest: Guest) -> str:
     """A name that nothing in the guest uses; the kernel's own where that is what the NIC has, and none where a pattern takes the NIC by its name."""
-    found = names.profiles(guest)
+    found = boot_cards.profiles(guest)
     if names.patterns(profile for profile in found if profile.active):
         return ""
     used = {name for profile in found for name in (profile.name, *profile.members, profile.parent)} | names.given_names(guest)

@@ -8,7 +8,7 @@ from typing import Mapping, Optional, Sequence
 
 from ..core.concern import WARNING, Findings
 from ..core.errors import InvalidInput
-from ..core.machine import Nic, NicFacts
+from ..core.machine import Nic
 from ..core.macs import Mac
 from ..guest.change import Change
 from ..guest.model import GuestFacts
@@ -17,7 +17,22 @@ from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
 from ..guest.view import PendingView
-from . import agent, bootloader, crypttab, customize, efi, initramfs, modules, mounts, network, pinning, storage, tools
+from . import (
+    agent,
+    boot_cards,
+    bootloader,
+    crypttab,
+    customize,
+    efi,
+    initramfs,
+    modules,
+    mounts,
+    network,
+    pinning,
+    storage,
+    tools,
+    unmatched,
+)
 from .netconf import matches, names
 
 
@@ -61,6 +76,7 @@ def _network(work: Work) -> list[Change]:
     macs, driver = mac_map(work.options.macs), matches.driver_of(work.facts.nic_model)
     cards = pinning.by_position(work.guest, work.facts, work.options.pin, work.findings)
     changes = network.plan(work.guest, work.facts.interfaces, macs, work.findings, driver, cards)
+    unmatched.say(PendingView(work.guest, merge(changes)), work.facts, work.findings)
     return [*changes, *modules.plan(work.guest)]
 
 
@@ -149,13 +165,15 @@ def complete(
     capable = [kernel for kernel in facts.kernels if kernel.modules is not None] or list(facts.kernels)
     bus = "virtio" if any(initramfs.runs_on(guest, kernel, "virtio") for kernel in capable) else "sata"
     model = "virtio" if any(kernel.modules is None or initramfs.provided(guest, kernel, "virtio_net") for kernel in capable) else "e1000e"
-    profiles = [replace(profile, mac=known.get(profile.mac, profile.mac) if profile.mac else None) for profile in names.profiles(guest)]
-    told = names.nics(profiles, pairs, matches.driver_of(model))
+    profiles = [
+        replace(profile, mac=known.get(profile.mac, profile.mac) if profile.mac else None) for profile in boot_cards.profiles(guest)
+    ]
+    told = names.nics(profiles, [*pairs, *(("", mac) for mac in others)], matches.driver_of(model))
     return (
         replace(
             facts,
             interfaces=pairs,
-            nics=(*told, *(NicFacts(mac) for mac in others)),
+            nics=told,
             tools=tools.present(guest),
             disk_bus=bus,
             nic_model=model,

@@ -16,7 +16,7 @@ from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, glob, resolve_link, text
-from . import cmdline, cpio, efi, initramfs, initramfs_conf, lvm, mdadm, mounts
+from . import boot_cards, cmdline, cpio, efi, initramfs, initramfs_conf, lvm, mdadm, mounts
 from .default import default_entry
 from .entries import BootEntry, boot_entries, kernel_of, locate, microcode
 from .inspect import esp, find_ci, vendor_configs
@@ -359,7 +359,7 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
         here, pinned = {"eth0"}, dict(interfaces)
     problems: list[str] = []
     places = position.names(guest)
-    profiles = netnames.profiles(guest, problems)
+    profiles = boot_cards.profiles(guest, problems)
     for problem in problems:
         yield Check("network.readable", False, f"{problem}")
     stale: list[str] = []

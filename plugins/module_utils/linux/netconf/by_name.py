@@ -15,7 +15,7 @@ from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
 from .. import yamlfile
 from . import ifcfg, netplan, networkd, networkmanager
-from .model import LEFTOVER, each_line, entries, globs, mac_of, matched, shell
+from .model import LEFTOVER, each_line, entries, globs, mac_of, matched, shell, wanted
 
 _BY_MAC = ("macaddress", "permanentmacaddress")
 _ETHERNET = ("ethernet", "802-3-ethernet")
@@ -34,15 +34,7 @@ def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Opt
 
     A file of the distribution's own gets its like in /etc, which takes its place.
     """
-    earlier: list[dict[str, str]] = []
-    for path in networkd.in_force(guest, ".network"):
-        before = text(guest, path) or ""
-        own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
-        # Of all files that match a card the first applies; a later one with its MAC is for what lies on the card and has that too.
-        after = _network(before, {mac: name for mac, name in names.items() if not any(_takes(match, name, mac) for match in earlier)})
-        earlier.append(matched(before))
-        if after != before:
-            yield own, before if path == own else None, after
+    yield from _networks(guest, names)
     for path in netplan.files(guest):
         before = text(guest, path) or ""
         yield path, before, _netplan(before, names)
@@ -56,16 +48,30 @@ def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Opt
             yield path, before, _ifcfg(before, names)
 
 
+def _networks(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Optional[str], str]]:
+    """The .network files of networkd. One whose drop-ins match too is not one match to be rewritten, and one in /run is not to stay."""
+    earlier: list[str] = []
+    for path in networkd.in_force(guest, ".network"):
+        before, whole = text(guest, path) or "", networkd.content(guest, path)
+        own = networkd.own(path)
+        # Of all files that match a card the first applies; a later one with its MAC is for what lies on the card and has that too.
+        after = _network(before, {mac: name for mac, name in names.items() if not any(_takes(said, name, mac) for said in earlier)})
+        earlier.append(whole)
+        if after != before and matched(whole) == matched(before) and not path.startswith(networkd.VOLATILE):
+            yield own, before if path == own else None, after
+
+
 def _of_a_card(match: Mapping[str, str]) -> bool:
     """Whether a file can be one for a NIC itself: what lies on it has the same MAC."""
     return "kind" not in match and match.get("type", "ether") == "ether" and not set(match.get("driver", "").split()) & set(_ON_CARDS)
 
 
-def _takes(match: Mapping[str, str], name: str, mac: Mac) -> bool:
+def _takes(said: str, name: str, mac: Mac) -> bool:
     """Whether a .network file is for this NIC, by its name or by its MAC."""
-    patterns = match.get("name", "").split()
-    inverted = bool(patterns) and patterns[0].startswith("!")
-    by_name = any(globs(name, pattern.lstrip("!")) for pattern in patterns) != inverted
+    match, (taken, refused) = matched(said), wanted(said, "name")
+    by_name = (
+        bool(taken or refused) and (not taken or any(globs(name, one) for one in taken)) and not any(globs(name, one) for one in refused)
+    )
     by_mac = any(mac_of(word) == mac for key in _BY_MAC for word in match.get(key, "").split())
     return _of_a_card(match) and (by_name or by_mac)
 

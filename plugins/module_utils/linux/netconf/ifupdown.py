@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian's and Alpine's /etc/network/interfaces. Source: interfaces(5), ifenslave's and vlan's own pages."""
+"""Debian's and Alpine's /etc/network/interfaces. Source: interfaces(5), ifenslave's and vlan's own pages, ifupdown-ng's interfaces(5)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import replace
 from typing import Iterator
 
 from ...guest.protocol import Guest, glob, text
+from . import commands
+from .logical import Stated
 from .model import Profile, cidr, globs
 
-_MEMBERS = ("bond-slaves", "slaves", "bridge-ports")
+_MEMBERS = ("bond-slaves", "bond-members", "slaves", "bridge-ports")
+_COMMANDS = ("pre-up", "up", "post-up")
 
 
 MAIN = "/etc/network/interfaces"
@@ -19,11 +22,15 @@ _IN_DIRECTORY = re.compile(r"^[a-zA-Z0-9_-]+$")
 
 
 def read(guest: Guest) -> Iterator[Profile]:
-    found = {path: text(guest, path) or "" for path in files(guest)}
-    started = {name for content in found.values() for name in _started(content)}
-    for path, content in found.items():
-        for profile in parse(path, content):
-            yield replace(profile, active=profile.name in started)
+    stated = Stated()
+    profiles: list[Profile] = []
+    for path in files(guest):
+        content = text(guest, path) or ""
+        stated.add(path, _lines(content))
+        profiles += parse(path, content)
+    for profile in profiles:
+        yield stated.before(replace(profile, active=stated.starts(profile.name or "")))
+    yield from map(stated.before, stated.others(profiles))
 
 
 def files(guest: Guest) -> list[str]:
@@ -48,7 +55,7 @@ def files(guest: Guest) -> list[str]:
 
 def _sources(path: str, content: str) -> Iterator[tuple[str, str]]:
     """How a file takes others in, and which."""
-    for line in re.sub(r"\\\n", " ", content).splitlines():
+    for line in _lines(content):
         words = line.split()
         for pattern in words[1:] if words[:1] in (["source"], ["source-directory"]) else ():
             yield words[0], pattern if pattern.startswith("/") else f"{path.rsplit('/', 1)[0]}/{pattern}"
@@ -66,12 +73,9 @@ def _matching(guest: Guest, how: str, pattern: str) -> Iterator[str]:
             yield one
 
 
-def _started(content: str) -> Iterator[str]:
-    """What is brought up at boot, or when it is there."""
-    for line in re.sub(r"\\\n", " ", content).splitlines():
-        words = line.split()
-        if words and (words[0] == "auto" or words[0].startswith("allow-")):
-            yield from words[1:]
+def _lines(content: str) -> list[str]:
+    """The lines, of which one that ends with a backslash goes on."""
+    return re.sub(r"\\\n", " ", content).splitlines()
 
 
 def parse(path: str, content: str) -> Iterator[Profile]:
@@ -79,7 +83,7 @@ def parse(path: str, content: str) -> Iterator[Profile]:
     stanzas: dict[str, list[tuple[str, dict[str, str]]]] = {}
     options: dict[str, str] = {}
     inside = ""
-    for raw in re.sub(r"\\\n", " ", content).splitlines():
+    for raw in _lines(content):
         words = raw.split("#", 1)[0].split() if raw.lstrip().startswith("#") else raw.split()
         if not words:
             continue
@@ -91,17 +95,26 @@ def parse(path: str, content: str) -> Iterator[Profile]:
                 stanzas.setdefault(inside, []).append((words[3] if len(words) > 3 else "manual", options))
         elif inside:
             key = words[0].replace("_", "-")
-            options[key] = f"{options[key]} {' '.join(words[1:])}" if key in options else " ".join(words[1:])
-    masters: dict[str, list[str]] = {}
+            apart = "\n" if key in _COMMANDS else " "
+            options[key] = f"{options[key]}{apart}{' '.join(words[1:])}" if key in options else " ".join(words[1:])
+    below: dict[str, list[tuple[str, str]]] = {}
+    named: dict[str, None] = {}
     for name, parts in stanzas.items():
         for dummy, values in parts:
             if "bond-master" in values:
-                masters.setdefault(values["bond-master"], []).append(name)
+                below.setdefault(values["bond-master"], []).append(("bond", name))
+            commanded = commands.read("\n".join(values.get(key, "") for key in _COMMANDS), name)
+            for kind, upper, card in commanded.joined:
+                below.setdefault(upper, []).append((kind, card))
+            named.update(dict.fromkeys(commanded.named))
     for name, parts in stanzas.items():
-        yield _profile(path, name, parts, masters.get(name, []))
+        yield _profile(path, name, parts, below.get(name, []))
+    for name in named:
+        if name not in stanzas:
+            yield Profile("ifupdown", path, name)
 
 
-def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], enslaved: list[str]) -> Profile:
+def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], below: list[tuple[str, str]]) -> Profile:
     merged: dict[str, str] = {}
     addresses = []
     for dummy, values in parts:
@@ -111,11 +124,21 @@ def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], ensl
             if found is not None:
                 addresses.append(found)
     methods = {method for method, dummy in parts}
-    members = [word for key in _MEMBERS for word in merged.get(key, "").split() if word not in ("none", "all")] + enslaved
+    members = [word for key in _MEMBERS for word in merged.get(key, "").split() if word not in ("none", "all")]
+    members += [card for kind, card in below if kind != "vlan"]
+    kinds = {kind for kind, dummy in below}
     bond = any(key.startswith("bond-") and key not in ("bond-master", "bond-primary") for key in merged) or "slaves" in merged
     dotted = re.match(r"^(.+)\.\d+$", name)
-    parent = merged.get("vlan-raw-device", dotted[1] if dotted else "")
-    kind = "bridge" if "bridge-ports" in merged else "vlan" if parent else "bond" if bond or enslaved else "ethernet"
+    parent = merged.get("vlan-raw-device", next((card for kind, card in below if kind == "vlan"), dotted[1] if dotted else ""))
+    kind = (
+        "bridge"
+        if "bridge-ports" in merged or "bridge" in kinds
+        else "vlan"
+        if parent
+        else "bond"
+        if bond or "bond" in kinds
+        else "ethernet"
+    )
     return Profile(
         "ifupdown", path, name,
         kind=kind, members=tuple(dict.fromkeys(members)), parent=parent,

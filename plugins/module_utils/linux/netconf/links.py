@@ -68,7 +68,7 @@ class Link:
 def links(guest: Guest) -> Iterator[Link]:
     """The .link files in force, in their order; one in /etc takes the place of the distribution's of the same name."""
     for path in networkd.in_force(guest, ".link"):
-        content = text(guest, path) or ""
+        content = networkd.content(guest, path)
         yield Link(path, matched(content), tuple((key, value) for section, key, value in entries(content) if section == "link"))
 
 

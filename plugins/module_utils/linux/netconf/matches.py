@@ -12,7 +12,7 @@ from typing import Iterator, Mapping, Optional
 
 from ...guest.protocol import Guest, glob, text
 from . import netplan, networkd, networkmanager
-from .model import LEFTOVER, each_line, globs, ini
+from .model import LEFTOVER, each_line, globs, ini, matched
 
 OLD = frozenset(
     ("vmxnet3", "vmxnet", "e1000", "e1000e", "igb", "pcnet32", "vlance", "hv_netvsc", "netvsc", "ena", "ixgbevf", "xen_netfront", "vif", "gve", "mana")
@@ -71,8 +71,8 @@ def addresses(guest: Guest) -> dict[str, str]:
         *networkd.in_force(guest, ".network"),
         *(path for path in glob(guest, networkmanager.DIRECTORIES[0]) if not LEFTOVER.search(path)),
     ):
-        matched = ini(text(guest, path) or "").get(("match", "path"), "")
-        found.update({word[len("pci-") :]: path for word in words(matched) if word.startswith("pci-")})
+        path_of = ini(networkd.content(guest, path)).get(("match", "path"), "")
+        found.update({word[len("pci-") :]: path for word in words(path_of) if word.startswith("pci-")})
     return found
 
 
@@ -82,12 +82,13 @@ def rewritten(guest: Guest, names: Mapping[str, str], new: str) -> Iterator[tupl
 
     A file of the distribution's own gets its like in /etc, which takes its place.
     """
-    for path in networkd.in_force(guest, ".network"):
-        before = text(guest, path) or ""
-        after = _matches(before, names, new, (" ", "Name"))
-        own = f"{networkd.DIRECTORY}/{path.rsplit('/', 1)[1]}"
-        if after != before:
-            yield own, before if path == own else None, after
+    for main in networkd.in_force(guest, ".network"):
+        by_name = "name" in matched(networkd.content(guest, main))
+        for path in (main, *networkd.dropped_in(guest, main)):
+            before, own = text(guest, path) or "", networkd.own(path)
+            after = _matches(before, {} if by_name else names, new, (" ", "Name"))
+            if after != before and not path.startswith(networkd.VOLATILE):  # which is made anew at each boot
+                yield own, before if path == own else None, after
     for path in netplan.files(guest):
         before = text(guest, path) or ""
         yield path, before, _NETPLAN.sub(functools.partial(_netplan, new=new), before) if new else before

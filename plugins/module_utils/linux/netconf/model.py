@@ -23,8 +23,11 @@ VALID = re.compile(r"^(?!\.{1,2}$)[^\s/:]{1,15}$")
 class Profile:
     """A profile of `backend` in `path` for the interface `name` (or a pattern of names) and/or the NIC with `mac` (None: not bound to it).
 
-    `kind` is ethernet, bond, bridge, team or vlan; `members` are the interfaces below a bond, bridge or team, `parent` the one below a
+    `kind` is ethernet, bond, bridge, team, vlan or other; `members` are the interfaces below a bond, bridge or team, `parent` the one below a
     VLAN. `method` is static, dhcp or none; `addresses` are in CIDR form. `active`: the system brings it up by itself.
+
+    `anyone`: it is for each NIC, whatever it is called; `but` are patterns of names that it is not for. `doubt` is what decides whether it
+    applies to a NIC where nothing here can tell.
     """
 
     backend: str
@@ -39,6 +42,9 @@ class Profile:
     addresses: tuple[str, ...] = ()
     gateway: str = ""
     active: bool = True
+    anyone: bool = False
+    but: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 def ini(content: str) -> dict[tuple[str, str], str]:
@@ -73,6 +79,23 @@ def matched(content: str) -> dict[str, str]:
         if section == "match":
             found[key] = f"{found.get(key, '')} {value}".strip() if value else ""
     return {key: value for key, value in found.items() if value}
+
+
+def wanted(content: str, key: str) -> tuple[list[str], list[str]]:
+    """The patterns of a key of [Match] that it takes, and those that it refuses: a `!` before the first of a line is one before each, and one
+    before another is for that alone (systemd.network(5); net_condition_test_strv in systemd's src/libsystemd-network/network-internal).
+    """
+    taken: list[str] = []
+    refused: list[str] = []
+    for section, name, value in entries(content):
+        if (section, name) != ("match", key):
+            continue
+        if not value:
+            taken, refused = [], []
+        inverted = value.startswith("!")
+        for word in value[inverted:].split():
+            (refused if inverted or word.startswith("!") else taken).append(word.lstrip("!"))
+    return taken, refused
 
 
 def globs(name: str, pattern: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Iterable, Optional, Sequence
 from ...core.machine import NicFacts
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists
-from . import dhcpcd, ifcfg, ifupdown, links, matches, netplan, networkd, networkmanager, position, rules
+from . import dhcpcd, ifcfg, ifupdown, links, matches, netifrc, netplan, networkd, networkmanager, position, rules, wicked
 from .model import PHYSICAL, Profile, globs
 
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
@@ -26,12 +26,15 @@ _VIRTUAL = ("bond", "bridge", "team", "vlan")
 
 def profiles(guest: Guest, problems: Optional[list[str]] = None) -> tuple[Profile, ...]:
     """Every profile but the loopback's, in the order of the backends and their files; unreadable files go to `problems`."""
+    said = problems if problems is not None else []
     found = [
         *ifupdown.read(guest),
-        *netplan.read(guest, problems if problems is not None else []),
+        *netplan.read(guest, said),
         *networkd.read(guest),
         *networkmanager.read(guest),
         *ifcfg.read(guest),
+        *wicked.read(guest, said),
+        *netifrc.read(guest),
         *dhcpcd.read(guest),
     ]
     return tuple(profile for profile in found if profile.name != "lo")
@@ -46,12 +49,12 @@ def physical(found: Iterable[Profile]) -> tuple[Profile, ...]:
     return tuple(
         profile
         for profile in found
-        if profile.kind == "ethernet" and (profile.mac or PHYSICAL.match(profile.name or "")) and not _pattern(profile.name)
+        if profile.kind == "ethernet" and (profile.mac or PHYSICAL.match(profile.name or "")) and not pattern(profile.name)
     )
 
 
 def nic_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
-    """Every name of a NIC that a profile uses: its own, those below a bond, bridge or team, and the one below a VLAN.
+    """Every name of a NIC that a profile uses: its own, those below a bond, bridge or team, the one below a VLAN, and those it is not for.
 
     `given` are names of the administrator's own making, which no pattern knows.
     """
@@ -59,7 +62,7 @@ def nic_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
     names: dict[str, None] = {}
     for profile in found:
         own = [profile.name] if profile.kind == "ethernet" and profile.name else []
-        for name in (*own, *profile.members, profile.parent):
+        for name in (*own, *profile.members, profile.parent, *profile.but):
             if PHYSICAL.match(name) or name in own_names:
                 names[name] = None
     return list(names)
@@ -136,21 +139,30 @@ def has_udev(guest: Guest) -> bool:
 
 
 def patterns(found: Iterable[Profile]) -> list[str]:
-    """The patterns of names that profiles for NICs have."""
-    return [profile.name for profile in found if profile.kind == "ethernet" and profile.name is not None and _pattern(profile.name)]
+    """The patterns of names that profiles for NICs have: of those that they take, and of those that they must go on to refuse."""
+    return [
+        name
+        for profile in found
+        if profile.kind == "ethernet"
+        for name in (profile.name, *profile.but)
+        if name is not None and pattern(name)
+    ]
 
 
 def unbound(profile: Profile) -> bool:
     """Whether a profile is for no NIC in particular: by a pattern, or by nothing but a driver."""
-    return profile.mac is None and (profile.name is None or _pattern(profile.name))
+    return profile.mac is None and (profile.name is None or pattern(profile.name))
 
 
-def _pattern(name: Optional[str]) -> bool:
+def pattern(name: Optional[str]) -> bool:
+    """Whether a name is a pattern of names."""
     return bool(name) and bool(re.search(r"[*?\[]", name or ""))
 
 
 def _applies(profile: Profile, name: str, mac: str, driver: str) -> bool:
-    if profile.kind != "ethernet" or (profile.name is None and profile.mac is None and profile.driver is None):
+    if profile.kind != "ethernet" or not (profile.name or profile.mac or profile.driver or profile.anyone):
+        return False
+    if any(globs(name, one) for one in profile.but) or (profile.doubt and unbound(profile)):
         return False
     if profile.driver is not None and not (matches.fits(profile.driver, driver) or matches.is_old(profile.driver, driver)):
         return False

@@ -30,7 +30,7 @@ def read(guest: Guest) -> Iterator[Profile]:
         if kind is None:
             continue
         section = "ethernet" if ("ethernet", "mac-address") in values else "802-3-ethernet"
-        owns = _names(values)
+        owns, refused = _names(values)
         if not owns and (section, "mac-address") not in values and kind == "ethernet":
             owns = ["*"]  # bound to nothing, so it takes any NIC
         below = members.get((owns or [""])[0] or "", []) + members.get(values.get(("connection", "uuid"), "?"), [])
@@ -42,15 +42,16 @@ def read(guest: Guest) -> Iterator[Profile]:
                 "networkmanager", path, own, mac_of(values.get((section, "mac-address"))), values.get(("match", "driver")), kind,
                 tuple(below), names.get(parent, parent),
                 "static" if "manual" in methods and fixed else "dhcp" if "auto" in methods else "none", fixed, gateway,
-                values.get(("connection", "autoconnect"), "true").lower() not in ("false", "no", "0"),
+                values.get(("connection", "autoconnect"), "true").lower() not in ("false", "no", "0"), but=tuple(refused),
             )  # fmt: skip
 
 
-def _names(values: Mapping[tuple[str, str], str]) -> list[Optional[str]]:
-    """The name, or each alternative of a match by name, which may be a pattern; what must not match is none."""
+def _names(values: Mapping[tuple[str, str], str]) -> tuple[list[Optional[str]], list[str]]:
+    """The name, or each alternative of a match by name, which may be a pattern; and the patterns of names that must not match."""
     own = values.get(("connection", "interface-name"))
     alternatives = re.split(r"[;\s]+", values.get(("match", "interface-name"), ""))
-    return [own] if own else [word.lstrip("|&") for word in alternatives if word.strip("|&") and "!" not in word]
+    refused = [word.lstrip("|&!") for word in alternatives if "!" in word and word.strip("|&!")]
+    return [own] if own else [word.lstrip("|&") for word in alternatives if word.strip("|&") and "!" not in word], refused
 
 
 def _addresses(content: str, gateway: str) -> tuple[tuple[str, ...], str]:

@@ -82,14 +82,12 @@ IFUPDOWN = [
         f"{IFACE}, rename",
         {"/etc/network/interfaces": "rename ens192=lan0\nauto lan0\niface lan0 inet dhcp\n"},
         "ens192",
-        unmet="the names that ifupdown renames are not read, so they are not pinned",
     ),
     card(
         "a mapping by a script",
         f"{IFACE}, mapping",
         {"/etc/network/interfaces": "auto ens192\nmapping ens192\n script /usr/local/sbin/where\niface home inet dhcp\n"},
         "ens192",
-        unmet="what a mapping maps is not read, so it is not pinned",
     ),
     card(
         "an alias is on its interface",
@@ -181,7 +179,6 @@ SYSTEMD = [
         {**LINKS, f"{NET}/a.network": "[Match]\nType=ether\n[Network]\nDHCP=yes\n"},
         facts={"network": ("networkd",)},
         nics=(CARD,),
-        unmet="a match by Type= alone makes no profile",
     ),
     card(
         "a drop-in adds to a file",
@@ -189,7 +186,6 @@ SYSTEMD = [
         {f"{NET}/a.network": "[Match]\nName=ens192\n", f"{NET}/a.network.d/b.conf": "[Network]\nDHCP=yes\n"},
         "ens192",
         more={"nics": (NicFacts(MAC, "ens192", "dhcp", (), "", "networkd", f"{NET}/a.network"),)},
-        unmet="drop-ins of .network files are not read",
     ),
     card(
         "a masked file",
@@ -276,21 +272,18 @@ PROFILES = [
         "wicked(8), /etc/wicked/ifconfig",
         {"/etc/wicked/ifconfig/lan.xml": "<interface><name>ens192</name><ipv4:dhcp><enabled>true</enabled></ipv4:dhcp></interface>\n"},
         "ens192",
-        unmet="profiles in wicked's XML are not read, so their cards are not pinned",
     ),
     card(
         "netifrc of Gentoo",
         "Gentoo handbook, /etc/conf.d/net",
         {"/etc/conf.d/net": 'config_ens192="dhcp"\n'},
         "ens192",
-        unmet="profiles of netifrc are not read, so their cards are not pinned",
     ),
     card(
         "a card that only the command line names",
         "dracut.cmdline(7), ip=",
         {"/boot/loader/entries/a.conf": f"linux /boot/vmlinuz-{KVER}\noptions root=UUID=07 ip=10.0.0.2::10.0.0.1:24:web:ens192:none\n"},
         "ens192",
-        unmet="names of cards in ip=, bond=, vlan= and ifname= are not read, so they are not pinned",
     ),
     card(
         "cloud-init's rendering of netplan",

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cards that the kernel command line names: for a root on the network, for a disk that is unlocked over it, or for a network that the system keeps.
+
+Source: dracut.cmdline(7), nm-initrd-generator(8), systemd-network-generator.service(8), the kernel's Documentation/admin-guide/nfs/nfsroot.rst,
+initramfs-tools(7) with ipconfig of klibc.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import replace
+from typing import Iterator, Optional
+
+from ..guest.protocol import Guest, glob, text
+from . import cmdline, cmdline_files
+from .default import default_entry, grubenvs
+from .entries import boot_entries
+from .netconf import names as netnames
+from .netconf.model import LEFTOVER, VALID, Profile, cidr, mac_of, shell
+
+BACKEND = "cmdline"
+_DYNAMIC = ("dhcp", "on", "any", "both", "bootp", "rarp", "dhcp4", "dhcp6", "auto6", "auto4", "either6", "single-dhcp", "link-local")
+_METHODS = (*_DYNAMIC, "none", "off", "ibft", "link6", "shared", "ignore", "disabled", "static")
+_UNNAMED = {"bond": ("bond0", "eth0,eth1"), "bridge": ("br0", "eth0"), "team": ("team0", "eth0,eth1")}
+_JOINS = ("bond", "bridge", "team")
+
+
+def profiles(guest: Guest, problems: Optional[list[str]] = None) -> tuple[Profile, ...]:
+    """Every profile of a guest: of its network's backends, then what its kernels are told."""
+    return (*netnames.profiles(guest, problems), *read(guest))
+
+
+def read(guest: Guest) -> Iterator[Profile]:
+    """The cards of each boot entry's command line, and of what dracut adds to it; those of the entry that starts by default are active."""
+    entries = boot_entries(guest)
+    chosen = default_entry(guest, entries)
+    lines = [(entry.config, entry.cmdline, entry is chosen) for entry in sorted(entries, key=lambda entry: entry is not chosen)]
+    lines += [(path, line, path.startswith("/etc/cmdline.d/")) for path, line in _settings(guest)]
+    lines += [(path, line, True) for path, line in _initramfs_tools(guest)]
+    found: dict[Profile, Profile] = {}
+    for path, line, active in lines:
+        for profile in _profiles(path, line):
+            found.setdefault(replace(profile, path=""), replace(profile, active=active))
+    yield from found.values()
+
+
+def _settings(guest: Guest) -> Iterator[tuple[str, str]]:
+    """What the next command lines are made from."""
+    for path, patterns in cmdline_files.files(guest):
+        content = text(guest, path) or ""
+        for pattern in patterns:
+            for match in pattern.finditer(content):
+                yield path, match[2].strip("\"'")
+
+
+def _initramfs_tools(guest: Guest) -> Iterator[tuple[str, str]]:
+    """IP= and DEVICE= of initramfs.conf(5), which stand for ip= where the command line has none."""
+    for path in ("/etc/initramfs-tools/initramfs.conf", *glob(guest, "/etc/initramfs-tools/conf.d")):
+        if LEFTOVER.search(path):
+            continue
+        values = shell(text(guest, path) or "")
+        yield path, " ".join(f"{word}={values[key]}" for key, word in (("IP", "ip"), ("DEVICE", "bootdev")) if values.get(key))
+
+
+def _profiles(path: str, line: str) -> Iterator[Profile]:
+    for name in ("ip", "nfsaddrs"):
+        for value in cmdline.values(line, name):
+            yield from _address(path, value)
+    for kind in _JOINS:
+        for value in cmdline.values(line, kind):
+            upper, below = (*value.split(":"), "")[:2] if value else _UNNAMED[kind]
+            yield Profile(BACKEND, path, upper, kind=kind, members=tuple(card for card in below.split(",") if VALID.match(card)))
+    for value in cmdline.values(line, "vlan"):
+        upper, dummy, card = value.partition(":")
+        if VALID.match(card):
+            yield Profile(BACKEND, path, upper, kind="vlan", parent=card)
+    for value in cmdline.values(line, "ifname"):
+        upper, dummy, mac = value.partition(":")
+        if VALID.match(upper) and mac_of(mac) is not None:
+            yield Profile(BACKEND, path, upper, mac_of(mac))
+    for name, at in (("bootdev", 0), ("fcoe", 0), ("rd.route", 2)):
+        for value in cmdline.values(line, name):
+            fields = _fields(value)
+            if len(fields) > at and VALID.match(fields[at]) and mac_of(value) is None:
+                yield Profile(BACKEND, path, fields[at])
+
+
+def _fields(value: str) -> list[str]:
+    """The fields between colons; an address of IPv6 is in brackets, or was meant to be."""
+    fields, rest = [], value
+    while True:
+        match = re.match(r"\[([^\]]*)\]|[^:]*", rest)
+        fields.append((match[1] or match[0]) if match is not None else "")
+        rest = rest[match.end() if match is not None else 0 :]
+        if not rest.startswith(":"):
+            return fields
+        rest = rest[1:]
+
+
+def _address(path: str, value: str) -> Iterator[Profile]:
+    """ip=METHOD, ip=CARD:METHOD, or ip=ADDRESS:PEER:GATEWAY:NETMASK:HOST:CARD:METHOD. Where no card is named it is any, which has no name to keep."""
+    fields = _fields(value)
+    address, gateway, netmask = (*fields, "", "", "", "")[:1] + (*fields, "", "", "", "")[2:4]
+    if len(fields) >= 6 or _is_address(fields[0]) or not fields[0]:
+        card, method = (*fields, "", "", "", "", "", "", "")[5:7]
+        fixed = cidr(address, netmask) if _is_address(address) else None
+    else:
+        card, method, fixed, gateway = (fields[0] if fields[0] not in _METHODS else ""), (fields[1:2] or ["dhcp"])[0], None, ""
+    mac = mac_of(card.replace("-", ":"))  # as NetworkManager and systemd take it too
+    if VALID.match(card) or mac is not None:
+        how = "static" if fixed else "dhcp" if method in _DYNAMIC or (len(fields) >= 6 and not method) else "none"
+        addresses = (fixed,) if fixed else ()
+        yield Profile(
+            BACKEND, path, None if mac else card, mac, method=how, addresses=addresses, gateway=gateway if _is_address(gateway) else ""
+        )
+
+
+def _is_address(value: str) -> bool:
+    try:
+        return bool(ipaddress.ip_interface(value))
+    except ValueError:
+        return False
+
+
+def files(guest: Guest) -> Iterator[str]:
+    """The files whose command lines may bind a name to a MAC (ifname=)."""
+    yield from dict.fromkeys((*(path for path, dummy in cmdline_files.files(guest)), *grubenvs(guest)))

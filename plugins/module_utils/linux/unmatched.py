@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Profiles that no card may have on the new hardware: by a pattern that none of its names fits, or by what nobody knows before the guest runs.
+
+A card that is not pinned is called enp1s0 or ens3 there, by its bus or by its slot, as the target has it; eth0 where names only count.
+Source: systemd.net-naming-scheme(7), the pages of each backend.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, Sequence
+
+from ..core.concern import INFO, WARNING, Findings
+from ..guest.model import GuestFacts
+from ..guest.protocol import Guest
+from . import boot_cards
+from .default import default_entry
+from .entries import boot_entries
+from .netconf import names as netnames
+from .netconf.model import Profile, globs
+
+_BY_PLACE, _BY_COUNT = ("enp1s0", "ens3"), ("eth0",)
+# How a pattern of names of NICs begins; others are for what programs make, or for cards of another kind.
+_BEGINS = re.compile(r"^(?:$|e$|e(?:n|t|th|m)|p$|p\d)")
+_ALTERNATIVES = ("networkd", "networkmanager")  # of one profile, where one file has several patterns
+
+
+def say(guest: Guest, facts: GuestFacts, findings: Findings) -> None:
+    """The concerns for profiles as they are after the repair."""
+    found = [profile for profile in boot_cards.profiles(guest) if profile.active and profile.kind == "ethernet"]
+    called = [name for name, dummy in netnames.named(guest, facts.interfaces) if name]
+    pinned = set(called) | netnames.given_names(guest)
+    entry = default_entry(guest, boot_entries(guest))
+    counting = not netnames.has_udev(guest) or netnames.counts(guest, [entry.cmdline] if entry is not None else [])
+    others = (_BY_COUNT if counting else _BY_PLACE) if len(facts.nics) > len(called) or not facts.nics else ()
+    left = not facts.nics or any(not nic.backend for nic in facts.nics)
+    for profiles in _apart(found):
+        _fits_none(profiles, [name for name in pinned if name], others, left, findings)
+    for profile in {(profile.path, profile.doubt): profile for profile in found if profile.doubt}.values():
+        findings.add(
+            "network.undecided",
+            WARNING if left and profile.backend != "ifupdown" else INFO,
+            f"Whether {profile.path} applies to a card is decided by {profile.doubt}, which is not known before the guest runs.",
+            "Look at the card's address after the first boot, or match the card by its name or MAC in the guest.",
+        )
+
+
+def _apart(found: Iterable[Profile]) -> Iterable[Sequence[Profile]]:
+    """The profiles in groups, each of alternatives."""
+    groups: dict[object, list[Profile]] = {}
+    for number, profile in enumerate(found):
+        groups.setdefault(profile.path if profile.backend in _ALTERNATIVES else number, []).append(profile)
+    return groups.values()
+
+
+def _fits_none(profiles: Sequence[Profile], pinned: Sequence[str], others: Sequence[str], left: bool, findings: Findings) -> None:
+    names = [profile.name for profile in profiles if profile.name]
+    patterns = [name for name in names if netnames.pattern(name) and _BEGINS.match(re.split(r"[*?\[]", name, maxsplit=1)[0])]
+    fits = any(globs(one, name) for one in pinned for name in names) or (
+        bool(others) and all(any(globs(one, name) for name in names) for one in others)
+    )
+    if not patterns or fits or any(profile.mac for profile in profiles):
+        return
+    if not left and all(name.startswith("eth") for name in patterns):  # which fitted no better before
+        return
+    findings.add(
+        "network.no-card",
+        WARNING if left else INFO,
+        f"{profiles[0].path} is for cards called {', '.join(patterns)}, and none is surely called so on the new hardware.",
+        "Match the card by its MAC, or by a pattern that fits its new name too (en*, eth*), or pin such a name with a .link file in the guest.",
+    )
