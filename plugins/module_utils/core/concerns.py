@@ -26,6 +26,7 @@ CONCERNS: Mapping[str, Known] = {
     ),
     "mounts.unstable-name": Known(WARNING, "a unit or a script that runs at boot names a device by an unstable name in a command"),
     "mounts.shared-folder": Known(INFO, "fstab mounts a folder that the old hypervisor shares; the entry is commented out"),
+    "mounts.no-path": Known(INFO, "the mount point of an entry of fstab is no path, so that systemd passes it over"),
     "mounts.failed": Known(WARNING, "a file system of fstab could not be mounted in the appliance"),
     "bootloader.unresolved-root": Known(BLOCKER, "root= of a boot entry is not on any of the VM's disks"),
     "bootloader.unstable-name": Known(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Mapping, Optional, Sequence
 
@@ -11,9 +12,10 @@ from . import multipath, parttable
 from .device_names import letters
 from .model import BlockDevice, Mount
 from .offline import OfflineGuest
-from .protocol import exists, text
+from .protocol import exists, normalise, text
 from .resolver import DeviceTable, Use
 
+_OCTAL = re.compile(rb"\\(?!000)([0-3][0-7]{2})")
 ROOT_TYPES = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs")
 _SUBVOLUMES = ("@", "@rootfs", "root", "rootfs", "@root")
 
@@ -203,16 +205,22 @@ def _uses(guest: OfflineGuest) -> list[Use]:
     return uses + [Use(fields[1], "", "crypto_LUKS") for fields in _table(guest, "/etc/crypttab")]
 
 
+def place(mount_point: str) -> str:
+    """The path that an entry of fstab is mounted on: with the bytes that it spells by octal numbers (libmount's unmangle), and below the root if
+    relative, as systemd-fstab-generator takes it there. Empty for a word that is no path.
+    """
+    if "/" not in mount_point:
+        return ""
+    raw = _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), mount_point.encode("utf-8", "surrogateescape"))
+    return normalise(raw.decode("utf-8", "surrogateescape"))
+
+
 def mount_all(guest: OfflineGuest, root: BlockDevice) -> None:
     """Mount every local file system of fstab where the guest has it, parents first; what fails is listed in `unmounted`."""
     mounts, failed = [Mount(root.name, "/", guest.subvolume and f"subvol={guest.subvolume}")], []
-    entries = sorted(
-        (use for use in _uses(guest) if use.mount_point.startswith("/") and use.mount_point != "/"),
-        key=lambda use: use.mount_point.count("/"),
-    )
-    for use in entries:
-        device = guest.device(use.spec)
-        path = use.mount_point.replace("\\040", " ")
+    entries = sorted(((place(use.mount_point), use) for use in _uses(guest)), key=lambda entry: entry[0].count("/"))
+    for path, use in entries:
+        device = guest.device(use.spec) if path not in ("", "/") else None
         if device is None or device.fstype in ("swap", "", "crypto_LUKS") or "bind" in use.options or "rbind" in use.options:
             continue
         subvolume = next((option[7:] for option in use.options if option.startswith("subvol=")), "")

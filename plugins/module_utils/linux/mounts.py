@@ -2,8 +2,8 @@
 """fstab, automount maps, kdump's target and systemd mount units: every entry finds its device on any hypervisor.
 
 Lines are kept to the byte; only the device field of an entry that needs it is replaced.
-Source: fstab(5), systemd.mount(5), systemd.swap(5), zram-generator.conf(5), autofs(5), kdump.conf(5), xfs(5), ext4(5), btrfs(5), bcachefs(8);
-cloud-init's azure data source for the temporary disk.
+Source: fstab(5), systemd-fstab-generator(8), systemd.mount(5), systemd.swap(5), zram-generator.conf(5), autofs(5), kdump.conf(5), xfs(5), ext4(5),
+btrfs(5), bcachefs(8); cloud-init's azure data source for the temporary disk.
 """
 
 from __future__ import annotations
@@ -150,6 +150,14 @@ def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str
         start, end = spans(line.text)[3]
         options = _options(line.fields[3], path, guest, findings, mode)
         line = replace(line, text=line.text[:start] + options + line.text[end:])
+    if path == FSTAB and not placed(line):
+        given = [*given, "nofail"]  # systemd passes it over, and mount -a goes on
+        findings.add(
+            "mounts.no-path",
+            INFO,
+            f"{FSTAB} mounts {device} on {line.other}, which is no path: systemd passes the entry over, mount -a takes it below its own directory.",
+            "Write the mount point as a path from the root, where the file system is needed.",
+        )
     members = _MEMBERS.split(device)
     if len(members) > 1 and (members[0].startswith("/dev/") or "=" in members[0]):  # of one file system, which have its UUID
         told = [named(one, path, guest, findings, mode=mode, tags=("PARTUUID",), as_path=True, options=given) for one in members]
@@ -160,6 +168,14 @@ def stabilise(line: Line, path: str, guest: Guest, findings: Findings, mode: str
     anew = bool(line.text[: line.start].strip()) and any(option == "swap" or option.startswith("tmp") for option in given)
     spec = named(device, path, guest, findings, mode=mode, tags=("PARTUUID",) if anew else _ALL, options=given)
     return line if spec == device else line.with_device(spec)
+
+
+def placed(line: Line) -> bool:
+    """Whether an entry of fstab is waited for at boot: one of swap, or one whose mount point is a path, which may be a relative one.
+
+    Source: systemd-fstab-generator, is_path ("not a valid path, ignoring"); findmnt(8), --verify, which takes any word for a target.
+    """
+    return "/" in line.other or (len(line.fields) > 2 and line.fields[2] == "swap")
 
 
 def shared(line: Line) -> bool:

@@ -11,6 +11,7 @@ import struct
 from typing import Iterator, Mapping, Optional
 
 from ..core.errors import MigrationError
+from ..guest.apply import BACKUPS
 from ..guest.first_code import leads_on
 from ..guest.model import BlockDevice, GuestFacts, Kernel
 from ..guest.parttable import Table
@@ -306,12 +307,14 @@ def _tables(guest: Guest) -> Iterator[Check]:
     """Every table entry that stops a boot finds its device. What is network storage, made at boot, or waits for nothing is not asked for."""
     content = text(guest, mounts.FSTAB)
     named = any(line.other == "/" for line in mounts.parse(content or "", 0))
-    yield Check("fstab.root", content is not None, "fstab has an entry for /" if named else "fstab leaves / to the kernel's command line")
+    yield _fstab(guest, content, named)
     made = {line.other for line in mounts.parse(text(guest, mounts.CRYPTTAB) or "", 1)}
     for path, field in ((mounts.FSTAB, 0), (mounts.CRYPTTAB, 1)):
         for line in mounts.parse(text(guest, path) or "", field):
             spec = (line.device or "").strip('"').replace("\\040", " ")
             if {"noauto", "nofail", "_netdev", "x-systemd.automount"} & set(",".join(line.fields[3:4]).split(",")):
+                continue
+            if not field and not mounts.placed(line):
                 continue
             if not field and mounts.shared(line):
                 yield Check("fstab.shared-folder", False, f"{path}: {spec} for {line.other} is of the old host")
@@ -329,6 +332,16 @@ def _tables(guest: Guest) -> Iterator[Check]:
         spec = ini(text(guest, path) or "").get((path.rsplit(".", 1)[1], "what"), "")
         if spec.startswith("/dev/") and not _MADE_AT_BOOT.match(spec):
             yield Check("unit.device", guest.device(spec) is not None and not cmdline.unstable(spec), f"{path}: {spec}")
+
+
+def _fstab(guest: Guest, content: Optional[str], named: bool) -> Check:
+    """A guest may do without fstab (systemd-fstab-generator(8)), unless a repair has changed one that is gone since."""
+    if content is not None:
+        return Check("fstab.root", True, "fstab has an entry for /" if named else "fstab leaves / to the kernel's command line")
+    plans = (text(guest, f"{BACKUPS}/{name}/plan.json") or "" for name in guest.listdir(BACKUPS))
+    if any(f'"{mounts.FSTAB}"' in plan for plan in plans):
+        return Check("fstab.root", False, f"{mounts.FSTAB}, which the repair has changed, is gone")
+    return Check("fstab.root", True, "the guest has no fstab, and mounts / as the kernel's command line says")
 
 
 # Drives, memory, and volumes of programs that no appliance knows; all keep their names.

@@ -198,6 +198,23 @@ def test_a_table_is_asked_for_what_the_boot_needs_and_no_more(case):
     assert verdict(made).holds == holds
 
 
+def test_a_guest_without_fstab_is_no_fault():
+    """systemd-fstab-generator(8) makes nothing of a file that is not there; / is mounted by the kernel's command line."""
+    made = guest()
+    made.files.pop("/etc/fstab")
+    apply(made, make_plan(made, facts(made), Options()))
+    (check,) = [check for check in verdict(made).checks if check.name == "fstab.root"]
+    assert check.passed and "no fstab" in check.detail and verdict(made).holds
+
+
+def test_a_mount_point_that_is_no_path_stops_no_boot():
+    made = repaired()
+    made.files["/etc/fstab"] += b"UUID=99999999-0000-4000-8000-000000000005 data ext4 defaults 0 2\n"
+    assert verdict(made).holds
+    made.files["/etc/fstab"] += b"UUID=99999999-0000-4000-8000-000000000005 srv/data ext4 defaults 0 2\n"
+    assert not verdict(made).holds
+
+
 def test_a_root_that_the_boot_entry_alone_mounts_is_one():
     made = repaired()
     made.files["/etc/fstab"] = b"".join(line for line in made.files["/etc/fstab"].splitlines(keepends=True) if b"/ ext4" not in line)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from treerules import BY_PATH, WWID, Rule, holds, rules
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.assemble import place
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
 
 FSTAB, CRYPTTAB, SYSTEM = "/etc/fstab", "/etc/crypttab", "/etc/systemd/system"
@@ -144,6 +145,29 @@ FIELDS = [
         "# /dev/disk/cloud/azure_resource-part1 /mnt auto nofail 0 2",
     ),
     fstab("an instance store of EC2", "cloud-init, mounts", "/dev/xvdf /mnt auto defaults,nofail,comment=cloudconfig 0 2", None, UNSURE),
+    fstab(
+        "a mount point that is no path",
+        "systemd-fstab-generator(8), not a valid path; findmnt(8), --verify",
+        "/dev/sdb1 data ext4 defaults 0 2",
+        "UUID=da data ext4 defaults 0 2",
+        ("mounts.no-path", "info"),
+    ),
+    fstab(
+        "a disk that is not there, for a mount point that is no path",
+        "systemd-fstab-generator(8), not a valid path",
+        "/dev/sdq1 data ext4 defaults 0 2",
+        None,
+        UNSURE,
+        ("mounts.no-path", "info"),
+    ),
+    fstab(
+        "a disk that is not there, for a relative path",
+        "systemd-fstab-generator(8), which takes it from the root",
+        "/dev/sdq1 srv/data ext4 defaults 0 2",
+        None,
+        UNRESOLVED,
+    ),
+    fstab("swap by another word", f"{UTIL}, fs_file", "/dev/sda1 swap swap sw 0 0", "UUID=5a swap swap sw 0 0"),
     fstab("Windows line ends", UTIL, "/dev/sdb1 /srv ext4 defaults 0 2\r", "UUID=da /srv ext4 defaults 0 2\r"),
 ]
 CRYPT = [
@@ -334,3 +358,23 @@ def test_the_fields_of_a_table(rule):
 @pytest.mark.parametrize("rule", rules(UNITS, OTHERS))
 def test_what_else_mounts(rule):
     holds(rule)
+
+
+# What fstab says, and where systemd-fstab-generator and libmount mount it.
+PLACES = {
+    "/srv": "/srv",
+    "/srv/a\\040b": "/srv/a b",
+    "/srv/a\\011\\134b": "/srv/a\t\\b",
+    "/srv/\\303\\244": "/srv/ä",
+    "srv/data": "/srv/data",
+    "./data": "/data",
+    "../../data": "/data",
+    "//srv//data/": "/srv/data",
+    "data": "",
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("mount_point", PLACES)
+def test_where_an_entry_is_mounted(mount_point):
+    assert place(mount_point) == PLACES[mount_point]
