@@ -45,6 +45,12 @@ def read(guest: Guest) -> Iterator[Profile]:
     yield from found.values()
 
 
+def fresh(guest: Guest) -> tuple[str, ...]:
+    """What a NIC that nothing names may be called on the new hardware, by the entry that starts by default."""
+    chosen = default_entry(guest, boot_entries(guest))
+    return netnames.fresh(guest, [chosen.cmdline] if chosen is not None else [])
+
+
 def _settings(guest: Guest) -> Iterator[tuple[str, str]]:
     """What the next command lines are made from."""
     for path, patterns in cmdline_files.files(guest):

@@ -168,7 +168,7 @@ def complete(
     profiles = [
         replace(profile, mac=known.get(profile.mac, profile.mac) if profile.mac else None) for profile in boot_cards.profiles(guest)
     ]
-    told = names.nics(profiles, [*pairs, *(("", mac) for mac in others)], matches.driver_of(model))
+    told = names.nics(profiles, [*pairs, *(("", mac) for mac in others)], matches.driver_of(model), boot_cards.fresh(guest))
     return (
         replace(
             facts,

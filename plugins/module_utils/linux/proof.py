@@ -398,7 +398,9 @@ def _network(guest: Guest, facts: GuestFacts) -> Iterator[Check]:
     known = {mac: name for name, mac in interfaces}
     by_mac = {(profile.path, profile.mac) for profile in profiles if profile.mac}
     served = {one.mac for one in facts.nics if one.backend}
-    for nic in netnames.nics(profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or interfaces, driver):
+    for nic in netnames.nics(
+        profiles, [(known.get(one.mac, one.name), one.mac) for one in facts.nics] or interfaces, driver, boot_cards.fresh(guest)
+    ):
         how = ", ".join(nic.addresses) or {"dhcp": "an address by DHCP"}.get(nic.method, "no address")
         by = f" by {nic.backend} ({nic.path})" if nic.backend else ""
         lost = f"; {', '.join(dict.fromkeys(stale))} applies to no NIC" if stale and not nic.backend else ""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Profiles that no card may have on the new hardware: by a pattern that none of its names fits, or by what nobody knows before the guest runs.
 
-A card that is not pinned is called enp1s0 or ens3 there, by its bus or by its slot, as the target has it; eth0 where names only count.
 Source: systemd.net-naming-scheme(7), the pages of each backend.
 """
 
@@ -14,12 +13,9 @@ from ..core.concern import INFO, WARNING, Findings
 from ..guest.model import GuestFacts
 from ..guest.protocol import Guest
 from . import boot_cards
-from .default import default_entry
-from .entries import boot_entries
 from .netconf import names as netnames
 from .netconf.model import Profile, globs
 
-_BY_PLACE, _BY_COUNT = ("enp1s0", "ens3"), ("eth0",)
 # How a pattern of names of NICs begins; others are for what programs make, or for cards of another kind.
 _BEGINS = re.compile(r"^(?:$|e$|e(?:n|t|th|m)|p$|p\d)")
 _ALTERNATIVES = ("networkd", "networkmanager")  # of one profile, where one file has several patterns
@@ -30,9 +26,7 @@ def say(guest: Guest, facts: GuestFacts, findings: Findings) -> None:
     found = [profile for profile in boot_cards.profiles(guest) if profile.active and profile.kind == "ethernet"]
     called = [name for name, dummy in netnames.named(guest, facts.interfaces) if name]
     pinned = set(called) | netnames.given_names(guest)
-    entry = default_entry(guest, boot_entries(guest))
-    counting = not netnames.has_udev(guest) or netnames.counts(guest, [entry.cmdline] if entry is not None else [])
-    others = (_BY_COUNT if counting else _BY_PLACE) if len(facts.nics) > len(called) or not facts.nics else ()
+    others = boot_cards.fresh(guest) if len(facts.nics) > len(called) or not facts.nics else ()
     left = not facts.nics or any(not nic.backend for nic in facts.nics)
     for profiles in _apart(found):
         _fits_none(profiles, [name for name in pinned if name], others, left, findings)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Iterator, Sequence
+from typing import Iterator, Mapping, Sequence
 
 _LONGEST = 64 << 10  # characters of the commands of one stanza
 _IFACE = re.compile(r"\$(?:\{IFACE\}|IFACE\b)")
-_SIMPLE = re.compile(r"[;\n|&(){}]+")
+_MOST = 1000  # commands, and words of a loop
+_LOOP = re.compile(r"\bfor\s+([A-Za-z_]\w{0,30})\s+in\s+([^;\n]*)")
+_SIMPLE = re.compile(r"[;\n|&()]+|(?<!\$)[{](?=\s)|(?<=\s)[}]")
 _SLAVES = re.compile(r"/sys/class/net/([^/\s]+)/bonding/slaves")
 # In a text that is no list of names only what can hardly be anything else is one.
 _CARD = re.compile(r"^(?:eth\d+|en(?:o|s|p|P\d+p)\d\w*|enx[0-9a-f]{12}|em\d+|p\d+p\d+)$")
@@ -33,15 +35,22 @@ def read(commands: str, own: str) -> Commanded:
     """What the commands of the stanza of the interface `own` name."""
     found = Commanded()
     text = _IFACE.sub(lambda dummy: own, commands[:_LONGEST])
-    for simple in _SIMPLE.split(text):
+    loops = {match[1]: match[2].split() for match in _LOOP.finditer(text)}
+    for simple in _SIMPLE.split(text)[:_MOST]:
         words = [word.strip("\"'`") for word in simple.split()]
         while words and (words[0] in _BEFORE or re.match(r"^[A-Za-z_]\w*=", words[0])):
             words = words[1:]
-        if words:
-            found.joined += [one for one in _joined(words) if "$" not in "".join(one)]
+        found.joined += [one for said in _looped(words, loops) for one in _joined(said) if "$" not in "".join(one)] if words else []
     cards = (word for word in _APART.split(text) if _CARD.match(word))
     found.named = list(dict.fromkeys((*cards, *(card for dummy, upper, card in found.joined))))
     return found
+
+
+def _looped(words: Sequence[str], loops: Mapping[str, Sequence[str]]) -> Iterator[Sequence[str]]:
+    """The command once for each word that a loop gives its variable."""
+    name = next((name for name in loops for word in words if word in (f"${name}", f"${{{name}}}")), "")
+    for value in loops[name][:_MOST] if name else [""]:
+        yield [value if name and word in (f"${name}", f"${{{name}}}") else word for word in words]
 
 
 def _joined(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Iterator
+from typing import Iterator, Mapping
 
 from ...guest.protocol import Guest, glob, text
 from . import commands
@@ -16,6 +16,7 @@ _MEMBERS = ("bond-slaves", "bond-members", "slaves", "bridge-ports")
 _COMMANDS = ("pre-up", "up", "post-up")
 
 
+Stanzas = dict[str, list[tuple[str, dict[str, str]]]]
 MAIN = "/etc/network/interfaces"
 _MOST_FILES, _MOST_PATTERNS = 200, 500
 _IN_DIRECTORY = re.compile(r"^[a-zA-Z0-9_-]+$")
@@ -23,11 +24,12 @@ _IN_DIRECTORY = re.compile(r"^[a-zA-Z0-9_-]+$")
 
 def read(guest: Guest) -> Iterator[Profile]:
     stated = Stated()
-    profiles: list[Profile] = []
+    stanzas: dict[str, Stanzas] = {}
     for path in files(guest):
         content = text(guest, path) or ""
         stated.add(path, _lines(content))
-        profiles += parse(path, content)
+        stanzas[path] = parse(content)
+    profiles = list(_profiles(stanzas))
     for profile in profiles:
         yield stated.before(replace(profile, active=stated.starts(profile.name or "")))
     yield from map(stated.before, stated.others(profiles))
@@ -78,9 +80,9 @@ def _lines(content: str) -> list[str]:
     return re.sub(r"\\\n", " ", content).splitlines()
 
 
-def parse(path: str, content: str) -> Iterator[Profile]:
-    """One profile per interface; its inet and inet6 stanzas count together."""
-    stanzas: dict[str, list[tuple[str, dict[str, str]]]] = {}
+def parse(content: str) -> Stanzas:
+    """The stanzas of each interface: method and options."""
+    stanzas: Stanzas = {}
     options: dict[str, str] = {}
     inside = ""
     for raw in _lines(content):
@@ -91,27 +93,40 @@ def parse(path: str, content: str) -> Iterator[Profile]:
             inside = ""
             if words[0] == "iface" and len(words) >= 2:
                 inside = words[1].split(":")[0]
-                options = {}
+                options = {"inherit": words[words.index("inherits") + 1]} if "inherits" in words[2:-1] else {}
                 stanzas.setdefault(inside, []).append((words[3] if len(words) > 3 else "manual", options))
         elif inside:
             key = words[0].replace("_", "-")
             apart = "\n" if key in _COMMANDS else " "
             options[key] = f"{options[key]}{apart}{' '.join(words[1:])}" if key in options else " ".join(words[1:])
+    return stanzas
+
+
+def _profiles(stanzas: Mapping[str, Stanzas]) -> Iterator[Profile]:
+    """One profile per interface of a file, whose inet and inet6 stanzas count together; what lies below it may be said in any file."""
     below: dict[str, list[tuple[str, str]]] = {}
-    named: dict[str, None] = {}
-    for name, parts in stanzas.items():
-        for dummy, values in parts:
-            if "bond-master" in values:
-                below.setdefault(values["bond-master"], []).append(("bond", name))
-            commanded = commands.read("\n".join(values.get(key, "") for key in _COMMANDS), name)
-            for kind, upper, card in commanded.joined:
-                below.setdefault(upper, []).append((kind, card))
-            named.update(dict.fromkeys(commanded.named))
-    for name, parts in stanzas.items():
-        yield _profile(path, name, parts, below.get(name, []))
-    for name in named:
-        if name not in stanzas:
+    named: dict[str, str] = {}
+    bases = {name: parts for found in stanzas.values() for name, parts in found.items()}
+    for path, found in stanzas.items():
+        for name, parts in found.items():
+            for dummy, values in parts:
+                if "bond-master" in values:
+                    below.setdefault(values["bond-master"], []).append(("bond", name))
+                commanded = commands.read("\n".join(values.get(key, "") for key in _COMMANDS), name)
+                for kind, upper, card in commanded.joined:
+                    below.setdefault(upper, []).append((kind, card))
+                named.update(dict.fromkeys(commanded.named, path))
+    for path, found in stanzas.items():
+        for name, parts in found.items():
+            yield _profile(path, name, [(method, _inherited(values, bases)) for method, values in parts], below.get(name, []))
+    for name, path in named.items():
+        if name not in bases:
             yield Profile("ifupdown", path, name)
+
+
+def _inherited(values: Mapping[str, str], bases: Stanzas) -> dict[str, str]:
+    """The options of a stanza, with those of the one that it extends (inherits, and inherit of ifupdown-ng)."""
+    return {**dict(pair for dummy, base in bases.get(values.get("inherit", ""), []) for pair in base.items()), **values}
 
 
 def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], below: list[tuple[str, str]]) -> Profile:

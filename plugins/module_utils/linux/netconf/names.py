@@ -107,13 +107,17 @@ def given_names(guest: Guest) -> set[str]:
     return ({link.name for link in links.links(guest)} | {rule.name for rule in rules.namings(guest)}) - {""}
 
 
-def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]], driver: str) -> tuple[NicFacts, ...]:
-    """How each (name, MAC) will come up on hardware with a driver: by its own profile, or by the bond, bridge, team or VLAN above it."""
+def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]], driver: str, fresh: Sequence[str] = ()) -> tuple[NicFacts, ...]:
+    """How each (name, MAC) will come up on hardware with a driver: by its own profile, or by the bond, bridge, team or VLAN above it.
+
+    A NIC that has no name is called one of `fresh`.
+    """
     taken: set[str] = set()
     result = []
     for name, mac in interfaces:
-        own = _best(profile for profile in found if _applies(profile, name, mac, driver))
-        above = _best(_above(found, name, taken)) if name and (own is None or own.method == "none") else None
+        called = [name] if name else list(fresh)
+        own = _best(profile for profile in found if _applies(profile, called, mac, driver))
+        above = _best(_above(found, {*called, mac}, taken)) if called and (own is None or own.method == "none") else None
         used = above or own
         if used is None:
             result.append(NicFacts(mac, name))
@@ -131,6 +135,14 @@ def nics(found: Sequence[Profile], interfaces: Sequence[tuple[str, Mac]], driver
 def counts(guest: Guest, cmdlines: Iterable[str]) -> bool:
     """Whether NICs keep the kernel's own names, which count them: by the command line, or since what would rename them is switched off."""
     return any("net.ifnames=0" in line.split() for line in cmdlines) or any(links.masked(guest, path) for path in _RENAMING)
+
+
+def fresh(guest: Guest, cmdlines: Iterable[str]) -> tuple[str, ...]:
+    """What a NIC may be called on the new hardware that no pin names: by its bus or its slot, or the first of those that are counted.
+
+    Source: systemd.net-naming-scheme(7); libvirt puts NICs behind ports of their own (enp1s0) or into slots of the first bus (ens3).
+    """
+    return ("eth0",) if not has_udev(guest) or counts(guest, cmdlines) else ("enp1s0", "ens3")
 
 
 def has_udev(guest: Guest) -> bool:
@@ -159,25 +171,31 @@ def pattern(name: Optional[str]) -> bool:
     return bool(name) and bool(re.search(r"[*?\[]", name or ""))
 
 
-def _applies(profile: Profile, name: str, mac: str, driver: str) -> bool:
+def _applies(profile: Profile, names: Sequence[str], mac: str, driver: str) -> bool:
     if profile.kind != "ethernet" or not (profile.name or profile.mac or profile.driver or profile.anyone):
         return False
-    if any(globs(name, one) for one in profile.but) or (profile.doubt and unbound(profile)):
+    if any(globs(name, one) for name in names for one in profile.but) or (profile.doubt and unbound(profile)):
         return False
     if profile.driver is not None and not (matches.fits(profile.driver, driver) or matches.is_old(profile.driver, driver)):
         return False
-    return (profile.mac is None or profile.mac == mac) and (profile.name is None or globs(name, profile.name))
+    return (profile.mac is None or profile.mac == mac) and (
+        profile.name is None or (bool(names) and all(globs(name, profile.name) for name in names))
+    )
 
 
-def _above(found: Sequence[Profile], name: str, taken: set[str]) -> list[Profile]:
-    """What lies on a NIC, from the nearest up; of a bond only the first one carries the addresses."""
+def _above(found: Sequence[Profile], below: set[str], taken: set[str]) -> list[Profile]:
+    """What lies on a NIC with these names and its MAC, from the nearest up; of a bond only the first one carries the addresses."""
     result: list[Profile] = []
-    below = {name}
     for dummy in range(4):
-        level = [profile for profile in found if profile.kind in _VIRTUAL and (below & set(profile.members) or profile.parent in below)]
+        level = [profile for profile in found if profile.kind in _VIRTUAL and _lies_on(profile, below)]
         result += [profile for profile in level if profile.name not in taken and profile not in result]
         below = {profile.name for profile in level if profile.name}
     return result
+
+
+def _lies_on(profile: Profile, below: set[str]) -> bool:
+    """Whether a bond, bridge, team or VLAN is on one of these; what it is on may be a pattern of names, or a MAC."""
+    return any(globs(one, member) for member in (*profile.members, profile.parent) if member for one in below)
 
 
 def _best(candidates: Iterable[Profile]) -> Optional[Profile]:

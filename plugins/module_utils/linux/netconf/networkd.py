@@ -49,7 +49,9 @@ def read(guest: Guest) -> Iterator[Profile]:
     members: dict[str, list[str]] = {}
     parents: dict[str, str] = {}
     for said in contents.values():
-        names = wanted(said, "name")[0]
+        match = matched(said)
+        found = [mac for key in ("macaddress", "permanentmacaddress") for mac in map(mac_of, match.get(key, "").split()) if mac is not None]
+        names = wanted(said, "name")[0] or found or (["*"] if _for_cards(said) and "driver" not in match else [])
         for section, key, value in entries(said):
             if section == "network" and key in ("bond", "bridge"):
                 members.setdefault(value, []).extend(names)
