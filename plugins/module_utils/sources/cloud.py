@@ -108,7 +108,7 @@ def _of_power(vm: Vm, consistent: bool, running: str) -> Iterator[Concern]:
 
 def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple[Files, Job]], access: Access) -> Remote:
     """The VM; `files` hold its disks in their order, and are not there in check mode."""
-    described = _described(kind, vm)
+    described = replace(_described(kind, vm), concerns=found)
     jobs: Sequence[tuple[Job, ...]] = [(job,) for dummy, job in files] or [()] * len(vm.disks)
     disks = tuple(RemoteDisk(disk.size, job, _place(disk)) for disk, job in zip(vm.disks, jobs))
 

@@ -61,7 +61,7 @@ class Wanted:
                     "The disks came in another order; use another transport.",
                 )
         return replace(
-            described(self.point.vm),
+            described(self.point.vm, self.concerns),
             disks=tuple(SourceDisk(arrived, disk.place) for disk, arrived in zip(self.disks, here)),
         )
 
@@ -103,11 +103,11 @@ class Transport:
         """The VM whose disks come by this transport."""
         how = self.coming(wanted)
         in_place = how.in_place if self.parts else None
-        return Remote(described(wanted.point.vm), how.disks, self.name, wanted.concerns, how.bring, how.local, in_place)
+        return Remote(described(wanted.point.vm, wanted.concerns), how.disks, self.name, wanted.concerns, how.bring, how.local, in_place)
 
 
-def described(vm: Vm) -> SourceVm:
-    """A VM of vSphere without its disks."""
+def described(vm: Vm, concerns: tuple[Concern, ...] = ()) -> SourceVm:
+    """A VM of vSphere without its disks; with what is known of it that does not come along, which the report of its migration tells."""
     return SourceVm(
         name=vm.name,
         kind="vsphere",
@@ -121,6 +121,7 @@ def described(vm: Vm) -> SourceVm:
         guest_os=vm.guest_id or None,
         uuid=uuid_of(vm.instance_uuid) or uuid_of(vm.uuid),
         starts=_starts(vm),
+        concerns=concerns,
     )
 
 

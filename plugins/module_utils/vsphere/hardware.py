@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping, Optional, Sequence
 from ..core import macs
 from ..core.machine import Disk, Nic
 from ..core.numbers import decimal
-from .model import Snapshot, Vm, VmDisk, VmNic
+from .model import Snapshot, Vm, VmDevice, VmDisk, VmNic
 from .serialize import Plain
 
 # What is asked for of each VM; nothing else crosses the wire.
@@ -45,6 +45,7 @@ PROPERTIES = (
     "config.memoryHotAddEnabled",
     "config.memoryReservationLockedToMax",
     "config.keyId",
+    "config.vAppConfig",
     "capability.changeTrackingSupported",
     "guest.toolsRunningStatus",
     "guest.hostName",
@@ -57,12 +58,19 @@ PROPERTIES = (
 
 _SCSI = ("ParaVirtualSCSIController", "VirtualLsiLogicController", "VirtualLsiLogicSASController", "VirtualBusLogicController")
 _BUSES = {**dict.fromkeys(_SCSI, "scsi"), "VirtualNVMEController": "nvme", "VirtualAHCIController": "sata", "VirtualIDEController": "ide"}
-_NIC = re.compile(r"^Virtual(E1000e|E1000|PCNet32|Vmxnet3|Vmxnet2|Vmxnet|SriovEthernetCard)(?:Card)?$")
+_NIC = re.compile(r"^Virtual(E1000e|E1000|PCNet32|Vmxnet3|Vmxnet2|Vmxnet|Sriov)(?:EthernetCard|Vrdma)?$")
 _BACKING = re.compile(r"^VirtualDisk(.+?)BackingInfo$")
 _RDM = {"physicalMode": "physical", "virtualMode": "virtual"}
-_ORDINARY = re.compile(
-    r"^Virtual(IDE|PS2|PCI|SIO|AHCI|NVME|VMCI|Keyboard|Pointing|VMIROM|Machine|VideoCard|LsiLogic|BusLogic)|^ParaVirtual"
-)
+# What every machine has anew: buses, and what the firmware and a console need. A name is whole: VirtualPCIPassthrough is no bus.
+_ORDINARY = frozenset((
+    "VirtualIDEController", "VirtualPS2Controller", "VirtualPCIController", "VirtualSIOController", "VirtualAHCIController", "VirtualNVMEController",
+    "VirtualNVDIMMController", "VirtualMachineVMCIDevice", "VirtualVMCIDevice", "VirtualKeyboard", "VirtualPointingDevice", "VirtualVMIROM",
+    "VirtualMachineVideoCard", "VirtualVideoCard", *_SCSI,
+))  # fmt: skip
+DRIVES = ("VirtualCdrom", "VirtualFloppy")
+_BACKED_BY = ("vgpu", "fileName", "deviceName", "serviceURI", "proxyURI", "pipeName", "hostname", "id", "groupId")
+# Keys of the guest's settings that cloud-init, ignition and appliances read.
+_SETTINGS = re.compile(r"guestinfo\.((user|meta|vendor)data|ovfenv|(ignition|coreos)\.config\.(data|url))")
 
 
 def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacenter: str = "", host: str = "", cluster: str = "") -> Vm:
@@ -97,6 +105,7 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
         boot_order=tuple(
             device["deviceKey"] for device in (get("config.bootOptions") or {}).get("bootOrder") or () if "deviceKey" in device
         ),
+        boots=tuple(_boots(get("config.bootOptions") or {})),
         vtpm=any(device["_type"] == "VirtualTPM" for device in devices),
         encrypted=bool(get("config.keyId")),
         disks=disks,
@@ -113,8 +122,10 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
             str(disk["diskPath"]): int(disk["freeSpace"]) for disk in get("guest.disk") or () if "freeSpace" in disk and "diskPath" in disk
         },
         committed=int((get("summary.storage") or {}).get("committed", 0)),
-        others=tuple(sorted({device["_type"] for device in devices if _other(device["_type"])})),
+        others=tuple(sorted({device["_type"] for device in devices if _other(device) and device["_type"] not in DRIVES})),
+        devices=tuple(map(_device, filter(_other, devices))),
         media=tuple(_media(devices)),
+        settings=tuple(_settings(extra, get("config.vAppConfig") or {})),
         cpu_affinity=bool((get("config.cpuAffinity") or {}).get("affinitySet")),
         numa_affinity=bool((get("config.memoryAffinity") or {}).get("affinitySet") or extra.get("numa.nodeaffinity")),
         host_clock=bool(get("config.tools.syncTimeWithHost")),
@@ -141,7 +152,7 @@ def _disks(devices: Sequence[Mapping[str, Any]]) -> Iterator[VmDisk]:
         capacity = device.get("capacityInBytes") or device.get("capacityInKB", 0) * 1024
         yield VmDisk(
             key=device["key"],
-            label=(device.get("deviceInfo") or {}).get("label", ""),
+            label=_label(device),
             place=Disk(_BUSES.get(controller.get("_type", "")), controller.get("busNumber"), device.get("unitNumber")),
             capacity=int(capacity),
             backing=kind[1] if kind else backing.get("_type", ""),
@@ -154,6 +165,7 @@ def _disks(devices: Sequence[Mapping[str, Any]]) -> Iterator[VmDisk]:
             uuid=backing.get("uuid", ""),
             change_id=backing.get("changeId", ""),
             bus_sharing=controller.get("sharedBus", "noSharing"),
+            sectors=device.get("virtualDiskFormat", ""),
         )
 
 
@@ -164,22 +176,27 @@ def _chain(backing: Optional[Mapping[str, Any]]) -> Iterator[str]:
         backing = backing.get("parent")
 
 
+def _is_nic(device: Mapping[str, Any]) -> bool:
+    """Whether it is a card, of whatever type: only cards have a MAC."""
+    return _NIC.match(device["_type"]) is not None or "macAddress" in device
+
+
 def _nics(devices: Sequence[Mapping[str, Any]], slots: Mapping[str, int]) -> Iterator[VmNic]:
-    nics = [device for device in devices if _NIC.match(device["_type"])]
     # ethernetN counts NICs by their key, 4000 for the first.
-    for device in sorted(nics, key=lambda device: device["key"]):
-        backing = device.get("backing") or {}
+    for device in sorted(filter(_is_nic, devices), key=lambda device: device["key"]):
+        backing, connection = device.get("backing") or {}, device.get("connectable") or {}
         match = _NIC.match(device["_type"])
         yield VmNic(
             key=device["key"],
-            label=(device.get("deviceInfo") or {}).get("label", ""),
+            label=_label(device),
             nic=Nic(
                 mac=macs.of_nic(str(device.get("macAddress", ""))),
-                network=backing.get("deviceName") or (backing.get("port") or {}).get("portgroupKey", ""),
-                model=match[1].lower().replace("ethernetcard", "") if match else "",
+                network=backing.get("deviceName") or (backing.get("port") or {}).get("portgroupKey") or backing.get("opaqueNetworkId", ""),
+                model=(match[1] if match else device["_type"].removeprefix("Virtual")).lower(),
                 slot=(device.get("slotInfo") or {}).get("pciSlotNumber") or slots.get(f"ethernet{device['key'] - 4000}.pcislotnumber"),
             ),
-            connected=bool((device.get("connectable") or {}).get("connected", True)),
+            connected=bool(connection.get("connected", True)),
+            starts=bool(connection.get("startConnected", True)),
         )
 
 
@@ -202,14 +219,41 @@ def _addresses(nics: Sequence[Mapping[str, Any]], first: Optional[str]) -> list[
 
 
 def _media(devices: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What is in drives. Of a VM that is off none is connected, so that counts which one would be."""
     for device in devices:
-        if device["_type"] in ("VirtualCdrom", "VirtualFloppy") and (device.get("connectable") or {}).get("connected"):
-            yield (device.get("backing") or {}).get("fileName") or (device.get("deviceInfo") or {}).get("label", device["_type"])
+        connection = device.get("connectable") or {}
+        if device["_type"] in DRIVES and (connection.get("connected") or connection.get("startConnected")):
+            yield (device.get("backing") or {}).get("fileName") or _label(device) or device["_type"]
 
 
-def _other(kind: str) -> bool:
-    """Devices that do not come along by themselves."""
-    return kind not in ("VirtualDisk", "VirtualCdrom", "VirtualFloppy", "VirtualTPM") and not _NIC.match(kind) and not _ORDINARY.match(kind)
+def _device(device: Mapping[str, Any]) -> VmDevice:
+    backing = device.get("backing") or {}
+    behind = next((str(backing[key]) for key in _BACKED_BY if backing.get(key)), "")
+    return VmDevice(device["_type"], _label(device), behind)
+
+
+def _label(device: Mapping[str, Any]) -> str:
+    return str((device.get("deviceInfo") or {}).get("label", ""))
+
+
+def _boots(options: Mapping[str, Any]) -> Iterator[str]:
+    """disk, ethernet, cdrom, floppy. Source: VirtualMachineBootOptionsBootableDevice and its kinds."""
+    for device in options.get("bootOrder") or ():
+        kind = re.search(r"Bootable([A-Za-z]+)Device$", device.get("_type", ""))
+        if kind is not None:
+            yield kind[1].lower()
+
+
+def _settings(extra: Mapping[str, str], vapp: Mapping[str, Any]) -> Iterator[str]:
+    """Where a guest finds settings that vSphere gives it: keys of its configuration, and the environment of an OVF (VmConfigInfo)."""
+    yield from (key for key, value in extra.items() if _SETTINGS.match(key) and value.strip())
+    if vapp.get("property") and vapp.get("ovfEnvironmentTransport"):
+        yield f"OVF environment ({', '.join(map(str, vapp['ovfEnvironmentTransport']))})"
+
+
+def _other(device: Mapping[str, Any]) -> bool:
+    """A device that does not come along by itself."""
+    return device["_type"] not in ("VirtualDisk", "VirtualTPM") and not _is_nic(device) and device["_type"] not in _ORDINARY
 
 
 def _unescaped(name: str) -> str:

@@ -13,7 +13,8 @@ from ..core.machine import Disk, Nic
 class VmDisk:
     """A virtual disk. `files` are the descriptors of its chain, newest first, as "[datastore] path"; capacity in bytes.
 
-    `backing` is the API's name of how it is stored (FlatVer2, SparseVer2, SeSparse, RawDiskMappingVer1, RawDiskVer2, LocalPMem, ...).
+    `backing` is the API's name of how it is stored (FlatVer2, SparseVer2, SeSparse, RawDiskMappingVer1, RawDiskVer2, LocalPMem, ...), `sectors` its word for
+    how large they are (native_512, emulated_512, native_4k); empty before vSphere 7.
     """
 
     key: int
@@ -30,16 +31,32 @@ class VmDisk:
     uuid: str = ""
     change_id: str = ""
     bus_sharing: str = ""
+    sectors: str = ""
 
 
 @dataclass(frozen=True)
 class VmNic:
-    """A network card."""
+    """A network card. `connected` is how it is now, `starts` how it is when the VM starts; of a VM that is off only that means anything."""
 
     key: int
     label: str
     nic: Nic
     connected: bool = True
+    starts: bool = True
+
+
+@dataclass(frozen=True)
+class VmDevice:
+    """A device that does not come along: its type in the API, its label, and what of the host is behind it."""
+
+    kind: str
+    label: str = ""
+    backing: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        named = self.label or self.kind
+        return f"{named} ({self.backing})" if self.backing else named
 
 
 @dataclass(frozen=True)
@@ -56,7 +73,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Vm:
-    """A VM; memory in MiB, sizes in bytes; `files` is its configuration file, "[datastore] directory/name.vmx". None and empty: vSphere does not say."""
+    """A VM; memory in MiB, sizes in bytes; `files` is its configuration file, "[datastore] directory/name.vmx". None and empty: vSphere does not say.
+
+    `devices` are those that do not come along, `others` their types but for drives, `media` what is in drives. `boots`: what the firmware tries, in order.
+    `settings`: where the guest looks for settings that it is given by vSphere.
+    """
 
     id: str
     name: str
@@ -80,6 +101,7 @@ class Vm:
     firmware: str = "bios"
     secure_boot: bool = False
     boot_order: tuple[int, ...] = ()
+    boots: tuple[str, ...] = ()
     vtpm: bool = False
     encrypted: bool = False
     disks: tuple[VmDisk, ...] = ()
@@ -95,7 +117,9 @@ class Vm:
     guest_free: dict[str, int] = field(default_factory=dict)
     committed: int = 0
     others: tuple[str, ...] = ()
+    devices: tuple[VmDevice, ...] = ()
     media: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     cpu_affinity: bool = False
     numa_affinity: bool = False
     host_clock: bool = False

@@ -7,6 +7,7 @@ from typing import Callable, Iterator, Sequence
 
 from ..core import names
 from ..core.concern import BLOCKER, INFO, WARNING, Concern
+from . import hardware_concerns
 from .model import Vm, VmDisk
 
 MAX_DISKS = 165  # virtio-scsi and virtio-blk with one controller or slot each; more needs bridges
@@ -15,6 +16,7 @@ _MIB = 1 << 20
 _SNAPSHOT_SPACE = 2048 * _MIB  # or a tenth of the disks, if that is more; a rule of thumb of VMware's is 10 to 20 percent
 _FREE = {"/": 100 * _MIB, "/boot": 50 * _MIB, "C:\\": 100 * _MIB}
 _OTHER_FREE = 10 * _MIB
+_FORGETFUL = ("nonpersistent", "undoable", "append")
 _FLAT_LIKE = ("FlatVer1", "FlatVer2", "SparseVer1", "SparseVer2", "SeSparse")
 
 Rule = Callable[[Vm], Iterator[Concern]]
@@ -165,6 +167,20 @@ def _disk(vm: Vm, disk: VmDisk, what: str) -> Iterator[Concern]:
             f"{what} is independent: snapshots leave it out, so it can only be read while the VM is off.",
             "Shut the VM down, or make the disk dependent.",
         )
+    if disk.mode.removeprefix("independent_") in _FORGETFUL:
+        yield Concern(
+            "vsphere.disk-mode",
+            WARNING,
+            f"{what} forgets at its source what was written to it, or keeps it apart ({disk.mode}).",
+            "At the target it keeps it. Make a snapshot there to go back to, if the VM is to begin anew each time.",
+        )
+    if "4k" in disk.sectors.lower():
+        yield Concern(
+            "vsphere.sectors",
+            BLOCKER,
+            f"{what} has sectors of 4096 bytes; its guest's partition tables hold only on such a disk.",
+            "Move the guest to a disk with sectors of 512 bytes first.",
+        )
     if disk.sharing not in ("", "sharingNone"):
         yield Concern(
             "vsphere.multi-writer", WARNING, f"{what} may be written by several VMs.", "Shut all of them down; migrate the disk once."
@@ -206,63 +222,7 @@ def _encrypted(what: str) -> Concern:
 def _hardware(vm: Vm) -> Iterator[Concern]:
     if vm.encrypted:
         yield _encrypted(vm.name)
-    if vm.vtpm:
-        yield Concern(
-            "vsphere.vtpm",
-            WARNING,
-            f"{vm.name} has a virtual TPM, whose content is not migrated.",
-            "Have the recovery keys of BitLocker or LUKS at hand, or unbind them from the TPM first.",
-        )
-    for kind in vm.others:
-        if "Passthrough" in kind:
-            yield Concern(
-                "vsphere.passthrough",
-                WARNING,
-                f"{vm.name} has a passed-through device ({kind}).",
-                "It is not migrated; attach one on the target.",
-            )
-        elif "USB" in kind:
-            yield Concern("vsphere.usb", INFO, f"{vm.name} has a USB controller ({kind}).", "USB devices are not migrated.")
-        else:
-            yield Concern("vsphere.device", INFO, f"{vm.name} has a device of kind {kind}.", "It is not migrated.")
-    if any(nic.nic.model == "sriov" for nic in vm.nics):
-        yield Concern(
-            "vsphere.sriov", WARNING, f"{vm.name} has SR-IOV cards.", "They become virtio cards; look at drivers and VLANs in the guest."
-        )
-    if vm.media:
-        yield Concern("vsphere.media", INFO, f"{vm.name} has media inserted ({', '.join(vm.media[:3])}).", "They are not migrated.")
-    if vm.cpu_affinity:
-        yield Concern(
-            "vsphere.affinity", INFO, f"{vm.name} is bound to certain CPUs.", "Pin its CPUs on the target if that is still wanted."
-        )
-    if vm.numa_affinity:
-        yield Concern(
-            "vsphere.numa-affinity",
-            INFO,
-            f"{vm.name} is bound to certain NUMA nodes.",
-            "Set numatune in the domain if that is still wanted.",
-        )
-    if vm.host_clock:
-        yield Concern(
-            "vsphere.clock",
-            INFO,
-            f"VMware Tools set the clock of {vm.name} by its host.",
-            "Let the guest ask a time server (NTP) from now on.",
-        )
-    if vm.cpu_hot_add or vm.memory_hot_add:
-        yield Concern(
-            "vsphere.hot-add",
-            INFO,
-            f"{vm.name} can get CPUs or memory while it runs.",
-            "Set maximum values in the domain if that is wanted.",
-        )
-    if vm.memory_reservation_locked:
-        yield Concern(
-            "vsphere.reserved",
-            INFO,
-            f"{vm.name} has all its memory reserved.",
-            "Use huge pages or locked memory on the target if it matters.",
-        )
+    yield from hardware_concerns.of(vm)
 
 
 def _guest(vm: Vm) -> Iterator[Concern]:

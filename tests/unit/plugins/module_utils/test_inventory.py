@@ -23,7 +23,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.describe import described, family
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.hardware import record, with_disks_of
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.inventory import Place
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Snapshot, Vm, VmDisk, VmNic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.model import Snapshot, Vm, VmDevice, VmDisk, VmNic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere.placement import surrounded
 
 FLAT = {
@@ -208,9 +208,17 @@ def disk(**changes: object) -> Vm:
         (replace(QUIET, host_maintenance=True), "vsphere.maintenance", False),
         (replace(QUIET, host_rules=("licences",)), "vsphere.host-rules", False),
         (replace(QUIET, vtpm=True), "vsphere.vtpm", False),
-        (replace(QUIET, others=("VirtualPCIPassthrough",)), "vsphere.passthrough", False),
-        (replace(QUIET, others=("VirtualUSBController",)), "vsphere.usb", False),
-        (replace(QUIET, others=("VirtualPrecisionClock",)), "vsphere.device", False),
+        (disk(mode="nonpersistent"), "vsphere.disk-mode", False),
+        (disk(sectors="native_4k"), "vsphere.sectors", True),
+        (replace(QUIET, devices=(VmDevice("VirtualPCIPassthrough"),)), "vsphere.passthrough", False),
+        (replace(QUIET, devices=(VmDevice("VirtualUSB"),)), "vsphere.passthrough", False),
+        (replace(QUIET, devices=(VmDevice("VirtualNVDIMM"),)), "vsphere.nvdimm", True),
+        (replace(QUIET, devices=(VmDevice("VirtualUSBController"),)), "vsphere.usb", False),
+        (replace(QUIET, devices=(VmDevice("VirtualPrecisionClock"),)), "vsphere.device", False),
+        (replace(QUIET, devices=(VmDevice("VirtualCdrom"),)), "vsphere.media", False),
+        (replace(QUIET, nics=(replace(QUIET.nics[0], starts=False),)), "vsphere.disconnected", False),
+        (replace(QUIET, boots=("ethernet", "disk")), "vsphere.boot-order", False),
+        (replace(QUIET, settings=("guestinfo.userdata",)), "vsphere.properties", False),
         (replace(QUIET, nics=(replace(QUIET.nics[0], nic=replace(QUIET.nics[0].nic, model="sriov")),)), "vsphere.sriov", False),
         (replace(QUIET, media=("x.iso",)), "vsphere.media", False),
         (replace(QUIET, cpu_affinity=True), "vsphere.affinity", False),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ledger of descriptions: whatever a .vmx, an OVF or a .vbox says of a VM is in the machine, refused, or named by a concern.
+"""The ledger of descriptions: whatever a .vmx, an OVF, a .vbox or vSphere says of a VM is in the machine, refused, or named by a concern.
 
 Each entry is made with a mark of its own, by which it is looked for in what comes of the description.
 """
@@ -15,8 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_vmdk_chain import sparse
 
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CONCERNS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources import vsphere_transport
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.vsphere import hardware, readiness
 
 MOST = 6
 KINDS = (".vmx", ".ovf", ".vbox")
@@ -138,6 +142,46 @@ def vbox(said: Ledger) -> str:
 WRITERS = {".vmx": vmx, ".ovf": ovf, ".vbox": vbox}
 
 
+def vsphere(said: Ledger) -> dict[str, object]:
+    """The properties of a VM as vSphere's API has them (VirtualMachineConfigInfo, VirtualDevice and its kinds), lists in any order."""
+    devices = [
+        {
+            "_type": "VirtualDisk",
+            "key": 2000 + number,
+            "controllerKey": 1000,
+            "unitNumber": number,
+            "capacityInBytes": 1 << 20,
+            "backing": {"_type": "VirtualDiskFlatVer2BackingInfo", "fileName": f"[ds] a/d{number}.vmdk", "diskMode": "persistent"},
+        }
+        for number in range(said.disks)
+    ]
+    for number, kind in enumerate(said.cards):
+        address = {} if kind == "none" else {"macAddress": mac(number)}
+        connection = {"startConnected": kind != "cut", "connected": False}  # of a VM that is off
+        backing = {"deviceName": f"n{number}"}
+        devices.append({"_type": "VirtualVmxnet3", "key": 4000 + number, "backing": backing, "connectable": connection, **address})
+    for kind, first, count in (("VirtualCdrom", 3000, said.drives), ("VirtualPCIPassthrough", 13000, said.passed)):
+        devices += [{"_type": kind, "key": first + number, "deviceInfo": {"label": f"{kind} {number}"}} for number in range(count)]
+    devices += [{"_type": "VirtualDevice", "key": 9000 + number, "deviceInfo": {"label": name}} for number, name in enumerate(said.unknown)]
+    devices += [{"_type": "VirtualTPM", "key": 11000}] if said.tpm else []
+    if said.extra == "raw":
+        rdm = {"_type": "VirtualDiskRawDiskMappingVer1BackingInfo", "fileName": "[ds] a/r.vmdk", "compatibilityMode": "physicalMode"}
+        devices.append(
+            {"_type": "VirtualDisk", "key": 2999, "controllerKey": 1000, "unitNumber": 60, "capacityInBytes": 512, "backing": rdm}
+        )
+    order = sorted(range(len(devices)), key=lambda number: hash((said.order, number)))
+    controller = {"_type": "ParaVirtualSCSIController", "key": 1000, "busNumber": 0}
+    return {
+        "name": "a",
+        "config.hardware.device": [*(devices[number] for number in order), controller],
+        "runtime.powerState": "suspended" if said.suspended else "poweredOff",
+        **({"config.keyId": {"_type": "CryptoKeyId", "keyId": "x"}} if said.extra == "encrypted" else {}),
+    }
+
+
+BLOCKED = {"encrypted": {"vsphere.encrypted"}, "raw": {"vsphere.rdm-physical"}}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("vm")
@@ -182,6 +226,96 @@ def test_whatever_is_said_arrives_is_refused_or_told(folder, kind, said):
     assert len(devices) == len(said.unknown) and all(any(name in device for device in devices) for name in said.unknown)
     assert vm.said().concerns == vm.concerns
     assert all(concern.remedy and concern.cause for concern in vm.concerns)
+
+
+@settings(max_examples=200, deadline=None)
+@given(said=LEDGERS)
+def test_whatever_vsphere_says_arrives_is_refused_or_told(said):
+    """A server describes one VM (`second` is nothing that it could say), and refuses by blockers."""
+    record = hardware.record("vm-1", vsphere(said))
+    concerns = readiness.concerns(record)
+    vm = vsphere_transport.described(record, concerns)
+    refused = {concern.code for concern in concerns if concern.severity == BLOCKER}
+    assert refused == BLOCKED.get(said.extra, set()) | ({"vsphere.suspended"} if said.suspended else set())
+    assert sorted(disk.files[0] for disk in record.disks if not disk.rdm) == [f"[ds] a/d{number}.vmdk" for number in range(said.disks)]
+    assert {nic.network: nic.mac for nic in vm.nics} == {f"n{n}": None if kind == "none" else mac(n) for n, kind in enumerate(said.cards)}
+    assert len(named(vm, "vsphere.disconnected")) == said.cards.count("cut")
+    assert sorted(named(vm, "vsphere.media")) == [f"VirtualCdrom {number}" for number in range(said.drives)]
+    assert sorted(named(vm, "vsphere.passthrough")) == [f"VirtualPCIPassthrough {number}" for number in range(said.passed)]
+    assert sorted(named(vm, "vsphere.device")) == sorted(said.unknown)
+    assert ("vsphere.vtpm" in {concern.code for concern in concerns}) == said.tpm
+    assert vm.said().concerns == concerns and {concern.code for concern in concerns} <= set(CONCERNS)
+
+
+# What a VM of vSphere may have beside its disks and ordinary cards, and the concern that names it. Source: VirtualDevice's kinds in the API reference.
+DISK = {
+    "_type": "VirtualDisk",
+    "key": 2000,
+    "controllerKey": 1000,
+    "unitNumber": 0,
+    "capacityInBytes": 512,
+    "deviceInfo": {"label": "Hard disk 1"},
+}
+FLAT = {"_type": "VirtualDiskFlatVer2BackingInfo", "fileName": "[ds] a/a.vmdk"}
+OF_VSPHERE = [
+    ({"_type": "VirtualPCIPassthrough", "backing": {"id": "0000:3b:00.0", "deviceName": "GPU"}}, "vsphere.passthrough", "GPU"),
+    ({"_type": "VirtualPCIPassthrough", "backing": {"vgpu": "grid_a16-4q"}}, "vsphere.passthrough", "grid_a16-4q"),
+    ({"_type": "VirtualSCSIPassthrough", "backing": {"deviceName": "tape"}}, "vsphere.passthrough", "tape"),
+    ({"_type": "VirtualUSB", "backing": {"deviceName": "path:1/0/5"}}, "vsphere.passthrough", "path:1/0/5"),
+    ({"_type": "VirtualUSBXHCIController"}, "vsphere.usb", "VirtualUSBXHCIController"),
+    ({"_type": "VirtualNVDIMM", "deviceInfo": {"label": "NVDIMM 1"}}, "vsphere.nvdimm", "NVDIMM 1"),
+    (
+        {"_type": "VirtualSerialPort", "deviceInfo": {"label": "Serial 1"}, "backing": {"fileName": "[ds] a/log"}},
+        "vsphere.device",
+        "[ds] a/log",
+    ),
+    ({"_type": "VirtualPrecisionClock"}, "vsphere.device", "VirtualPrecisionClock"),
+    ({"_type": "VirtualWDT"}, "vsphere.device", "VirtualWDT"),
+    ({"_type": "VirtualSriovEthernetCard", "macAddress": mac(9)}, "vsphere.sriov", "card 9"),
+    (
+        {"_type": "VirtualCdrom", "connectable": {"startConnected": True}, "backing": {"fileName": "[iso] x.iso"}},
+        "vsphere.media",
+        "[iso] x.iso",
+    ),
+    ({**DISK, "backing": {**FLAT, "diskMode": "independent_nonpersistent"}}, "vsphere.disk-mode", "Hard disk 1"),
+    ({**DISK, "backing": {**FLAT, "diskMode": "independent_persistent"}}, "vsphere.independent-disk", "Hard disk 1"),
+    ({**DISK, "backing": {**FLAT, "sharing": "sharingMultiWriter"}}, "vsphere.multi-writer", "Hard disk 1"),
+    ({**DISK, "backing": {**FLAT, "keyId": {"keyId": "x"}}}, "vsphere.encrypted", "Hard disk 1"),
+    ({**DISK, "virtualDiskFormat": "native_4k", "backing": FLAT}, "vsphere.sectors", "Hard disk 1"),
+    ({**DISK, "backing": {**FLAT, "parent": {**FLAT, "fileName": "[ds] golden/g.vmdk"}}}, "vsphere.linked-clone", "[ds] golden/g.vmdk"),
+]
+
+
+@pytest.mark.parametrize(("device", "code", "words"), OF_VSPHERE, ids=lambda value: value if isinstance(value, str) else None)
+def test_each_kind_of_device_of_vsphere_is_named(device, code, words):
+    devices = [{"key": 9, **device}, {"_type": "VirtualVmxnet3", "key": 4000, "macAddress": mac(1)}]
+    devices += [] if device["_type"] == "VirtualDisk" else [{**DISK, "key": 2001, "backing": FLAT}]
+    found = readiness.concerns(hardware.record("vm-1", {"name": "a", "config.hardware.device": devices}))
+    assert words in next(concern.cause for concern in found if concern.code == code)
+
+
+@pytest.mark.parametrize("kind", ["VirtualVmxnet3Vrdma", "VirtualEthernetCard", "VirtualVmxnet3", "VirtualNewCard"])
+def test_a_card_of_whatever_type_is_a_card(kind):
+    backing = {"opaqueNetworkId": "nsx-1"}
+    vm = hardware.record("vm-1", {"config.hardware.device": [{"_type": kind, "key": 4000, "macAddress": mac(1), "backing": backing}]})
+    assert [(nic.nic.mac, nic.nic.network) for nic in vm.nics] == [(mac(1), "nsx-1")] and vm.devices == ()
+
+
+@pytest.mark.parametrize(
+    ("properties", "code"),
+    [
+        ({"config.vAppConfig": {"property": [{"id": "ip"}], "ovfEnvironmentTransport": ["com.vmware.guestInfo"]}}, "vsphere.properties"),
+        ({"config.extraConfig": [{"key": "guestinfo.userdata", "value": "I2Nsb3Vk"}]}, "vsphere.properties"),
+        ({"config.bootOptions": {"bootOrder": [{"_type": "VirtualMachineBootOptionsBootableEthernetDevice"}]}}, "vsphere.boot-order"),
+        ({"runtime.faultToleranceState": "running"}, "vsphere.fault-tolerance"),
+        ({"snapshot": {"rootSnapshotList": [{"snapshot": "s", "name": "x"}]}}, "vsphere.snapshots"),
+        ({"config.keyId": {"keyId": "x"}}, "vsphere.encrypted"),
+    ],
+)
+def test_what_else_vsphere_says_of_a_vm_is_named(properties, code):
+    devices = [{**DISK, "backing": FLAT}, {"_type": "VirtualVmxnet3", "key": 4000, "macAddress": mac(1)}]
+    found = readiness.concerns(hardware.record("vm-1", {"name": "a", "config.hardware.device": devices, **properties}))
+    assert [concern.code for concern in found] == [code]
 
 
 @pytest.mark.parametrize("kind", KINDS)
