@@ -59,8 +59,14 @@ PATTERNS = (
     ),
     _pattern(
         "device_wait",
-        r"\.device/start running \(\d+min .*no limit",
+        r"\.device/start running \((?:[2-9]|\d{2,})min .*no limit",  # a slow machine may need a minute
         "a unit waits without limit for a device that does not exist",
+        fatal=True,
+    ),
+    _pattern(
+        "halted",
+        r"dracut[^\n]*: (?:FATAL: |Refusing to continue)|reboot: System halted",
+        "the guest stopped by itself: its initramfs refused to go on, or it was halted",
         fatal=True,
     ),
     _pattern(

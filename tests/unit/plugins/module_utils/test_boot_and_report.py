@@ -36,6 +36,7 @@ FAULTS = {
     "panic": "[ 1.0] Kernel panic - not syncing: VFS: Unable to mount root fs",
     "emergency": "You are in emergency mode. After logging in, type",
     "device_wait": "[ ***  ] Job dev-sda2.device/start running (3min / no limit)",
+    "halted": "[  136.7] dracut: FATAL: FIPS integrity test failed\n[  136.8] dracut: Refusing to continue\n",
     "resume_wait": "Gave up waiting for suspend/resume device",
     "device_timeout": "[ TIME ] Timed out waiting for device /dev/disk/by-path/x.",
     "mount_failed": "[FAILED] Failed to mount /srv.",
@@ -53,6 +54,20 @@ def console(*texts, expect=()):
 def test_every_fault_is_recognised_and_named(name):
     fault = console("Linux version 6.1\r\n", FAULTS[name]).fault()
     assert fault.name == name and fault.cause
+
+
+@pytest.mark.parametrize(
+    "said", ["[  140.0] reboot: System halted", "dracut-pre-mount[447]: Refusing to continue", "dracut: FATAL: No root device"]
+)
+def test_a_guest_that_stops_by_itself_is_not_waited_for(said):
+    """Words of kernel_halt() in kernel/reboot.c, and of die() in dracut-lib.sh."""
+    assert console(f"{said}\n").fault().name == "halted"
+
+
+def test_a_device_that_a_slow_machine_finds_after_a_minute_is_no_fault():
+    """As dracut says while it tests its ciphers (fips=1), before udev has started; two minutes are."""
+    assert console("[ *** ] Job dev-vda1.device/start running (1min 1s / no limit)\n").fault() is None
+    assert console("[ *** ] Job dev-vda1.device/start running (12min 1s / no limit)\n").fault().name == "device_wait"
 
 
 def test_every_fault_has_an_example():
