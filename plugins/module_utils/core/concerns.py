@@ -129,6 +129,7 @@ CONCERNS: Mapping[str, Known] = {
     "vsphere.hot-add": Known(INFO, "CPUs or memory can be added while the VM runs"),
     "vsphere.reserved": Known(INFO, "all memory of the VM is reserved"),
     "guest.unknown": Known(WARNING, "neither Linux nor Windows was found: the disks are copied without a repair, for SATA and e1000e"),
+    "guest.ostree": Known(WARNING, "a Linux that ostree deploys: it is copied without a repair"),
     "windows.no-drivers": Known(WARNING, "there are no virtio storage drivers for this Windows: the VM gets SATA (IDE before Vista)"),
     "windows.driver-fallback": Known(WARNING, "a driver is taken from the folder of a neighbouring release"),
     "windows.driver-unusable": Known(WARNING, "a driver lacks files, or is for another architecture"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 from ..core.errors import UnsupportedGuest
 from . import multipath, parttable
@@ -18,6 +18,7 @@ from .resolver import DeviceTable, Use
 _OCTAL = re.compile(rb"\\(?!000)([0-3][0-7]{2})")
 ROOT_TYPES = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs")
 _SUBVOLUMES = ("@", "@rootfs", "root", "rootfs", "@root")
+_DEPLOYMENTS = "/ostree/deploy"
 
 
 def discover(guest: OfflineGuest, keys: Mapping[str, str]) -> list[BlockDevice]:
@@ -164,17 +165,37 @@ def _candidates(device: BlockDevice) -> tuple[str, ...]:
     return ("", *_SUBVOLUMES) if device.fstype == "btrfs" else ("",)
 
 
+def deployed(guest: OfflineGuest) -> tuple[str, ...]:
+    """The file systems with deployments of ostree: the root of such a system is a directory in them. Source: ostree's manual, "Deployments"."""
+    return tuple(
+        device.name
+        for device in guest.table.devices
+        if device.fstype in ROOT_TYPES
+        and any(_holds(guest, device, subvolume, lambda: exists(guest, _DEPLOYMENTS)) for subvolume in _candidates(device))
+    )
+
+
 def _try_root(guest: OfflineGuest, device: BlockDevice, subvolume: str) -> bool:
+    return _holds(
+        guest,
+        device,
+        subvolume,
+        lambda: (
+            exists(guest, "/etc")
+            and (exists(guest, "/etc/fstab") or exists(guest, "/etc/os-release"))
+            and (exists(guest, "/sbin") or exists(guest, "/usr/sbin") or exists(guest, "/usr/bin"))
+        ),
+    )
+
+
+def _holds(guest: OfflineGuest, device: BlockDevice, subvolume: str, what: Callable[[], bool]) -> bool:
+    """Whether a file system can be mounted and has something, which is asked while it is the root."""
     try:
         _mount(guest, device, subvolume, "/")
     except RuntimeError:
         return False
     try:
-        return (
-            exists(guest, "/etc")
-            and (exists(guest, "/etc/fstab") or exists(guest, "/etc/os-release"))
-            and (exists(guest, "/sbin") or exists(guest, "/usr/sbin") or exists(guest, "/usr/bin"))
-        )
+        return what()
     finally:
         guest.handle.umount("/")
         guest.forget()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Mapping, Optional
 
-from ..core.concern import Findings
+from ..core.concern import WARNING, Findings
 from ..guest import assemble
 from ..guest.family import Family, GuestRequest
 from ..guest.live import LiveGuest
@@ -34,6 +34,7 @@ class Linux(Family):
     def found(self, guest: OfflineGuest, request: GuestRequest, findings: Findings) -> Optional[GuestFacts]:
         root = assemble.find_root(guest, request.root)
         if root is None:
+            _deployed(guest, findings)
             return None
         assemble.mount_all(guest, root)
         # What the default entry calls the root says more about the guest's names.
@@ -58,6 +59,17 @@ class Linux(Family):
 
     def prove(self, guest: Guest, facts: GuestFacts, tables: Mapping[str, Table]) -> Optional[Proof]:
         return proof.prove(guest, facts, tables)
+
+
+def _deployed(guest: OfflineGuest, findings: Findings) -> None:
+    for name in assemble.deployed(guest):
+        findings.add(
+            "guest.ostree",
+            WARNING,
+            f"{name} holds a Linux that ostree deploys. Its root is a directory below /ostree/deploy, in which nothing is repaired.",
+            "Before the migration, write devices by UUID in its kernel arguments and its fstab, let its profiles take a card of any name, and have "
+            "the drivers of SATA in its initramfs.",
+        )
 
 
 FAMILY = Linux()

@@ -276,6 +276,19 @@ def test_what_keeps_one_family_from_looking_is_told_though_another_has_the_guest
     assert [nic.mac for nic in found.facts.nics] == ["00:50:56:00:00:01", made("", 1)]
 
 
+def test_a_linux_that_ostree_deploys_is_copied_and_named(drivers, monkeypatch):
+    """The physical root has no /etc. Source: ostree's manual, "Deployments"."""
+    guest = Staged(
+        MemoryGuest({"/ostree/deploy/fedora/deploy/0123.0/usr/etc/fstab": b""}, {"/dev/sda3": BlockDevice("/dev/sda3", "xfs", "33")}),
+        {},
+        "/dev/sda3",
+    )
+    attach(guest, monkeypatch)
+    found = look(GuestRequest(()), plan_too=True)
+    assert found.facts.os == "unknown" and [concern.code for concern in found.plan.concerns] == ["guest.ostree", "guest.unknown"]
+    assert "/dev/sda3 holds a Linux" in found.plan.concerns[0].cause
+
+
 def test_encrypted_devices_that_stayed_locked_keep_a_guest_from_being_copied(drivers, monkeypatch):
     guest, request = copied_guest(drivers)
     attach(guest, monkeypatch, locked=("11",))
