@@ -132,6 +132,37 @@ def test_a_suspended_vm_that_no_host_knows_is_refused_unless_that_is_accepted(ho
     assert harness.module("vmdk_fetch", accept=["vsphere.suspended"], **asked)["changed"] is True
 
 
+def test_all_that_a_configuration_says_arrives_by_ssh_too(host, images, tmp_path):
+    home = tmp_path / "vmfs" / "slow" / "web 01"
+    peers.write_flat(home, "web01", images[1])
+    more = 'pciPassthru0.present = "TRUE"\nvtpm.present = "TRUE"\nserial0.present = "TRUE"\nscsi0:0.mode = "independent-nonpersistent"\n'
+    (home / "web01.vmx").write_text((tmp_path / "ds" / "web 01" / "web01.vmx").read_text() + more)
+    (host.folder / "volumes" / "slow").symlink_to(home.parent)
+    for check in (True, False):
+        done = bring(host, tmp_path / "w", "/vmfs/volumes/slow/web%2001/web01.vmx", check=check)
+        assert {concern["code"] for concern in done["vm"]["concerns"]} == {
+            "source.passthrough", "source.vtpm", "source.device", "source.disk-mode",
+        }  # fmt: skip
+
+
+def test_a_disk_that_was_named_alone_is_refused_where_its_vm_has_written_to_a_snapshot_since(host, images, tmp_path):
+    home = tmp_path / "vmfs" / "slow" / "web 01"
+    peers.write_flat(home, "web01", images[1])
+    (host.folder / "volumes" / "slow").symlink_to(home.parent)
+    later = ["qemu-img", "create", "-q", "-f", "vmdk", "-b", "web01.vmdk", "-F", "vmdk", "web01-000001.vmdk"]
+    subprocess.run(later, cwd=home, check=True)
+    refused = bring(host, tmp_path / "w", "/vmfs/volumes/slow/web%2001/web01.vmdk")
+    assert refused["error_code"] == "blocked" and "web01-000001.vmdk" in refused["msg"] and "source.newer-image" in refused["msg"]
+    named = bring(host, tmp_path / "w", "/vmfs/volumes/slow/web%2001/web01-000001.vmdk")
+    assert [concern["code"] for concern in named["vm"]["concerns"]] == ["source.snapshots"]
+    asked = {
+        "source": [host.url("/vmfs/volumes/slow/web%2001/web01.vmdk")],
+        "work_dir": str(tmp_path / "old"),
+        "access": {"ssh": host.login},
+    }
+    assert harness.module("vmdk_fetch", accept=["source.newer-image"], **asked)["changed"] is True
+
+
 def test_an_independent_disk_cannot_be_frozen(host, tmp_path):
     with open(tmp_path / "ds" / "web 01" / "web01.vmx", "a", encoding="utf-8") as file:
         file.write('scsi0:0.mode = "independent-persistent"\n')

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Optional
 
+from ..core.concern import Concern
 from ..core.manifest import Identity
 from . import qemu_img
 from .image import Image
@@ -22,6 +23,7 @@ class Blank:
     virtual_size: int
     links: tuple[Image, ...] = ()
     wwn: Optional[str] = None
+    concerns: tuple[Concern, ...] = ()
 
     def files(self) -> tuple[str, ...]:
         return ()

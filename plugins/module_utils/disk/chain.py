@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from ..core import atomic, files, held
+from ..core.concern import Concern
 from ..core.errors import Busy, InvalidInput, UnsafeInput
 from ..core.manifest import Identity
-from . import vmdk
+from . import unused, vmdk
 
 MAX_DEPTH = 256
 _CREATE_TYPES = {"SPARSE": "twoGbMaxExtentSparse", "VMFSSPARSE": "vmfsSparse", "SESPARSE": "seSparse"}
@@ -30,6 +31,7 @@ class Link:
     descriptor: vmdk.Descriptor
     extents: tuple[str, ...]
     streamed: bool = False
+    unclean: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Chain:
     @property
     def wwn(self) -> Optional[str]:
         return self.links[0].descriptor.wwn or self.links[-1].descriptor.wwn
+
+    @property
+    def concerns(self) -> tuple[Concern, ...]:
+        return tuple(concern for link in self.links for concern in unused.unclean(link.path, link.unclean))
 
     def files(self) -> tuple[str, ...]:
         """Every file of the source that is read."""
@@ -147,7 +153,7 @@ def embedded(path: str, offset: int, length: int, name: str) -> Chain:
             member=name,
         )
     sized = replace(descriptor, extents=(replace(descriptor.extents[0], sectors=header.sectors),))
-    return Chain((Link(path, sized, (path,)),), offset, length)
+    return Chain((Link(path, sized, (path,), unclean=header.unclean),), offset, length)
 
 
 def check_lease(path: str) -> None:
@@ -179,17 +185,18 @@ def _link(path: str) -> Link:
             )
         # The extent line of an embedded descriptor keeps the name the file had when it was made; the data are in this file.
         extent = replace(descriptor.extents[0], kind=header.kind, sectors=header.sectors)
-        return Link(path, replace(descriptor, extents=(extent,)), (path,), header.streamed)
-    paths = []
+        return Link(path, replace(descriptor, extents=(extent,)), (path,), header.streamed, header.unclean)
+    paths, unclean = [], False
     for extent in descriptor.extents:
         target = os.path.join(os.path.dirname(path), extent.name)
         regular(target, f"An extent of {path}")
-        _check_extent(extent, target)
+        unclean = _check_extent(extent, target) or unclean
         paths.append(target)
-    return Link(path, descriptor, tuple(paths))
+    return Link(path, descriptor, tuple(paths), unclean=unclean)
 
 
-def _check_extent(extent: vmdk.Extent, path: str) -> None:
+def _check_extent(extent: vmdk.Extent, path: str) -> bool:
+    """Whether it was not closed, as far as such an extent says it."""
     with files.opened(path, "The disk", links=False) as file:
         size = os.fstat(file.fileno()).st_size
         if extent.kind in vmdk.FLAT_KINDS:
@@ -198,7 +205,7 @@ def _check_extent(extent: vmdk.Extent, path: str) -> None:
                 raise InvalidInput(
                     f"{path} has {size} bytes, its descriptor needs {needed}.", "The copy is incomplete; copy the file again.", path=path
                 )
-            return
+            return False
         header = vmdk.read_header(file, path)
     if header is None or header.kind != extent.kind:
         raise InvalidInput(
@@ -212,6 +219,7 @@ def _check_extent(extent: vmdk.Extent, path: str) -> None:
             "The files do not belong together; copy the VM again.",
             path=path,
         )
+    return header.unclean
 
 
 def _check_pair(child: Link, parent: Link) -> None:

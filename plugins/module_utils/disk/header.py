@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Optional
 
+from ..core.concern import Concern
 from ..core.errors import InvalidInput, UnsafeInput
 
 _DAMAGED = "The file is truncated or damaged; copy it again."
@@ -18,7 +19,7 @@ class Header:
 
     A raw disk lies at the beginning of its file. `parent`: the plain name, beside the image, of the one
     that holds what this one does not; `parent_format` is its format, as far as the image says. `id` changes with the image's content, and
-    `parent_id` is what the parent's was when this one was made; empty in formats without.
+    `parent_ids` are what the parent's may be, as this one was made; empty in formats without. `concerns`: what else it says, and is not migrated.
     """
 
     format: str
@@ -26,7 +27,8 @@ class Header:
     parent: Optional[str] = None
     parent_format: str = ""
     id: str = ""
-    parent_id: str = ""
+    parent_ids: tuple[str, ...] = ()
+    concerns: tuple[Concern, ...] = ()
 
 
 def impossible(path: str, what: str) -> InvalidInput:

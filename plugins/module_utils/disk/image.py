@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, Optional
 
 from ..core import device, files, held
+from ..core.concern import Concern
 from ..core.errors import Busy, InvalidInput, UnsafeInput
 from ..core.manifest import Identity
 from . import chain, qcow2, qcow2_map, qemu_img, vdi, vhd, vhdx
@@ -81,6 +82,10 @@ class ImageChain:
         """Bytes the guest sees."""
         return self.links[0].header.size
 
+    @property
+    def concerns(self) -> tuple[Concern, ...]:
+        return tuple(concern for link in self.links for concern in link.header.concerns)
+
     def files(self) -> tuple[str, ...]:
         """Every file of the source that is read."""
         return tuple(link.path for link in self.links)
@@ -136,7 +141,7 @@ def resolve(path: str) -> ImageChain:
         seen.add(found)
         with files.opened(current, "The disk", links=False) as file:
             header = reader(file, current)
-        if links and links[-1].header.parent_id not in ("", header.id):
+        if links and links[-1].header.parent_ids and header.id not in links[-1].header.parent_ids:
             raise InvalidInput(
                 f"{current} has changed since the snapshot {links[-1].path} was taken.",
                 "The chain is broken: take the parent from the same copy as the snapshot.",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Mapping, Optional, Protocol, Sequence, Union
 
-from ..core.concern import Concern
+from ..core.concern import BLOCKER, Concern, remedies
 from ..core.data import FLAT, SPARE, Rest, called, kept
 from ..core.errors import Blocked
 from ..core.machine import Disk, Machine
@@ -41,6 +41,10 @@ class Chain(Protocol):
     @property
     def wwn(self) -> Optional[str]:
         """The disk's NAA identifier, where the source knows it."""
+
+    @property
+    def concerns(self) -> tuple[Concern, ...]:
+        """What its images say and a migration does not take with it."""
 
     def files(self) -> tuple[str, ...]:
         """Every file of the source that is read."""
@@ -113,12 +117,22 @@ class SourceVm(Machine):
     concerns: tuple[Concern, ...] = ()
 
     def check_idle(self, accept: Sequence[str]) -> None:
-        """Raise Blocked for a VM whose memory is kept beside its disks, Busy for disks that somebody writes to, unless the operator accepts it."""
+        """Raise Blocked for a VM whose memory is kept beside its disks, and for what else must not be passed over; Busy for disks that somebody writes to.
+
+        Unless the operator accepts it.
+        """
         if self.suspended and "source.suspended" not in accept:
             raise Blocked(
                 f"The VM {self.name} is suspended: the contents of its memory are not on its disks (source.suspended).",
                 "Power it on, shut its guest down, and copy it then. Or migrate it as after a power failure (migrate_accept: [source.suspended]).",
                 concerns=["source.suspended"],
+            )
+        blockers = [concern for concern in self.concerns if concern.severity == BLOCKER and concern.code not in accept]
+        if blockers:
+            raise Blocked(
+                " ".join(f"{concern.cause} ({concern.code})" for concern in blockers),
+                remedies(blockers),
+                concerns=[concern.code for concern in blockers],
             )
         for disk in self.disks if "source.busy" not in accept else ():
             disk.chain.check_idle()

@@ -49,6 +49,18 @@ def _said(root: ET.Element, system: System, hardware: Hardware, disks: tuple[Fou
     extra = {entry.get("key", "").lower(): entry.get("value", "") for entry in system.element.iter("ExtraConfig")}
     yield from vmx_concerns.of(extra, name)
     yield from _cards(name, hardware)
+    cards = {item.get("InstanceID") for item in hardware.all(NIC)}
+    first = next(iter(system.element.iter("BootOrderSection")), None)
+    yield from unused.from_network(
+        name, first is not None and (first.get("type") in ("net", "ethernet") or first.get("instanceId") in cards)
+    )
+    if hardware.twins:
+        yield Concern(
+            "source.instance-id",
+            INFO,
+            f"Devices of {name} have the InstanceID of another one: {unused.listed(list(map(str, hardware.twins)))}.",
+            "Each is taken as a device of its own, since nothing else goes by these ids.",
+        )
     yield from _choices(name, hardware)
     blank = [f"{found.id} ({found.disk.chain.virtual_size} bytes)" for found in disks if not found.names]
     if blank:

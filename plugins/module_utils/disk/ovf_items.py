@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Optional
+from typing import Iterable, Mapping, Optional, Sequence
 from xml.etree import ElementTree as ET
 
 from ..core import limits
@@ -80,7 +80,7 @@ class Item:
 class Hardware:
     """`meant`: the devices that the VM has. `unchosen`: those of other deployment options. `bounds`: those that only limit a choice.
 
-    `options` are all deployment options, `option` is the one that was taken, empty where there is none.
+    `options` are all deployment options, `option` is the one that was taken, empty where there is none. `twins` have the InstanceID of another device.
     """
 
     meant: tuple[Item, ...]
@@ -88,6 +88,7 @@ class Hardware:
     bounds: tuple[Item, ...]
     options: tuple[str, ...] = ()
     option: str = ""
+    twins: tuple[Item, ...] = ()
 
     def all(self, kind: str) -> tuple[Item, ...]:
         return tuple(item for item in self.meant if item.type == kind)
@@ -112,7 +113,7 @@ def hardware(system: ET.Element, root: ET.Element, path: str, chosen: str = "") 
     options = tuple(one.get("id", "") for one in root.iterfind(".//DeploymentOptionSection/Configuration"))
     meant, known = _option(root, path, chosen), frozenset(options)
     found: dict[tuple[str, bool], Item] = {}
-    unchosen, bounds = [], []
+    unchosen, bounds, twins = [], [], []
     for element in (element for tag in ("Item", "StorageItem", "EthernetPortItem") for element in system.iter(tag)):
         item = _item(element, path)
         if item.only and known.isdisjoint(item.only):
@@ -131,8 +132,10 @@ def hardware(system: ET.Element, root: ET.Element, path: str, chosen: str = "") 
             continue
         key = item.get("InstanceID") or f"without {len(found)}", bool(item.only)
         if key in found:
-            raise InvalidInput(f"{path} has two devices with the InstanceID {key[0][:80]!r}.", _DAMAGED, path=path)
+            twins.append(item)
+            key = f"{key[0]} and {len(found)} more", key[1]
         found[key] = item
+    _require_nameless(twins, [*found.values(), *unchosen], root, path)
     replaced = [item for (name, special), item in found.items() if not special and (name, True) in found]
     return Hardware(
         tuple(item for (name, special), item in found.items() if special or (name, True) not in found),
@@ -140,7 +143,24 @@ def hardware(system: ET.Element, root: ET.Element, path: str, chosen: str = "") 
         tuple(bounds),
         options,
         meant,
+        tuple(twins),
     )
+
+
+def _require_nameless(twins: Sequence[Item], items: Sequence[Item], root: ET.Element, path: str) -> None:
+    """Raise InvalidInput for devices that share an InstanceID, unless it does not matter: they differ, and nothing else goes by it.
+
+    DSP0243 8.3 asks for one of its own for each; cards without occur, and other programs (virt-v2v) read them one by one.
+    """
+    goes_by = {item.get("Parent") for item in items} | {section.get("instanceId", "") for section in root.iter("BootOrderSection")}
+    goes_by |= {item.get("InstanceID") for item in items if item.only}
+    shared, seen = {twin.get("InstanceID") for twin in twins}, set()
+    for item in items:
+        id_ = item.get("InstanceID")
+        known = id_, frozenset(item.values.items()), frozenset(item.config.items())
+        if id_ in shared and (id_ in goes_by or known in seen):
+            raise InvalidInput(f"{path} has two devices with the InstanceID {id_[:80]!r}.", _DAMAGED, path=path)
+        seen.add(known)
 
 
 def require_types(hardware: Hardware, path: str) -> None:

@@ -8,12 +8,13 @@ from typing import BinaryIO
 
 from ..core import limits
 from ..core.errors import InvalidInput
+from . import unused
 from .header import Header, beside, fields, impossible, missing, read_at
 
 MAGIC = b"QFI\xfb"
 _LAYOUT = ">4sIQIIQIIQQ"
 _LENGTH_V2, _LENGTH_V3 = 72, 104
-_CORRUPT, _DATA_FILE, _KNOWN = 1 << 1, 1 << 2, 0x1F
+_DIRTY, _CORRUPT, _DATA_FILE, _KNOWN = 1 << 0, 1 << 1, 1 << 2, 0x1F
 _BACKING_FORMAT = 0xE2792ACA
 _FORMATS = {"raw": "raw", "qcow2": "qcow2", "vmdk": "vmdk", "vpc": "vpc", "vhdx": "vhdx", "vdi": "vdi"}
 _LONGEST_NAME = 1023
@@ -21,7 +22,10 @@ _MANY_EXTENSIONS = 64
 
 
 def read(file: BinaryIO, path: str) -> Header:
-    """Raises InvalidInput for what is damaged, encrypted or keeps its data elsewhere, UnsafeInput for a parent that does."""
+    """Raises InvalidInput for what is damaged, encrypted or keeps its data elsewhere, UnsafeInput for a parent that does.
+
+    Bitmaps say what a backup has yet to read; they hold nothing that a guest reads.
+    """
     size = file.seek(0, 2)
     file.seek(0)
     if file.read(4) != MAGIC:
@@ -57,11 +61,13 @@ def read(file: BinaryIO, path: str) -> Header:
         raise InvalidInput(f"{path} {why}.", "Repair a copy of it (qemu-img check -r all), or convert it with a newer qemu.", path=path)
     if features & _DATA_FILE:
         raise InvalidInput(f"{path} keeps its data in another file.", "Convert it: qemu-img convert -f qcow2 -O qcow2.", path=path)
+    concerns = (*unused.inner_snapshots(path, snapshots), *unused.unclean(path, bool(features & _DIRTY)))
     if not name_at:
-        return Header("qcow2", capacity)
+        return Header("qcow2", capacity, concerns=concerns)
     directory = os.path.dirname(os.path.abspath(path))
     name = read_at(file, name_at, name_length, path).decode("utf-8", "surrogateescape")
-    return Header("qcow2", capacity, parent=beside(name, directory, path), parent_format=_parent_format(file, length, name_at, path))
+    parent = beside(name, directory, path)
+    return Header("qcow2", capacity, parent=parent, parent_format=_parent_format(file, length, name_at, path), concerns=concerns)
 
 
 def _parent_format(file: BinaryIO, at: int, end: int, path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Optional, Sequence
 
 from ..core import choice, device, files, held, limits, rbd, spared
 from ..core.errors import InvalidInput
-from . import chain, image, ovf, vbox, vmdk, vmx
+from . import around, chain, image, ovf, vbox, vmdk, vmx
 from .machine import BARE, Chain, SourceDisk, SourceVm
 
 
@@ -29,7 +29,7 @@ def open_source(paths: Sequence[str], verify: bool = True) -> SourceVm:
             f"{vm.name} has {len(vm.disks)} disks, and no VM has more than {limits.VM_DISKS}.", "Name the disks of one VM.", path=paths[0]
         )
     _require_distinct(vm)
-    return vm
+    return around.whole(vm)
 
 
 def _described(paths: Sequence[str], verify: bool, chosen: choice.Choice) -> SourceVm:

@@ -39,6 +39,9 @@ def of(hardware: Element, controllers: Element, media: dict[str, Element], name:
 
 def of_hardware(hardware: Element, name: str, passed: Sequence[str] = ()) -> Iterator[Concern]:
     """What these settings say of devices of the host (beside `passed`), of a TPM and of cards that are not connected."""
+    order = {one.get("position", ""): one.get("device", "") for one in hardware.iterfind("Boot/Order")}
+    tried = [order[place] for place in sorted(order) if order[place] in ("HardDisk", "Network")]
+    yield from unused.from_network(name, tried[:1] == ["Network"])
     devices = [f"{device.get('host', '')[:40]}" for device in hardware.iterfind("HostPci/Devices/Device")]
     devices += [f"USB {one.get('name', '')}" for one in hardware.iterfind("USB/DeviceFilters/DeviceFilter") if one.get("active") in YES]
     yield from unused.passthrough(name, [*passed, *devices])
@@ -62,13 +65,14 @@ def _others(hardware: Element) -> Iterator[str]:
 def _media(media: dict[str, Element], used: AbstractSet[str], name: str) -> Iterator[Concern]:
     kinds = {uuid: medium.get("type", "Normal") for uuid, medium in media.items() if uuid in used}
     yield from unused.shared(name, [media[uuid].get("location", "") for uuid, kind in kinds.items() if kind == "Shareable"])
-    forgetful = [media[uuid].get("location", "") for uuid, kind in kinds.items() if kind == "Immutable"]
-    if forgetful:
+    yield from unused.forgetful(name, [media[uuid].get("location", "") for uuid, kind in kinds.items() if kind == "Immutable"], "immutable")
+    later = [child.get("location", "") for uuid in kinds for child in media[uuid].iter("HardDisk") if child is not media[uuid]]
+    if later:
         yield Concern(
-            "source.disk-mode",
-            WARNING,
-            f"Disks of {name} forget at their source what was written to them (immutable): {unused.listed(forgetful)}.",
-            "At the target they keep it. Make a snapshot there to go back to, if the VM is to begin anew each time.",
+            "source.snapshots",
+            INFO,
+            f"Images of snapshots or of other VMs go on from disks of {name}, and are attached to nothing: {unused.listed(later)}.",
+            "The present state is migrated, and no other.",
         )
     left = [medium.get("location", "") for uuid, medium in media.items() if uuid not in used]
     if left:

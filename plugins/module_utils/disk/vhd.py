@@ -56,7 +56,7 @@ def read(file: BinaryIO, path: str) -> Header:
     if kind == _DYNAMIC:
         return Header("vpc", capacity, id=own)
     parent = beside(_parent(file, head, path), os.path.dirname(os.path.abspath(path)), path)
-    return Header("vpc", capacity, parent=parent, parent_format="vpc", id=own, parent_id=str(uuid.UUID(bytes=head[40:56])))
+    return Header("vpc", capacity, parent=parent, parent_format="vpc", id=own, parent_ids=(str(uuid.UUID(bytes=head[40:56])),))
 
 
 def layers(file: BinaryIO, path: str) -> Layers:

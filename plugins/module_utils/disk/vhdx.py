@@ -25,10 +25,14 @@ _METADATA = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e")
 _PARAMETERS = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b")
 _SIZE = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8")
 _LOCATOR = uuid.UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c")
+_DISK_ID = uuid.UUID("beca12ab-b2e6-4523-93ef-c309e000c746")
+_PHYSICAL = uuid.UUID("cda348c7-445d-4471-9cc9-e9885251c556")
 _LOCATOR_KIND = uuid.UUID("b04aefb7-d19e-4a81-b789-25b8e9445913")
 _SECTOR = uuid.UUID("8141bf1d-a96f-4709-ba47-f233a8faab5f")
 _HAS_PARENT = 1 << 1
+_REQUIRED = 1 << 2  # of an item of metadata
 _LARGEST = 64 << 40
+_NOBODY: tuple[str, ...] = ()
 _ABSENT, _WHOLE, _PARTLY = 0, 6, 7  # states of a payload block
 _CRC32C = 0x82F63B78
 
@@ -41,7 +45,7 @@ class _Layout:
     block: int
     size: int
     parent: str = ""
-    parent_id: str = ""
+    parent_ids: tuple[str, ...] = ()
     id: str = ""
 
     @property
@@ -66,7 +70,7 @@ def read(file: BinaryIO, path: str) -> Header:
         pass
     if not layout.parent:
         return Header("vhdx", layout.size, id=layout.id)
-    return Header("vhdx", layout.size, parent=layout.parent, parent_format="vhdx", id=layout.id, parent_id=layout.parent_id)
+    return Header("vhdx", layout.size, parent=layout.parent, parent_format="vhdx", id=layout.id, parent_ids=layout.parent_ids)
 
 
 def layers(file: BinaryIO, path: str) -> Layers:
@@ -100,6 +104,9 @@ def _layout(file: BinaryIO, path: str) -> _Layout:
     if not found:
         raise impossible(path, "checksum")
     head = max(found, key=lambda one: int(fields("<Q", one, 8)[0]))
+    version = fields("<H", head, 66)[0]
+    if version != 1:
+        raise InvalidInput(f"{path} is a VHDX of version {version}.", "Convert it at the source (Convert-VHD).", path=path)
     if any(head[48:64]):
         raise InvalidInput(
             f"{path} was not closed cleanly: changes are waiting in its log.",
@@ -109,10 +116,12 @@ def _layout(file: BinaryIO, path: str) -> _Layout:
     regions = next((table for table in (_checked(file, at, 64 * _KIB, b"regi", path) for at in _REGIONS) if table is not None), None)
     if regions is None:
         raise impossible(path, "region table")
+    _require_known(regions, path)
     (bat, bat_length), (metadata, metadata_length) = (_region(regions, kind, size, path) for kind in (_BAT, _METADATA))
     items = read_at(file, metadata, 64 * _KIB, path)
     if items[:8] != b"metadata":
         raise impossible(path, "metadata table")
+    _require_items_known(items, path)
 
     def item(kind: uuid.UUID, code: str, length: int) -> int:
         at = _item(items, kind, metadata_length, path)[0]
@@ -130,18 +139,18 @@ def _layout(file: BinaryIO, path: str) -> _Layout:
         raise impossible(path, "size")
     if not _MIB <= block <= 256 * _MIB or block & (block - 1):
         raise impossible(path, "block size")
-    parent = parent_id = ""
+    parent, parent_ids = "", _NOBODY
     if flags & _HAS_PARENT:
         at, length = _item(items, _LOCATOR, metadata_length, path)
-        parent, parent_id = _parent(read_at(file, metadata + at, min(length, _MIB), path), path)
-    layout = _Layout(bat, block, capacity, parent, parent_id, str(uuid.UUID(bytes_le=head[32:48])))
+        parent, parent_ids = _parent(read_at(file, metadata + at, min(length, _MIB), path), path)
+    layout = _Layout(bat, block, capacity, parent, parent_ids, str(uuid.UUID(bytes_le=head[32:48])))
     if layout.entries * 8 > bat_length:
         raise impossible(path, "block allocation table")
     return layout
 
 
-def _parent(data: bytes, path: str) -> tuple[str, str]:
-    """The name of the parent's file, and its id, as the child knew them. The folders were another host's."""
+def _parent(data: bytes, path: str) -> tuple[str, tuple[str, ...]]:
+    """The name of the parent's file, and its id, as the child knew them: there are two while a merge changes it. The folders were another host's."""
     said: dict[str, str] = {}
     if len(data) < 20 or data[:16] != _LOCATOR_KIND.bytes_le:
         raise impossible(path, "parent locator")
@@ -154,10 +163,35 @@ def _parent(data: bytes, path: str) -> tuple[str, str]:
         )
     names = (said.get(key, "") for key in ("relative_path", "absolute_win32_path", "volume_path"))
     name = next((ntpath.basename(name) for name in names if name), "")
-    linkage = re.fullmatch(r"\{?([0-9a-fA-F-]{36})\}?", said.get("parent_linkage", ""))
-    if not name or linkage is None:
+    linkage = [re.fullmatch(r"\{?([0-9a-fA-F-]{36})\}?", said.get(key, "")) for key in ("parent_linkage", "parent_linkage2")]
+    if not name or linkage[0] is None:
         raise impossible(path, "parent locator")
-    return beside(name, os.path.dirname(os.path.abspath(path)), path), linkage[1].lower()
+    return beside(name, os.path.dirname(os.path.abspath(path)), path), tuple(one[1].lower() for one in linkage if one is not None)
+
+
+def _require_known(regions: bytes, path: str) -> None:
+    """Raise InvalidInput for a region that must be understood and is not. Source: [MS-VHDX] 2.2.3.2, Required."""
+    for number in range(min(fields("<I", regions, 8)[0], 2047)):
+        guid, dummy, dummy, required = fields("<16sQII", regions, 16 + 32 * number)
+        if required & 1 and guid not in (_BAT.bytes_le, _METADATA.bytes_le):
+            raise _unknown(path, "region", guid)
+
+
+def _require_items_known(table: bytes, path: str) -> None:
+    """The same for metadata. Source: [MS-VHDX] 2.6.1.2, IsRequired."""
+    known = {kind.bytes_le for kind in (_PARAMETERS, _SIZE, _DISK_ID, _SECTOR, _PHYSICAL, _LOCATOR)}
+    for number in range(min(fields("<H", table, 10)[0], 2047)):
+        guid, dummy, dummy, flags = fields("<16sIII", table, 32 + 32 * number)
+        if flags & _REQUIRED and guid not in known:
+            raise _unknown(path, "metadata", guid)
+
+
+def _unknown(path: str, what: str, guid: bytes) -> InvalidInput:
+    return InvalidInput(
+        f"{path} has {what} that is not known, and says that it must be ({uuid.UUID(bytes_le=guid)}).",
+        "Convert it at the source (Convert-VHD), and migrate that.",
+        path=path,
+    )
 
 
 def _checked(file: BinaryIO, at: int, length: int, signature: bytes, path: str) -> Optional[bytes]:

@@ -27,6 +27,7 @@ _MAGIC_HOSTED = b"KDMV"
 _MAGIC_COWD = b"COWD"
 _MAGIC_SESPARSE = struct.pack("<Q", 0x00000000CAFEBABE)
 _GD_AT_END = 0xFFFFFFFFFFFFFFFF
+_COMPRESSED, _DEFLATE, _ENDS = 1 << 16, 1, b"\n \r\n"
 _EXTENT = re.compile(r'^(RW|RDONLY|NOACCESS)\s+([0-9]{1,15})\s+([A-Z]+)(?:\s+"([^"]*)"(?:\s+([0-9]{1,15}))?)?(?:\s+\S+)*\s*$')
 # In an embedded descriptor the extent is the file itself, and its name the path that it was made under, in whatever characters.
 _EMBEDDED = re.compile(rb"^([ \t]*(?:RW|RDONLY|NOACCESS)[ \t]+[0-9]{1,15}[ \t]+[A-Z]+)(?:[ \t][^\r\n]*)?(?=[\r\n]|\Z)", re.MULTILINE)
@@ -121,6 +122,8 @@ def parse_descriptor(text: str, path: str) -> Descriptor:
             "Restore the line parentFileNameHint in the descriptor, or consolidate the snapshots at the source.",
             path=path,
         )
+    if hint and parent_cid == NO_PARENT:
+        raise _contradictory(path, f"names the parent {hint[:80]!r}, and says that it has none (parentCID)")
     return Descriptor(
         cid=_cid(pairs, "cid", path),
         parent_cid=parent_cid,
@@ -195,7 +198,7 @@ def _cid(pairs: dict[str, str], key: str, path: str) -> int:
 class SparseHeader:
     """Header of a sparse extent: `kind` as an extent kind, capacity in sectors, where an embedded descriptor lies (bytes).
 
-    `streamed`: where its tables lie is said at its end, because whoever wrote it did not know before.
+    `streamed`: where its tables lie is said at its end, because whoever wrote it did not know before. `unclean`: it was open for writing.
     """
 
     kind: str
@@ -204,6 +207,7 @@ class SparseHeader:
     descriptor_size: int = 0
     compressed: bool = False
     streamed: bool = False
+    unclean: bool = False
 
 
 def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] = None) -> Optional[SparseHeader]:
@@ -225,8 +229,11 @@ def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] 
     streamed = tables == _GD_AT_END
     if streamed:
         tables = _footer_tables(file, path, base, length)
+    unclean, ends, method = struct.unpack_from("<B4sH", head, 72)
     bad = (
         (version not in (1, 2, 3) and "version")
+        or (flags & 1 and ends not in (bytes(4), _ENDS) and "test of line ends, as after a copy that took it for a text")
+        or (flags & _COMPRESSED and method not in (0, _DEFLATE) and f"compression (method {method})")
         or (not 0 < capacity <= limits.VMDK_SECTORS and "capacity")
         or (entries not in range(1, 513) and "table size")
         or (not 1 <= grain <= 1 << 16 and "grain size")
@@ -237,7 +244,7 @@ def read_header(file: BinaryIO, path: str, base: int = 0, length: Optional[int] 
         raise InvalidInput(
             f"The sparse header of {path} has an impossible {bad}.", "The file is truncated or damaged; copy it again.", path=path
         )
-    return SparseHeader("SPARSE", capacity, at * SECTOR, size * SECTOR, bool(flags & 1 << 16), streamed)
+    return SparseHeader("SPARSE", capacity, at * SECTOR, size * SECTOR, bool(flags & _COMPRESSED), streamed, bool(unclean))
 
 
 def _footer_tables(file: BinaryIO, path: str, base: int, length: int) -> int:

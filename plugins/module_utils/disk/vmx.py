@@ -27,6 +27,8 @@ _NO_MEDIUM = ("auto detect", "emptybackingstring")
 # Drives of the host. Below genscsi lie robots and tapes too; in a vml name the second byte is the device's type by SPC, and 05 is a CD.
 _DRIVE = re.compile(r"/vmfs/devices/(cdrom/[^/]+|genscsi/vml\.[0-9a-f]{2}05[0-9a-f]*)|/dev/(cdrom|cdrw|dvd|dvdrw|sr|scd|fd)[0-9]*")
 _HERE = re.compile(r"^(\.[/\\]+)+")
+# Of standard switches, distributed ones, NSX, and of Workstation.
+_NETWORKS = ("networkname", "dvs.portgroupid", "opaquenetwork.id", "vnet")
 _FIRMWARES = {"": "bios", "bios": "bios", "efi": "uefi"}
 
 
@@ -212,7 +214,7 @@ def _nics(values: Mapping[str, str], path: str) -> Iterator[Nic]:
         static = values.get(f"{key}.addresstype", "").lower() == "static"
         yield Nic(
             macs.of_nic(values.get(f"{key}.address" if static else f"{key}.generatedaddress")) or macs.of_nic(values.get(f"{key}.address")),
-            values.get(f"{key}.networkname", ""),
+            next((values[f"{key}.{name}"] for name in _NETWORKS if values.get(f"{key}.{name}", "").strip()), ""),
             values.get(f"{key}.virtualdev", ""),
             decimal(values.get(f"{key}.pcislotnumber")),
         )

@@ -22,7 +22,11 @@ _DRIVE = re.compile(r"cd-?rom|dvd|floppy")
 _FLOPPY = re.compile(r"floppy[0-9]+")
 _PASSED = re.compile(r"pcipassthru[0-9]{1,4}")
 _USB = re.compile(r"usb(_xhci)?\.autoconnect\.device[0-9]+")
-_CONTROLLER = re.compile(r"scsi[0-9]+")
+_CONTROLLER = re.compile(r"(scsi|nvme)[0-9]+")
+_FORGETFUL = re.compile(r"nonpersistent|undoable|append")
+# Keys of what cloud-init, ignition and appliances read in the guest; VMware's tools keep others of this name.
+_SETTINGS = re.compile(r"guestinfo\.((user|meta|vendor)data|ovfenv|(ignition|coreos)\.config\.(data|url))")
+_TRIED = re.compile(r"hdd|ethernet")
 
 
 def is_card(values: Mapping[str, str], device: str) -> bool:
@@ -48,6 +52,9 @@ def of(values: Mapping[str, str], name: str) -> Iterator[Concern]:
     yield from unused.disconnected(
         name, [device for device in present if device.startswith("ethernet") and _says_no(values, f"{device}.startconnected")]
     )
+    yield from unused.settings(name, [key for key, value in values.items() if _SETTINGS.match(key) and value.strip()])
+    tried = _TRIED.search(values.get("bios.bootorder", "").lower())
+    yield from unused.from_network(name, tried is not None and tried[0] == "ethernet")
     yield from _disks(values, name, [device for device in present if _UNITS.fullmatch(device) and device not in known])
     if any(key.startswith("encryption.") for key in values):
         yield Concern(
@@ -70,14 +77,13 @@ def _is_drive(values: Mapping[str, str], device: str) -> bool:
 
 
 def _disks(values: Mapping[str, str], name: str, disks: list[str]) -> Iterator[Concern]:
-    forgetful = [disk for disk in disks if "nonpersistent" in values.get(f"{disk}.mode", "").lower()]
-    if forgetful:
-        yield Concern(
-            "source.disk-mode",
-            WARNING,
-            f"Disks of {name} forget at their source what was written to them (independent-nonpersistent): {unused.listed(forgetful)}.",
-            "At the target they keep it. Make a snapshot there to go back to, if the VM is to begin anew each time.",
-        )
+    reverts = values.get("snapshot.action", "").strip().lower() == "autorevert"
+    modes = {disk: values.get(f"{disk}.mode", "").strip().lower() for disk in disks}
+    yield from unused.forgetful(
+        name,
+        [disk for disk, mode in modes.items() if _FORGETFUL.search(mode) or (reverts and not mode.startswith("independent"))],
+        "nonpersistent, undoable, append or autoRevert",
+    )
     shared = [disk for disk in disks if values.get(f"{disk}.sharing", "").strip().lower() == "multi-writer"]
     buses = [
         key[: -len(".sharedbus")]

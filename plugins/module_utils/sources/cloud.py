@@ -15,6 +15,7 @@ from ..core.errors import InvalidInput
 from ..core.progress import Progress
 from ..core.urls import Form, split
 from ..core.vm import VmId, uuid_of
+from ..disk import around
 from ..disk.machine import SourceDisk, SourceVm
 from ..disk.source import open_source
 from ..transport.cloud import Cloud, Disk, Vm
@@ -123,7 +124,9 @@ def _remote(kind: str, vm: Vm, found: tuple[Concern, ...], files: Sequence[tuple
                     f"{disk.name} has {disk.size} bytes, what arrived for it {arrived.chain.virtual_size}.",
                     "Run again; the disk has grown meanwhile.",
                 )
-        return replace(described, disks=tuple(SourceDisk(arrived.chain, _place(disk)) for disk, arrived in zip(vm.disks, here)))
+        return around.whole(
+            replace(described, disks=tuple(SourceDisk(arrived.chain, _place(disk)) for disk, arrived in zip(vm.disks, here)))
+        )
 
     return Remote(described, disks, kind, found, bring, local)
 

@@ -14,12 +14,12 @@ from dataclasses import replace
 from typing import Iterator, Optional, Sequence
 
 from ..core import atomic
-from ..core.errors import InvalidInput
+from ..core.errors import InvalidInput, UnsafeInput
 from ..core.machine import Disk
 from ..core.progress import Progress
 from ..core.urls import Form, split
 from ..core.vm import MIB, Mark, VmId, place_of
-from ..disk import chain, vmx
+from ..disk import around, chain, unused, vmdk, vmx
 from ..disk.machine import BARE, SourceDisk, SourceVm
 from ..transport import esxi, vmdk_chain
 from ..transport.download import Arrived
@@ -54,7 +54,9 @@ class Esxi:
         with contextlib.ExitStack() as stack:
             files, path, vm = stack.enter_context(_reached(url, access))
             if path.lower().endswith(".vmdk"):
-                yield replace(_remote(files, path, None, access), which=_which(files, path, None, url))
+                alone = _remote(files, path, None, access)
+                refuse(alone.concerns, access.accept, url)
+                yield replace(alone, which=_which(files, path, None, url))
                 return
             state = esxi.power(files, vm) if vm is not None else "off"
             if vm is not None and state != "off":
@@ -132,7 +134,13 @@ def _reached(url: str, access: Access) -> Iterator[tuple[SshFiles, str, Optional
 def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -> Remote:
     """The VM of a .vmx (`text`), or the disk at `path` alone."""
     file, (vm, places) = os.path.basename(path), _read(path, text)
-    disks = tuple(_disk(vmdk_chain.chain(files, beside(path, name)), place) for name, place in places)
+    walked = [vmdk_chain.chain(files, beside(path, name)) for name, place in places]
+    disks = tuple(_disk(found, place) for found, (dummy, place) in zip(walked, places))
+    chains = [name for found, (name, dummy) in zip(walked, places) if found.links > 1]
+    newer = unused.newer(vm.name, list(_newer(files, path)) if text is None else ())
+    vm = replace(
+        vm, concerns=(*vm.concerns, *newer, *(one for found in walked for one in found.concerns), *unused.snapshots(vm.name, chains))
+    )
     jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
@@ -144,9 +152,24 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
 
     def local(directory: str) -> SourceVm:
         staged = os.path.join(directory, _PLACE, file)
-        return vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),))
+        return around.whole(vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),)))
 
     return Remote(vm, disks, "ssh", vm.concerns, bring, local, in_place(files, disks))
+
+
+def _newer(files: SshFiles, path: str) -> Iterator[str]:
+    """Images on the host that go on from a disk which was named alone: what its VM wrote since a snapshot."""
+    directory, name = posixpath.split(path)
+    found = files.command(f"cd {shlex.quote(directory)} && ls", directory).splitlines()
+    names = [one for one in around.likely(name, found, (".vmdk",)) if not vmdk.PART.search(one)]
+    own = vmdk_chain.descriptor(files, path) if names else None
+    for one in names:
+        try:
+            child = vmdk_chain.descriptor(files, beside(path, one))
+        except (InvalidInput, UnsafeInput):  # whatever it is, it is nothing that goes on from this disk
+            continue
+        if own is not None and around.is_over(child, name, own):
+            yield one
 
 
 def _read(path: str, text: Optional[bytes]) -> tuple[SourceVm, Sequence[tuple[str, Disk]]]:

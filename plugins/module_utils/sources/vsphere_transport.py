@@ -13,7 +13,7 @@ from ..core.errors import InvalidInput, MigrationError
 from ..core.machine import Disk
 from ..core.progress import Progress
 from ..core.vm import uuid_of
-from ..disk import chain
+from ..disk import around, chain
 from ..disk.machine import Chain, Place, SourceDisk, SourceVm
 from ..transport.download import Arrived
 from ..transport.files import Areas
@@ -60,10 +60,8 @@ class Wanted:
                     f"{disk.label} has {disk.capacity} bytes, what arrived for it {arrived.virtual_size}.",
                     "The disks came in another order; use another transport.",
                 )
-        return replace(
-            described(self.point.vm, self.concerns),
-            disks=tuple(SourceDisk(arrived, disk.place) for disk, arrived in zip(self.disks, here)),
-        )
+        disks = tuple(SourceDisk(arrived, disk.place) for disk, arrived in zip(self.disks, here))
+        return around.whole(replace(described(self.point.vm, self.concerns), disks=disks))
 
 
 @dataclass(frozen=True)

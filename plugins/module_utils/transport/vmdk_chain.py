@@ -8,8 +8,9 @@ import posixpath
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Optional, cast
 
+from ..core.concern import Concern
 from ..core.errors import InvalidInput
-from ..disk import vmdk
+from ..disk import unused, vmdk
 from ..disk.chain import MAX_DEPTH
 from .download import Job
 from .files import Files, RemoteFile, beside, patiently, read_piece
@@ -43,12 +44,17 @@ class RemoteReader(io.RawIOBase):
 
 @dataclass(frozen=True)
 class Walked:
-    """A disk's files, the newest descriptor first, and the bytes that the guest sees. `flat`: one flat file holds exactly that."""
+    """A disk's files, the newest descriptor first, and the bytes that the guest sees. `flat`: one flat file holds exactly that.
+
+    `links`: of how many images it is a chain. `concerns`: what they say and is not migrated.
+    """
 
     jobs: tuple[Job, ...]
     size: int
     flat: bool
     wwn: Optional[str]
+    links: int = 1
+    concerns: tuple[Concern, ...] = ()
 
 
 def chain(files: Files, top: str) -> Walked:
@@ -74,10 +80,11 @@ def chain(files: Files, top: str) -> Walked:
             _long_enough(found[path], extent)
         hint = descriptor.parent_hint
         current = beside(current, hint) if hint is not None else None
-    descriptor, header = links[0]
-    sectors = header.sectors if header is not None else descriptor.sectors
-    flat = len(found) == 2 and header is None and descriptor.extents[0].kind in vmdk.FLAT_KINDS and descriptor.extents[0].offset == 0
-    return Walked(tuple(found.values()), sectors * vmdk.SECTOR, flat, links[0][0].wwn or links[-1][0].wwn)
+    first, header = links[0]
+    sectors = header.sectors if header is not None else first.sectors
+    flat = len(found) == 2 and header is None and first.extents[0].kind in vmdk.FLAT_KINDS and first.extents[0].offset == 0
+    concerns = unused.unclean(top, any(said is not None and said.unclean for dummy, said in links))
+    return Walked(tuple(found.values()), sectors * vmdk.SECTOR, flat, links[0][0].wwn or links[-1][0].wwn, len(links), concerns)
 
 
 def _stat(files: Files, path: str) -> RemoteFile:
@@ -88,6 +95,11 @@ def read_descriptor(files: Files, path: str, found: RemoteFile) -> tuple[vmdk.De
     """What a descriptor says, and the header of a file that holds its data itself; a few kilobytes cross the wire."""
     reader = io.BufferedReader(RemoteReader(files, path, found), 1 << 16)
     return vmdk.read_descriptor(cast(BinaryIO, reader), path, 0, found.size)
+
+
+def descriptor(files: Files, path: str) -> vmdk.Descriptor:
+    """What the descriptor of one image says."""
+    return read_descriptor(files, path, _stat(files, path))[0]
 
 
 def _long_enough(job: Job, extent: vmdk.Extent) -> None:

@@ -135,6 +135,41 @@ RULES = [
     # Cards.
     Rule("a card without a MAC is a card", "DSP0243 8.3", with_items(CARD), Got(nics=[(None, "LAN", "VmxNet3")])),
     Rule(
+        "two cards of one InstanceID are two, since nothing goes by it",
+        "DSP0243 8.3 asks for one each; OVF 2.0 files of others, and virt-v2v, which reads item by item",
+        with_items(CARD + CARD.replace("LAN", "DMZ")),
+        Got(nics=[(None, "LAN", "VmxNet3"), (None, "DMZ", "VmxNet3")], codes=["source.instance-id"]),
+    ),
+    Rule(
+        "two cards that say the same are not known to be two",
+        "DSP0243 8.3",
+        with_items(CARD + CARD),
+        Refused("two devices with the InstanceID '7'"),
+    ),
+    Rule(
+        "two devices of one InstanceID that a boot order names are refused",
+        "DSP0243 8.3; VMware: vmw:BootOrderSection",
+        with_items(CARD + CARD.replace("LAN", "DMZ")).replace(
+            "</VirtualHardwareSection>", '</VirtualHardwareSection><vmw:BootOrderSection vmw:instanceId="7"/>'
+        ),
+        Refused("two devices with the InstanceID '7'"),
+    ),
+    Rule(
+        "so are two of which an option takes the place",
+        "DSP0243 9.8",
+        with_items(
+            CARD + CARD.replace("LAN", "DMZ") + CARD.replace("<Item ", '<Item ovf:configuration="big" '),
+            before=('<DeploymentOptionSection><Configuration ovf:id="big"/></DeploymentOptionSection>'),
+        ),
+        Refused("two devices with the InstanceID '7'"),
+    ),
+    Rule(
+        "a start from the network is told",
+        "VMware: vmw:BootOrderSection",
+        with_items(CARD).replace("</VirtualHardwareSection>", '</VirtualHardwareSection><vmw:BootOrderSection vmw:instanceId="7"/>'),
+        Told("source.boot-order", "network"),
+    ),
+    Rule(
         "its MAC may be in the Address",
         "CIM: Address",
         with_items(CARD.replace("</Item>", "<rasd:Address>00-50-56-11-22-33</rasd:Address></Item>")),

@@ -105,6 +105,20 @@ RULES = [
         Told("source.disk-mode", "a.vmdk"),
     ),
     Rule(
+        "images that go on from a disk of the VM are told",
+        f"{SCHEMA}, TDifferencingHardDisk",
+        vbox(media=MEDIA.replace("/>", '><HardDisk uuid="{c}" location="Snapshots/{c}.vmdk" format="VMDK"/></HardDisk>')),
+        Told("source.snapshots", "Snapshots/"),
+    ),
+    Rule(
+        "a start from the network is told",
+        f"{SCHEMA}, TBootOrder",
+        vbox(
+            '<Boot><Order position="1" device="Floppy"/><Order position="2" device="Network"/><Order position="3" device="HardDisk"/></Boot>'
+        ),
+        Told("source.boot-order", "network"),
+    ),
+    Rule(
         "a shareable disk is told",
         f"{MANUAL}, Special Image Write Modes",
         vbox(media=MEDIA.replace("Normal", "Shareable")),

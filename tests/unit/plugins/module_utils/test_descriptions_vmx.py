@@ -147,6 +147,46 @@ RULES = [
         vmx('scsi0.sharedBus = "physical"\n'),
         Told("source.shared-disk", "all of scsi0"),
     ),
+    Rule(
+        "an NVMe bus that VMs share is told",
+        f"{VSPHERE}, NVMe Controllers",
+        second("nvme0:0") + 'nvme0.sharedBus = "physical"\n',
+        Told("source.shared-disk", "all of nvme0"),
+    ),
+    *(
+        Rule(
+            f"a disk that is {mode} is told",
+            "VMware Workstation: disk modes",
+            vmx(f'scsi0:0.mode = "{mode}"\n'),
+            Told("source.disk-mode", "scsi0:0"),
+        )
+        for mode in ("undoable", "append", "nonpersistent")
+    ),
+    Rule(
+        "a VM that goes back to its snapshot when it is switched off is told",
+        "VMware Workstation: snapshots, When powering off: Revert to snapshot",
+        vmx('snapshot.action = "autoRevert"\n'),
+        Told("source.disk-mode", "scsi0:0"),
+    ),
+    Rule(
+        "settings for cloud-init are told",
+        "cloud-init: DataSourceVMware, guestinfo.userdata",
+        vmx('guestinfo.userdata = "I2Nsb3VkLWNvbmZpZw=="\nguestinfo.vmtools.versionNumber = "1"\n'),
+        Told("source.properties", "more: guestinfo.userdata"),
+    ),
+    Rule(
+        "a start from the network is told", "VMware: bios.bootOrder", vmx('bios.bootOrder = "ethernet0,hdd"\n'), Told("source.boot-order")
+    ),
+    Rule(
+        "a start from a CD, else from a disk, is nothing",
+        "VMware: bios.bootOrder",
+        vmx('bios.bootOrder = "cdrom,hdd,ethernet0"\n'),
+        Got(codes=[]),
+    ),
+    *(
+        Rule(f"a card may be on {name}", "VMware: keys of cards", card(f'{name} = "n1"'), Got(nics=[(None, "n1", "")]))
+        for name in ("dvs.portgroupId", "opaqueNetwork.id", "vnet")
+    ),
     Rule("a bus of one VM is not", f"{VSPHERE}, SCSI Bus Sharing", vmx('scsi0.sharedBus = "none"\n'), Got(codes=[])),
     # Drives.
     Rule("a CD is told", DEVICES, second("ide1:0", "tools.iso", "cdrom-image"), Told("source.media", "ide1:0")),

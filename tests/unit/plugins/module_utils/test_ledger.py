@@ -34,7 +34,10 @@ REFUSALS = {
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a description says: disks, cards (with a MAC, without one, not connected), and others by what they are."""
+    """What a description says: disks (of which `forgetful` keep nothing), cards (with a MAC, without one, not connected), and others by what they are.
+
+    `settings`: for the guest, from outside. `by_network`: the firmware tries the network first.
+    """
 
     disks: int = 1
     cards: tuple[str, ...] = ()
@@ -43,6 +46,9 @@ class Ledger:
     passed: int = 0
     suspended: bool = False
     tpm: bool = False
+    forgetful: int = 0
+    settings: bool = False
+    by_network: bool = False
     extra: str = ""
     order: int = field(default=0, compare=False)
 
@@ -56,6 +62,9 @@ LEDGERS = st.builds(
     passed=st.integers(0, 3),
     suspended=st.booleans(),
     tpm=st.booleans(),
+    forgetful=st.integers(0, MOST),
+    settings=st.booleans(),
+    by_network=st.booleans(),
     extra=st.sampled_from(["", "", "", *REFUSALS]),
     order=st.integers(0, 2**32),
 )
@@ -85,6 +94,9 @@ def vmx(said: Ledger) -> str:
     entries += [f'pciPassthru{number}.present = "TRUE"\npciPassthru{number}.id = "x"' for number in range(said.passed)]
     entries += ['checkpoint.vmState = "x.vmss"'] if said.suspended else []
     entries += ['vtpm.present = "TRUE"'] if said.tpm else []
+    entries += [f'scsi0:{number}.mode = "independent-nonpersistent"' for number in range(min(said.forgetful, said.disks))]
+    entries += ['guestinfo.userdata = "x"'] if said.settings else []
+    entries += ['bios.bootOrder = "ethernet0,hdd"'] if said.by_network else []
     if said.extra == "encrypted":
         entries = ['encryption.keySafe = "x"', 'encryption.data = "y"']
     if said.extra == "raw":
@@ -108,14 +120,17 @@ def ovf(said: Ledger) -> str:
     files = "".join(f'<File ovf:id="f{number}" ovf:href="d{number}.vmdk"/>' for number in range(count))
     disks = "".join(f'<Disk ovf:diskId="d{number}" ovf:fileRef="f{number}" ovf:capacity="1"/>' for number in range(count))
     box = '<vbox:Machine ovf:required="false" stateFile="x.sav"/>' if said.suspended else ""
-    system = f'<VirtualSystem ovf:id="a"><VirtualHardwareSection>{CPU}{MEMORY}{BUS}{"".join(shuffled(items, said.order))}</VirtualHardwareSection>{box}'
+    box += '<vmw:BootOrderSection vmw:instanceId="1" vmw:type="net"/>' if said.by_network else ""
+    told = '<vmw:ExtraConfig vmw:key="guestinfo.userdata" vmw:value="x"/>' if said.settings else ""
+    system = f'<VirtualSystem ovf:id="a"><VirtualHardwareSection>{CPU}{MEMORY}{BUS}{"".join(shuffled(items, said.order))}{told}</VirtualHardwareSection>{box}'
     other = '</VirtualSystem><VirtualSystem ovf:id="b">' if said.extra == "second" else ""
     locked = "<EncryptionSection/>" if said.extra == "encrypted" else ""
     return f"<Envelope {SPACES}><References>{files}</References><DiskSection>{disks}</DiskSection>{locked}{system}{other}</VirtualSystem></Envelope>"
 
 
 def vbox(said: Ledger) -> str:
-    media = "".join(f'<HardDisk uuid="{{{number}}}" location="d{number}.vmdk"/>' for number in range(said.disks))
+    kinds = ["Immutable" if number < said.forgetful else "Normal" for number in range(said.disks)]
+    media = "".join(f'<HardDisk uuid="{{{number}}}" location="d{number}.vmdk" type="{kind}"/>' for number, kind in enumerate(kinds))
     count = said.disks + (said.extra == "raw")
     devices = [f'<AttachedDevice type="HardDisk" port="{number}"><Image uuid="{{{number}}}"/></AttachedDevice>' for number in range(count)]
     devices += [f'<AttachedDevice type="DVD" port="{10 + number}"/>' for number in range(said.drives)]
@@ -127,6 +142,7 @@ def vbox(said: Ledger) -> str:
     passed = "".join(f'<Device host="passed{number}"/>' for number in range(said.passed))
     tpm = '<TrustedPlatformModule type="v2_0"/>' if said.tpm else ""
     others = "".join(f"<{name}/>" for name in said.unknown)
+    others += '<Boot><Order position="2" device="HardDisk"/><Order position="1" device="Network"/></Boot>' if said.by_network else ""
     if said.extra == "encrypted":
         return "<VirtualBox><MachineEncrypted/></VirtualBox>"
     buses = f'<StorageController name="S" type="AHCI">{"".join(shuffled(devices, said.order))}</StorageController>'
@@ -139,6 +155,11 @@ def vbox(said: Ledger) -> str:
     )
 
 
+# What a description has no words for.
+CANNOT = {
+    (".ovf", "forgetful"): "DSP0243 has no modes of disks; a package is a new VM's beginning",
+    (".vbox", "settings"): "VirtualBox hands nothing to a guest that cloud-init or ignition would read; its guest properties go both ways",
+}
 WRITERS = {".vmx": vmx, ".ovf": ovf, ".vbox": vbox}
 
 
@@ -151,7 +172,12 @@ def vsphere(said: Ledger) -> dict[str, object]:
             "controllerKey": 1000,
             "unitNumber": number,
             "capacityInBytes": 1 << 20,
-            "backing": {"_type": "VirtualDiskFlatVer2BackingInfo", "fileName": f"[ds] a/d{number}.vmdk", "diskMode": "persistent"},
+            "deviceInfo": {"label": f"d{number}"},
+            "backing": {
+                "_type": "VirtualDiskFlatVer2BackingInfo",
+                "fileName": f"[ds] a/d{number}.vmdk",
+                "diskMode": "independent_nonpersistent" if number < said.forgetful else "persistent",
+            },
         }
         for number in range(said.disks)
     ]
@@ -175,6 +201,8 @@ def vsphere(said: Ledger) -> dict[str, object]:
         "name": "a",
         "config.hardware.device": [*(devices[number] for number in order), controller],
         "runtime.powerState": "suspended" if said.suspended else "poweredOff",
+        "config.extraConfig": [{"key": "guestinfo.userdata", "value": "x"}] if said.settings else [],
+        "config.bootOptions": {"bootOrder": [{"_type": "VirtualMachineBootOptionsBootableEthernetDevice"}] if said.by_network else []},
         **({"config.keyId": {"_type": "CryptoKeyId", "keyId": "x"}} if said.extra == "encrypted" else {}),
     }
 
@@ -222,6 +250,13 @@ def test_whatever_is_said_arrives_is_refused_or_told(folder, kind, said):
     assert len(named(vm, "source.media")) == said.drives
     assert len(named(vm, "source.passthrough")) == said.passed
     assert len(named(vm, "source.vtpm")[:1]) == said.tpm
+    for what, code, count in (
+        ("forgetful", "source.disk-mode", min(said.forgetful, said.disks)),
+        ("settings", "source.properties", int(said.settings)),
+        ("by_network", "source.boot-order", int(said.by_network)),
+    ):
+        found = named(vm, code)
+        assert len(found) == (0 if (kind, what) in CANNOT else count), (what, found)
     devices = named(vm, "source.device")
     assert len(devices) == len(said.unknown) and all(any(name in device for device in devices) for name in said.unknown)
     assert vm.said().concerns == vm.concerns
@@ -243,7 +278,13 @@ def test_whatever_vsphere_says_arrives_is_refused_or_told(said):
     assert sorted(named(vm, "vsphere.media")) == [f"VirtualCdrom {number}" for number in range(said.drives)]
     assert sorted(named(vm, "vsphere.passthrough")) == [f"VirtualPCIPassthrough {number}" for number in range(said.passed)]
     assert sorted(named(vm, "vsphere.device")) == sorted(said.unknown)
-    assert ("vsphere.vtpm" in {concern.code for concern in concerns}) == said.tpm
+    told = [concern.code for concern in concerns]
+    assert told.count("vsphere.disk-mode") == min(said.forgetful, said.disks)
+    assert ("vsphere.vtpm" in told, "vsphere.properties" in told, "vsphere.boot-order" in told) == (
+        said.tpm,
+        said.settings,
+        said.by_network,
+    )
     assert vm.said().concerns == concerns and {concern.code for concern in concerns} <= set(CONCERNS)
 
 
