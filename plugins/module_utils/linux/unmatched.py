@@ -6,7 +6,6 @@ Source: systemd.net-naming-scheme(7), the pages of each backend.
 
 from __future__ import annotations
 
-import re
 from typing import Iterable, Sequence
 
 from ..core.concern import INFO, WARNING, Findings
@@ -14,10 +13,8 @@ from ..guest.model import GuestFacts
 from ..guest.protocol import Guest
 from . import boot_cards
 from .netconf import names as netnames
-from .netconf.model import Profile, globs
+from .netconf.model import Profile, globs, of_cards
 
-# How a pattern of names of NICs begins; others are for what programs make, or for cards of another kind.
-_BEGINS = re.compile(r"^(?:$|e$|e(?:n|t|th|m)|p$|p\d)")
 _ALTERNATIVES = ("networkd", "networkmanager")  # of one profile, where one file has several patterns
 
 
@@ -49,7 +46,7 @@ def _apart(found: Iterable[Profile]) -> Iterable[Sequence[Profile]]:
 
 def _fits_none(profiles: Sequence[Profile], pinned: Sequence[str], others: Sequence[str], left: bool, findings: Findings) -> None:
     names = [profile.name for profile in profiles if profile.name]
-    patterns = [name for name in names if netnames.pattern(name) and _BEGINS.match(re.split(r"[*?\[]", name, maxsplit=1)[0])]
+    patterns = [name for name in names if netnames.pattern(name) and of_cards(name)]
     fits = any(globs(one, name) for one in pinned for name in names) or (
         bool(others) and all(any(globs(one, name) for name in names) for one in others)
     )

@@ -13,7 +13,7 @@ from typing import Iterator, Mapping, Sequence
 
 _LONGEST = 64 << 10  # characters of the commands of one stanza
 _IFACE = re.compile(r"\$(?:\{IFACE\}|IFACE\b)")
-_MOST = 1000  # commands, and words of a loop
+_MOST, _MOST_WORDS = 1000, 50  # commands of a stanza, and words of a loop
 _LOOP = re.compile(r"\bfor\s+([A-Za-z_]\w{0,30})\s+in\s+([^;\n]*)")
 _SIMPLE = re.compile(r"[;\n|&()]+|(?<!\$)[{](?=\s)|(?<=\s)[}]")
 _SLAVES = re.compile(r"/sys/class/net/([^/\s]+)/bonding/slaves")
@@ -49,7 +49,7 @@ def read(commands: str, own: str) -> Commanded:
 def _looped(words: Sequence[str], loops: Mapping[str, Sequence[str]]) -> Iterator[Sequence[str]]:
     """The command once for each word that a loop gives its variable."""
     name = next((name for name in loops for word in words if word in (f"${name}", f"${{{name}}}")), "")
-    for value in loops[name][:_MOST] if name else [""]:
+    for value in loops[name][:_MOST_WORDS] if name else [""]:
         yield [value if name and word in (f"${name}", f"${{{name}}}") else word for word in words]
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ifcfg files of Red Hat's and SUSE's families. Source: initscripts' sysconfig.txt, nm-settings-ifcfg-rh(5), ifcfg(5) of wicked."""
+"""ifcfg files of Red Hat's and SUSE's families. Source: initscripts' sysconfig.txt, nm-settings-ifcfg-rh(5), ifcfg(5) of wicked with its ifcfg-team(5),
+ifcfg-ovs-bridge(5) and ifcfg-macvlan(5)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from typing import Iterator, Optional
 from ...guest.protocol import Guest, glob, text
 from .model import LEFTOVER, Profile, cidr, mac_of, shell
 
+_BY_MAC = re.compile(r"^eth-id-([0-9a-fA-F:]{17})$")
+_ON_ONE = ("ETHERDEVICE", "MACVLAN_DEVICE", "IPVLAN_DEVICE")
 REDHAT, SUSE = "/etc/sysconfig/network-scripts", "/etc/sysconfig/network"
 
 
@@ -55,13 +58,16 @@ def _redhat(guest: Guest) -> Iterator[Profile]:
 def _suse(guest: Guest) -> Iterator[Profile]:
     for path, name, values in _files(guest, SUSE):
         slaves = [value for key, value in sorted(values.items()) if re.match(r"BONDING_SLAVE_?\d+$", key)]
+        team = [value for key, value in sorted(values.items()) if re.match(r"TEAM_PORT_DEVICE(_?\d+)?$", key)]
         ports = values.get("BRIDGE_PORTS", "").split()
-        parent = values.get("ETHERDEVICE", "")
+        ports += [value for key, value in sorted(values.items()) if re.match(r"OVS_BRIDGE_PORT_DEVICE(_?\d+)?$", key)]
+        parent = next((values[key] for key in _ON_ONE if values.get(key)), "")
+        by_mac = _BY_MAC.match(name)  # as SUSE's systems before SLES 11 call their files
         addresses = _numbered(values)
         dynamic = values.get("BOOTPROTO", "").lower().startswith("dhcp")
         yield Profile(
-            "wicked", path, name, None, None,
-            "vlan" if parent else "bridge" if ports else "bond" if slaves else "ethernet", tuple(slaves or ports), parent,
+            "wicked", path, None if by_mac else name, mac_of(by_mac[1]) if by_mac else None, None,
+            "vlan" if parent else "bridge" if ports else "bond" if slaves else "team" if team else "ethernet", tuple(slaves or team or ports), parent,
             "dhcp" if dynamic else "static" if addresses else "none", addresses, _route(guest, name) if addresses else "",
             values.get("STARTMODE", "auto").lower() not in ("manual", "off"),
         )  # fmt: skip

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Iterator, Mapping
 
 from ...guest.protocol import Guest, glob, text
@@ -29,10 +28,8 @@ def read(guest: Guest) -> Iterator[Profile]:
         content = text(guest, path) or ""
         stated.add(path, _lines(content))
         stanzas[path] = parse(content)
-    profiles = list(_profiles(stanzas))
-    for profile in profiles:
-        yield stated.before(replace(profile, active=stated.starts(profile.name or "")))
-    yield from map(stated.before, stated.others(profiles))
+    profiles = stated.with_starts(_profiles(stanzas))
+    yield from map(stated.before, (*profiles, *stated.others(profiles)))
 
 
 def files(guest: Guest) -> list[str]:

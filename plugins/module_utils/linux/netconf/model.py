@@ -14,8 +14,19 @@ from ...core import macs
 PHYSICAL = re.compile(r"^(eth\d+|en[opsxP]\w+|em\d+|p\d+p\d+)$")
 
 
+# How a pattern of names of NICs begins; others are for what programs make, or for cards of another kind.
+_BEGINS = re.compile(r"^(?:$|e$|e(?:n|t|th|m)|p$|p\d)")
+
+
+def of_cards(name: str) -> bool:
+    """Whether a name, or a pattern of names, can be that of a NIC by its form."""
+    fixed = re.split(r"[*?\[]", name, maxsplit=1)[0]
+    return bool(PHYSICAL.match(name)) if fixed == name else bool(_BEGINS.match(fixed))
+
+
 # What the kernel takes as a name (dev_valid_name in net/core/dev.c).
 _LONGEST_PATTERN = 256
+_WILD = re.compile(r"[*?\[]")
 VALID = re.compile(r"^(?!\.{1,2}$)[^\s/:]{1,15}$")
 
 
@@ -100,7 +111,15 @@ def wanted(content: str, key: str) -> tuple[list[str], list[str]]:
 
 def globs(name: str, pattern: str) -> bool:
     """Whether a pattern fits a name. No name of a NIC or a driver needs a long one, and those take long."""
+    if not _WILD.search(pattern):
+        return name == pattern
     return len(pattern) <= _LONGEST_PATTERN and fnmatch.fnmatchcase(name, pattern)
+
+
+def fitting(patterns: Iterable[str]) -> re.Pattern[str]:
+    """What matches a name that one of some patterns fits."""
+    parts = [fnmatch.translate(pattern) for pattern in patterns if len(pattern) <= _LONGEST_PATTERN]
+    return re.compile("|".join(parts) if parts else "(?!)")
 
 
 def shell(content: str) -> dict[str, str]:
@@ -109,6 +128,26 @@ def shell(content: str) -> dict[str, str]:
         match[1]: match[2].strip().strip("\"'")
         for match in re.finditer(r"^[ \t]*(?:export[ \t]+)?(\w+)=(\"[^\"\n]*\"|'[^'\n]*'|[^\s#]*)", content, re.MULTILINE)
     }
+
+
+_SET = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w{0,60})(?P<more>\+?)=(?P<value>\([^()]*\)|\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s#;]*)",
+    re.MULTILINE,
+)
+_ITEM = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|(\S+)")
+
+
+def assignments(content: str) -> dict[str, str]:
+    """Assignments of a shell file whose values may have several lines, or be arrays, whose items become lines (bash(1))."""
+    values: dict[str, str] = {}
+    for match in _SET.finditer(content):
+        raw = match["value"]
+        if raw.startswith("("):
+            value = "\n".join(item[1] or item[2] or item[3] or "" for item in _ITEM.finditer(raw[1:-1]))
+        else:
+            value = raw[1:-1] if raw[:1] in ('"', "'") else raw
+        values[match["name"]] = f"{values.get(match['name'], '')}\n{value}" if match["more"] else value
+    return values
 
 
 # Copies that editors and package managers leave, which no backend reads.

@@ -12,7 +12,7 @@ from typing import Iterable, Optional, Sequence
 from ...core.machine import NicFacts
 from ...core.macs import Mac
 from ...guest.protocol import Guest, exists
-from . import dhcpcd, ifcfg, ifupdown, links, matches, netifrc, netplan, networkd, networkmanager, position, rules, wicked
+from . import dhcpcd, ifcfg, ifupdown, links, matches, netctl, netifrc, netplan, networkd, networkmanager, position, rules, wicked
 from .model import PHYSICAL, Profile, globs
 
 PERSISTENT_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
@@ -21,6 +21,7 @@ _RENAMING = (
     "/etc/udev/rules.d/80-net-name-slot.rules",
     "/etc/systemd/network/99-default.link",
 )
+_FEW = 10  # names of one NIC
 _VIRTUAL = ("bond", "bridge", "team", "vlan")
 
 
@@ -35,6 +36,7 @@ def profiles(guest: Guest, problems: Optional[list[str]] = None) -> tuple[Profil
         *ifcfg.read(guest),
         *wicked.read(guest, said),
         *netifrc.read(guest),
+        *netctl.read(guest),
         *dhcpcd.read(guest),
     ]
     return tuple(profile for profile in found if profile.name != "lo")
@@ -174,28 +176,29 @@ def pattern(name: Optional[str]) -> bool:
 def _applies(profile: Profile, names: Sequence[str], mac: str, driver: str) -> bool:
     if profile.kind != "ethernet" or not (profile.name or profile.mac or profile.driver or profile.anyone):
         return False
-    if any(globs(name, one) for name in names for one in profile.but) or (profile.doubt and unbound(profile)):
-        return False
     if profile.driver is not None and not (matches.fits(profile.driver, driver) or matches.is_old(profile.driver, driver)):
         return False
-    return (profile.mac is None or profile.mac == mac) and (
-        profile.name is None or (bool(names) and all(globs(name, profile.name) for name in names))
-    )
+    if not (profile.mac is None or profile.mac == mac) or not (
+        profile.name is None or (names and all(globs(one, profile.name) for one in names))
+    ):
+        return False
+    return not any(globs(name, one) for name in names for one in profile.but) and not (profile.doubt and unbound(profile))
 
 
 def _above(found: Sequence[Profile], below: set[str], taken: set[str]) -> list[Profile]:
     """What lies on a NIC with these names and its MAC, from the nearest up; of a bond only the first one carries the addresses."""
-    result: list[Profile] = []
+    result: dict[int, Profile] = {}
     for dummy in range(4):
         level = [profile for profile in found if profile.kind in _VIRTUAL and _lies_on(profile, below)]
-        result += [profile for profile in level if profile.name not in taken and profile not in result]
+        result.update({id(profile): profile for profile in level if profile.name not in taken and id(profile) not in result})
         below = {profile.name for profile in level if profile.name}
-    return result
+    return list(result.values())
 
 
 def _lies_on(profile: Profile, below: set[str]) -> bool:
     """Whether a bond, bridge, team or VLAN is on one of these; what it is on may be a pattern of names, or a MAC."""
-    return any(globs(one, member) for member in (*profile.members, profile.parent) if member for one in below)
+    on = {*profile.members, profile.parent} - {""}
+    return bool(on & below) or (len(below) <= _FEW and any(globs(one, member) for member in on if pattern(member) for one in below))
 
 
 def _best(candidates: Iterable[Profile]) -> Optional[Profile]:

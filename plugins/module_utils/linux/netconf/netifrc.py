@@ -8,25 +8,21 @@ of its interface, in which each character that no variable takes is a `_` (shell
 from __future__ import annotations
 
 import re
-from typing import Iterator, Mapping, Optional
+from dataclasses import replace
+from typing import Iterator, Mapping, Sequence
 
-from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
-from .model import LEFTOVER, Profile, cidr, mac_of
+from .model import LEFTOVER, Profile, assignments, cidr, mac_of
 
 PATH = "/etc/conf.d/net"
 _SERVICES, _RUNLEVELS = "/etc/init.d", "/etc/runlevels"
 _WANTS = "/etc/systemd/system"
-_SET = re.compile(
-    r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w{0,60})(?P<more>\+?)=(?P<value>\([^()]*\)|\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s#;]*)",
-    re.MULTILINE,
-)
-_ITEM = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|(\S+)")
 # What says something about an interface at the end of its name.
 _ABOUT = re.compile(
     r"^(?:config|routes|fallback|modules|dhcp|dhcpcd|udhcpc|mtu|mac|metric|slaves|bridge(?!_(?:add|stp|forward|hello|max|force|ageing|priority)_)|vlans|macvlan|tuntap|iptunnel|type)_(?P<name>\w+)$"
 )
 _VLAN_NAME = re.compile(r"^(?:(?P<below>\w+)_)?vlan(?P<number>\d{1,4})_name$")
+_DEFAULT = re.compile(r"^(?:default|0\.0\.0\.0/0)\s+(?:via\s+|gw\s+)?(\S+)")
 _MAC = re.compile(r"^[0-9a-fA-F]{12}$")
 _DYNAMIC = ("dhcp", "dhcpcd", "dhclient", "udhcpc", "pump", "dhcpv6", "dhcp6")
 _MADE = ("tuntap", "iptunnel", "type", "macvlan", "ppp")  # of a kind that is no card
@@ -37,9 +33,9 @@ def read(guest: Guest) -> Iterator[Profile]:
     started = set(_started(guest))
     known = {_variable(name): name for name in sorted(services | started)}
     said: dict[str, tuple[str, dict[str, str]]] = {}
-    shared = _values(text(guest, PATH) or "")
+    shared = assignments(text(guest, PATH) or "")
     for path in [PATH, *(path for path in glob(guest, "/etc/conf.d", prefix="net.") if not LEFTOVER.search(path))]:
-        values = shared if path == PATH else {**shared, **_values(text(guest, path) or "")}
+        values = shared if path == PATH else {**shared, **assignments(text(guest, path) or "")}
         names = [match["name"] for match in map(_ABOUT.match, values) if match is not None]
         for name in names if path == PATH else [_variable(path.rsplit("/net.", 1)[1])]:
             said[name] = (path, values)
@@ -48,23 +44,24 @@ def read(guest: Guest) -> Iterator[Profile]:
     vlans = dict(_vlans(shared, known))
     started |= {card for name in started for card in (*_below(shared, _variable(name))[1], *_needed(shared, name))}
     started |= {vlan for vlan, below in vlans.items() if below in started}
+    called = {_variable(vlan): vlan for vlan in vlans}
+    added: dict[str, list[str]] = {}
+    for key, value in shared.items():
+        if key.startswith("bridge_add_"):
+            added.setdefault(value, []).append(key[len("bridge_add_") :])
     for variable, (path, values) in said.items():
         mac = mac_of(_spelt(variable)) if _MAC.match(variable) else None
-        name = next((vlan for vlan in vlans if _variable(vlan) == variable), known.get(variable, variable))
+        name = called.get(variable) or known.get(variable, variable)
         if name not in ("lo", "lo0"):
-            yield _profile(
-                path, None if mac else name, mac, variable, values, parent=vlans.get(name, ""), active=name in started or mac is not None
-            )
+            one = _profile(path, name, variable, values, parent=vlans.get(name, ""), added=added.get(name, []))
+            yield replace(one, name=None if mac else name, mac=mac, active=name in started or mac is not None)
     for name, below in vlans.items():
         if _variable(name) not in said:
             yield Profile("netifrc", PATH, name, kind="vlan", parent=below, method="dhcp", active=name in started)
 
 
-def _profile(
-    path: str, name: Optional[str], mac: Optional[Mac], variable: str, values: Mapping[str, str], *, parent: str, active: bool
-) -> Profile:
+def _profile(path: str, name: str, variable: str, values: Mapping[str, str], *, parent: str, added: Sequence[str]) -> Profile:
     kind, members = _below(values, variable)
-    added = [match["name"] for key, value in values.items() if value == name and (match := re.match(r"^bridge_add_(?P<name>\w+)$", key))]
     made = any(f"{key}_{variable}" in values for key in _MADE)
     parent = parent or values.get(f"macvlan_{variable}", "") or values.get(f"link_{variable}", "")
     said = _lines(values.get(f"config_{variable}", ""))
@@ -73,13 +70,10 @@ def _profile(
     dynamic = not said or any(word in _DYNAMIC for line in said for word in line.split()[:1])
     gateway = next((found[1] for line in _lines(values.get(f"routes_{variable}", "")) if (found := _DEFAULT.match(line))), "")
     return Profile(
-        "netifrc", path, name, mac, None, "bridge" if added else kind or ("vlan" if parent else "other" if made else "ethernet"),
+        "netifrc", path, name, None, None, "bridge" if added else kind or ("vlan" if parent else "other" if made else "ethernet"),
         tuple(dict.fromkeys((*members, *added))), parent,
-        "static" if addresses else "dhcp" if dynamic else "none", addresses, gateway, active,
+        "static" if addresses else "dhcp" if dynamic else "none", addresses, gateway,
     )  # fmt: skip
-
-
-_DEFAULT = re.compile(r"^(?:default|0\.0\.0\.0/0)\s+(?:via\s+|gw\s+)?(\S+)")
 
 
 def _below(values: Mapping[str, str], variable: str) -> tuple[str, list[str]]:
@@ -113,19 +107,6 @@ def _started(guest: Guest) -> Iterator[str]:
         yield from (path.rsplit("/net.", 1)[1] for path in glob(guest, f"{_RUNLEVELS}/{level}", prefix="net."))
     for wants in glob(guest, _WANTS, ".wants"):
         yield from (path.rsplit("/net@", 1)[1][: -len(".service")] for path in glob(guest, wants, ".service", "net@"))
-
-
-def _values(content: str) -> dict[str, str]:
-    """Assignments of a shell file; a value may have several lines, or be an array, whose items become lines."""
-    values: dict[str, str] = {}
-    for match in _SET.finditer(content):
-        raw = match["value"]
-        if raw.startswith("("):
-            value = "\n".join(item[1] or item[2] or item[3] or "" for item in _ITEM.finditer(raw[1:-1]))
-        else:
-            value = raw[1:-1] if raw[:1] in ('"', "'") else raw
-        values[match["name"]] = f"{values.get(match['name'], '')}\n{value}" if match["more"] else value
-    return values
 
 
 def _lines(value: str) -> list[str]:

@@ -37,6 +37,7 @@ _NO_VM = (
     "acrn",
 )
 _VM = ("yes", "true", "1", "on", "vm", "kvm")
+_MOST_REFUSED = 100
 _VIRTUAL = ("bond", "bridge", "vlan", "team")
 
 
@@ -108,16 +109,17 @@ def _profiles(path: str, said: str, kinds: dict[str, str], members: dict[str, li
     dynamic = values.get(("network", "dhcp"), "no").lower() in _DYNAMIC
     taken, refused = wanted(said, "name")
     names: list[Optional[str]] = [*taken]
-    anyone = not names and not found and "driver" not in match and "path" not in match and _for_cards(said)
+    for_cards = _for_cards(said)
+    anyone = not names and not found and "driver" not in match and "path" not in match and for_cards
     pairs = itertools.product(names or ([None] if macs or match.get("driver") or anyone else []), macs or [None])
     for name, mac in pairs:
         kind = kinds.get(name or "", "")
         yield Profile(
             "networkd", path, name, mac, match.get("driver"),
-            kind if kind in _VIRTUAL else "ethernet" if _for_cards(said) else "other",
+            kind if kind in _VIRTUAL else "ethernet" if for_cards else "other",
             tuple(members.get(name or "", ())), parents.get(name or "", ""),
             "static" if addresses else "dhcp" if dynamic else "none", addresses, gateways[0] if gateways else "",
-            anyone=anyone, but=tuple(refused), doubt=_doubt(match),
+            anyone=anyone, but=tuple(refused[:_MOST_REFUSED]), doubt=_doubt(match),
         )  # fmt: skip
 
 

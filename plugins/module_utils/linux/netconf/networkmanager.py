@@ -7,13 +7,17 @@ import re
 from typing import Iterator, Mapping, Optional
 
 from ...guest.protocol import Guest, glob, text
-from .model import LEFTOVER, Profile, cidr, entries, ini, mac_of
+from .model import LEFTOVER, Profile, cidr, entries, ini, mac_of, of_cards
 
 DIRECTORIES = ("/etc/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections")
+# Which NICs it leaves alone or treats apart (NetworkManager.conf(5), Device List Format).
+_SETTINGS = ("/usr/lib/NetworkManager/conf.d", "/etc/NetworkManager/conf.d")
+_NAMED = re.compile(r"interface-name:[=~]?([^;,\s]+)")
 _KINDS = {"ethernet": "ethernet", "802-3-ethernet": "ethernet", "bond": "bond", "bridge": "bridge", "vlan": "vlan", "team": "team"}
 
 
 def read(guest: Guest) -> Iterator[Profile]:
+    yield from _unmanaged(guest)
     contents = {path: text(guest, path) or "" for directory in DIRECTORIES for path in glob(guest, directory) if not LEFTOVER.search(path)}
     members: dict[str, list[str]] = {}
     names: dict[str, str] = {}
@@ -44,6 +48,14 @@ def read(guest: Guest) -> Iterator[Profile]:
                 "static" if "manual" in methods and fixed else "dhcp" if "auto" in methods else "none", fixed, gateway,
                 values.get(("connection", "autoconnect"), "true").lower() not in ("false", "no", "0"), but=tuple(refused),
             )  # fmt: skip
+
+
+def _unmanaged(guest: Guest) -> Iterator[Profile]:
+    """The names in lists of devices, by which NICs have to be known further on."""
+    for path in ("/etc/NetworkManager/NetworkManager.conf", *(path for base in _SETTINGS for path in glob(guest, base, ".conf"))):
+        named = tuple(name for dummy, key, value in entries(text(guest, path) or "") for name in _NAMED.findall(value) if of_cards(name))
+        if named:
+            yield Profile("networkmanager", path, None, but=named)
 
 
 def _names(values: Mapping[tuple[str, str], str]) -> tuple[list[Optional[str]], list[str]]:

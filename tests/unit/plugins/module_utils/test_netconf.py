@@ -17,7 +17,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network, yamlfile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import boot_cards, modules, network, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import ifupdown, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
 
@@ -331,3 +331,44 @@ def test_a_thousand_patterns_over_a_thousand_files_are_read_once():
     made.listdir = functools.lru_cache(None)(made.listdir)
     with within(5):
         assert 100 < len(ifupdown.files(made)) <= 200
+
+
+MANY = 4000
+LARGE = {
+    "ifupdown": {
+        "/etc/network/interfaces": "".join(
+            f"auto e{n} /x{n}*\nmapping y{n}*\n script x\nrename a{n}=e{n}\niface e{n} inet dhcp\n up ifenslave b{n - 1} b{n}\n"
+            for n in range(MANY)
+        )
+    },
+    "a loop in a command": {
+        "/etc/network/interfaces": "iface a inet dhcp\n" + " up for i in " + "a " * MANY + "; do ip link set $i master b; done\n" * 500
+    },
+    "netifrc": {
+        "/etc/conf.d/net": "".join(
+            f'config_e{n}="dhcp"\nbridge_add_e{n}="b{n}"\nvlans_e{n}="1 2"\nslaves_b{n}="b{n + 1}"\n' for n in range(MANY)
+        )
+    },
+    "an open array of netifrc": {"/etc/conf.d/net": "config_e=(\n" * MANY + 'x="' * MANY},
+    "networkd": {
+        "/etc/systemd/network/a.network": "[Match]\nName="
+        + " ".join(f"e{n}*" for n in range(MANY))
+        + " !x" * MANY
+        + "\n[Network]\nBond=b\n"
+    },
+    "dhcpcd": {"/etc/dhcpcd.conf": "".join(f"allowinterfaces e{n}*\ndenyinterfaces f{n}*\n" for n in range(MANY))},
+    "wicked": {"/etc/wicked/ifconfig/a.xml": "<a:interface><a:name>x</a:name></a:interface>" * MANY},
+    "prefixes of wicked": {"/etc/wicked/ifconfig/a.xml": "<interface>" + "".join(f"<p{n}:x/>" for n in range(MANY)) + "</interface>"},
+    "the command line": {
+        "/etc/default/grub": 'GRUB_CMDLINE_LINUX="'
+        + " ".join(f"ip=e{n}:dhcp bond=b{n}:b{n + 1} vlan=v{n}:b{n}" for n in range(MANY))
+        + '"\n'
+    },
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_large_files_take_bounded_time(case):
+    made = MemoryGuest(LARGE[case])
+    with within(10):
+        names.nics(boot_cards.profiles(made), [("ens192", MAC), ("", OTHER)], "virtio_net", ("enp1s0",))

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 from fixtures import KVER, MAC
 from test_trees_names import TWO, comes_up
-from test_trees_network import card
-from treerules import holds, rules
+from test_trees_network import SUSE, card
+from treerules import OTHER, holds, rules
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
 
-XML, GENTOO = "/etc/wicked/ifconfig", "/etc/conf.d/net"
+XML, GENTOO, NETCTL_ = "/etc/wicked/ifconfig", "/etc/conf.d/net", "/etc/netctl"
 UNREADABLE = ("network.unreadable", "warning")
 SAMPLES, EXAMPLE = "wicked, samples/wicked", "netifrc, net.example"
 DRACUT, NFSROOT = "dracut.cmdline(7)", "kernel, nfsroot.rst"
@@ -134,6 +134,69 @@ NETIFRC = [
     ),
     gentoo("comments and the loopback", EXAMPLE, '#config_ens192="dhcp"\nconfig_lo="127.0.0.1/8"\n'),
 ]
+NETCTL = [
+    card(
+        "a profile of netctl",
+        "netctl.profile(5), Interface=",
+        {f"{NETCTL_}/lan": "Interface=ens192\nConnection=ethernet\nIP=static\nAddress=('10.0.0.2/24')\nGateway='10.0.0.1'\n"},
+        "ens192",
+        more=comes_up("ens192", "static", "netctl", f"{NETCTL_}/lan", ("10.0.0.2/24",), "", "10.0.0.1"),
+    ),
+    card(
+        "a bond of netctl",
+        "netctl.profile(5), BindsToInterfaces=",
+        {f"{NETCTL_}/bond": "Interface=bond0\nConnection=bond\nBindsToInterfaces=(ens192 ens224)\nIP=dhcp\n"},
+        "ens192",
+        "ens224",
+        cards=TWO,
+    ),
+]
+OTHERS = [
+    card(
+        "dhcpcd on one card",
+        "dhcpcd.conf(5), allowinterfaces",
+        {"/etc/dhcpcd.conf": "hostname\nallowinterfaces ens192\n"},
+        "ens192",
+        more=comes_up("ens192", "dhcp", "dhcpcd", "/etc/dhcpcd.conf"),
+    ),
+    card(
+        "dhcpcd on all cards but one",
+        "dhcpcd.conf(5), denyinterfaces: a space or comma separated list of patterns",
+        {"/etc/dhcpcd.conf": "denyinterfaces veth*,ens224\n"},
+        "",
+        "ens224",
+        cards=TWO,
+        more={"interfaces": (("ens224", OTHER),)},
+    ),
+    card(
+        "a card that NetworkManager leaves alone",
+        "NetworkManager.conf(5), unmanaged-devices",
+        {"/etc/NetworkManager/conf.d/a.conf": "[keyfile]\nunmanaged-devices=interface-name:ens192;interface-name:docker*\n"},
+        "ens192",
+    ),
+    card(
+        "devices that programs make",
+        "NetworkManager.conf(5), unmanaged-devices",
+        {"/etc/NetworkManager/conf.d/a.conf": "[keyfile]\nunmanaged-devices=interface-name:docker*;mac:00:50:56:00:00:09\n"},
+    ),
+    card(
+        "a team of wicked",
+        "ifcfg-team(5) of wicked, TEAM_PORT_DEVICE",
+        {
+            f"{SUSE}/ifcfg-team0": "STARTMODE=auto\nBOOTPROTO=dhcp\nTEAM_RUNNER=roundrobin\nTEAM_PORT_DEVICE_1=ens192\nTEAM_PORT_DEVICE_2=ens224\n"
+        },
+        "ens192",
+        "ens224",
+        cards=TWO,
+    ),
+    card(
+        "a file of SLES 10",
+        "ifup(8) of SLES 10, ifcfg-eth-id-MAC",
+        {f"{SUSE}/ifcfg-eth-id-{MAC}": "STARTMODE='auto'\nBOOTPROTO='dhcp'\n"},
+        "ens192",
+        more=comes_up("ens192", "dhcp", "wicked", f"{SUSE}/ifcfg-eth-id-{MAC}"),
+    ),
+]
 CMDLINE = [
     kernel("ip= with a card and a method", f"{DRACUT}, ip=<interface>:", "rd.neednet=1 ip=ens192:dhcp", "ens192"),
     kernel(
@@ -187,6 +250,6 @@ CMDLINE = [
 ]
 
 
-@pytest.mark.parametrize("rule", rules(WICKED, NETIFRC, CMDLINE))
+@pytest.mark.parametrize("rule", rules(WICKED, NETIFRC, NETCTL, OTHERS, CMDLINE))
 def test_the_card_that_a_backend_names(rule):
     holds(rule)
