@@ -73,6 +73,7 @@ CONCERNS: Mapping[str, Known] = {
     "aws.architecture": Known(BLOCKER, "the instance is built for another architecture than x86-64"),
     "azure.encrypted": Known(BLOCKER, "Azure Disk Encryption: the keys stay in Key Vault"),
     "azure.confidential": Known(BLOCKER, "a confidential VM's disks are sealed by its own hardware"),
+    "azure.sectors": Known(BLOCKER, "a disk has sectors of 4096 bytes, and its copy has 512, by which its partition table is none"),
     "vsphere.running": Known(
         BLOCKER, "the VM runs, so its disks change while they are read; `migrate_running` shuts it down or freezes it"
     ),

@@ -15,7 +15,7 @@ from typing import BinaryIO, Callable, Iterable, Iterator, Mapping, Sequence
 from ..core import device, files
 from ..core.concern import Concern
 from ..core.errors import MigrationError
-from . import chain, image, qcow2, unused, vhd, vhdx, vmdk
+from . import below, chain, image, nvram, qcow2, unused, vhd, vhdx, vmdk
 from .machine import BARE, Chain, SourceVm
 
 _LAST = re.compile(r"(-[0-9]{6}|_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.IGNORECASE)
@@ -30,6 +30,17 @@ def whole(vm: SourceVm) -> SourceVm:
     """The VM with the concerns about its disks."""
     found = (*vm.concerns, *(concern for disk in vm.disks for concern in disk.chain.concerns), *_beside(vm))
     return replace(vm, concerns=tuple(dict.fromkeys(found)))
+
+
+def boot_entries(vm: SourceVm, folder: str, name: str) -> tuple[Concern, ...]:
+    """What the variables of its firmware say, in a file beside its description; nothing where there is none, as in many copies."""
+    if vm.firmware != "uefi" or not below.is_plain(name):
+        return ()
+    try:
+        with files.aside(os.path.join(folder, name)) as file:
+            return nvram.concerns(vm.name, file.read(nvram.LIMIT))
+    except MigrationError:
+        return ()
 
 
 def _beside(vm: SourceVm) -> Iterator[Concern]:

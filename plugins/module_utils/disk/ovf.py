@@ -14,11 +14,12 @@ from xml.etree import ElementTree as ET
 
 from ..core import files, macs
 from ..core.choice import Choice
+from ..core.concern import Concern
 from ..core.errors import InvalidInput
 from ..core.machine import Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import litter, ovf_concerns, ovf_disks, ovf_items, ovf_manifest, ovf_package, ovf_system, vbox, xmlfile
+from . import litter, nvram, ovf_concerns, ovf_disks, ovf_items, ovf_manifest, ovf_package, ovf_system, vbox, xmlfile
 from .machine import Place, SourceVm
 
 _FIRMWARE, _SECURE = "firmware", ("bootOptions.efiSecureBootEnabled", "uefi.secureBoot.enabled")
@@ -81,7 +82,15 @@ def _vm(root: ET.Element, package: ovf_package.Package, choice: Choice) -> tuple
         starts=_starts(system, hardware, found),
         concerns=(*meant.concerns, *ovf_concerns.of(root, replace(meant, name=name), hardware, found, box)),
     )
-    return vm, tuple(name for one in found for name in one.names)
+    told = _boot_entries(vm, root, package) if not meant.of_others else ()  # whose file it is, is said nowhere
+    return replace(vm, concerns=(*vm.concerns, *told)), tuple(name for one in found for name in one.names)
+
+
+def _boot_entries(vm: SourceVm, root: ET.Element, package: ovf_package.Package) -> tuple[Concern, ...]:
+    """What the variables of the firmware say, where the package has them."""
+    named = [file.get("href", "") for file in root.iterfind(".//References/File") if file.get("href", "").lower().endswith(".nvram")]
+    member = package.known_as(named[0]) if len(named) == 1 and vm.firmware == "uefi" else None
+    return nvram.concerns(vm.name, member.read(nvram.LIMIT)) if member is not None and member.size <= nvram.LIMIT else ()
 
 
 def _starts(system: ET.Element, hardware: ovf_items.Hardware, found: Sequence[ovf_disks.Found]) -> Optional[Place]:

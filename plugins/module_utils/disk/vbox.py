@@ -7,6 +7,7 @@ Source: VirtualBox's VirtualBox-settings.xsd. Up to version 1.14 the controllers
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Callable, Iterator, Optional
 from xml.etree import ElementTree
 
@@ -15,7 +16,7 @@ from ..core.errors import InvalidInput, UnsafeInput
 from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import below, vbox_concerns, xmlfile
+from . import around, below, vbox_concerns, xmlfile
 from .machine import Chain, SourceDisk, SourceVm
 
 _BUSES = {
@@ -52,7 +53,7 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
         raise InvalidInput(f"{path} names no disks of its own.", "Name the disks as a list in migrate_source.", path=path)
     firmware = hardware.find("Firmware")
     name = machine.get("name") or os.path.splitext(os.path.basename(path))[0]
-    return SourceVm(
+    vm = SourceVm(
         name=name,
         kind="vbox",
         disks=found,
@@ -65,6 +66,8 @@ def read(path: str, resolve: Callable[[str], Chain]) -> SourceVm:
         suspended=machine.get("stateFile", "") != "",
         concerns=tuple(vbox_concerns.of(hardware, controllers, media, name)),
     )
+    kept = _text(next(hardware.iter("NvramFile"), None), "path") or f"{os.path.splitext(os.path.basename(path))[0]}.nvram"
+    return replace(vm, concerns=(*vm.concerns, *around.boot_entries(vm, os.path.dirname(os.path.abspath(path)), kept)))
 
 
 def _controllers(machine: ElementTree.Element, hardware: ElementTree.Element) -> ElementTree.Element:

@@ -13,7 +13,7 @@ from ..core.errors import InvalidInput
 from ..core.machine import Disk, Nic
 from ..core.numbers import decimal, said
 from ..core.vm import uuid_of
-from . import chain, encoded, vmdk, vmx_concerns
+from . import around, chain, encoded, vmdk, vmx_concerns
 from .machine import Place, SourceDisk, SourceVm
 
 _ESCAPES = re.compile(r"(?:\|[0-9A-Fa-f]{2})+")
@@ -88,7 +88,14 @@ def read(path: str) -> SourceVm:
     values = parse(files.read(path, limits.VMX, "The configuration"), path)
     directory = os.path.dirname(os.path.abspath(path))
     disks = tuple(SourceDisk(chain.resolve(os.path.join(directory, name)), place) for name, place in places(values, path))
-    return replace(described(values, path), disks=disks)
+    vm = described(values, path)
+    told = around.boot_entries(vm, directory, nvram_of(values, path))
+    return replace(vm, disks=disks, concerns=(*vm.concerns, *told))
+
+
+def nvram_of(values: Mapping[str, str], path: str) -> str:
+    """The name of the file of the firmware's variables."""
+    return values.get("nvram", "").strip() or f"{os.path.splitext(os.path.basename(path))[0]}.nvram"
 
 
 def described(values: Mapping[str, str], path: str) -> SourceVm:
@@ -116,7 +123,7 @@ def described(values: Mapping[str, str], path: str) -> SourceVm:
 
 
 def _starts(values: Mapping[str, str]) -> Optional[Place]:
-    """The disk that the BIOS tries first, where its set-up was asked to; UEFI keeps its entries in the .nvram, which is not read."""
+    """The disk that the BIOS tries first, where its set-up was asked to; UEFI keeps its entries in the .nvram, see nvram."""
     first = values.get("bios.hddorder", "").split(",")[0].strip().lower()
     found = _PLACE.fullmatch(first)
     return (found[1], int(found[2]), int(found[3])) if found is not None else None

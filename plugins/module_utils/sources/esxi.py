@@ -14,12 +14,13 @@ from dataclasses import replace
 from typing import Iterator, Optional, Sequence
 
 from ..core import atomic
+from ..core.concern import Concern
 from ..core.errors import InvalidInput, UnsafeInput
 from ..core.machine import Disk
 from ..core.progress import Progress
 from ..core.urls import Form, split
 from ..core.vm import MIB, Mark, VmId, place_of
-from ..disk import around, chain, unused, vmdk, vmx
+from ..disk import around, below, chain, nvram, unused, vmdk, vmx
 from ..disk.machine import BARE, SourceDisk, SourceVm
 from ..transport import esxi, vmdk_chain
 from ..transport.download import Arrived
@@ -136,11 +137,10 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
     file, (vm, places) = os.path.basename(path), _read(path, text)
     walked = [vmdk_chain.chain(files, beside(path, name)) for name, place in places]
     disks = tuple(_disk(found, place) for found, (dummy, place) in zip(walked, places))
-    chains = [name for found, (name, dummy) in zip(walked, places) if found.links > 1]
     newer = unused.newer(vm.name, list(_newer(files, path)) if text is None else ())
-    vm = replace(
-        vm, concerns=(*vm.concerns, *newer, *(one for found in walked for one in found.concerns), *unused.snapshots(vm.name, chains))
-    )
+    of_images = [concern for found in walked for concern in found.concerns]
+    chains = unused.snapshots(vm.name, [name for found, (name, dummy) in zip(walked, places) if found.links > 1])
+    vm = replace(vm, concerns=(*vm.concerns, *newer, *of_images, *chains, *_boot_entries(files, path, text, vm)))
     jobs = tuple({job.path: job for disk in disks for job in disk.jobs}.values())
 
     def bring(directory: str, progress: Progress) -> tuple[Arrived, ...]:
@@ -152,9 +152,21 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
 
     def local(directory: str) -> SourceVm:
         staged = os.path.join(directory, _PLACE, file)
-        return around.whole(vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),)))
+        here = around.whole(vmx.read(staged) if text is not None else replace(vm, disks=(SourceDisk(chain.resolve(staged)),)))
+        return replace(here, concerns=tuple(dict.fromkeys((*vm.concerns, *here.concerns))))
 
     return Remote(vm, disks, "ssh", vm.concerns, bring, local, in_place(files, disks))
+
+
+def _boot_entries(files: SshFiles, path: str, text: Optional[bytes], vm: SourceVm) -> tuple[Concern, ...]:
+    """What the variables of its firmware say; nothing where they are not on the host, as before the first start."""
+    name = vmx.nvram_of(vmx.parse(text, path), path) if text is not None and vm.firmware == "uefi" else ""
+    if not name or not below.is_plain(name):
+        return ()
+    try:
+        return nvram.concerns(vm.name, read_small(files, beside(path, name), nvram.LIMIT))
+    except (InvalidInput, UnsafeInput):
+        return ()
 
 
 def _newer(files: SshFiles, path: str) -> Iterator[str]:

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from ..core import macs, names
-from ..core.concern import BLOCKER, Concern
+from ..core.concern import BLOCKER, WARNING, Concern
 from ..core.errors import InvalidInput, MigrationError, ToolFailed
 from ..core.machine import Nic
+from ..disk import unused
 from .aws_api import asked, client
 from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
 from .download import Job
@@ -76,12 +77,12 @@ class Aws:
             name,
             "off" if data["State"]["Name"] == "stopped" else "on",
             tuple(_disk(volumes[id_], device, number or None, since) for number, (device, id_) in enumerate(order)),
-            tuple(Nic(mac) for mac in (macs.of_nic(nic["MacAddress"]) for nic in nics) if mac),
+            tuple(Nic(macs.of_nic(nic.get("MacAddress", ""))) for nic in nics),
             size.get("VCpuInfo", {}).get("DefaultVCpus"),
             size.get("MemoryInfo", {}).get("SizeInMiB"),
             "uefi" if (data.get("CurrentInstanceBootMode") or data.get("BootMode") or "").startswith("uefi") else None,
             windows=data.get("Platform", "").lower() == "windows",
-            told=_told(name, data),
+            told=(*_told(name, data), *_of_hardware(name, size, list(volumes.values()))),
         )
 
     def stop(self, vm: Vm, timeout: float) -> None:
@@ -212,8 +213,29 @@ def _name(data: Mapping[str, Any], otherwise: str) -> str:
 
 
 def _told(name: str, data: Mapping[str, Any]) -> tuple[Concern, ...]:
+    """What an instance or an image says of itself. Source: EC2 API Reference, Instance and Image; BlockDeviceMapping.VirtualName."""
+    local = [one["VirtualName"] for one in data.get("BlockDeviceMappings", ()) if one.get("VirtualName", "").startswith("ephemeral")]
+    found = (*unused.vtpm(name, bool(data.get("TpmSupport"))), *unused.devices(name, [f"instance store {one}" for one in local], WARNING))
     architecture = data.get("Architecture") or "x86_64"
     if architecture.startswith(("x86_64", "i386")):
-        return ()
+        return found
     cause = f"{name} is built for {architecture}, and does not run on x86-64."
-    return (Concern("aws.architecture", BLOCKER, cause, "Install the system anew for the target."),)
+    return (Concern("aws.architecture", BLOCKER, cause, "Install the system anew for the target."), *found)
+
+
+def _of_hardware(name: str, size: Mapping[str, Any], volumes: Sequence[Mapping[str, Any]]) -> Iterator[Concern]:
+    """What comes with the type of an instance, and volumes of several instances. Source: EC2 API Reference, InstanceTypeInfo and Volume."""
+    gigabytes = size.get("InstanceStorageInfo", {}).get("TotalSizeInGB")
+    yield from unused.devices(name, [f"instance store of {gigabytes} GB"] if gigabytes else (), WARNING)
+    yield from unused.passthrough(name, [f"{one.get('Manufacturer', '')} {one.get('Name', '')}".strip() for one in _accelerators(size)])
+    yield from unused.shared(name, [str(volume["VolumeId"]) for volume in volumes if volume.get("MultiAttachEnabled")])
+
+
+def _accelerators(size: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for kind, several in (
+        ("GpuInfo", "Gpus"),
+        ("FpgaInfo", "Fpgas"),
+        ("InferenceAcceleratorInfo", "Accelerators"),
+        ("NeuronInfo", "NeuronDevices"),
+    ):
+        yield from size.get(kind, {}).get(several, ())

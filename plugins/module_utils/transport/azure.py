@@ -24,7 +24,7 @@ from ..core.numbers import decimal
 from ..core.process import Limits, run
 from ..core.tls import Trust, environment_proxy
 from ..core.urls import split
-from ..disk import xmlfile
+from ..disk import unused, xmlfile
 from .cloud import PREFIX, TAG, Disk, Snapshot, Vm, new_name, usable
 from .download import Job, joined
 from .files import Areas, Files, patiently
@@ -76,14 +76,14 @@ class Azure:
             str(_get(data, "name")),
             "off" if str(_get(data, "powerState")).lower() in ("vm deallocated", "vm stopped") else "on",
             tuple(_disk(disk, lun) for disk, (lun, dummy) in zip(disks, attached)),
-            tuple(Nic(mac) for mac in map(macs.of_nic, str(_get(data, "macAddresses") or "").split(",")) if mac),
+            tuple(_nics(data)),
             _get(size, "numberOfCores"),
             _get(size, "memoryInMb"),
             "uefi" if _get(disks[0], "hyperVGeneration") == "V2" else "bios",
             bool(_get(data, "securityProfile", "uefiSettings", "secureBootEnabled")),
             _get(system, "osType") == "Windows",
             location,
-            tuple(_told(self.name, str(_get(data, "securityProfile", "securityType")), disks)),
+            tuple(_told(self.name, _get(data, "securityProfile"), disks, _get(size, "resourceDiskSizeInMb") or 0)),
             str(_get(data, "vmId") or ""),
         )
 
@@ -226,7 +226,11 @@ def _readable(export: Export, reader: HttpsFiles) -> tuple[Files, Job]:
     )
 
 
-def _told(name: str, security: str, disks: Sequence[Any]) -> Iterator[Concern]:
+def _told(name: str, security: Any, disks: Sequence[Any], temporary: int) -> Iterator[Concern]:
+    """What of a VM is not migrated, or not as it is; `temporary` is its disk on its host, in MiB.
+
+    Source: Compute REST API, Disks and Virtual Machines; az vm list-sizes.
+    """
     encrypted = [str(_get(disk, "name")) for disk in disks if _get(disk, "encryptionSettingsCollection", "enabled")]
     if encrypted:
         yield Concern(
@@ -235,13 +239,31 @@ def _told(name: str, security: str, disks: Sequence[Any]) -> Iterator[Concern]:
             f"{', '.join(encrypted)} of {name} are encrypted in the guest by Azure Disk Encryption, whose keys stay in Key Vault.",
             "Decrypt them first (az vm encryption disable).",
         )
-    if security.lower() == "confidentialvm":
+    large = [str(_get(disk, "name")) for disk in disks if _get(disk, "creationData", "logicalSectorSize") == 4096]
+    if large:
+        yield Concern(
+            "azure.sectors",
+            BLOCKER,
+            f"{', '.join(large)} of {name} have sectors of 4096 bytes; partition tables hold only on such a disk.",
+            "Copy what is on them to disks with sectors of 512 bytes (--logical-sector-size 512) first.",
+        )
+    yield from unused.shared(name, [str(_get(disk, "name")) for disk in disks if (_get(disk, "maxShares") or 1) > 1])
+    yield from unused.vtpm(name, bool(_get(security, "uefiSettings", "vTpmEnabled")))
+    yield from unused.devices(name, [f"temporary disk of {temporary} MiB on its host"] if temporary else ())
+    if str(_get(security, "securityType")).lower() == "confidentialvm":
         yield Concern(
             "azure.confidential",
             BLOCKER,
             f"{name} is a confidential VM, whose disks are sealed by its own hardware.",
             "Copy its data to a VM of another kind.",
         )
+
+
+def _nics(data: Any) -> Iterator[Nic]:
+    """One for each interface: Azure gives it a MAC when the VM is first started."""
+    found = [mac for mac in map(macs.of_nic, str(_get(data, "macAddresses") or "").split(",")) if mac]
+    yield from map(Nic, found)
+    yield from (Nic() for dummy in (_get(data, "networkProfile", "networkInterfaces") or ())[len(found) :])
 
 
 def _disk(data: Any, lun: Optional[int]) -> Disk:
