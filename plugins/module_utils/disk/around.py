@@ -49,7 +49,8 @@ def _beside(vm: SourceVm) -> Iterator[Concern]:
     # Disks in archives lie beside nothing.
     alone = [found for found in chains if getattr(found, "offset", None) is None and not device.is_device(found.links[0].path)]
     listed = {folder: _names(folder) for folder in dict.fromkeys(os.path.dirname(found.links[0].path) for found in alone)}
-    yield from unused.newer(vm.name, [name for found in alone for name in _newer(found, listed)])
+    images = {folder: [name for name in names if name.lower().endswith(_IMAGES)] for folder, names in listed.items()}
+    yield from unused.newer(vm.name, [name for found in alone for name in _newer(found, images)])
     if vm.kind == BARE:
         yield from _descriptions(vm.name, listed)
 
@@ -140,3 +141,4 @@ _GOES_ON: Mapping[str, tuple[tuple[str, ...], Callable[[BinaryIO, str, Chain], b
     **dict.fromkeys((".vhdx", ".avhdx"), _VHDXS),
     **dict.fromkeys((".qcow2", ".qcow", ".img", ".raw"), _QCOW2S),
 }
+_IMAGES = tuple(dict.fromkeys(suffix for suffixes, dummy in _GOES_ON.values() for suffix in suffixes))

@@ -152,6 +152,8 @@ def _require_nameless(twins: Sequence[Item], items: Sequence[Item], root: ET.Ele
 
     DSP0243 8.3 asks for one of its own for each; cards without occur, and other programs (virt-v2v) read them one by one.
     """
+    if not twins:
+        return
     goes_by = {item.get("Parent") for item in items} | {section.get("instanceId", "") for section in root.iter("BootOrderSection")}
     goes_by |= {item.get("InstanceID") for item in items if item.only}
     shared, seen = {twin.get("InstanceID") for twin in twins}, set()
