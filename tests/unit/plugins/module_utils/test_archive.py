@@ -12,6 +12,7 @@ import os
 import random
 import subprocess
 import tarfile
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -189,9 +190,10 @@ def test_too_many_members_and_a_full_disk_are_told(tmp_path, monkeypatch):
 
 
 @functools.cache
-def packed(tmp_path_factory, name: str) -> bytes:
+def packed(name: str) -> bytes:
     """An archive, which is made once."""
-    return MAKERS[name](tmp_path_factory.mktemp("packed") / name).read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        return MAKERS[name](Path(folder) / name).read_bytes()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
@@ -203,7 +205,7 @@ def packed(tmp_path_factory, name: str) -> bytes:
 )
 def test_damaged_bytes_are_an_error_or_a_disk(tmp_path_factory, name, at, value, keep):
     folder = tmp_path_factory.mktemp("damage")
-    data = bytearray(packed(tmp_path_factory, name))
+    data = bytearray(packed(name))
     data[at % len(data) : at % len(data) + len(value)] = value
     (folder / name).write_bytes(bytes(data[: max(keep, 1)]))
     with pytest.MonkeyPatch.context() as patched:
