@@ -4,8 +4,6 @@ VENV := .venv/bin
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.venv/collections
 export PYTHONPATH := $(CURDIR)/.venv/collections
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# What Python compiled is kept, by each of the many processes of a test run for all others.
-unexport PYTHONDONTWRITEBYTECODE
 # Of the long tests that rotate, those of this commit (docs/testing.md); empty runs all.
 ROTATE := --rotate=HEAD
 VMS := 20
@@ -35,7 +33,8 @@ test: dev  ## everything CI runs, the cheap first
 	$(MAKE) --no-print-directory -j2 --output-sync=target lint sanity molecule versions-ci galaxy
 	$(MAKE) --no-print-directory unit integration e2e
 
-# Three at once on two cores: a good part of the tests waits for clocks.
+# What Python compiled is kept for the next of the many processes. Three at once on two cores: a good part of the tests waits for clocks.
+unit: export PYTHONDONTWRITEBYTECODE :=
 unit: dev  ## the inner loop
 	$(VENV)/python -m pytest -n 3 tests/unit
 

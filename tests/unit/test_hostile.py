@@ -45,6 +45,7 @@ def test_the_watcher_notices(fault, tmp_path, monkeypatch):
         f"def cases():\n    yield Case('made', 'made', run, seconds={5 if fault == 'hang' else 120}, expect=('refused',))\n"
     )
     monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a directory of compiled files would be one that is left
     ((item, dummy, case),) = run.found()
     result = run.watched(item, case, tmp_path)
     assert result["faults"] == ([fault] if fault else []) and not [left for left in tmp_path.iterdir() if left.is_dir()]
