@@ -46,8 +46,9 @@ def boot_entries(vm: SourceVm, folder: str, name: str) -> tuple[Concern, ...]:
 def _beside(vm: SourceVm) -> Iterator[Concern]:
     chains = [disk.chain for disk in vm.disks if disk.chain.links]
     yield from unused.snapshots(vm.name, [_name(found) for found in chains if len(found.links) > 1])
-    # Disks in archives lie beside nothing.
-    alone = [found for found in chains if getattr(found, "offset", None) is None and not device.is_device(found.links[0].path)]
+    # Disks in archives, and devices, lie beside nothing.
+    here = [found for found in chains if vm.kind == BARE or getattr(found, "offset", None) is None]
+    alone = [found for found in here if not device.is_device(found.links[0].path)]
     listed = {folder: _names(folder) for folder in dict.fromkeys(os.path.dirname(found.links[0].path) for found in alone)}
     images = {folder: [name for name in names if name.lower().endswith(_IMAGES)] for folder, names in listed.items()}
     yield from unused.newer(vm.name, [name for found in alone for name in _newer(found, images)])

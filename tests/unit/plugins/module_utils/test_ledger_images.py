@@ -255,6 +255,12 @@ def test_what_lies_beside_disks_that_were_named_alone_is_told(tmp_path, name, si
     assert codes(vmdk(folder)) == ([code] if code else [])
 
 
+def test_beside_a_disk_that_was_streamed_a_description_is_told_too(tmp_path):
+    run("create", "-q", "-f", "vmdk", "-o", "subformat=streamOptimized", tmp_path / "web.vmdk", "4M")
+    (tmp_path / "web.ovf").write_text("")
+    assert codes(tmp_path / "web.vmdk") == ["source.description"]
+
+
 def test_disks_of_a_description_are_told_nothing_of_what_lies_beside(tmp_path):
     flat(tmp_path, "web")
     (tmp_path / "web.vmx").write_text('scsi0:0.present = "TRUE"\nscsi0:0.fileName = "web.vmdk"\n')
