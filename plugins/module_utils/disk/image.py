@@ -122,8 +122,8 @@ class ImageChain:
         return top, node["driver"]
 
 
-def resolve(path: str) -> ImageChain:
-    """Follow an image through its parents.
+def resolve(path: str, suffix: str = "") -> ImageChain:
+    """Follow an image through its parents. `suffix`: what it would be called by, where it has another name.
 
     Raises InvalidInput or UnsafeInput, naming the file, for anything missing, damaged, linked, cyclic, or outside its directory.
     """
@@ -133,7 +133,7 @@ def resolve(path: str) -> ImageChain:
             return ImageChain((Image(place, _raw(file, path)),))
     links: list[Image] = []
     seen: set[tuple[int, int]] = set()
-    current, reader = os.path.abspath(path), READERS[os.path.splitext(path)[1].lower()]
+    current, reader = os.path.abspath(path), READERS[suffix or os.path.splitext(path)[1].lower()]
     while True:
         found = chain.regular(current, "The disk" if not links else "The parent")
         if found in seen or len(links) == chain.MAX_DEPTH:

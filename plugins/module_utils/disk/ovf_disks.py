@@ -273,6 +273,8 @@ def _read(file: ET.Element, disk: ET.Element, package: Package) -> tuple[Chain, 
         raise InvalidInput(
             f"The disk {name} of {path} has {member.size} bytes of {file.get('size')}.", "The copy is incomplete; copy it again.", path=path
         )
+    if suffix not in (".vmdk", *image.READERS) and disk.get("volume-format") == "COW":  # oVirt's files are called by ids
+        suffix = ".qcow2"
     found = _opened(member, suffix, package)
     _check_capacity(disk, found.virtual_size, name, path)
     return found, (name,) if package.archive else tuple(map(package.name_of, found.files()))
@@ -305,7 +307,7 @@ def _opened(member: Member, suffix: str, package: Package) -> Chain:
             path=package.path,
             member=member.name,
         )
-    return image.resolve(member.path)
+    return image.resolve(member.path, suffix)
 
 
 def _begins_as_vmdk(member: Member) -> bool:

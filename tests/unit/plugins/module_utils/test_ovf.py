@@ -374,6 +374,20 @@ def test_a_disk_of_no_suffix_that_is_no_vmdk_is_refused_as_that(tmp_path, name):
     assert ".qcow2" in caught.value.hint
 
 
+def test_a_disk_of_ovirt_is_what_its_volume_format_says_and_nothing_is_guessed(tmp_path):
+    """Source: oVirt's OvfWriter, volume-format (COW: qcow2, RAW), and files that are called by the ids of their images."""
+    name = "0b6e1a52-0000-4000-8000-000000000001"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", tmp_path / name, "1M"], check=True)
+    said = HALF_DISK.replace("<Disk ", '<Disk volume-format="COW" ')
+    vm = alone(tmp_path, name, "", disk=said)
+    assert disks_of(vm) == [name] and vm.disks[0].chain.links[0].header.format == "qcow2"
+    with pytest.raises(InvalidInput, match="its suffix does not say"):
+        alone(tmp_path, name, "", disk=said.replace("COW", "RAW"))
+    (tmp_path / name).write_bytes(bytes(MIB))
+    with pytest.raises(InvalidInput, match="is not a qcow2 image"):
+        alone(tmp_path, name, "", disk=said)
+
+
 def card(number, address="", config=""):
     return f"<Item><InstanceID>{number}</InstanceID><ResourceType>10</ResourceType><Connection>NAT</Connection>{address}{config}</Item>"
 
