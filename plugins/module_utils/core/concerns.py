@@ -51,10 +51,14 @@ CONCERNS: Mapping[str, Known] = {
     "network.unmapped": Known(WARNING, "`migrate_network_map` is set but does not mention the network of a card"),
     "network.unreadable": Known(WARNING, "a network file of the guest cannot be read"),
     "network.no-card": Known(
-        WARNING, "a profile is for names of a pattern that no card is surely called on the new hardware", "info where each card has another"
+        WARNING,
+        "a profile is for names of a pattern that no card is surely called on the new hardware",
+        "info where each card has another, or for names that it leaves out",
     ),
     "network.undecided": Known(
-        WARNING, "what decides whether a profile applies to a card is not known before the guest runs", "info for ifupdown's mappings"
+        WARNING,
+        "what decides whether a profile applies to a card is not known before the guest runs",
+        "info where the card is known by its name",
     ),
     "network.driver-match": Known(
         BLOCKER, "a profile applies only to a driver of the old hardware, and is not written in a way that can be changed"

@@ -30,7 +30,7 @@ from .entries import boot_entries
 from .netconf import by_name, ifcfg, ifupdown, links, matches, networkd, networkmanager, position, wicked
 from .netconf import names as netnames
 from .netconf import rules as rules_of
-from .netconf.model import globs
+from .netconf.model import Profile, globs
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -65,7 +65,7 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
         made = [(name, _made_mac(machine_id, name)) for name in names]
         return (*((name, mac) for mac, name in told), *made, *(("", mac) for mac in only_by_mac))
     active = {name for profile in found if profile.active for name in (profile.name, *profile.members, profile.parent) if name}
-    given, called = _by_hardware(guest, nics, names, active=active, patterns=netnames.patterns(found))
+    given, called = _by_hardware(guest, nics, names, active=active, found=found)
     given = {**{number: name for number, name in given.items() if name not in placed.values()}, **placed}
     if all(slot_of(nic) is not None for nic in nics):  # a name of a slot that no NIC is in is left of another one
         names = [name for name in names if name in given.values() or Slot.named(name) is None]
@@ -152,13 +152,14 @@ def _share(
 
 
 def _by_hardware(
-    guest: Guest, nics: Sequence[Nic], names: Sequence[str], *, active: Collection[str], patterns: Sequence[str]
+    guest: Guest, nics: Sequence[Nic], names: Sequence[str], *, active: Collection[str], found: Sequence[Profile]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """The names that follow from where NICs are on the old hardware, by the number of the NIC: those that the guest uses, and what each was called.
 
     A slot has its own names, a rule may name one by its address, and names that only count do so in the order of PCI. Where profiles take all names
-    of a pattern, the NIC has that which its slot gives it.
+    of a pattern, or all but some, the NIC has that which its slot gives it.
     """
+    patterns, refusals = netnames.patterns(found), netnames.refusals(found)
     used: dict[int, str] = {}
     called: dict[int, str] = {}
     places, matched = netnames.places(guest), matches.addresses(guest)
@@ -181,6 +182,7 @@ def _by_hardware(
             or next((name for name in names if order and counted(name) == order[id(nic)]), None)
             or (usual[0] if usual and slot.address in matched else None)
             or next((name for name in usual if any(globs(name, pattern) for pattern in patterns)), None)
+            or next((name for name in usual[:1] if any(globs(name, refused) for refused in refusals)), None)
         )
         if name is not None:
             used[number] = name

@@ -27,10 +27,12 @@ def say(guest: Guest, facts: GuestFacts, findings: Findings) -> None:
     left = not facts.nics or any(not nic.backend for nic in facts.nics)
     for profiles in _apart(found):
         _fits_none(profiles, [name for name in pinned if name], others, left, findings)
+    for profile in found if others else ():
+        _refuses_none(profile, pinned, others, findings)
     for profile in {(profile.path, profile.doubt): profile for profile in found if profile.doubt}.values():
         findings.add(
             "network.undecided",
-            WARNING if left and profile.backend != "ifupdown" else INFO,
+            WARNING if left and netnames.unbound(profile) else INFO,
             f"Whether {profile.path} applies to a card is decided by {profile.doubt}, which is not known before the guest runs.",
             "Look at the card's address after the first boot, or match the card by its name or MAC in the guest.",
         )
@@ -60,3 +62,16 @@ def _fits_none(profiles: Sequence[Profile], pinned: Sequence[str], others: Seque
         f"{profiles[0].path} is for cards called {', '.join(patterns)}, and none is surely called so on the new hardware.",
         "Match the card by its MAC, or by a pattern that fits its new name too (en*, eth*), or pin such a name with a .link file in the guest.",
     )
+
+
+def _refuses_none(profile: Profile, pinned: Iterable[str], others: Sequence[str], findings: Findings) -> None:
+    """A card that was refused by its name, and whose slot no source says, is called something else on the new hardware."""
+    names = [name for name in profile.but if of_cards(name) and not (name.startswith("eth") and others[0] != "eth0")]
+    lost = [name for name in names if not any(globs(one, name) for one in (*pinned, *others))]
+    if lost:
+        findings.add(
+            "network.no-card",
+            INFO,
+            f"{profile.path} leaves out cards called {', '.join(lost)}, and none is surely called so on the new hardware.",
+            "Where such a card is to be left out, pin its name with a .link file, or name its MAC in the guest.",
+        )

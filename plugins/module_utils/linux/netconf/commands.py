@@ -63,7 +63,7 @@ def _joined(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     elif program == "brctl" and plain[:1] == ["addif"]:
         yield from (("bridge", plain[1], card) for card in plain[2:])
     elif program == "vconfig" and plain[:1] == ["add"] and len(plain) > 2:
-        yield "vlan", f"{plain[1]}.{plain[2]}", plain[1]
+        yield from (("vlan", upper, plain[1]) for upper in (f"{plain[1]}.{plain[2]}", f"vlan{plain[2]}"))  # by set_name_type
     elif program == "ovs-vsctl" and "add-port" in plain:
         yield from (("bridge", upper, card) for upper, card in [plain[plain.index("add-port") + 1 :][:2]] if card)
     elif program == "ovs-vsctl" and "add-bond" in plain:

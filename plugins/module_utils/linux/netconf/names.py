@@ -56,7 +56,7 @@ def physical(found: Iterable[Profile]) -> tuple[Profile, ...]:
 
 
 def nic_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
-    """Every name of a NIC that a profile uses: its own, those below a bond, bridge or team, the one below a VLAN, and those it is not for.
+    """Every name of a NIC that a profile uses: its own, those below a bond, bridge or team, and the one below a VLAN.
 
     `given` are names of the administrator's own making, which no pattern knows.
     """
@@ -64,7 +64,7 @@ def nic_names(found: Iterable[Profile], given: Iterable[str] = ()) -> list[str]:
     names: dict[str, None] = {}
     for profile in found:
         own = [profile.name] if profile.kind == "ethernet" and profile.name else []
-        for name in (*own, *profile.members, profile.parent, *profile.but):
+        for name in (*own, *profile.members, profile.parent):
             if PHYSICAL.match(name) or name in own_names:
                 names[name] = None
     return list(names)
@@ -153,14 +153,13 @@ def has_udev(guest: Guest) -> bool:
 
 
 def patterns(found: Iterable[Profile]) -> list[str]:
-    """The patterns of names that profiles for NICs have: of those that they take, and of those that they must go on to refuse."""
-    return [
-        name
-        for profile in found
-        if profile.kind == "ethernet"
-        for name in (profile.name, *profile.but)
-        if name is not None and pattern(name)
-    ]
+    """The patterns of names that profiles for NICs have."""
+    return [profile.name for profile in found if profile.kind == "ethernet" and profile.name is not None and pattern(profile.name)]
+
+
+def refusals(found: Iterable[Profile]) -> list[str]:
+    """The names, and patterns of names, that profiles for NICs are not for: a NIC that is called so has to be called so further on."""
+    return [name for profile in found if profile.kind == "ethernet" for name in profile.but]
 
 
 def unbound(profile: Profile) -> bool:

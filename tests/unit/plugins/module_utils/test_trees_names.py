@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which card a profile is for where more than its name decides it: what ifupdown makes of names, commands, patterns that fit nothing, refusals and drop-ins of
-networkd.
+"""Which card a profile is for where more than its name decides it: what ifupdown makes of names and commands, bonds over several files, and patterns that
+fit nothing.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from dataclasses import replace
 
 import pytest
 from fixtures import KVER, MAC
-from test_trees_network import CARD, IFACE, KEYFILE, LINK, NET, NETWORKD, NM, PLAN, SECOND, card
-from treerules import LINKS, OTHER, Rule, holds, rules
+from test_trees_network import CARD, IFACE, KEYFILE, NET, NETWORKD, NM, PLAN, SECOND, card
+from treerules import LINKS, OTHER, holds, rules
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic, NicFacts
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat
 
 MAIN = "/etc/network/interfaces"
 TWO = (CARD, SECOND)
@@ -69,6 +68,12 @@ IFUPDOWN = [
         f"rename mac/{MAC}=lan0\nauto lan0\niface lan0 inet dhcp\n",
         "ens192",
         more=comes_up("ens192", "dhcp", "ifupdown", MAIN),
+    ),
+    interfaces(
+        "renamed by what /sys says",
+        f"{IFACE}, PATTERN MATCHING INTERFACES: any filename in /sys/class/net",
+        "rename type/1=lan0\nauto lan0\niface lan0 inet dhcp\n",
+        concerns=(UNDECIDED,),
     ),
     interfaces(
         "started by the definition of another name",
@@ -156,6 +161,20 @@ COMMANDS = [
         "auto v5\niface v5 inet dhcp\n pre-up ip link add link ens192 name v5 type vlan id 5\n",
         "ens192",
         more=comes_up("ens192", "dhcp", "ifupdown", MAIN, on="v5"),
+    ),
+    interfaces(
+        "vconfig add of a VLAN",
+        "vconfig(8), VLAN_PLUS_VID_NO_PAD",
+        "auto vlan5\niface vlan5 inet dhcp\n pre-up vconfig add ens192 5\n",
+        "ens192",
+        more=comes_up("ens192", "dhcp", "ifupdown", MAIN, on="vlan5"),
+    ),
+    interfaces(
+        "a port of Open vSwitch",
+        "ovs-vsctl(8), add-port",
+        "auto ovs0\niface ovs0 inet dhcp\n up ovs-vsctl --may-exist add-port ovs0 ens192\n",
+        "ens192",
+        more=comes_up("ens192", "dhcp", "ifupdown", MAIN, on="ovs0"),
     ),
     interfaces(
         "a loop over cards",
@@ -268,155 +287,8 @@ PATTERNS = [
         },
     ),
 ]
-REFUSALS = [
-    network("all but the loopback", f"{NETWORKD}, [Match] Name=!", "Name=!lo", more=comes_up("", "dhcp", "networkd", f"{NET}/a.network")),
-    network(
-        "all but a card goes on to refuse that card",
-        f"{NETWORKD}, [Match] Name=!",
-        "Name=!ens192",
-        "ens192",
-        more={"nics": (NicFacts(MAC, "ens192"),)},
-    ),
-    network(
-        "a list with ! before it is refused as a whole",
-        f"{NETWORKD}, [Match] Name=: the test is inverted",
-        "Name=!ens192 ens224",
-        "ens192",
-        "ens224",
-        cards=TWO,
-        more={"nics": (NicFacts(MAC, "ens192"), NicFacts(OTHER, "ens224"))},
-    ),
-    network(
-        "a refused pattern goes on to refuse",
-        f"{NETWORKD}, [Match] Name=!",
-        "Name=!ens*",
-        "ens192",
-        more={"nics": (NicFacts(MAC, "ens192"),)},
-    ),
-    network("a refusal on a line of its own", f"{NETWORKD}, [Match] Name=", "Name=en*\nName=!eno1", "ens192"),
-    card(
-        "NetworkManager refuses a name",
-        f"{KEYFILE}, match.interface-name: !foo",
-        {f"{NM}/a.nmconnection": "[connection]\ntype=ethernet\n[match]\ninterface-name=!ens192;\n[ipv4]\nmethod=auto\n"},
-        "ens192",
-        more={"nics": (NicFacts(MAC, "ens192"),)},
-    ),
-]
-TYPES = [
-    network("no loopback", f"{NETWORKD}, [Match] Type=!", "Type=!loopback", more=comes_up("", "dhcp", "networkd", f"{NET}/a.network")),
-    network("hardware alone", f"{NETWORKD}, [Match] Kind=!", "Kind=!*", more=comes_up("", "dhcp", "networkd", f"{NET}/a.network")),
-    network("wireless cards", f"{NETWORKD}, [Match] Type=", "Type=wlan", more={"nics": (NicFacts(MAC),)}),
-    network("inside containers", f"{NETWORKD}, [Match] Virtualization=", "Virtualization=container", more={"nics": (NicFacts(MAC),)}),
-    network(
-        "without a match it is every card",
-        f"{NETWORKD}, [MATCH]: the file will match all interfaces",
-        "",
-        more=comes_up("", "dhcp", "networkd", f"{NET}/a.network"),
-    ),
-    network("a type and a name", f"{NETWORKD}, [Match]", "Type=ether\nName=ens192", "ens192"),
-    network("a property of udev's", f"{NETWORKD}, [Match] Property=", "Property=ID_MODEL_ID=0x07b0", concerns=(UNDECIDED,)),
-]
-DROP_INS = [
-    card(
-        "a drop-in for a file of the distribution",
-        f"{NETWORKD}, drop-ins: wherever located",
-        {
-            "/usr/lib/systemd/network/a.network": "[Match]\nName=ens192\n",
-            f"{NET}/a.network.d/b.conf": "[Network]\nAddress=10.0.0.2/24\n",
-        },
-        "ens192",
-        more=comes_up("ens192", "static", "networkd", "/lib/systemd/network/a.network", ("10.0.0.2/24",)),
-    ),
-    card(
-        "of drop-ins of one name that in /etc counts",
-        f"{NETWORKD}, drop-ins: /etc/ take precedence over those in /run/",
-        {
-            f"{NET}/a.network": "[Match]\nName=ens192\n",
-            "/usr/lib/systemd/network/a.network.d/b.conf": "[Network]\nAddress=10.0.0.4/24\n",
-            "/run/systemd/network/a.network.d/b.conf": "[Network]\nAddress=10.0.0.3/24\n",
-            f"{NET}/a.network.d/b.conf": "[Network]\nAddress=10.0.0.2/24\n",
-        },
-        "ens192",
-        more=comes_up("ens192", "static", "networkd", f"{NET}/a.network", ("10.0.0.2/24",)),
-    ),
-    card(
-        "a drop-in in /run counts before one in /usr",
-        f"{NETWORKD}, drop-ins: those in /run/ which in turn take precedence",
-        {
-            f"{NET}/a.network": "[Match]\nName=ens192\n",
-            "/usr/lib/systemd/network/a.network.d/b.conf": "[Network]\nAddress=10.0.0.4/24\n",
-            "/run/systemd/network/a.network.d/b.conf": "[Network]\nAddress=10.0.0.3/24\n",
-        },
-        "ens192",
-        more=comes_up("ens192", "static", "networkd", f"{NET}/a.network", ("10.0.0.3/24",)),
-    ),
-    card(
-        "a masked drop-in",
-        f"{NETWORKD}, /dev/null",
-        {
-            f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=yes\n",
-            "/usr/lib/systemd/network/a.network.d/b.conf": "[Network]\nDHCP=no\n",
-            f"{NET}/a.network.d/b.conf": Stat("link", 9, target="/dev/null"),
-        },
-        "ens192",
-        more=comes_up("ens192", "dhcp", "networkd", f"{NET}/a.network"),
-    ),
-    card(
-        "the last word counts",
-        f"{NETWORKD}, drop-ins: parsed after the main file",
-        {f"{NET}/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=no\n", f"{NET}/a.network.d/b.conf": "[Network]\nDHCP=yes\n"},
-        "ens192",
-        more=comes_up("ens192", "dhcp", "networkd", f"{NET}/a.network"),
-    ),
-    card(
-        "a drop-in matches another card",
-        "systemd.syntax(7), an empty value; systemd.network(5), drop-ins",
-        {
-            f"{NET}/a.network": "[Match]\nName=eno1\n[Network]\nDHCP=yes\n",
-            f"{NET}/a.network.d/b.conf": "[Match]\nName=\nName=ens192\n",
-        },
-        "ens192",
-    ),
-    card(
-        "a driver of the old hardware in a drop-in",
-        f"{NETWORKD}, drop-ins and Driver=",
-        {
-            f"{NET}/a.network": "[Network]\nDHCP=yes\n",
-            "/usr/lib/systemd/network/a.network.d/b.conf": "[Match]\nDriver=vmxnet3\n",
-        },
-        after={f"{NET}/a.network.d/b.conf": "[Match]\nDriver=virtio_net\n"},
-    ),
-    card(
-        "an empty file masks",
-        f"{NETWORKD}, file size 0",
-        {
-            "/usr/lib/systemd/network/a.network": "[Match]\nName=ens224\n[Network]\nDHCP=yes\n",
-            f"{NET}/a.network": "",
-            f"{NET}/b.network": "[Match]\nName=ens192\n[Network]\nDHCP=yes\n",
-        },
-        "ens192",
-    ),
-    card(
-        "a file of /usr/local",
-        f"{NETWORKD}, /usr/local/lib/systemd/network",
-        {"/usr/local/lib/systemd/network/a.network": "[Match]\nName=ens192\n[Network]\nDHCP=yes\n"},
-        "ens192",
-    ),
-    Rule(
-        "a drop-in of a .link names the card",
-        f"{LINK}, drop-ins",
-        {
-            **LINKS,
-            f"{NET}/10-lan.link": f"[Match]\nMACAddress={MAC}\n",
-            f"{NET}/10-lan.link.d/name.conf": "[Link]\nName=lan0\n",
-            f"{NET}/a.network": "[Match]\nName=lan0\n[Network]\nDHCP=yes\n",
-        },
-        facts={"interfaces": (("lan0", MAC),)},
-        nics=(CARD,),
-    ),
-]
 
 
-@pytest.mark.parametrize("rule", rules(IFUPDOWN, COMMANDS, ACROSS, PATTERNS, REFUSALS, TYPES, DROP_INS))
+@pytest.mark.parametrize("rule", rules(IFUPDOWN, COMMANDS, ACROSS, PATTERNS))
 def test_the_card_that_a_profile_is_for(rule):
     holds(rule)
