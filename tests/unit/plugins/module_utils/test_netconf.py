@@ -262,7 +262,14 @@ FOLLOWERS = {
     f"{RH}/ifcfg-a": f'HWADDR="{MAC}"\n',
     "/etc/udev/rules.d/71-own.rules": f'ATTR{{address}}=="{MAC}", NAME="ens192"\n',
     "/etc/cloud/cloud.cfg.d/50.cfg": f"mac: {MAC}\n",
+    f"{NET}/b.network.d/c.conf": f"[Match]\nMACAddress={MAC}\n",
+    "/etc/wicked/ifconfig/a.xml": f"<interface><identify><ethernet:permanent-address>{MAC}</ethernet:permanent-address></identify></interface>\n",
+    "/etc/network/interfaces": f"rename mac/{MAC}=lan0\nauto lan0\niface lan0 inet dhcp\n",
+    "/boot/loader/entries/a.conf": f"linux /vmlinuz\noptions ifname=lan0:{MAC} ip={MAC.replace(':', '-')}:dhcp BOOTIF=01-{MAC.replace(':', '-')}\n",
+    "/etc/default/grub": f'GRUB_CMDLINE_LINUX="ifname=lan0:{MAC}"\n',
+    "/etc/conf.d/net": f'config_{MAC.replace(":", "")}="dhcp"\n',
 }
+SPELLINGS = (str, str.upper, lambda mac: mac.replace(":", "-"), lambda mac: mac.replace(":", ""))
 
 
 @pytest.mark.parametrize("path", FOLLOWERS)
@@ -270,7 +277,9 @@ def test_a_new_mac_is_followed_and_another_is_not(path):
     before = FOLLOWERS[path] + f"# {OTHER}\n"
     made = MemoryGuest({path: before})
     (change,) = network.plan(made, [], {MAC: NEW}, Findings())
-    assert change.after == before.replace(MAC, NEW).replace(MAC.upper(), NEW)
+    for spelt in SPELLINGS:
+        before = before.replace(spelt(MAC), NEW if spelt is str.upper else spelt(NEW))
+    assert change.after == before
 
 
 def test_the_facts_and_pins_have_the_new_mac():
