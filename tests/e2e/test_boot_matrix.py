@@ -36,7 +36,18 @@ VIRTUALBOX = ("usr-split",)
 UNNAMED = ("nm-two",)
 # One of each firmware is booted for every commit; the others by turns, with the seconds that they take.
 ALWAYS = ("bios", "uefi-lvm")
-TURNS = {"dracut": 190, "btrfs": 240, "systemd-boot": 240, "luks-lvm": 290, "raid1": 420, "usr-split": 220, "nm-two": 220}
+TURNS = {
+    "dracut": 190,
+    "btrfs": 240,
+    "systemd-boot": 240,
+    "luks-lvm": 290,
+    "raid1": 420,
+    "usr-split": 220,
+    "nm-two": 220,
+    "slots": 250,
+    "twins": 230,
+    "fips": 260,
+}
 
 
 @pytest.fixture

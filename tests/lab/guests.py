@@ -9,6 +9,7 @@ from pathlib import Path
 
 import recipes_boot
 import recipes_layout
+import recipes_names
 import sources
 from disk import Tree, data_disk, tree
 from parts import MAC, MACS, NIC, NIC2
@@ -18,8 +19,9 @@ from parts import MAC, MACS, NIC, NIC2
 class Guest:
     """A recipe: how it is built, how it boots, which source it becomes, what its unrepaired boot shows on virtio.
 
-    `second_disk` is a data disk behind or before the system's, "member" when the recipe makes the second disk itself, or "".
-    `nics` and `profiles` are what the guest must say of its cards, as regular expressions; `variables` go to the playbook.
+    `second_disk` is a data disk behind or before the system's, "member" or "clone" when the recipe makes the second disk itself, or "".
+    `nics` and `profiles` are what the guest must say of its cards, as regular expressions, `more` what its /etc/lab-more must say; `variables` go to the
+    playbook.
     """
 
     name: str
@@ -37,14 +39,15 @@ class Guest:
     variables: Mapping[str, object] = field(default_factory=dict)
     agent: bool = False
     size: str = "3G"
+    more: str = ""
 
     @property
     def report(self) -> str:
         """The line the repaired guest itself prints about its state."""
-        data = "lab-data" if self.second_disk in ("behind", "before") else "none"
+        data = "lab-data" if self.second_disk in ("behind", "before", "clone") else "none"
         return (
             rf"LAB root=\S+ swap={self.swap} data={data} nics={self.nics} drivers=virtio_net, profiles={self.profiles}"
-            rf" kernel={self.kernel} failed=0 tools=no dpkg=0 END"
+            rf" kernel={self.kernel} failed=0 tools=no dpkg=0{self.more} END"
         )
 
 
@@ -92,6 +95,17 @@ GUESTS = {
               recipes_layout.nm_two, sources.vmx(2), "bios", "", _NO_ROOT,
               nics=rf"{NIC}=192\.168\.77\.40/24,{NIC2}=192\.168\.88\.40/24", profiles=rf"Backup:{NIC2},LAN:{NIC},",
               interfaces=((NIC, MACS[0]), (NIC2, MACS[1])), kernel=r"6\.1\.0-47-amd64"),
+        Guest("slots", "four static cards (ifupdown, net.ifnames=0) in slots of another order than MACs; LVM, lvm.conf accepts /dev/sda only (.vmx)",
+              recipes_names.slots, sources.vmx(4, sources.MIXED_SLOTS), "bios", "", _NO_ROOT,
+              nics=",".join(rf"eth{number}=192\.168\.{90 + number}\.10/24" for number in range(4)),
+              profiles="".join(f"eth{number}=eth{number}," for number in range(4)),
+              interfaces=tuple((f"eth{recipes_names.COUNTED.index(mac)}", mac) for mac in MACS),
+              more="".join(f" eth{number}={mac}" for number, mac in enumerate(recipes_names.COUNTED))),
+        Guest("twins", "two NVMe name spaces, the root XFS and a clone with its UUID that is mounted nouuid, all by /dev/nvme0n... (.vmx)",
+              recipes_names.twins, sources.vmx(1, bus="nvme"), "bios", "clone", _NO_ROOT, more=" which=original,clone",
+              variables={"migrate_root": "/dev/nvme0n1p2"}),
+        Guest("fips", "dracut with fips=1 boot=/dev/sda1, where it checks the kernel before it goes on; the root by UUID (split VMDK)",
+              recipes_names.fips, sources.split, "bios", "", "FIPS integrity test failed", more=" fips=1 checked=1"),
     )
 }  # fmt: skip
 

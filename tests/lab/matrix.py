@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make matrix`: every guest booted unrepaired, migrated, booted; virt-v2v on the same disks; writes docs/guests.md."""
+"""`make matrix`: every guest booted unrepaired, migrated, booted; virt-v2v on the same disks; writes the table of docs/guests.md."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import guests
 import harness
+
+PAGE, BEGIN, END = harness.ROOT / "docs" / "guests.md", "<!-- written by tests/lab/matrix.py -->", "<!-- end -->"
+HEAD = (
+    "guest", "what it is", "unrepaired, the proof", "unrepaired on virtio", "repair", "repaired, the proof", "repaired on virtio", "virt-v2v",
+)  # fmt: skip
 
 
 def overlays(name: str, folder: Path) -> tuple[list[dict], dict]:
@@ -86,6 +91,23 @@ def _like(guest: guests.Guest, disks: list[Path]) -> dict[str, object]:
     }  # fmt: skip
 
 
+def proof(name: str) -> str:
+    """What the proof says of a guest as it is at the source: the first of what it refuses, and how much more there is."""
+    named = harness.variables(name)
+    asked = {"source": named["migrate_source"], "root": named.get("migrate_root", ""), "luks_keys": named.get("migrate_luks_keys", {})}
+    found = harness.module("guest_validate", accept=["proof.failed"], **asked)
+    if found.get("failed"):
+        return f"refused: {found['msg']}"
+    return said(found["proof"])
+
+
+def said(proof: dict) -> str:
+    """A proof in a cell of the table."""
+    refused = [check["detail"] for check in proof["checks"] if not check["passed"]]
+    more = f"; and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return f"{proof['verdict']}: {refused[0]}{more}" if refused else f"{proof['verdict']}, {len(proof['checks'])} checks"
+
+
 def row(name: str, folder: Path) -> list[str]:
     guest = guests.GUESTS[name]
     disks, dummy = overlays(name, folder)
@@ -103,8 +125,10 @@ def row(name: str, folder: Path) -> list[str]:
     return [
         name,
         guest.words,
+        proof(name),
         f"{before['verdict']}: {before['cause']}",
         f"{len(report['changes'])} changes in {seconds:.0f} s",
+        said(report["proof"]),
         repaired,
         peer(name, folder),
     ]
@@ -120,30 +144,21 @@ def in_scratch(name: str) -> list[str]:
         shutil.rmtree(folder)
 
 
+def page(text: str, rows: list[list[str]]) -> str:
+    """docs/guests.md with these rows in the place of those of the same guests; the others stay."""
+    before, dummy, rest = text.partition(f"{BEGIN}\n")
+    table, dummy, after = rest.partition(f"\n{END}")
+    known = {cells[0]: line for line in table.splitlines() if (cells := line.strip("| ").split(" | "))[0] in guests.GUESTS}
+    lines = {**known, **{cells[0]: f"| {' | '.join(cells)} |" for cells in rows}}
+    whole = [f"| {' | '.join(HEAD)} |", f"| {' | '.join(['---'] * len(HEAD))} |", *(lines[name] for name in guests.GUESTS if name in lines)]
+    return before + "\n".join([BEGIN, "", *whole, "", END]) + after
+
+
 def main() -> None:
-    """All guests into the page; or, for those that are named, only their rows on the screen."""
-    chosen = sys.argv[1:]
+    """All guests into the page, or those that are named."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        rows = list(pool.map(in_scratch, chosen or guests.GUESTS))
-    if chosen:
-        return
-    head = ["guest", "what it is", "unrepaired on virtio", "repair", "repaired on virtio", "virt-v2v"]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
-    (harness.ROOT / "docs" / "guests.md").write_text(
-        "# Guests that are booted\n\n"
-        "Written by `make matrix`: real Debian 12 guests with VMware-shaped faults, each booted on virtio as it is, migrated with the\n"
-        "playbook, and booted again; and what virt-v2v makes of the same disks. A boot has passed when the guest itself reports its root, swap, data disk,\n"
-        "cards with their addresses and profiles, and no failed unit. Emulation on 2 CPUs, so seconds are long.\n\n" + table + "\n\n"
-        "virt-v2v runs grub-mkconfig, which takes `root=/dev/sdX` over from the guests' `/etc/default/grub`, where older installers wrote it; the\n"
-        "initramfs then waits for that device.\n\n"
-        "`bios` (ifupdown), `usr-split` (systemd-networkd), `luks-lvm` (netplan by MAC, the card named in the initramfs) and `nm-two`\n"
-        "(NetworkManager, two cards by their order) also boot with MACs that nobody foretold, `bios` with a second card too, found before or\n"
-        "after the first (`tests/e2e/test_any_mac.py`).\n\n"
-        "Not booted, for want of their packages: RHEL 6 to 10, Fedora, SLES 12 and 15, openSUSE, Ubuntu 16.04 to 26.04, Amazon Linux 2 and 2023,\n"
-        "Photon, Arch, Alpine and Gentoo. Their conventions are in `tests/unit/plugins/module_utils/trees`, the reviewed plan of each in `golden`\n"
-        "beside it; RHEL 9 (GPT, ESP, XFS on LVM, BLS) and Ubuntu 22.04 are also repaired and proved as disks. A live repair is tested on the guest\n"
-        "`bios`: it runs on VMware's hardware as qemu has it, is repaired over SSH, started again on virtio, and taken back to the last byte.\n"
-    )
+        rows = list(pool.map(in_scratch, sys.argv[1:] or guests.GUESTS))
+    PAGE.write_text(page(PAGE.read_text(), rows))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What lab guests are put together from: the unpacked system, its network files, initramfs, boot menu, volumes.
 
-Every guest prints a line `LAB ...` on its console once it is up: root, swap, data, each card with its addresses and its profile.
+Every guest prints a line `LAB ...` on its console once it is up: root, swap, data, each card with its addresses and its profile; and what its own
+/etc/lab-more says beside that.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from base import base_tar
 from disk import MIB, Tree, run
 
-MACS = ("00:50:56:3a:bb:cc", "00:50:56:3a:bb:cd")
+MACS = ("00:50:56:3a:bb:cc", "00:50:56:3a:bb:cd", "00:50:56:3a:bb:ce", "00:50:56:3a:bb:cf")
 MAC = MACS[0]
 NIC, NIC2 = "ens192", "ens224"
 BY_PATH = "/dev/disk/by-path/pci-0000:03:00.0-scsi-0:0:0:0-part"
@@ -39,8 +40,9 @@ failed=$(systemctl --failed --plain --no-legend | awk '{printf "%s%s", c, $1; c=
 tools=$(test -e /usr/bin/vmtoolsd && echo yes || echo no)
 root=$(findmnt -no SOURCE,FSTYPE / | tr -s ' ' ,)
 dpkg=$(dpkg --audit | wc -l)
+more=$(sh /etc/lab-more 2>/dev/null)
 echo "LAB root=$root swap=$swap data=$data nics=$nics drivers=$drv profiles=$profiles" \
-  "kernel=$(uname -r) failed=${failed:-0} tools=$tools dpkg=$dpkg END" >/dev/ttyS0
+  "kernel=$(uname -r) failed=${failed:-0} tools=$tools dpkg=$dpkg$more END" >/dev/ttyS0
 """
 
 

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from disk import run
 from parts import MACS
+
+SLOTS = (192, 224)
+# Four cards as after years of adding and removing: of bridges 6, 7 and 8, and one in a further port of bridge 6, whose number is the highest.
+MIXED_SLOTS = (256, 192, 1216, 224)
 
 
 def _convert(source: Path, dest: Path, subformat: str) -> Path:
@@ -23,35 +27,35 @@ def vmdk_chain(disks: list[Path], folder: Path) -> list[Path]:
         run("qemu-img", "create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", parent, child, cwd=folder)
     run("qemu-io", "-f", "vmdk", "-c", "write -P 0x5a 2900M 64k", folder / "web01-000002.vmdk")
     _convert(disks[1], folder / "web01_1.vmdk", "monolithicFlat")
-    _vmx(folder / "web01.vmx", [["web01-000002.vmdk"], ["web01_1.vmdk"]], 1)
+    _vmx(folder / "web01.vmx", [["web01-000002.vmdk"], ["web01_1.vmdk"]], SLOTS[:1])
     return [folder / "web01.vmx"]
 
 
-def vmx(cards: int) -> Callable[[list[Path], Path], list[Path]]:
-    """A .vmx over monolithic disks on one controller, with network cards on slots 192, 224, ..."""
+def vmx(cards: int, slots: Sequence[int] = SLOTS, bus: str = "scsi") -> Callable[[list[Path], Path], list[Path]]:
+    """A .vmx over monolithic disks on one controller, with network cards on slots 192, 224, ... or those that are given."""
 
     def package(disks: list[Path], folder: Path) -> list[Path]:
         names = [_convert(disk, folder / f"srv01_{number}.vmdk", "monolithicSparse").name for number, disk in enumerate(disks)]
-        _vmx(folder / "srv01.vmx", [names], cards)
+        _vmx(folder / "srv01.vmx", [names], slots[:cards], bus)
         return [folder / "srv01.vmx"]
 
     return package
 
 
-def _vmx(path: Path, controllers: list[list[str]], cards: int) -> None:
+def _vmx(path: Path, controllers: list[list[str]], slots: Sequence[int], kind: str = "scsi") -> None:
     lines = [
         '.encoding = "UTF-8"', f'displayName = "{path.stem}"', 'guestOS = "debian12-64"', 'memSize = "1024"', 'numvcpus = "2"',
         'firmware = "bios"',
     ]  # fmt: skip
     for bus, names in enumerate(controllers):
-        lines += [f'scsi{bus}.present = "TRUE"', f'scsi{bus}.virtualDev = "pvscsi"']
+        lines += [f'{kind}{bus}.present = "TRUE"', *([f'scsi{bus}.virtualDev = "pvscsi"'] if kind == "scsi" else [])]
         for unit, name in enumerate(names):
-            lines += [f'scsi{bus}:{unit}.present = "TRUE"', f'scsi{bus}:{unit}.fileName = "{name}"']
-    for number in range(cards):
+            lines += [f'{kind}{bus}:{unit}.present = "TRUE"', f'{kind}{bus}:{unit}.fileName = "{name}"']
+    for number, slot in enumerate(slots):
         lines += [
             f'ethernet{number}.present = "TRUE"', f'ethernet{number}.virtualDev = "vmxnet3"', f'ethernet{number}.networkName = "VM Network"',
             f'ethernet{number}.addressType = "static"', f'ethernet{number}.address = "{MACS[number]}"',
-            f'ethernet{number}.pciSlotNumber = "{192 + 32 * number}"',
+            f'ethernet{number}.pciSlotNumber = "{slot}"',
         ]  # fmt: skip
     path.write_text("\n".join(lines) + "\n")
 

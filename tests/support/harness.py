@@ -81,7 +81,15 @@ def guest(name: str) -> list[str]:
     recipe = hashlib.sha256(
         b"".join(
             (ROOT / "tests" / "lab" / file).read_bytes()
-            for file in ("recipes_boot.py", "recipes_layout.py", "parts.py", "sources.py", "disk.py", "base.py")
+            for file in (
+                "recipes_boot.py",
+                "recipes_layout.py",
+                "recipes_names.py",
+                "parts.py",
+                "sources.py",
+                "disk.py",
+                "base.py",
+            )
         )
     ).hexdigest()
     with open(CACHE / "lock", "w", encoding="ascii") as lock:

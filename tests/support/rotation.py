@@ -39,7 +39,7 @@ class Member:
 GROUPS: Mapping[str, Group] = MappingProxyType(
     {
         "boots": Group(
-            5,
+            7,
             "a guest of the lab is migrated and booted",
             "BIOS with initramfs-tools, UEFI with LVM; the unrepaired boot",
         ),
