@@ -13,6 +13,10 @@ from .errors import InvalidInput
 
 Mac = NewType("Mac", str)  # a text in that form
 _IN_TEXT = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")  # as the files of Linux guests have them
+# Of ip= and of BOOTIF= on a kernel command line (nm-initrd-generator(8), PXELINUX), and at the end of a variable's name (netifrc).
+_OTHERWISE = re.compile(
+    r"(?P<lead>\bip=|\bBOOTIF=01-|(?m:^)[ \t]*[a-z_]{1,40}_(?=[0-9a-fA-F]{12}=))(?P<mac>(?:[0-9a-fA-F]{2}-){5}[0-9a-fA-F]{2}|[0-9a-fA-F]{12}(?==))"
+)
 _SPELT = re.compile(r"[0-9a-f]{12}|[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}")
 
 
@@ -54,8 +58,16 @@ def upper(mac: Mac) -> str:
 
 
 def replaced(text: str, macs: Mapping[Mac, Mac]) -> str:
-    """A text with new addresses in place of old ones, however these are written in it with colons."""
-    return _IN_TEXT.sub(lambda match: macs.get(Mac(match[0].lower()), match[0]), text)
+    """A text with new addresses in place of old ones, however these are written in it with colons; in other spellings where nothing else can stand."""
+    with_colons = _IN_TEXT.sub(lambda match: macs.get(Mac(match[0].lower()), match[0]), text)
+    return _OTHERWISE.sub(lambda match: match["lead"] + _respelt(match["mac"], macs), with_colons)
+
+
+def _respelt(said: str, macs: Mapping[Mac, Mac]) -> str:
+    """An address without colons by its new one, in the same spelling."""
+    mac = canonical(said)
+    new = macs.get(mac) if mac is not None else None
+    return said if new is None else new.replace(":", "-" if "-" in said else "")
 
 
 def _of_digits(digits: str) -> Mac:

@@ -113,7 +113,7 @@ def _address(path: str, value: str) -> Iterator[Profile]:
         fixed = cidr(address, netmask) if _is_address(address) else None
     else:
         card, method, fixed, gateway = (fields[0] if fields[0] not in _METHODS else ""), (fields[1:2] or ["dhcp"])[0], None, ""
-    mac = mac_of(card.replace("-", ":"))  # as NetworkManager and systemd take it too
+    mac = mac_of(card) if "-" in card else None  # as NetworkManager and systemd take it too
     if VALID.match(card) or mac is not None:
         how = "static" if fixed else "dhcp" if method in _DYNAMIC or (len(fields) >= 6 and not method) else "none"
         addresses = (fixed,) if fixed else ()

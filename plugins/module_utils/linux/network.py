@@ -15,7 +15,7 @@ from typing import Collection, Iterator, Mapping, Sequence
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.machine import Nic
-from ..core.macs import Mac, canonical, made_of, replaced
+from ..core.macs import Mac, made_of, replaced
 from ..core.numbers import decimal
 from ..guest.change import Change
 from ..guest.changes.entries import remove
@@ -33,10 +33,6 @@ from .netconf import rules as rules_of
 from .netconf.model import Profile, globs
 
 _RULE = 'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*", ATTR{{address}}=="{mac}", ATTR{{type}}=="1", NAME="{name}"\n'
-# nm-initrd-generator(8), the parameter of PXELINUX, and variables of netifrc.
-_OTHERWISE = re.compile(
-    r"(?P<lead>\bip=|\bBOOTIF=01-|(?m:^)[ \t]*[a-z_]{1,40}_(?=[0-9a-fA-F]{12}=))(?P<mac>(?:[0-9a-fA-F]{2}-){5}[0-9a-fA-F]{2}|[0-9a-fA-F]{12}(?==))"
-)
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
 
 
@@ -313,16 +309,8 @@ def _follow(guest: Guest, macs: Mapping[Mac, Mac]) -> list[Change]:
     for path in dict.fromkeys(_naming_macs(guest)) if macs else ():
         before = text(guest, path)
         if before is not None:
-            after = _OTHERWISE.sub(lambda match: _followed(match, macs), replaced(before, macs))
-            changes += edit(path, before, after, "the card has a new MAC")
+            changes += edit(path, before, replaced(before, macs), "the card has a new MAC")
     return changes
-
-
-def _followed(match: re.Match[str], macs: Mapping[Mac, Mac]) -> str:
-    """A MAC that is spelt without colons, by its new one in the same spelling."""
-    mac = canonical(match["mac"])
-    new = macs.get(mac) if mac is not None else None
-    return match[0] if new is None else match["lead"] + new.replace(":", "-" if "-" in match["mac"] else "")
 
 
 def _naming_macs(guest: Guest) -> Iterator[str]:
