@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence, TypeVar
 
 from ..core.machine import Nic
+from ..core.macs import Mac
 
 _ENS = re.compile(r"^ens(\d{1,9})(?:np0|d0)?$")
 _ENP = re.compile(r"^enp(\d{1,9})s(\d{1,9})(?:f0)?(?:np0)?$")
@@ -94,6 +95,16 @@ def in_order(nics: Sequence[Nic]) -> tuple[Nic, ...]:
     if len(known) < len(nics) or len(set(known)) < len(known):
         return tuple(nics)
     return tuple(nic for dummy, nic in sorted(zip(known, nics), key=lambda pair: pair[0]))
+
+
+def as_met(at_source: Sequence[Nic], macs: Sequence[Mac], things: Sequence[_T]) -> list[_T]:
+    """`things`, one for each NIC with these MACs, in the order in which a kernel met the NICs of the source; as they are where there are not as many."""
+    if len(things) != len(at_source):
+        return list(things)
+    first = {id(nic): number for number, nic in enumerate(in_order(at_source))}
+    known = {nic.mac: nic for nic in at_source if nic.mac}
+    places = [first[id(known.get(mac, at_source[number]))] for number, mac in enumerate(macs)]
+    return [thing for dummy, thing in sorted(zip(places, things), key=lambda pair: pair[0])]
 
 
 def counted(name: str) -> Optional[int]:

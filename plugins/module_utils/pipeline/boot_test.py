@@ -19,6 +19,7 @@ from ..core.macs import of_nic
 from ..core.manifest import Identity, Manifest
 from ..core.process import require
 from ..disk import encrypted
+from ..guest.nic_names import as_met
 from ..targets.qemu_arguments import firmware_files
 from . import record
 from .record import BOOT, Facts
@@ -64,7 +65,8 @@ class BootTest(Plain):
     @cached_property
     def _known(self) -> Optional[BootRequest]:
         """None for a guest whose start nothing would tell."""
-        return of_records(self.options) if self.options.of_records else self.options.request
+        request = of_records(self.options) if self.options.of_records else self.options.request
+        return None if request is None else replace(request, nics=_as_described(self.options.subject.work_dir, request.nics))
 
     @property
     def _request(self) -> BootRequest:
@@ -171,6 +173,12 @@ def of_records(options: BootTestOptions) -> Optional[BootRequest]:
 def nic_of(nic: NicFacts) -> BootNic:
     """The NIC of a test VM for one that the guest has, or is to have."""
     return BootNic(nic.mac, next((address for address in nic.addresses if ":" not in address), ""), nic.gateway)
+
+
+def _as_described(work_dir: str, nics: Sequence[BootNic]) -> tuple[BootNic, ...]:
+    """NICs in the order in which the VM is described, which is that of their slots at the source: names that only count them depend on it."""
+    at_source = record.known(work_dir).vm.machine.nics if work_dir else ()
+    return tuple(as_met(at_source, [nic.mac for nic in nics], nics))
 
 
 def _inputs(request: BootRequest) -> tuple[Identity, ...]:

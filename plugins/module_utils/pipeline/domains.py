@@ -11,7 +11,7 @@ from ..core.errors import InvalidInput
 from ..core.machine import Nic
 from ..disk.machine import BARE, Converted, VmSaid
 from ..guest.model import BOOTSTRAP
-from ..guest.nic_names import in_order
+from ..guest.nic_names import as_met
 from ..guest.nics import made
 from ..targets.domain import Domain
 from .record import Facts
@@ -133,11 +133,6 @@ def _nics(vm: VmSaid, facts: Facts, network: str, networks: Mapping[str, str]) -
     for number, mac in enumerate(macs):
         there = was_on.get(mac) or (at_source[number].network if len(at_source) == len(macs) else "")
         found.append(Nic(mac, networks.get(there, network)))
-    if len(found) == len(at_source):  # each stands for one of the source
-        first = {id(nic): number for number, nic in enumerate(in_order(at_source))}
-        known = {nic.mac: nic for nic in at_source if nic.mac}
-        pairs = [(first[id(known.get(mac, at_source[number]))], found[number]) for number, mac in enumerate(macs)]
-        found = [nic for dummy, nic in sorted(pairs, key=lambda pair: pair[0])]
-    yield from found
+    yield from as_met(at_source, macs, found)
     if not macs and vm.machine.kind == BARE:
         yield Nic(None, network)

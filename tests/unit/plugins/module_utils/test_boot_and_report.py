@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,13 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Concern
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data, from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import of_today
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report, reporting
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import boot_test, record, repair, report, reporting
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Booted, Migration, Repaired
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Run, carry_out
@@ -288,3 +289,18 @@ def test_a_passphrase_is_typed_when_it_is_asked_for():
 def test_an_initramfs_that_waits_for_ever_is_the_last_thing_seen():
     said = "dracut-initqueue[269]: Warning: dracut-initqueue: timeout, still waiting for following initqueue hooks:"
     assert "last thing seen was: initqueue_wait" in judge(console("Linux version 6.1", said), None)[1]
+
+
+def test_the_cards_of_the_test_are_in_the_order_of_the_description(monkeypatch, tmp_path):
+    """A guest with net.ifnames=0 counts its cards: the slots of VMware 224 and 192 are bridges 7 and 6, so that the second is eth0."""
+    macs = ("00:50:56:00:00:01", "00:50:56:00:00:02")
+    nics = tuple(Nic(made, slot=slot) for made, slot in zip(macs, (224, 192)))
+    vm = VmSaid(replace(VmSaid().machine, nics=nics))
+    monkeypatch.setattr(record, "known", lambda dummy: record.Known(vm))
+    request = BootRequest((("x", "raw"),), nics=tuple(map(BootNic, macs)))
+
+    def tested(work_dir):
+        stage = boot_test.BootTest(boot_test.BootTestOptions(str(tmp_path), boot_test.Subject(work_dir), request))
+        return [nic.mac for nic in stage._request.nics]
+
+    assert tested("/work") == [macs[1], macs[0]] and tested("") == list(macs)

@@ -9,7 +9,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.macs import canonical
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nic_names import Slot, in_order
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nic_names import Slot, as_met, in_order
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import rules
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.network import interfaces
 
@@ -45,6 +45,15 @@ def test_nics_are_counted_by_bridge_and_function():
     assert [nic.slot for nic in in_order(nics)] == [33, 160, 1184, 192, 224, 256]
     assert in_order([*nics, Nic(mac(9))]) == (*nics, Nic(mac(9)))
     assert in_order([nics[0], nics[0]]) == (nics[0], nics[0])
+
+
+def test_what_goes_with_nics_comes_in_their_order_at_the_source():
+    """By MAC, or by number where a NIC has got another MAC. 1216 is a function of bridge 6, after 192; 224 and 256 are bridges 7 and 8."""
+    nics = [Nic(mac(number), slot=slot) for number, slot in enumerate((256, 192, 1216, 224))]
+    assert as_met(nics, [mac(number) for number in range(4)], "abcd") == ["b", "c", "d", "a"]
+    assert as_met(nics, [mac(3), mac(2), mac(1), mac(0)], "dcba") == ["b", "c", "d", "a"]
+    assert as_met(nics, [mac(number) for number in range(10, 14)], "abcd") == ["b", "c", "d", "a"]
+    assert as_met(nics, [mac(0), mac(1)], "ab") == ["a", "b"]
 
 
 RULES = {
