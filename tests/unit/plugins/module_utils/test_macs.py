@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from ansible_collections.hyper2kvm.migration.plugins.module_utils import guest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import macs
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine, Nic
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf.model import mac_of
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 
 HOME = Path(guest.__path__[0]).parent
 ONE = "00:50:56:ab:cd:ef"
@@ -27,7 +29,8 @@ def test_every_spelling_is_one_address_to_everybody(text):
     other = "52:54:00:00:00:01"
     assert macs.canonical(text) == macs.of_nic(text) == mac_of(f'"{text.strip()}"') == ONE
     assert mac_map({text: other}) == {ONE: other} and mac_map({other: text}) == {other: ONE}
-    assert named([{"mac": text}], [Nic(ONE, slot=192)]) == (Nic(ONE, slot=192),)
+    source = VmSaid(Machine(nics=(Nic(ONE, slot=192),)))
+    assert families.guest_request(source, (), nics=named([{"mac": text}])).nics == source.machine.nics
 
 
 def test_two_spellings_of_one_address_are_one_nic():
