@@ -73,13 +73,17 @@ _BACKED_BY = ("vgpu", "fileName", "deviceName", "serviceURI", "proxyURI", "pipeN
 _SETTINGS = re.compile(r"guestinfo\.((user|meta|vendor)data|ovfenv|(ignition|coreos)\.config\.(data|url))")
 
 
+_POWER = {"poweredOn": "on", "poweredOff": "off", "suspended": "suspended"}
+_TOOLS = {"guestToolsRunning": "running", "guestToolsNotRunning": "stopped"}
+
+
 def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacenter: str = "", host: str = "", cluster: str = "") -> Vm:
     """The record of a VM from its PROPERTIES; `path` and names come from the inventory around it."""
     get = properties.get
     devices: Sequence[Mapping[str, Any]] = get("config.hardware.device") or ()
     extra = {str(item["key"]).lower(): str(item.get("value", "")) for item in get("config.extraConfig") or () if "key" in item}
     slots = {key: slot for key, value in extra.items() if key.endswith(".pcislotnumber") and (slot := decimal(value)) is not None}
-    disks = tuple(_disks(devices))
+    boots = get("config.bootOptions") or {}
     return Vm(
         id=vm_id,
         name=_unescaped(get("name") or ""),
@@ -88,7 +92,7 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
         folder=path.rpartition("/")[0],
         host=host,
         cluster=cluster,
-        power={"poweredOn": "on", "poweredOff": "off", "suspended": "suspended"}.get(get("runtime.powerState") or "", "unknown"),
+        power=_POWER.get(get("runtime.powerState") or "", "unknown"),
         connection=get("runtime.connectionState") or "connected",
         template=bool(get("config.template")),
         uuid=get("config.uuid") or "",
@@ -101,21 +105,19 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
         cores_per_socket=get("config.hardware.numCoresPerSocket"),
         memory=get("config.hardware.memoryMB"),
         firmware="uefi" if get("config.firmware") == "efi" else "bios",
-        secure_boot=bool((get("config.bootOptions") or {}).get("efiSecureBootEnabled")),
-        boot_order=tuple(
-            device["deviceKey"] for device in (get("config.bootOptions") or {}).get("bootOrder") or () if "deviceKey" in device
-        ),
-        boots=tuple(_boots(get("config.bootOptions") or {})),
+        secure_boot=bool(boots.get("efiSecureBootEnabled")),
+        boot_order=tuple(device["deviceKey"] for device in boots.get("bootOrder") or () if "deviceKey" in device),
+        boots=tuple(_boots(boots)),
         vtpm=any(device["_type"] == "VirtualTPM" for device in devices),
         encrypted=bool(get("config.keyId")),
-        disks=disks,
+        disks=tuple(_disks(devices)),
         nics=tuple(_nics(devices, slots)),
         snapshots=tuple(_snapshots(get("snapshot") or {})),
         cbt=bool(get("config.changeTrackingEnabled")),
         cbt_supported=bool(get("capability.changeTrackingSupported")),
         consolidation_needed=bool(get("runtime.consolidationNeeded")),
         fault_tolerance=get("runtime.faultToleranceState") not in (None, "notConfigured"),
-        tools={"guestToolsRunning": "running", "guestToolsNotRunning": "stopped"}.get(get("guest.toolsRunningStatus") or "", ""),
+        tools=_TOOLS.get(get("guest.toolsRunningStatus") or "", ""),
         guest_hostname=get("guest.hostName") or "",
         addresses=tuple(_addresses(get("guest.net") or (), get("guest.ipAddress"))),
         guest_free={

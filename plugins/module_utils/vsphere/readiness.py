@@ -160,6 +160,27 @@ def _disk(vm: Vm, disk: VmDisk, what: str) -> Iterator[Concern]:
         yield Concern("vsphere.disk-without-file", BLOCKER, f"{what} has no file on a datastore.", "Move it to a datastore.")
     if disk.capacity <= 0:
         yield Concern("vsphere.disk-empty", BLOCKER, f"{what} has no capacity.", "Remove it, or look at what is wrong with it.")
+    yield from _mode(disk, what)
+    if disk.encrypted and not vm.encrypted:
+        yield _encrypted(what)
+    if len({file.rpartition("/")[0] for file in disk.files}) > 1:
+        yield Concern(
+            "vsphere.linked-clone",
+            WARNING,
+            f"{what} rests on files of another VM ({disk.files[-1]}).",
+            "Where its own files are not enough, a lease brings it whole (migrate_transport: nfc).",
+        )
+    if len(disk.files) > MAX_DEPTH:
+        yield Concern(
+            "vsphere.deep-chain",
+            WARNING,
+            f"{what} is a chain of {len(disk.files)} files.",
+            "Delete or consolidate its snapshots: it is slow to read.",
+        )
+
+
+def _mode(disk: VmDisk, what: str) -> Iterator[Concern]:
+    """How a disk is attached, and with whom it is shared."""
     if disk.mode.startswith("independent"):
         yield Concern(
             "vsphere.independent-disk",
@@ -191,22 +212,6 @@ def _disk(vm: Vm, disk: VmDisk, what: str) -> Iterator[Concern]:
             WARNING,
             f"{what} is on a controller that VMs share ({disk.bus_sharing}), as cluster nodes do.",
             "Migrate the cluster as a whole, with shared storage on the target.",
-        )
-    if disk.encrypted and not vm.encrypted:
-        yield _encrypted(what)
-    if len({file.rpartition("/")[0] for file in disk.files}) > 1:
-        yield Concern(
-            "vsphere.linked-clone",
-            WARNING,
-            f"{what} rests on files of another VM ({disk.files[-1]}).",
-            "Where its own files are not enough, a lease brings it whole (migrate_transport: nfc).",
-        )
-    if len(disk.files) > MAX_DEPTH:
-        yield Concern(
-            "vsphere.deep-chain",
-            WARNING,
-            f"{what} is a chain of {len(disk.files)} files.",
-            "Delete or consolidate its snapshots: it is slow to read.",
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
 UTILS = ROOT / "plugins" / "module_utils"
+LONGEST = 60  # lines
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 PACKAGES = sorted(path.name for path in UTILS.iterdir() if path.is_dir() and not path.name.startswith("_"))
 NAMED = sorted(set(re.findall(rf"\b(?:{'|'.join(PACKAGES)})/\w+(?:\.\w+)*", PAGE)))
@@ -52,3 +53,11 @@ def test_every_registry_is_on_the_page():
         if re.search(r"registry\.entries\(globals\(\)|collected\(globals\(\)", path.read_text())
     }
     assert used == {registry for dummy, dummy, registries in ROWS for registry in re.findall(r"`(\S+)`", registries)}
+
+
+def test_no_function_is_longer_than_a_screen():
+    trees = {path: ast.parse(path.read_text()) for path in (ROOT / "plugins").rglob("*.py")}
+    functions = (
+        (path, one) for path, tree in trees.items() for one in ast.walk(tree) if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))
+    )
+    assert [(str(path), one.name) for path, one in functions if (one.end_lineno or 0) - one.lineno >= LONGEST] == []
