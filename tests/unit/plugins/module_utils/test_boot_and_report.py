@@ -8,23 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import reports
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot import qemu, runner
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.model import BootNic, BootRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.boot.signals import PATTERNS, Console
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import BLOCKER, WARNING, Concern
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import each_from_data, from_data
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, MissingTool, NotEnoughSpace, ProofFailed
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine, Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.manifest import of_today
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import Converted, VmSaid
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.proof import Check, Proof
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import Options, make_plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import boot_test, record, repair, report, reporting
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Booted, Migration, Repaired
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration, Repaired
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.stage import Run, carry_out
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.sources.source import refuse
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import qemu_arguments
@@ -143,14 +144,9 @@ def test_the_report_says_the_same_twice_and_is_readable():
         }
     ]
     boot = {"verdict": "passed", "signals": {"login": 3.0, "kernel": 1.0}, "screenshot": "/o/console.png"}
-    done = report.of(
-        from_data(VmSaid, vm, "vm"),
-        from_data(Repaired, result, "guest"),
-        each_from_data(Converted, disks, "disks"),
-        from_data(Booted, boot, "boot"),
-    )
-    data = report.as_data(done)
-    assert from_data(Migration, data, "report").timings == done.timings
+    data = reports.written(vm, result, disks, boot)
+    done = from_data(Migration, data, "report")
+    assert done.timings.convert == (None,) and done.bytes_read == 5 and done.tools
     text = report.as_markdown(done)
     assert report.as_json(data) == report.as_json(json.loads(report.as_json(data)))
     assert text == report.as_markdown(from_data(Migration, json.loads(report.as_json(data)), "report"))

@@ -11,12 +11,12 @@ from typing import Callable
 import dropped
 import families as trees
 import pytest
+import reports
 import winlab
 from hypothesis import given
 from hypothesis import strategies as st
 from staged import Staged, attach
 
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, ProofFailed, UnsupportedGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress import Silent
@@ -29,10 +29,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.plan import Plan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.repairs import Repair, ordered
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import plan as linux
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families, live_repair, report
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families, live_repair
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.fix import options_digest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repair import first_start, fix, look, take_back, validate
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import plan as windows
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive
@@ -126,7 +125,7 @@ def test_they_are_asked_by_name_and_those_that_take_every_guest_last(registered)
 def test_a_report_says_of_the_first_start_what_the_family_does(case):
     """From the record alone, and with the name of the VM."""
     record = json.loads(json.dumps(look(case[2], plan_too=False).as_result()))
-    page = report.as_markdown(from_data(Migration, report.as_data({"name": "web01"}, record, [], {}), "report"))
+    page = reports.page(reports.written({"name": "web01"}, record))
     steps = record["facts"]["first_steps"]
     assert bool(steps) == (case[0] == "windows") and "{vm}" not in page
     assert record["facts"]["console"] == (case[0] == "linux")

@@ -51,8 +51,17 @@ def test_what_vsphere_says_stands_beside_what_a_nic_and_a_disk_are():
         VmDisk(2000, "d", Disk("scsi", 0, 1), 1 << 30, "FlatVer2", ("[ds] a/a.vmdk",)),))  # fmt: skip
     said = vm.as_result()
     assert said["nics"] == [
-        {"key": 4000, "label": "n", "connected": True, "mac": "00:50:56:00:00:01", "network": "lan", "model": "vmxnet3", "slot": 192},
-        {"key": 4001, "label": "m", "connected": False, "mac": "", "network": "", "model": "", "slot": None},
+        {
+            "key": 4000,
+            "label": "n",
+            "connected": True,
+            "starts": True,
+            "mac": "00:50:56:00:00:01",
+            "network": "lan",
+            "model": "vmxnet3",
+            "slot": 192,
+        },
+        {"key": 4001, "label": "m", "connected": False, "starts": True, "mac": "", "network": "", "model": "", "slot": None},
     ]
     (disk,) = said["disks"]
     assert (disk["bus"], disk["controller"], disk["unit"], disk["capacity"]) == ("scsi", 0, 1, 1 << 30) and "place" not in disk

@@ -13,13 +13,15 @@ from promptly import within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic, NicFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Machine, Nic, NicFacts
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import boot_cards, modules, network, yamlfile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import ifupdown, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 
 OTHER = "00:50:56:3a:bb:cd"
 NET = "/etc/systemd/network"
@@ -305,11 +307,11 @@ def test_any_map_of_distinct_macs_is_taken(values):
 
 
 def test_nics_that_the_operator_names_keep_the_slots_that_the_source_knows():
-    known = [Nic(MAC, "old", slot=192)]
-    found = named([{"mac": OTHER.upper(), "network": "x"}, {"mac": MAC, "network": ""}], known)
-    assert found == (Nic(OTHER, "x"), Nic(MAC, slot=192))
+    known = VmSaid(Machine(nics=(Nic(MAC, "old", slot=192),)))
+    found = named([{"mac": OTHER.upper(), "network": "x"}, {"mac": MAC, "network": ""}])
+    assert families.guest_request(known, (), nics=found).nics == (Nic(OTHER, "x"), Nic(MAC, slot=192))
     with pytest.raises(InvalidInput, match="is not a MAC address"):
-        named([{"mac": "eth0", "network": ""}], known)
+        named([{"mac": "eth0", "network": ""}])
 
 
 def test_broken_yaml_is_said_and_left_alone():

@@ -9,12 +9,12 @@ import time
 from dataclasses import replace
 
 import pytest
+import reports
 from fixtures import facts, guest
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import markdown
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.bounded import bounded, size
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import WARNING, Concern
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.data import from_data
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, StalePlan
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import diffs, secrets
@@ -29,7 +29,6 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan imp
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import runtime
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import repair, report
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.kinds import KINDS
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.record import Migration
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.repaired import load_plan, of_record
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets import libvirt_xml, qemu_script
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.targets.domain import Domain
@@ -90,9 +89,9 @@ def planned(path, text, mode=0o644, extra="# more\n"):
 def leaving(plan, **more):
     """Everything that a module returns and the report shows."""
     record = repair.GuestReport(facts(guest()), plan, **more).as_result()
-    data = report.as_data({"name": "vm"}, record, [], {})
+    data = reports.written({"name": "vm"}, record)
     told = {"result": of_record(record, "/p"), "diff": plan.diff(), "plan": plan.shown().as_data(), "report": data}
-    return json.dumps(told) + report.as_markdown(from_data(Migration, data, "report"))
+    return json.dumps(told) + reports.page(data)
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -309,9 +308,9 @@ def test_text_from_outside_is_no_markup_in_the_report(value):
         Proof((Check(value, True, value),)),
     ).as_result()
     vm = {"name": value, "kind": value, "disks": []}
-    data = report.as_data(vm, record, [], {"cause": value, "signals": {value: 1}})
-    text = report.as_markdown(from_data(Migration, json.loads(report.as_json(data)), "report"))
-    plain = report.as_markdown(from_data(Migration, report.as_data({**vm, "name": "n"}, record, [], {}), "report"))
+    data = reports.written(vm, record, boot={"cause": value, "signals": {value: 1}})
+    text = reports.page(json.loads(report.as_json(data)))
+    plain = reports.page(reports.written({**vm, "name": "n"}, record))
     outside, fence = [], ""
     for line in text.splitlines():
         ticks = line[: len(line) - len(line.lstrip("`"))]
