@@ -26,14 +26,14 @@ while read -r want name; do
 done <"$2"
 """
 _FILTER = """
-	# only the disks of this machine, {what}
-	{name} = [
-		"a|^/dev/sda|",
-		"a|^/dev/disk/by-path/pci-0000:03:00.0-|",	# the same by their places
+@# only the disks of this machine, {what}
+@{name} = [
+@@"a|^/dev/sda|",
+@@"a|^/dev/disk/by-path/pci-0000:03:00.0-|",@# the same by their places
 
-		"r|.*|"
-	]
-"""
+@@"r|.*|"
+@]
+""".replace("@", "\t")  # as lvm.conf has it
 
 
 def slots(disk: Tree) -> None:

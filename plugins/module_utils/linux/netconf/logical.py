@@ -68,7 +68,7 @@ class Stated:
             if logical in defined:
                 yield _selected(replace(defined[logical], active=True), said)
             elif said not in defined and not _PATTERN.match(said) and mapped.match(said):
-                mapping = next(path for pattern, path in mappings.items() if globs(said, pattern))
+                mapping = next((path for pattern, path in mappings.items() if globs(said, pattern)), "")
                 # Where there is one definition to choose, the script chooses that.
                 chosen = replace(left[0], name=said) if len(left) == 1 else Profile("ifupdown", mapping, said)
                 yield replace(chosen, active=True, doubt=f"the script of a mapping of {said}")

@@ -19,7 +19,8 @@ _SERVICES, _RUNLEVELS = "/etc/init.d", "/etc/runlevels"
 _WANTS = "/etc/systemd/system"
 # What says something about an interface at the end of its name.
 _ABOUT = re.compile(
-    r"^(?:config|routes|fallback|modules|dhcp|dhcpcd|udhcpc|mtu|mac|metric|slaves|bridge(?!_(?:add|stp|forward|hello|max|force|ageing|priority)_)|vlans|macvlan|tuntap|iptunnel|type)_(?P<name>\w+)$"
+    r"^(?:config|routes|fallback|modules|dhcp|dhcpcd|udhcpc|mtu|mac|metric|slaves|vlans|macvlan|tuntap|iptunnel|type"
+    r"|bridge(?!_(?:add|stp|forward|hello|max|force|ageing|priority)_))_(?P<name>\w+)$"
 )
 _VLAN_NAME = re.compile(r"^(?:(?P<below>\w+)_)?vlan(?P<number>\d{1,4})_name$")
 _DEFAULT = re.compile(r"^(?:default|0\.0\.0\.0/0)\s+(?:via\s+|gw\s+)?(\S+)")
