@@ -253,9 +253,13 @@ def _steering(guest: Guest, path: str, name: str, content: str) -> Iterator[Chec
                 found = guest.device(line.device) is not None and not cmdline.unstable(line.device)
                 yield Check("initramfs.crypttab", found, f"{path} unlocks {line.device} as {line.other}")
     if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
-        yield Check("initramfs.mdadm", mdadm.rewritten(content) == content, f"{path} looks for arrays on every device")
+        every = mdadm.rewritten(content) == content
+        where = "on every device" if every else f"on some devices only, by {name}"
+        yield Check("initramfs.mdadm", every, f"{path} looks for arrays {where}")
     if f"/{name}" in lvm.CONFIGS:
-        yield Check("initramfs.lvm", lvm.conf(content, lvm.new_names(guest)) == content, f"{path} looks for volume groups on every device")
+        every = lvm.conf(content, lvm.new_names(guest)) == content
+        where = "on every device" if every else f"on some devices only, by {name}"
+        yield Check("initramfs.lvm", every, f"{path} looks for volume groups {where}")
 
 
 _RESUMED = re.compile(r"^(?!(?:none|auto)$).")  # what names a device, and does not say that there is none

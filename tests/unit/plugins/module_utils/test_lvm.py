@@ -12,7 +12,7 @@ from promptly import within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import BlockDevice
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import lvm
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import lvm, proof
 
 PV = BlockDevice("/dev/sda2", "LVM2_member", "pv-id", partuuid="part-id", disk=0, part=2)
 ON_DISK = lvm.new_names(MemoryGuest({}, {PV.name: PV}))
@@ -122,3 +122,17 @@ def test_a_devices_file_of_another_name_is_found():
 def test_no_text_takes_long(text):
     with within(5):
         lvm.conf(text, ON_DISK)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("etc/lvm/lvm.conf", 'devices {\n filter = [\n  "a|^/dev/sda|",\n  "r|.*|"\n ]\n}\n', "devices {\n}\n"),
+        ("etc/mdadm/mdadm.conf", "DEVICE /dev/sda1\n", "DEVICE partitions\n"),
+    ],
+)
+def test_the_proof_says_of_an_initramfs_what_it_does_and_not_what_it_should(name, before, after):
+    guest = MemoryGuest({}, {PV.name: PV})
+    (refused,), (passed,) = (list(proof._steering(guest, "/boot/initrd", name, content)) for content in (before, after))
+    assert not refused.passed and refused.detail.endswith(f"on some devices only, by {name}")
+    assert passed.passed and passed.detail.endswith("on every device")
