@@ -129,6 +129,25 @@ def test_a_guest_is_migrated_and_boots(name, attach, request, tmp_path):
     assert harness.digests(sources) == before
 
 
+@pytest.mark.rotates("boots", 240)
+def test_a_guest_that_ostree_deploys_is_copied_and_starts(tmp_path):
+    """It is not repaired, which is said, and so not started by the run. It does start on SATA; what becomes of its network is not looked at."""
+    sources, out = harness.guest("ostree"), tmp_path / "out"
+    before = harness.digests(sources)
+    hosts = harness.inventory(tmp_path / "vms.json", ostree={"migrate_source": sources, "migrate_output_dir": str(out)})
+    done = harness.playbook("migrate", hosts)
+    assert done.returncode == 0, done.stdout
+    report = json.loads((out / "ostree" / "report.json").read_text())
+    assert {"guest.ostree", "guest.unknown"} <= {concern["code"] for concern in report["concerns"]} and not report["changes"]
+    seen = harness.module(
+        "boot_test", disks=[{"path": disk["path"], "format": "qcow2"} for disk in report["disks"]], disk_bus=report["facts"]["disk_bus"],
+        nic_model=report["facts"]["nic_model"], nics=report["facts"]["nics"], network="none", timeout=600, dest=str(tmp_path / "boot"),
+        expect=[r"Command line: .* ostree=/ostree/boot\.1/debian/", r"Finished .* OSTree Prepare OS/"],
+    )  # fmt: skip
+    assert not seen.get("failed") and seen["boot"]["verdict"] == "passed", seen
+    assert harness.digests(sources) == before
+
+
 def test_every_guest_of_the_lab_has_its_turn():
     assert {*ALWAYS, *TURNS} == {*lab.GUESTS}
 

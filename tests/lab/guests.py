@@ -10,6 +10,7 @@ from pathlib import Path
 import recipes_boot
 import recipes_layout
 import recipes_names
+import recipes_ostree
 import sources
 from disk import Tree, data_disk, tree
 from parts import MAC, MACS, NIC, NIC2
@@ -109,8 +110,17 @@ GUESTS = {
     )
 }  # fmt: skip
 
+# What is copied as it is.
+COPIED = {
+    guest.name: guest
+    for guest in (
+        Guest("ostree", "a deployment of ostree, whose root is a directory; /boot by /dev/sda1, an initramfs with all drivers (.vmx)",
+              recipes_ostree.ostree, sources.vmx(1), "bios", "", "", size="4G"),
+    )
+}  # fmt: skip
+
 
 if __name__ == "__main__":
     import sys
 
-    print("\n".join(str(path) for path in build(GUESTS[sys.argv[1]], Path(sys.argv[2]))))
+    print("\n".join(str(path) for path in build({**GUESTS, **COPIED}[sys.argv[1]], Path(sys.argv[2]))))

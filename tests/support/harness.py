@@ -85,6 +85,7 @@ def guest(name: str) -> list[str]:
                 "recipes_boot.py",
                 "recipes_layout.py",
                 "recipes_names.py",
+                "recipes_ostree.py",
                 "parts.py",
                 "sources.py",
                 "disk.py",
@@ -101,7 +102,7 @@ def guest(name: str) -> list[str]:
                 return list(map(str, kept))
         for stale in folder.iterdir():
             stale.unlink()
-        sources = lab.build(lab.GUESTS[name], folder)
+        sources = lab.build({**lab.GUESTS, **lab.COPIED}[name], folder)
         record.write_text(json.dumps({"recipe": recipe, "sources": [path.name for path in sources]}))
         return [str(path) for path in sources]
 
