@@ -36,7 +36,7 @@ test: dev  ## everything CI runs, the cheap first
 # What Python compiled is kept for the next of the many processes. Three at once on two cores: a good part of the tests waits for clocks.
 unit: export PYTHONDONTWRITEBYTECODE :=
 unit: dev  ## the inner loop
-	$(VENV)/python -m pytest -n 3 tests/unit
+	$(VENV)/python -m pytest -n 3 --dist worksteal tests/unit
 
 lint: dev  ## format, types, layers, documentation
 	$(VENV)/ruff format -q --check plugins tests extensions scripts
@@ -78,7 +78,7 @@ full:  ## every integration test and every boot, none left to another commit
 	$(MAKE) --no-print-directory integration e2e ROTATE=
 
 hostile: dev  ## hostile inputs and failing machines, one by one; goes on where it stopped; WRITE=--write puts the figures into docs/security.md
-	$(VENV)/python -m pytest -q -n 2 --hypothesis-profile=wander tests/unit  # laws, by inputs that were not drawn before
+	$(VENV)/python -m pytest -q -n 3 --dist worksteal --hypothesis-profile=wander tests/unit  # laws, by inputs that were not drawn before
 	$(VENV)/python tests/hostile/run.py $(WRITE)
 
 fleet: dev  ## 20 small VMs in one run, compared with their sources: seconds, memory, events; VMS=n FORKS=n; WRITE=--write puts the figures into docs/scale.md
