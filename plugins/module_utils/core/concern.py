@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Sequence
 
 BLOCKER, WARNING, INFO = "blocker", "warning", "info"
+_NAMED = 20  # of one kind; what comes after them is counted
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Concern:
     def __str__(self) -> str:
         """All of it in a line, as a module warns of it."""
         return f"{self.code} ({self.severity}): {self.cause} {self.remedy}"
+
+
+def listed(names: Sequence[object], longest: int = 80) -> str:
+    """The first of some names, for people; `longest` are the characters of each that are said."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(str(name)[:longest] for name in names[:_NAMED]) + more
 
 
 def remedies(concerns: Sequence[Concern]) -> str:

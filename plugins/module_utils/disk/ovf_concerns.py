@@ -12,7 +12,7 @@ import re
 from typing import AbstractSet, Iterator, Optional
 from xml.etree import ElementTree as ET
 
-from ..core.concern import INFO, WARNING, Concern
+from ..core.concern import INFO, WARNING, Concern, listed
 from . import unused, vbox_concerns, vmx_concerns
 from .ovf_disks import REMOVABLE, Found
 from .ovf_items import CPU, DISK, MEMORY, NIC, Hardware, Item
@@ -58,7 +58,7 @@ def _said(root: ET.Element, system: System, hardware: Hardware, disks: tuple[Fou
         yield Concern(
             "source.instance-id",
             INFO,
-            f"Devices of {name} have the InstanceID of another one: {unused.listed(list(map(str, hardware.twins)))}.",
+            f"Devices of {name} have the InstanceID of another one: {listed(hardware.twins)}.",
             "Each is taken as a device of its own, since nothing else goes by these ids.",
         )
     yield from _choices(name, hardware)
@@ -67,7 +67,7 @@ def _said(root: ET.Element, system: System, hardware: Hardware, disks: tuple[Fou
         yield Concern(
             "source.blank-disk",
             INFO,
-            f"Disks of {name} have no file in the package: {unused.listed(blank)}.",
+            f"Disks of {name} have no file in the package: {listed(blank)}.",
             "They are made empty, as whoever deploys the package does.",
         )
     yield from _sections(name, root, system)
@@ -109,7 +109,7 @@ def _choices(name: str, hardware: Hardware) -> Iterator[Concern]:
         yield Concern(
             "source.configuration",
             INFO,
-            f"The package of {name} has the configurations {unused.listed(hardware.options)}; {hardware.option[:80]} is taken.",
+            f"The package of {name} has the configurations {listed(hardware.options)}; {hardware.option[:80]} is taken.",
             "Name another one behind the package in migrate_source: '...#config=NAME'.",
         )
     # Those of processors and memory, of which there is one, have ids of their own too.
@@ -120,7 +120,7 @@ def _choices(name: str, hardware: Hardware) -> Iterator[Concern]:
         yield Concern(
             "source.bounds",
             WARNING,
-            f"Of devices of {name} the description gives only bounds, and not what is normal: {unused.listed(said)}.",
+            f"Of devices of {name} the description gives only bounds, and not what is normal: {listed(said)}.",
             "Say what the VM is to have: migrate_cpus, migrate_memory, migrate_nics.",
         )
 
@@ -136,7 +136,7 @@ def _sections(name: str, root: ET.Element, system: System) -> Iterator[Concern]:
         yield Concern(
             "source.section",
             WARNING,
-            f"The package of {name} has sections that are not known, and whose meaning it asks for: {unused.listed(list(dict.fromkeys(unknown)))}.",
+            f"The package of {name} has sections that are not known, and whose meaning it asks for: {listed(list(dict.fromkeys(unknown)))}.",
             "Look into the .ovf whether the VM needs what they say.",
         )
     transports = next((section.get("transport", "").strip() for section in system.element.iter("VirtualHardwareSection")), "")
@@ -155,6 +155,4 @@ def _files(name: str, root: ET.Element, known: AbstractSet[str]) -> Iterator[Con
     used = {disk.get("fileRef") for disk in root.iterfind(".//DiskSection/Disk") if disk.get("diskId") in known}
     names = [file.get("href", "") for file in root.iterfind(".//References/File") if file.get("id") not in used]
     if names:
-        yield Concern(
-            "source.file", INFO, f"Files of the package are no disks of {name}: {unused.listed(names)}.", "They are not migrated."
-        )
+        yield Concern("source.file", INFO, f"Files of the package are no disks of {name}: {listed(names)}.", "They are not migrated.")

@@ -12,9 +12,9 @@ from typing import Iterable, Mapping, Optional, Sequence
 from xml.etree import ElementTree as ET
 
 from ..core import limits
+from ..core.concern import listed
 from ..core.errors import InvalidInput
 from ..core.numbers import decimal, said
-from .unused import listed
 
 CPU, MEMORY, NIC, DISK = "3", "4", "10", "17"
 # The words of OVF 0.9, and the symbols of IEC 80000-13, which people write.

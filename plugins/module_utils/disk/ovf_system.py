@@ -15,10 +15,9 @@ from typing import Iterator, Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from ..core.choice import Choice, plain
-from ..core.concern import INFO, WARNING, Concern
+from ..core.concern import INFO, WARNING, Concern, listed
 from ..core.errors import InvalidInput
 from .ovf_items import DISK
-from .unused import listed
 
 PLACE = re.compile(r"^(?:(?:ovf:)?/*disk/)?([^/]+)$")
 _KNOWN = re.compile(r"(vmx-[0-9]+|virtualbox-[0-9.]+)", re.IGNORECASE)

@@ -6,15 +6,7 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-from ..core.concern import BLOCKER, INFO, WARNING, Concern
-
-_NAMED = 20  # of one kind; what comes after them is counted
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of some names, for people."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(name[:80] for name in names[:_NAMED]) + more
+from ..core.concern import BLOCKER, INFO, WARNING, Concern, listed
 
 
 def _one(there: object, concern: Concern) -> tuple[Concern, ...]:

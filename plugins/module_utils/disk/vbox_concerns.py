@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import AbstractSet, Iterator, Sequence
 from xml.etree.ElementTree import Element
 
-from ..core.concern import INFO, WARNING, Concern
+from ..core.concern import INFO, WARNING, Concern, listed
 from . import unused
 
 YES = ("true", "1")  # xs:boolean
@@ -71,7 +71,7 @@ def _media(media: dict[str, Element], used: AbstractSet[str], name: str) -> Iter
         yield Concern(
             "source.snapshots",
             INFO,
-            f"Images of snapshots or of other VMs go on from disks of {name}, and are attached to nothing: {unused.listed(later)}.",
+            f"Images of snapshots or of other VMs go on from disks of {name}, and are attached to nothing: {listed(later)}.",
             "The present state is migrated, and no other.",
         )
     left = [medium.get("location", "") for uuid, medium in media.items() if uuid not in used]
@@ -79,6 +79,6 @@ def _media(media: dict[str, Element], used: AbstractSet[str], name: str) -> Iter
         yield Concern(
             "source.file",
             INFO,
-            f"Disks that the settings list are attached to nothing of {name}: {unused.listed(left)}.",
+            f"Disks that the settings list are attached to nothing of {name}: {listed(left)}.",
             "They are not migrated.",
         )

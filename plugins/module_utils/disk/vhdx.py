@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import array
-import functools
 import ntpath
-import operator
 import os
 import re
 import sys
@@ -259,28 +257,11 @@ def _table() -> tuple[int, ...]:
 
 
 _STEPS = _table()
-_ZEROS = bytes(512)
 
 
 def _crc32c(data: bytes) -> int:
     """CRC-32C (Castagnoli), which neither zlib nor binascii has."""
-    value, bits = 0xFFFFFFFF, _after_zeros()
-    for at in range(0, len(data), len(_ZEROS)):
-        part = data[at : at + len(_ZEROS)]
-        if part == _ZEROS:  # nearly all of a table
-            value = functools.reduce(operator.xor, (after for bit, after in enumerate(bits) if value >> bit & 1), 0)
-        else:
-            value = _step(value, part)
-    return value ^ 0xFFFFFFFF
-
-
-def _step(value: int, data: bytes) -> int:
+    value = 0xFFFFFFFF
     for byte in data:
         value = value >> 8 ^ _STEPS[(value ^ byte) & 0xFF]
-    return value
-
-
-@functools.cache
-def _after_zeros() -> tuple[int, ...]:
-    """What a row of zeros makes of each bit of the sum; of several bits it makes the sum of theirs, since a CRC is linear."""
-    return tuple(_step(1 << bit, _ZEROS) for bit in range(32))
+    return value ^ 0xFFFFFFFF

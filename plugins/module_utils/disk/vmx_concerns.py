@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Iterator, Mapping
 
+from ..core import vmware
 from ..core.concern import WARNING, Concern
 from . import unused
 
@@ -23,9 +24,6 @@ _FLOPPY = re.compile(r"floppy[0-9]+")
 _PASSED = re.compile(r"pcipassthru[0-9]{1,4}")
 _USB = re.compile(r"usb(_xhci)?\.autoconnect\.device[0-9]+")
 _CONTROLLER = re.compile(r"(scsi|nvme)[0-9]+")
-_FORGETFUL = re.compile(r"nonpersistent|undoable|append")
-# Keys of what cloud-init, ignition and appliances read in the guest; VMware's tools keep others of this name.
-_SETTINGS = re.compile(r"guestinfo\.((user|meta|vendor)data|ovfenv|(ignition|coreos)\.config\.(data|url))")
 _TRIED = re.compile(r"hdd|ethernet")
 
 
@@ -52,7 +50,7 @@ def of(values: Mapping[str, str], name: str) -> Iterator[Concern]:
     yield from unused.disconnected(
         name, [device for device in present if device.startswith("ethernet") and _says_no(values, f"{device}.startconnected")]
     )
-    yield from unused.settings(name, [key for key, value in values.items() if _SETTINGS.match(key) and value.strip()])
+    yield from unused.settings(name, [key for key, value in values.items() if vmware.is_setting(key, value)])
     tried = _TRIED.search(values.get("bios.bootorder", "").lower())
     yield from unused.from_network(name, tried is not None and tried[0] == "ethernet")
     yield from _disks(values, name, [device for device in present if _UNITS.fullmatch(device) and device not in known])
@@ -81,7 +79,7 @@ def _disks(values: Mapping[str, str], name: str, disks: list[str]) -> Iterator[C
     modes = {disk: values.get(f"{disk}.mode", "").strip().lower() for disk in disks}
     yield from unused.forgetful(
         name,
-        [disk for disk, mode in modes.items() if _FORGETFUL.search(mode) or (reverts and not mode.startswith("independent"))],
+        [disk for disk, mode in modes.items() if vmware.forgets(mode) or (reverts and not mode.startswith("independent"))],
         "nonpersistent, undoable, append or autoRevert",
     )
     shared = [disk for disk in disks if values.get(f"{disk}.sharing", "").strip().lower() == "multi-writer"]

@@ -140,8 +140,6 @@ def resolve_link(guest: Guest, path: str) -> str:
 
 def normalise(path: str) -> str:
     """Absolute, without "." and ".."."""
-    if path.startswith("/") and not path.endswith("/") and "/." not in path and "//" not in path:
-        return path
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":

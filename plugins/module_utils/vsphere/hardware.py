@@ -7,10 +7,10 @@ import re
 from dataclasses import replace
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from ..core import macs
+from ..core import macs, vmware
 from ..core.machine import Disk, Nic
 from ..core.numbers import decimal
-from .model import Snapshot, Vm, VmDevice, VmDisk, VmNic
+from .model import DRIVES, Snapshot, Vm, VmDevice, VmDisk, VmNic
 from .serialize import Plain
 
 # What is asked for of each VM; nothing else crosses the wire.
@@ -67,12 +67,7 @@ _ORDINARY = frozenset((
     "VirtualNVDIMMController", "VirtualMachineVMCIDevice", "VirtualVMCIDevice", "VirtualKeyboard", "VirtualPointingDevice", "VirtualVMIROM",
     "VirtualMachineVideoCard", "VirtualVideoCard", *_SCSI,
 ))  # fmt: skip
-DRIVES = ("VirtualCdrom", "VirtualFloppy")
 _BACKED_BY = ("vgpu", "fileName", "deviceName", "serviceURI", "proxyURI", "pipeName", "hostname", "id", "groupId")
-# Keys of the guest's settings that cloud-init, ignition and appliances read.
-_SETTINGS = re.compile(r"guestinfo\.((user|meta|vendor)data|ovfenv|(ignition|coreos)\.config\.(data|url))")
-
-
 _POWER = {"poweredOn": "on", "poweredOff": "off", "suspended": "suspended"}
 _TOOLS = {"guestToolsRunning": "running", "guestToolsNotRunning": "stopped"}
 
@@ -124,7 +119,6 @@ def record(vm_id: str, properties: Mapping[str, Plain], path: str = "", datacent
             str(disk["diskPath"]): int(disk["freeSpace"]) for disk in get("guest.disk") or () if "freeSpace" in disk and "diskPath" in disk
         },
         committed=int((get("summary.storage") or {}).get("committed", 0)),
-        others=tuple(sorted({device["_type"] for device in devices if _other(device) and device["_type"] not in DRIVES})),
         devices=tuple(map(_device, filter(_other, devices))),
         media=tuple(_media(devices)),
         settings=tuple(_settings(extra, get("config.vAppConfig") or {})),
@@ -248,7 +242,7 @@ def _boots(options: Mapping[str, Any]) -> Iterator[str]:
 
 def _settings(extra: Mapping[str, str], vapp: Mapping[str, Any]) -> Iterator[str]:
     """Where a guest finds settings that vSphere gives it: keys of its configuration, and the environment of an OVF (VmConfigInfo)."""
-    yield from (key for key, value in extra.items() if _SETTINGS.match(key) and value.strip())
+    yield from (key for key, value in extra.items() if vmware.is_setting(key, value))
     if vapp.get("property") and vapp.get("ovfEnvironmentTransport"):
         yield f"OVF environment ({', '.join(map(str, vapp['ovfEnvironmentTransport']))})"
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence
 
-from ..core.concern import BLOCKER, INFO, WARNING, Concern
-from .hardware import DRIVES
-from .model import Vm, VmDevice
-
-_NAMED = 20  # of one kind; what comes after them is counted
+from ..core.concern import BLOCKER, INFO, WARNING, Concern, listed
+from .model import DRIVES, Vm, VmDevice
 
 
 def of(vm: Vm) -> Iterator[Concern]:
@@ -77,8 +74,7 @@ def _code(kind: str) -> str:
 
 
 def _listed(devices: Sequence[VmDevice]) -> str:
-    more = f" and {len(devices) - _NAMED} more" if len(devices) > _NAMED else ""
-    return ", ".join(str(device)[:120] for device in devices[:_NAMED]) + more
+    return listed(devices, 120)
 
 
 def _cards(vm: Vm) -> Iterator[Concern]:
@@ -114,7 +110,7 @@ def _settings(vm: Vm) -> Iterator[Concern]:
         yield Concern(
             "vsphere.properties",
             WARNING,
-            f"{vm.name} reads settings of its own from vSphere ({', '.join(vm.settings[:_NAMED])}), which it finds at the target no more.",
+            f"{vm.name} reads settings of its own from vSphere ({listed(vm.settings)}), which it finds at the target no more.",
             "Set in the guest what it needs (an address, a password), or give it by cloud-init.",
         )
 

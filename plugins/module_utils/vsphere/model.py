@@ -8,6 +8,8 @@ from typing import Any, Optional
 
 from ..core.machine import Disk, Nic
 
+DRIVES = ("VirtualCdrom", "VirtualFloppy")
+
 
 @dataclass(frozen=True)
 class VmDisk:
@@ -75,7 +77,7 @@ class Snapshot:
 class Vm:
     """A VM; memory in MiB, sizes in bytes; `files` is its configuration file, "[datastore] directory/name.vmx". None and empty: vSphere does not say.
 
-    `devices` are those that do not come along, `others` their types but for drives, `media` what is in drives. `boots`: what the firmware tries, in order.
+    `devices` are those that do not come along, `media` what is in drives. `boots`: what the firmware tries, in order.
     `settings`: where the guest looks for settings that it is given by vSphere.
     """
 
@@ -116,7 +118,6 @@ class Vm:
     addresses: tuple[str, ...] = ()
     guest_free: dict[str, int] = field(default_factory=dict)
     committed: int = 0
-    others: tuple[str, ...] = ()
     devices: tuple[VmDevice, ...] = ()
     media: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
@@ -138,11 +139,17 @@ class Vm:
         """Bytes of all disks as the guest sees them."""
         return sum(disk.capacity for disk in self.disks)
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The types of devices that do not come along, but for drives."""
+        return tuple(sorted({device.kind for device in self.devices if device.kind not in DRIVES}))
+
     def as_result(self) -> dict[str, Any]:
         """For people, inventories and reports: what a disk or a NIC is everywhere stands beside what only vSphere says of it."""
         disks = [_flat(asdict(disk), "place", ("bus", "controller", "unit")) for disk in self.disks]
         nics = [_flat(asdict(nic), "nic", ("model", "mac", "network", "slot")) for nic in self.nics]
-        return {**asdict(self), "disks": disks, "nics": [{**nic, "mac": nic["mac"] or ""} for nic in nics], "size": self.size}
+        nics = [{**nic, "mac": nic["mac"] or ""} for nic in nics]
+        return {**asdict(self), "disks": disks, "nics": nics, "others": self.others, "size": self.size}
 
 
 def _flat(data: dict[str, Any], part: str, names: tuple[str, ...]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Callable, Iterator, Sequence
 
-from ..core import names
+from ..core import names, vmware
 from ..core.concern import BLOCKER, INFO, WARNING, Concern
 from . import hardware_concerns
 from .model import Vm, VmDisk
@@ -16,7 +16,6 @@ _MIB = 1 << 20
 _SNAPSHOT_SPACE = 2048 * _MIB  # or a tenth of the disks, if that is more; a rule of thumb of VMware's is 10 to 20 percent
 _FREE = {"/": 100 * _MIB, "/boot": 50 * _MIB, "C:\\": 100 * _MIB}
 _OTHER_FREE = 10 * _MIB
-_FORGETFUL = ("nonpersistent", "undoable", "append")
 _FLAT_LIKE = ("FlatVer1", "FlatVer2", "SparseVer1", "SparseVer2", "SeSparse")
 
 Rule = Callable[[Vm], Iterator[Concern]]
@@ -188,7 +187,7 @@ def _mode(disk: VmDisk, what: str) -> Iterator[Concern]:
             f"{what} is independent: snapshots leave it out, so it can only be read while the VM is off.",
             "Shut the VM down, or make the disk dependent.",
         )
-    if disk.mode.removeprefix("independent_") in _FORGETFUL:
+    if vmware.forgets(disk.mode):
         yield Concern(
             "vsphere.disk-mode",
             WARNING,

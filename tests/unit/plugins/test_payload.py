@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 MOST = {
     "guest_live_rollback": 37,
-    "disk_info": 62,
-    "migration_report": 131,
-    "source_cleanup": 123,
+    "disk_info": 63,
+    "migration_report": 132,
+    "source_cleanup": 124,
     "vsphere_vm_info": 40,
 }  # files of the collection
 OF_GUESTS = re.compile(r"/module_utils/(linux|windows)/(\w+)")  # what only those need that look into guests
