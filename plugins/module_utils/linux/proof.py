@@ -254,14 +254,13 @@ def _steering(guest: Guest, path: str, name: str, content: str) -> Iterator[Chec
                 yield Check("initramfs.crypttab", found, f"{path} unlocks {line.device} as {line.other}")
     if name in ("etc/mdadm/mdadm.conf", "etc/mdadm.conf"):
         every = mdadm.rewritten(content) == content
-        where = "on every device" if every else f"on some devices only, by {name}"
-        yield Check("initramfs.mdadm", every, f"{path} looks for arrays {where}")
+        yield Check("initramfs.mdadm", every, f"{path} looks for arrays on {_EVERY[every]}, by {name}")
     if f"/{name}" in lvm.CONFIGS:
         every = lvm.conf(content, lvm.new_names(guest)) == content
-        where = "on every device" if every else f"on some devices only, by {name}"
-        yield Check("initramfs.lvm", every, f"{path} looks for volume groups {where}")
+        yield Check("initramfs.lvm", every, f"{path} looks for volume groups on {_EVERY[every]}, by {name}")
 
 
+_EVERY = {True: "every device", False: "some devices only"}
 _RESUMED = re.compile(r"^(?!(?:none|auto)$).")  # what names a device, and does not say that there is none
 
 

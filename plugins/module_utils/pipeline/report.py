@@ -177,8 +177,14 @@ def _left(done: Migration) -> list[str]:
     steps = [
         f"Define the VM on the target with {disks} disks, {facts.nic_model or 'virtio'} network cards"
         f" and {facts.firmware or 'the same'} firmware; it starts from disk {facts.boot_disk}."
-        + (" The .xml beside this page says so to libvirt." if done.disks else "")
+        + (" The .xml beside this page says so to libvirt (virsh define)." if done.disks else "")
     ]
+    networks = ", ".join(dict.fromkeys(nic.network for nic in done.source.machine.nics if nic.network))
+    steps += (
+        [f"Look on which network each card is; at the source there were {networks} (migrate_network_map)."]
+        if networks and done.disks
+        else []
+    )
     steps += [step.replace("{vm}", done.vm) for step in facts.steps]
     steps += [f"Give its network cards these MACs, in this order: {macs}."] if macs else []
     return steps + ["Keep the source until the VM has run on the target for as long as you need to be sure."]

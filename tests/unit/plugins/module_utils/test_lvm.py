@@ -135,4 +135,4 @@ def test_the_proof_says_of_an_initramfs_what_it_does_and_not_what_it_should(name
     guest = MemoryGuest({}, {PV.name: PV})
     (refused,), (passed,) = (list(proof._steering(guest, "/boot/initrd", name, content)) for content in (before, after))
     assert not refused.passed and refused.detail.endswith(f"on some devices only, by {name}")
-    assert passed.passed and passed.detail.endswith("on every device")
+    assert passed.passed and passed.detail.endswith(f"on every device, by {name}")
