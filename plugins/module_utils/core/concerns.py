@@ -185,6 +185,7 @@ CONCERNS: Mapping[str, Known] = {
     "source.newer-image": Known(
         BLOCKER, "an image beside a disk goes on from it, and is not part of the source; accepted, the state before it is migrated"
     ),
+    "source.images-unread": Known(WARNING, "more images beside a disk could go on from it than are looked into"),
     "source.saved-state": Known(WARNING, "the memory of a saved or suspended VM lies beside disks that were named alone"),
     "source.unclean": Known(WARNING, "an image was not closed by whoever wrote it, as of a VM that ran when it was copied"),
     "source.snapshots": Known(INFO, "earlier states of a disk are not migrated"),

@@ -19,7 +19,7 @@ from . import below, chain, image, nvram, qcow2, unused, vhd, vhdx, vmdk
 from .machine import BARE, Chain, SourceVm
 
 _LAST = re.compile(r"(-[0-9]{6}|_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.IGNORECASE)
-_MANY = 64  # images of one disk that are looked into
+MANY = 256  # images of one disk that are looked into
 _READ, _UNREAD = (".vmx", ".vbox", ".ovf"), ".vmcx"
 _MEMORY = (".vmss", ".vsv", ".sav")
 _RUNTIME, _SMALL = ".vmrs", 16 << 20  # Hyper-V keeps one for every VM; only that of a saved one holds its memory
@@ -52,6 +52,7 @@ def _beside(vm: SourceVm) -> Iterator[Concern]:
     listed = {folder: _names(folder) for folder in dict.fromkeys(os.path.dirname(found.links[0].path) for found in alone)}
     images = {folder: [name for name in names if name.lower().endswith(_IMAGES)] for folder, names in listed.items()}
     yield from unused.newer(vm.name, [name for found in alone for name in _newer(found, images)])
+    yield from unused.unread(vm.name, [_name(found) for found in alone if len(_beyond(found, images)) > MANY])
     if vm.kind == BARE:
         yield from _descriptions(vm.name, listed)
 
@@ -87,34 +88,38 @@ def _name(found: Chain) -> str:
     return os.path.basename(found.links[0].path)
 
 
+def _beyond(found: Chain, listed: Mapping[str, Sequence[str]]) -> list[str]:
+    """Names beside a disk that an image has which goes on from it."""
+    folder, name = os.path.split(found.links[0].path)
+    own = set(map(os.path.basename, found.files()))
+    suffixes = _GOES_ON.get(os.path.splitext(name)[1].lower(), ((),))[0]
+    return likely(name, (one for one in listed[folder] if one not in own), suffixes)
+
+
 def _newer(found: Chain, listed: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Images that name the disk's newest one as their parent, and have its id where the format has one."""
-    top = found.links[0].path
-    folder, suffix = os.path.dirname(top), os.path.splitext(top)[1].lower()
-    goes_on = _GOES_ON.get(suffix)
-    if goes_on is None:
-        return
-    suffixes, is_child = goes_on
-    own = set(map(os.path.basename, found.files()))
-    for name in likely(os.path.basename(top), (name for name in listed[folder] if name not in own), suffixes):
+    folder, name = os.path.split(found.links[0].path)
+    for one in _beyond(found, listed)[:MANY]:
         try:
-            with files.aside(os.path.join(folder, name)) as file:
-                child = is_child(file, os.path.join(folder, name), found)
+            with files.aside(os.path.join(folder, one)) as file:
+                child = _GOES_ON[os.path.splitext(name)[1].lower()][1](file, os.path.join(folder, one), found)
         except MigrationError:  # whatever it is, it is nothing that goes on from this disk
             continue
         if child:
-            yield name
+            yield one
 
 
 def likely(top: str, names: Iterable[str], suffixes: tuple[str, ...]) -> list[str]:
-    """Those of the names that an image has which goes on from the one called `top`."""
+    """Those of the names that an image has which goes on from the one called `top`; parts of images are none."""
     stem = _LAST.sub("", os.path.splitext(top)[0])
     pattern = re.compile(re.escape(stem) + r"[-_. ].*", re.IGNORECASE)
-    return [name for name in names if name.lower().endswith(suffixes) and name != top and pattern.fullmatch(name)][:_MANY]
+    return [
+        name for name in names if name.lower().endswith(suffixes) and name != top and pattern.fullmatch(name) and not vmdk.PART.search(name)
+    ]
 
 
 def _of_vmdk(file: BinaryIO, path: str, parent: Chain) -> bool:
-    if not isinstance(parent, chain.Chain) or vmdk.PART.search(path):
+    if not isinstance(parent, chain.Chain):
         return False
     return is_over(vmdk.read_descriptor(file, path)[0], _name(parent), parent.links[0].descriptor)
 

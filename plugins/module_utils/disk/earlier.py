@@ -22,7 +22,7 @@ from ..core.manifest import Identity, Manifest, beside, sha256
 from ..core.trace import point
 from . import encrypted, qemu_img, tap, target
 from .machine import Converted
-from .request import RECORD, STAGE, WRITING, Request
+from .request import RECORD, STAGE, WRITING, Request, Written
 
 HEAD = 34 * 512  # bytes: the boot sector, and a GPT with its 128 entries
 
@@ -188,7 +188,9 @@ def _same_content(request: Request, manifest: Manifest) -> bool:
     if manifest.options.get("encrypted", False):
         return False  # a VM may have run on it, and the key is not ours to try
     with contextlib.suppress(MigrationError):  # what cannot be read is not what was made
-        return bool(_content(Identity.of(there), fmt, said["virtual_size"]) == said["content_digest"])
+        return bool(
+            _content(Identity.of(there), fmt, from_data(Written, said, "The record of CONVERT").virtual_size) == said["content_digest"]
+        )
     return False
 
 

@@ -94,7 +94,8 @@ def _kind(item: Item) -> str:
         return "" if item.get("HostResource") else "harmless"
     if item.type == NIC or (item.type in _USED and not special):
         return ""
-    return special or ("media" if item.type in REMOVABLE else "harmless" if item.type in _HARMLESS else "other")
+    # A drive whose medium is a client's is a drive: vmware.cdrom.remotepassthrough.
+    return "media" if item.type in REMOVABLE else special or ("harmless" if item.type in _HARMLESS else "other")
 
 
 def _cards(name: str, hardware: Hardware) -> Iterator[Concern]:

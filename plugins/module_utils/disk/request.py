@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
 from ..core import ahead, limits, modes
 from ..core.data import Rest, kept
 from ..core.errors import InvalidInput
 from ..core.manifest import Form
+from ..core.shape import one_of
 
 STAGE, WRITING = "convert", "writing"  # of the manifest beside a result
 # What each format can do beside leaving out what is not used.
@@ -26,7 +27,7 @@ class Wanted:
     """The options of a result that are looked at one by one."""
 
     device: str = ""
-    format: str = ""
+    format: Annotated[str, one_of("", *PREALLOCATIONS)] = ""
     encrypted: bool = False
     rest: Rest = kept()
 

@@ -12,13 +12,13 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
+from typing import Annotated, Any, Callable, Iterable, Iterator, Optional, Sequence
 
 from ..core import atomic, choice, device, files, held, modes, spared
-from ..core.data import from_data, to_data
+from ..core.data import Rest, from_data, kept, to_data
 from ..core.errors import Busy, InvalidInput
 from ..core.locks import exclusive
-from ..core.manifest import Identity, Manifest
+from ..core.manifest import Form, Identity, Manifest
 from ..core.shape import FILE, fits
 from ..core.trace import point
 from ..core.vm import VmId
@@ -53,6 +53,14 @@ def source_identities(vm: SourceVm, paths: Sequence[str]) -> tuple[Identity, ...
     for path in map(choice.file_of, paths):
         found.setdefault(os.path.abspath(path), Identity.of(path, source=True))
     return tuple(found[path] for path in sorted(found))
+
+
+@dataclass(frozen=True)
+class Flattened:
+    """What FLATTEN has recorded."""
+
+    overlays: tuple[Annotated[str, FILE], ...] = ()
+    rest: Rest = kept()
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,12 @@ class Staging:
 
     @property
     def whole(self) -> bool:
-        """Whether the disks that were made here, since their source has no files of them, are as they were made."""
-        return self.record.holds()
+        """Whether the disks that were made here, since their source has no files of them, are as they were made.
+
+        0.1.0 did not record how they were: they are at least there.
+        """
+        made = [] if self.record.outputs or self.stays else [disk.staged for disk in self.vm.disks if not disk.files]
+        return self.record.holds() and all(map(os.path.exists, made))
 
     @property
     def digest(self) -> str:
@@ -236,7 +248,7 @@ def staged_disks(vm: VmSaid, work_dir: str) -> tuple[StagedDisk, ...]:
 
 def flattened(work_dir: str) -> bool:
     """Whether overlays over the present staging exist, and no repair has left them half done."""
-    manifest, base = Manifest.load(os.path.join(work_dir, FLATTENED)), fetched(work_dir)
+    manifest, base = Manifest.load(os.path.join(work_dir, FLATTENED), "flatten", form=Form(Flattened)), fetched(work_dir)
     fixed = Manifest.load(os.path.join(work_dir, FIXED))
     return (
         manifest is not None
@@ -244,7 +256,7 @@ def flattened(work_dir: str) -> bool:
         and (fixed is None or fixed.stage != REPAIRING)
         and manifest.inputs == base.inputs
         and manifest.options == _made_for(base.digest)
-        and len(manifest.result.get("overlays", ())) == base.disks
+        and len(from_data(Flattened, manifest.result, "The record of FLATTEN").overlays) == base.disks
         and all(os.path.exists(overlay(work_dir, number)) for number in range(base.disks))
     )
 

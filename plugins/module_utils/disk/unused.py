@@ -88,6 +88,14 @@ def newer(vm: str, names: Sequence[str]) -> tuple[Concern, ...]:
     return _one(names, Concern("source.newer-image", BLOCKER, *said))
 
 
+def unread(vm: str, names: Sequence[str]) -> tuple[Concern, ...]:
+    said = (
+        f"So many images beside the disks of {vm} could go on from them that not all were looked into: {listed(names)}.",
+        "Make sure that none of them is newer than these disks, or put these into a directory of their own.",
+    )
+    return _one(names, Concern("source.images-unread", WARNING, *said))
+
+
 def descriptions(vm: str, readable: Sequence[str], others: Sequence[str]) -> tuple[Concern, ...]:
     """Descriptions of VMs beside disks that were named alone."""
     how = (

@@ -16,6 +16,7 @@ from ..core.machine import Disk
 from .device_names import Counted, NameSpace, Place
 
 _MOST = 20000  # readings, or steps on the way to one
+_COUNTED = (("sd", "hd"), ("vd",))  # those of xvd are places, which AWS lets anybody choose
 _XVDE = 4
 _MOST_PARTED = 10  # disks whose letters may be of two kinds
 Name = Union[Counted, NameSpace]
@@ -50,8 +51,12 @@ class Orders:
             named = sorted(key for key in checks if key[0] in kinds)
             # What no disk can be, as a drive or a disk that is gone, says nothing of the others.
             used = [key for key in named if any(map(checks[key], self._candidates(kinds)))]
-            wrong = set(named) - set(used)
             readings = self._readings(set(used))
+            if (
+                kinds in _COUNTED
+            ):  # a letter after the last disk's is of one that is not here, in whatever order these are; what the root is called is certain
+                used = [key for key in used if key in rooted or any(key in reading for reading in readings)]
+            wrong = set(named) - set(used)
             left = [reading for reading in readings if all(_holds(reading, key, checks) for key in used)]
             if used and not left:
                 others = _choices([list(filter(checks[key], self._candidates(kinds))) for key in used])

@@ -14,7 +14,7 @@ from .nic_names import slot_of
 
 def named(given: Sequence[Mapping[str, str]]) -> tuple[Nic, ...]:
     """The NICs that the operator names by mac and network, in their order. Raises InvalidInput for what is not a MAC address."""
-    return tuple(Nic(required(nic["mac"]), nic.get("network") or "") for nic in given)
+    return tuple(Nic(required(nic.get("mac") or ""), nic.get("network") or "") for nic in given)
 
 
 def whole(nics: Sequence[Nic], facts: Sequence[NicFacts], macs: Mapping[Mac, Mac], seed: str) -> tuple[NicFacts, ...]:

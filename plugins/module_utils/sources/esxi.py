@@ -20,7 +20,7 @@ from ..core.machine import Disk
 from ..core.progress import Progress
 from ..core.urls import Form, split
 from ..core.vm import MIB, Mark, VmId, place_of
-from ..disk import around, below, chain, nvram, unused, vmdk, vmx
+from ..disk import around, below, chain, nvram, unused, vmx
 from ..disk.machine import BARE, SourceDisk, SourceVm
 from ..transport import esxi, vmdk_chain
 from ..transport.download import Arrived
@@ -137,7 +137,9 @@ def _remote(files: SshFiles, path: str, text: Optional[bytes], access: Access) -
     file, (vm, places) = os.path.basename(path), _read(path, text)
     walked = [vmdk_chain.chain(files, beside(path, name)) for name, place in places]
     disks = tuple(_disk(found, place) for found, (dummy, place) in zip(walked, places))
-    newer = unused.newer(vm.name, list(_newer(files, path)) if text is None else ())
+    beyond = _beyond(files, path) if text is None else []
+    newer = unused.newer(vm.name, list(_newer(files, path, beyond[: around.MANY])))
+    newer += unused.unread(vm.name, [file] if len(beyond) > around.MANY else ())
     of_images = [concern for found in walked for concern in found.concerns]
     chains = unused.snapshots(vm.name, [name for found, (name, dummy) in zip(walked, places) if found.links > 1])
     vm = replace(vm, concerns=(*vm.concerns, *newer, *of_images, *chains, *_boot_entries(files, path, text, vm)))
@@ -169,11 +171,15 @@ def _boot_entries(files: SshFiles, path: str, text: Optional[bytes], vm: SourceV
         return ()
 
 
-def _newer(files: SshFiles, path: str) -> Iterator[str]:
-    """Images on the host that go on from a disk which was named alone: what its VM wrote since a snapshot."""
+def _beyond(files: SshFiles, path: str) -> list[str]:
+    """Names on the host that an image has which goes on from a disk."""
     directory, name = posixpath.split(path)
-    found = files.command(f"cd {shlex.quote(directory)} && ls", directory).splitlines()
-    names = [one for one in around.likely(name, found, (".vmdk",)) if not vmdk.PART.search(one)]
+    return around.likely(name, files.command(f"cd {shlex.quote(directory)} && ls", directory).splitlines(), (".vmdk",))
+
+
+def _newer(files: SshFiles, path: str, names: Sequence[str]) -> Iterator[str]:
+    """Images on the host that go on from a disk which was named alone: what its VM wrote since a snapshot."""
+    name = posixpath.basename(path)
     own = vmdk_chain.descriptor(files, path) if names else None
     for one in names:
         try:

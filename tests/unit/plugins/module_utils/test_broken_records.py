@@ -18,6 +18,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.vm import
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import staging
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine import FETCH, Converted, VmSaid
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.request import RECORD
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import nics
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import source_options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import places
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline.domains import describe
@@ -26,7 +27,7 @@ from ansible_collections.hyper2kvm.migration.plugins.modules import domain_descr
 
 VM = VmId("", "/srv", ("/srv/a.vmdk",), "a", "x", ())
 IDENTITY = {"uuid": "", "place": "/srv", "source": ["/srv/a.vmdk"], "name": "a", "digest": "", "disks": []}
-DISK = {"staged": "/srv/disk0.vmdk", "virtual_size": 1 << 20}
+DISK = {"staged": "/srv/disk0.vmdk", "virtual_size": 1 << 20, "files": ["/srv/a.vmdk"]}
 FETCHED = {
     "format": 1,
     "stage": "fetch",
@@ -94,9 +95,46 @@ def test_a_broken_record_is_none(wrong, tmp_path):
     places.work_dir(str(tmp_path)).require(VM)
 
 
+def test_a_disk_that_0_1_0_made_and_is_gone_is_no_record_to_go_on_from(tmp_path):
+    """0.1.0 did not record how the disks were that it had made, for a package that has no file of them."""
+    made = tmp_path / "disk0.qcow2"
+    made.touch()
+    (tmp_path / "fetch.json").write_text(
+        json.dumps({**FETCHED, "result": {"name": "a", "disks": [{"staged": str(made), "virtual_size": 1}]}})
+    )
+    assert staging.fetched(str(tmp_path)) is not None
+    made.unlink()
+    assert staging.fetched(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("wrong", [5, None, "x", [5], {"a": 1}], ids=str)
+def test_a_broken_record_of_overlays_is_none(wrong, tmp_path):
+    overlay = staging.overlay(str(tmp_path), 0)
+    right = {"format": 1, "stage": "flatten", "inputs": [], "options": {"vm": ""}, "result": {"overlays": [overlay]}}
+    (tmp_path / "fetch.json").write_text(json.dumps(FETCHED))
+    (tmp_path / "flatten.json").write_text(json.dumps(right))
+    open(overlay, "w").close()
+    assert staging.flattened(str(tmp_path))
+    (tmp_path / "flatten.json").write_text(json.dumps({**right, "result": {"overlays": wrong}}))
+    assert not staging.flattened(str(tmp_path))
+
+
+def test_a_card_without_a_mac_is_refused():
+    with pytest.raises(InvalidInput, match="not a MAC address"):
+        nics.named([{}])
+
+
 @pytest.mark.parametrize("stage", ["convert", "writing"])
 @pytest.mark.parametrize(
-    "wrong", [{"options": "x"}, {"options": {"device": 7}}, {"result": {"head": 7}}, {"result": {"virtual_size": math.nan}}], ids=str
+    "wrong",
+    [
+        {"options": "x"},
+        {"options": {"format": "exotic"}},
+        {"options": {"device": 7}},
+        {"result": {"head": 7}},
+        {"result": {"virtual_size": math.nan}},
+    ],
+    ids=str,
 )
 def test_a_broken_record_of_a_result_is_none(stage, wrong, tmp_path):
     right = {"format": 1, "stage": stage, "inputs": [], "options": {}, "result": {}}

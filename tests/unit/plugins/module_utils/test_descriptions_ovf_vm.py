@@ -201,6 +201,12 @@ RULES = [
         Told("source.media", "CD/DVD drive 1"),
     ),
     Rule(
+        "a drive whose medium is a client's is a drive",
+        "vSphere API: VirtualCdromRemotePassthroughBackingInfo",
+        with_items(item(8, "15", "ElementName=CD/DVD drive 1;ResourceSubType=vmware.cdrom.remotepassthrough")),
+        Told("source.media", "CD/DVD drive 1"),
+    ),
+    Rule(
         "ports and graphics are told",
         "DSP0004: 23, 24",
         with_items(item(8, "23", "ElementName=USB;ResourceSubType=vmware.usb.ehci")),

@@ -88,6 +88,9 @@ MACHINES = {
         [Disk()] * 2, {"/dev/sda2": "0.2", "/dev/hdc": None, "/dev/sdb1": "1.1"}, (0, 2)),
     "a drive beside a disk of IDE under libata": ([Disk("ide", 0, 0)], {"/dev/sda2": "0.2", "/dev/hdc": None, "/dev/sda1": "0.1"}, (0, 2)),
     "volumes that a cloud attaches from f on": ([Disk()] * 3, {"UUID=u02": "0.2", "/dev/xvdf1": None}, (0, 2)),
+    "a letter after the last disk's is of one that is gone, although a disk has all that the guest says of it": (
+        [Disk("scsi", 0, 0), Disk("scsi", 0, 1)], {"/dev/sda2": "0.2", "/dev/sdc1": None}, (0, 2)),
+    "a letter after the last disk's that is the root": ([Disk(), Disk()], {"/dev/sdc2": "1.2"}, (1, 2)),
     "a wrong entry says nothing about the others": ([Disk()] * 2, {"/dev/sda1": "0.1", "/dev/sdb1": "1.1", "/dev/sdf1": None}, (0, 1)),
 }  # fmt: skip
 

@@ -15,7 +15,7 @@ from test_vmdk_chain import descriptor, flat, sparse
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concerns import CONCERNS
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import Blocked, InvalidInput, UnsafeInput
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import vhdx
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import around, vhdx
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
 
 ID = str(uuid.UUID(int=7))
@@ -223,6 +223,22 @@ def test_what_only_looks_like_a_later_image_is_none(tmp_path):
     (tmp_path / "web-000003.vmdk").write_text("x")
     (tmp_path / "web-000004.vmdk").symlink_to("/dev/zero")
     assert codes(tmp_path / "web.vmdk") == []
+
+
+def test_parts_of_other_images_do_not_hide_a_later_one(tmp_path):
+    """A split disk of two terabytes has a thousand files, most of them before NAME-000001.vmdk's descriptor or after it."""
+    chained(tmp_path)
+    for number in range(1, 400):
+        for stem in ("web", "web-000001"):
+            (tmp_path / f"{stem}-s{number:03}.vmdk").touch()
+    assert "source.newer-image" in codes(tmp_path / "web.vmdk")
+
+
+def test_more_images_than_are_looked_into_are_said(tmp_path):
+    chained(tmp_path)
+    for number in range(around.MANY + 1):
+        (tmp_path / f"web.{number}.vmdk").touch()
+    assert "source.images-unread" in codes(tmp_path / "web.vmdk")
 
 
 def test_the_newest_of_two_snapshots_is_found_from_the_older(tmp_path):
