@@ -100,7 +100,7 @@ def as_markdown(done: Migration) -> str:
     lines += ["", "## What to know", ""] + (
         [f"- **{text(item.severity)}** {code(item.code)}: {text(item.cause)} {text(item.remedy)}" for item in done.concerns] or ["Nothing."]
     )
-    lines += ["", "## What was changed", ""]
+    lines += ["", f"## What was changed{f' ({len(done.changes)} changes)' if len(done.changes) > 1 else ''}", ""]
     lines += [f"- Grown: {text(line)}" for line in done.grown]
     lines += [line for reason, changes in _by_reason(done.changes) for line in _change(reason, changes)] or ["Nothing."]
     lines += ["", "## What was copied", "", "| disk | format | size | written | digest of the content |", "| --- | --- | --- | --- | --- |"]

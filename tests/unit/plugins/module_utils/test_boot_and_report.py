@@ -151,6 +151,7 @@ def test_the_report_says_the_same_twice_and_is_readable():
     assert report.as_json(data) == report.as_json(json.loads(report.as_json(data)))
     assert text == report.as_markdown(from_data(Migration, json.loads(report.as_json(data)), "report"))
     assert "**Migrated, proved and booted.**" in text and "+UUID=" in text and "kernel after 1.0 s\n- login after 3.0 s" in text
+    assert f"## What was changed ({len(done.changes)} changes)\n" in text
     assert {
         "vm",
         "source",
