@@ -41,7 +41,7 @@ def read(guest: Guest) -> Iterator[Profile]:
     found: dict[Profile, Profile] = {}
     for path, line, active in lines:
         for profile in _profiles(path, line):
-            found.setdefault(replace(profile, path=""), replace(profile, active=active))
+            found.setdefault(replace(profile, path=""), replace(profile, active=active, mentioned=not active))
     yield from found.values()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import replace
-from typing import Collection, Iterator, Mapping, Sequence
+from typing import Iterator, Mapping, Sequence
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings
 from ..core.machine import Nic
@@ -27,7 +27,7 @@ from ..guest.view import PendingView
 from . import boot_cards
 from .default import default_entry
 from .entries import boot_entries
-from .netconf import by_name, ifcfg, ifupdown, links, matches, netifrc, networkd, networkmanager, position, wicked
+from .netconf import by_name, ifcfg, ifupdown, links, matches, netifrc, networkd, networkmanager, position, standing, wicked
 from .netconf import names as netnames
 from .netconf import rules as rules_of
 from .netconf.model import Profile, globs
@@ -53,7 +53,8 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     nics = _with_macs(nics, bound, placed)
     present = {nic.mac for nic in nics}
     bound = {mac: name for mac, name in bound.items() if mac in present or name not in placed.values()}
-    names = sorted(set(netnames.nic_names(found, netnames.given_names(guest))) - set(bound.values()), key=_natural)
+    known = standing.of(found, netnames.given_names(guest))
+    names = sorted(set(known.ranks) - set(bound.values()), key=_natural)
     only_by_mac = list(
         dict.fromkeys(
             profile.mac for profile in netnames.physical(found) if profile.mac and profile.name is None and profile.mac not in bound
@@ -62,10 +63,9 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
     if not nics:
         numbers = {name: number for number, name in position.numbers(guest).items()}
         told = sorted(bound.items(), key=lambda pair: numbers.get(pair[1], len(numbers)))  # stable
-        made = [(name, _made_mac(machine_id, name)) for name in names]
+        made = [(name, _made_mac(machine_id, name)) for name in known.made(names)]
         return (*((name, mac) for mac, name in told), *made, *(("", mac) for mac in only_by_mac))
-    active = {name for profile in found if profile.active for name in (profile.name, *profile.members, profile.parent) if name}
-    given, called = _by_hardware(guest, nics, names, active=active, found=found)
+    given, called = _by_hardware(guest, nics, names, known=known, found=found)
     given = {**{number: name for number, name in given.items() if name not in placed.values()}, **placed}
     if all(slot_of(nic) is not None for nic in nics):  # a name of a slot that no NIC is in is left of another one
         names = [name for name in names if name in given.values() or Slot.named(name) is None]
@@ -81,7 +81,7 @@ def interfaces(guest: Guest, nics: Sequence[Nic], machine_id: str, findings: Fin
             name = called.get(number)  # its profile does not need the name, but people and firewall rules know it by this one
         if name or nic.mac in only_by_mac:
             pairs[number] = (name or "", nic.mac)
-    _share(pairs, nics, names, only_by_mac, machine_id, findings)
+    _share(pairs, nics, names, only_by_mac, machine_id, findings, known)
     return tuple(pairs[number] for number in sorted(pairs))
 
 
@@ -124,35 +124,39 @@ def _share(
     only_by_mac: Sequence[Mac],
     machine_id: str,
     findings: Findings,
+    known: standing.Standing,
 ) -> None:
-    """What is left goes to the NICs that are left, in their order, as long as it cannot be too few or too many."""
-    known = {mac for dummy, mac in pairs.values()}
+    """What is left goes to the NICs that are left, in their order, as long as it cannot be too few or too many; the surest names first."""
+    present = {mac for dummy, mac in pairs.values()}
     names = [name for name in names if name not in {used for used, dummy in pairs.values()}]
     free = [number for number in range(len(nics)) if number not in pairs]
-    spare = max(0, len(free) - len(names))
-    unnamed = [mac for mac in only_by_mac if mac not in known][:spare]
+    spare = max(0, len(free) - len(known.upto(standing.IDLE, names)))
+    unnamed = [mac for mac in only_by_mac if mac not in present][:spare]
     pairs.update({number: ("", mac) for number, mac in zip([number for number in free if nics[number].mac is None], unnamed)})
     free = [number for number in free if number not in pairs]
-    if len(names) == len(free):
-        pairs.update({number: (name, nics[number].mac or _made_mac(machine_id, name)) for name, number in zip(names, free)})
-        if len(names) > 1:
+    sets = [known.upto(rank, names) for rank in (standing.ACTIVE, standing.IDLE, standing.TOLD)] + [known.alone(names)]
+    fitting = next((one for one in sets if len(one) == len(free)), None)
+    lost = next(filter(None, sets[:-1]), [])
+    if fitting is not None:
+        pairs.update({number: (name, nics[number].mac or _made_mac(machine_id, name)) for name, number in zip(fitting, free)})
+        if len(fitting) > 1:
             findings.add(
                 "network.assumed-order",
                 WARNING,
-                f"The cards of {', '.join(names)} were assigned in the order of the VM's definition.",
+                f"The cards of {', '.join(fitting)} were assigned in the order of the VM's definition.",
                 "Check the addresses after the first boot, or pin names by MAC in the guest beforehand.",
             )
-    elif names:
+    elif lost:
         findings.add(
             "network.unassigned",
             WARNING,
-            f"The profiles for {', '.join(names)} could not be assigned to the VM's {len(nics)} network cards.",
+            f"The profiles for {', '.join(lost)} could not be assigned to the VM's {len(nics)} network cards.",
             "Pin the names by MAC in the guest (a .link file) or correct the profiles, then plan again.",
         )
 
 
 def _by_hardware(
-    guest: Guest, nics: Sequence[Nic], names: Sequence[str], *, active: Collection[str], found: Sequence[Profile]
+    guest: Guest, nics: Sequence[Nic], names: Sequence[str], *, known: standing.Standing, found: Sequence[Profile]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """The names that follow from where NICs are on the old hardware, by the number of the NIC: those that the guest uses, and what each was called.
 
@@ -165,6 +169,7 @@ def _by_hardware(
     places, matched = netnames.places(guest), matches.addresses(guest)
     chosen = default_entry(guest, boot_entries(guest))
     counting = netnames.counts(guest, [chosen.cmdline] if chosen is not None else [])
+    by_count = known.counting(names, counting or not links.in_force(guest))
     order = {id(nic): number for number, nic in enumerate(in_order(nics))} if all(slot_of(nic) is not None for nic in nics) else {}
     for number, nic in enumerate(nics):
         slot = slot_of(nic)
@@ -178,8 +183,8 @@ def _by_hardware(
             called[number] = first
         name = (
             places.get(slot.address)
-            or next((name for name in sorted(filter(slot.called, names), key=lambda name: (name not in active, name != slot.name))), None)
-            or next((name for name in names if order and counted(name) == order[id(nic)]), None)
+            or next((name for name in sorted(filter(slot.called, names), key=lambda name: (known.ranks[name], name != slot.name))), None)
+            or next((name for name in by_count if order and counted(name) == order[id(nic)]), None)
             or (usual[0] if usual and slot.address in matched else None)
             or next((name for name in usual if any(globs(name, pattern) for pattern in patterns)), None)
             or next((name for name in usual[:1] if any(globs(name, refused) for refused in refusals)), None)

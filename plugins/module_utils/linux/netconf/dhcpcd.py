@@ -7,6 +7,7 @@ import re
 from typing import Iterator
 
 from ...guest.protocol import Guest, text
+from . import units
 from .model import Profile, cidrs, of_cards
 
 _MOST = 100  # patterns
@@ -42,5 +43,8 @@ def read(guest: Guest) -> Iterator[Profile]:
     for name in allowed[:_MOST]:
         if name not in blocks:
             yield Profile("dhcpcd", PATH, name, method="dhcp", but=tuple(denied))
+    for name, unit in units.started(guest, "dhcpcd").items():  # as Arch has it
+        if name not in blocks and name not in allowed:
+            yield Profile("dhcpcd", unit, name, method="dhcp")
     if any(map(of_cards, denied)):
         yield Profile("dhcpcd", PATH, None, but=tuple(denied))

@@ -118,7 +118,7 @@ def _profiles(stanzas: Mapping[str, Stanzas]) -> Iterator[Profile]:
             yield _profile(path, name, [(method, _inherited(values, bases)) for method, values in parts], below.get(name, []))
     for name, path in named.items():
         if name not in bases:
-            yield Profile("ifupdown", path, name)
+            yield Profile("ifupdown", path, name, mentioned=True)
 
 
 def _inherited(values: Mapping[str, str], bases: Stanzas) -> dict[str, str]:

@@ -56,12 +56,12 @@ class Stated:
             own = (name, "") in self.started or (self.renamed.get(name, name), "") in self.started
             return own or by_pattern.match(name) is not None
 
-        return [replace(profile, active=starts(profile.name or "")) for profile in profiles]
+        return [replace(profile, active=not profile.mentioned and starts(profile.name or "")) for profile in profiles]
 
     def others(self, profiles: Sequence[Profile]) -> Iterator[Profile]:
         """Profiles of NICs that are brought up by the definition of another name: that which the line says, or which the script of a mapping says."""
-        defined = {profile.name: profile for profile in profiles if profile.name}
-        left = [profile for profile in profiles if profile.name != "lo" and not profile.active]
+        defined = {profile.name: profile for profile in profiles if profile.name and not profile.mentioned}
+        left = [profile for profile in profiles if profile.name != "lo" and not profile.active and not profile.mentioned]
         mappings = dict(itertools.islice(self.mapped.items(), _MOST_PATTERNS))
         mapped = fitting(mappings)
         for said, logical in self.started:

@@ -38,7 +38,7 @@ class Profile:
     VLAN. `method` is static, dhcp or none; `addresses` are in CIDR form. `active`: the system brings it up by itself.
 
     `anyone`: it is for each NIC, whatever it is called; `but` are patterns of names that it is not for. `doubt` is what decides whether it
-    applies to a NIC where nothing here can tell.
+    applies to a NIC where nothing here can tell. `mentioned`: it says no more than that something knows a card by this name, which need not be there.
     """
 
     backend: str
@@ -56,6 +56,7 @@ class Profile:
     anyone: bool = False
     but: tuple[str, ...] = ()
     doubt: str = ""
+    mentioned: bool = False
 
 
 def ini(content: str) -> dict[tuple[str, str], str]:

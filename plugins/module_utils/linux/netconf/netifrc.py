@@ -55,10 +55,12 @@ def read(guest: Guest) -> Iterator[Profile]:
         name = called.get(variable) or known.get(variable, variable)
         if name not in ("lo", "lo0"):
             one = _profile(path, name, variable, values, parent=vlans.get(name, ""), added=added.get(name, []))
-            yield replace(one, name=None if mac else name, mac=mac, active=name in started or mac is not None)
+            active = name in started or mac is not None
+            yield replace(one, name=None if mac else name, mac=mac, active=active, mentioned=not active)
     for name, below in vlans.items():
         if _variable(name) not in said:
-            yield Profile("netifrc", PATH, name, kind="vlan", parent=below, method="dhcp", active=name in started)
+            active = name in started
+            yield Profile("netifrc", PATH, name, kind="vlan", parent=below, method="dhcp", active=active, mentioned=not active)
 
 
 def _profile(path: str, name: str, variable: str, values: Mapping[str, str], *, parent: str, added: Sequence[str]) -> Profile:
