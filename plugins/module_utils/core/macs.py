@@ -17,6 +17,8 @@ _IN_TEXT = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")  # as the files o
 _OTHERWISE = re.compile(
     r"(?P<lead>\bip=|\bBOOTIF=01-|(?m:^)[ \t]*[a-z_]{1,40}_(?=[0-9a-fA-F]{12}=))(?P<mac>(?:[0-9a-fA-F]{2}-){5}[0-9a-fA-F]{2}|[0-9a-fA-F]{12}(?==))"
 )
+_DECIMAL = re.compile(r"(?P<lead>=[ \t]*)(?P<mac>(?:\d{1,3};){5}\d{1,3};?)(?=\s|\Z)", re.ASCII)  # of old keyfiles (nm-settings-keyfile(5))
+_DECIMALS = re.compile(r"(?:\d{1,3};){5}\d{1,3};?", re.ASCII)
 _SPELT = re.compile(r"[0-9a-f]{12}|[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}")
 
 
@@ -47,6 +49,14 @@ def made_of(digest: str) -> Mac:
     return _of_digits(f"525400{digest[:6]}")
 
 
+def of_decimals(text: str) -> Optional[Mac]:
+    """An address whose bytes are decimal numbers, with semicolons between them and perhaps one behind; None for anything else."""
+    if _DECIMALS.fullmatch(text.strip()) is None:
+        return None
+    numbers = [int(word) for word in text.split(";") if word.strip()]
+    return _of_digits(bytes(numbers).hex()) if max(numbers) < 256 else None
+
+
 def dashed(mac: Mac) -> str:
     """As Windows shows it."""
     return mac.upper().replace(":", "-")
@@ -60,14 +70,20 @@ def upper(mac: Mac) -> str:
 def replaced(text: str, macs: Mapping[Mac, Mac]) -> str:
     """A text with new addresses in place of old ones, however these are written in it with colons; in other spellings where nothing else can stand."""
     with_colons = _IN_TEXT.sub(lambda match: macs.get(Mac(match[0].lower()), match[0]), text)
-    return _OTHERWISE.sub(lambda match: match["lead"] + _respelt(match["mac"], macs), with_colons)
+    for otherwise in (_DECIMAL, _OTHERWISE):
+        with_colons = otherwise.sub(lambda match: match["lead"] + _respelt(match["mac"], macs), with_colons)
+    return with_colons
 
 
 def _respelt(said: str, macs: Mapping[Mac, Mac]) -> str:
     """An address without colons by its new one, in the same spelling."""
-    mac = canonical(said)
+    mac = canonical(said) or of_decimals(said)
     new = macs.get(mac) if mac is not None else None
-    return said if new is None else new.replace(":", "-" if "-" in said else "")
+    if new is None:
+        return said
+    if ";" in said:
+        return ";".join(str(byte) for byte in bytes.fromhex(new.replace(":", ""))) + said[len(said.rstrip(";")) :]
+    return new.replace(":", "-" if "-" in said else "")
 
 
 def _of_digits(digits: str) -> Mac:

@@ -105,10 +105,11 @@ def _fields(value: str) -> list[str]:
 
 
 def _address(path: str, value: str) -> Iterator[Profile]:
-    """ip=METHOD, ip=CARD:METHOD, or ip=ADDRESS:PEER:GATEWAY:NETMASK:HOST:CARD:METHOD. Where no card is named it is any, which has no name to keep."""
+    """ip=METHOD, ip=CARD:METHOD[:MTU:MAC], or ip=ADDRESS:PEER:GATEWAY:NETMASK:HOST:CARD:METHOD. Where no card is named it is any, which has no name to keep."""
     fields = _fields(value)
     address, gateway, netmask = (*fields, "", "", "", "")[:1] + (*fields, "", "", "", "")[2:4]
-    if len(fields) >= 6 or _is_address(fields[0]) or not fields[0]:
+    short = len(fields) > 1 and fields[1] in _METHODS and not _is_address(fields[0])
+    if not short and (len(fields) >= 6 or _is_address(fields[0]) or not fields[0]):
         card, method = (*fields, "", "", "", "", "", "", "")[5:7]
         fixed = cidr(address, netmask) if _is_address(address) else None
     else:

@@ -42,7 +42,10 @@ def _apart(found: Iterable[Profile]) -> Iterable[Sequence[Profile]]:
     """The profiles in groups, each of alternatives."""
     groups: dict[object, list[Profile]] = {}
     for number, profile in enumerate(found):
-        groups.setdefault(profile.path if profile.backend in _ALTERNATIVES else number, []).append(profile)
+        ports = (
+            profile.backend == "ifupdown" and profile.method == "none" and netnames.pattern(profile.name)
+        )  # of a bridge, by an expression
+        groups.setdefault(profile.path if profile.backend in _ALTERNATIVES or ports else number, []).append(profile)
     return groups.values()
 
 

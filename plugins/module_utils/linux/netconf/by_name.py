@@ -101,7 +101,8 @@ def _network(content: str, names: Mapping[Mac, str]) -> str:
 
 def _keyfile(content: str, names: Mapping[Mac, str]) -> str:
     values = {(section, key): value for section, key, value in entries(content)}  # the last of a key counts
-    name = next((name for section in _ETHERNET if (name := _called(values.get((section, "mac-address")), names))), None)
+    known = (networkmanager.mac(values.get((section, "mac-address"), "")) for section in _ETHERNET)
+    name = next((names[mac] for mac in known if mac is not None and mac in names), None)
     own = values.get(("connection", "interface-name"))
     if name is None or values.get(("connection", "type")) not in _ETHERNET or (own and own != name):
         return content

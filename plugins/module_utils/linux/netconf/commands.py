@@ -65,7 +65,8 @@ def _joined(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     elif program == "vconfig" and plain[:1] == ["add"] and len(plain) > 2:
         yield from (("vlan", upper, plain[1]) for upper in (f"{plain[1]}.{plain[2]}", f"vlan{plain[2]}"))  # by set_name_type
     elif program == "ovs-vsctl" and "add-port" in plain:
-        yield from (("bridge", upper, card) for upper, card in [plain[plain.index("add-port") + 1 :][:2]] if card)
+        upper, *ports = plain[plain.index("add-port") + 1 :] or [""]
+        yield from (("bridge", upper, card) for card in ports[:1])
     elif program == "ovs-vsctl" and "add-bond" in plain:
         upper, *cards = plain[plain.index("add-bond") + 2 :] or [""]
         yield from (("bond", upper, card) for card in cards if "=" not in card)

@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator, Mapping
+from typing import Collection, Iterator, Mapping, Optional
 
 from ...guest.protocol import Guest, glob, text
-from . import commands
+from . import commands, ports
 from .logical import Stated
 from .model import Profile, cidr, globs
 
-_MEMBERS = ("bond-slaves", "bond-members", "slaves", "bridge-ports")
+_MEMBERS = ("bond-slaves", "bond-members", "slaves")
 _COMMANDS = ("pre-up", "up", "post-up")
 
 
@@ -29,7 +29,7 @@ def read(guest: Guest) -> Iterator[Profile]:
         stated.add(path, _lines(content))
         stanzas[path] = parse(content)
     profiles = stated.with_starts(_profiles(stanzas))
-    yield from map(stated.before, (*profiles, *stated.others(profiles)))
+    yield from map(stated.before, (*profiles, *stated.others(profiles), *_ports(stanzas, {one.name for one in profiles if one.active})))
 
 
 def files(guest: Guest) -> list[str]:
@@ -121,6 +121,15 @@ def _profiles(stanzas: Mapping[str, Stanzas]) -> Iterator[Profile]:
             yield Profile("ifupdown", path, name, mentioned=True)
 
 
+def _ports(stanzas: Mapping[str, Stanzas], active: Collection[Optional[str]]) -> Iterator[Profile]:
+    """The ports of bridges that no stanza is for, which are there as the bridge is."""
+    known = {name: path for path, found in stanzas.items() for name in found}
+    for path, found in stanzas.items():
+        for name, parts in found.items():
+            for dummy, values in parts:
+                yield from ports.made(path, ports.of(values), known, name in active)
+
+
 def _inherited(values: Mapping[str, str], bases: Stanzas) -> dict[str, str]:
     """The options of a stanza, with those of the one that it extends (inherits, and inherit of ifupdown-ng)."""
     return {**dict(pair for dummy, base in bases.get(values.get("inherit", ""), []) for pair in base.items()), **values}
@@ -137,10 +146,11 @@ def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], belo
                 addresses.append(found)
     methods = {method for method, dummy in parts}
     members = [word for key in _MEMBERS for word in merged.get(key, "").split() if word not in ("none", "all")]
+    members += ports.of(merged)
     members += [card for kind, card in below if kind != "vlan"]
     kinds = {kind for kind, dummy in below}
     bond = any(key.startswith("bond-") and key not in ("bond-master", "bond-primary") for key in merged) or "slaves" in merged
-    dotted = re.match(r"^(.+)\.\d+$", name)
+    dotted = ports.DOTTED.match(name)
     parent = merged.get("vlan-raw-device", next((card for kind, card in below if kind == "vlan"), dotted[1] if dotted else ""))
     kind = (
         "bridge"

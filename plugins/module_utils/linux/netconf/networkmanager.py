@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from typing import Iterator, Mapping, Optional
 
+from ...core import macs
+from ...core.macs import Mac
 from ...guest.protocol import Guest, glob, text
 from .model import LEFTOVER, Profile, cidr, entries, ini, mac_of, of_cards
 
@@ -43,11 +45,16 @@ def read(guest: Guest) -> Iterator[Profile]:
         methods = {values.get(("ipv4", "method")), values.get(("ipv6", "method"))}
         for own in owns or [None]:
             yield Profile(
-                "networkmanager", path, own, mac_of(values.get((section, "mac-address"))), values.get(("match", "driver")), kind,
+                "networkmanager", path, own, mac(values.get((section, "mac-address"), "")), values.get(("match", "driver")), kind,
                 tuple(below), names.get(parent, parent),
                 "static" if "manual" in methods and fixed else "dhcp" if "auto" in methods else "none", fixed, gateway,
                 values.get(("connection", "autoconnect"), "true").lower() not in ("false", "no", "0"), but=tuple(refused),
             )  # fmt: skip
+
+
+def mac(value: str) -> Optional[Mac]:
+    """An address in one of its usual spellings, or as NetworkManager before 1.0 wrote it."""
+    return mac_of(value) or macs.of_decimals(value)
 
 
 def _unmanaged(guest: Guest) -> Iterator[Profile]:

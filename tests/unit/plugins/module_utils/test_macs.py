@@ -48,6 +48,21 @@ def test_any_number_of_48_bits_is_one_and_the_form_is_kept(number, between):
     assert (macs.of_nic(mac) is None) == (number == 0 or number >> 40 & 1 == 1)
 
 
+@given(st.integers(0, (1 << 48) - 1), st.booleans())
+def test_decimal_numbers_are_an_address_of_keyfiles_and_are_replaced_by_such(number, closed):
+    mac, new = macs.canonical(f"{number:012x}"), macs.canonical(f"{number ^ 0xFFFFFF:012x}")
+    spelt, wanted = (";".join(map(str, bytes.fromhex(one.replace(":", "")))) + ";" * closed for one in (mac, new))
+    assert macs.of_decimals(spelt) == mac
+    assert macs.replaced(f"mac-address={spelt}\n", {mac: new}) == f"mac-address={wanted}\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0;80;86;171;205", "0;80;86;171;205;256;", "0;80;86;171;205;239;1", "0;80;86;171;205;-1;", "a;b;c;d;e;f", ";" * 6]
+)
+def test_other_numbers_are_no_address(text):
+    assert macs.of_decimals(text) is None and macs.replaced(f"x={text}\n", {macs.canonical(ONE): macs.canonical(ONE)}) == f"x={text}\n"
+
+
 @given(st.text(max_size=20))
 def test_any_other_text_is_none(text):
     mac = macs.canonical(text)

@@ -19,7 +19,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import boot_cards, modules, network, yamlfile
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import ifupdown, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import commands, ifupdown, names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 
@@ -257,10 +257,12 @@ def test_a_nic_without_a_profile_is_still_a_nic():
 
 
 NEW = "52:54:00:00:00:01"
+DECIMAL = "".join(f"{byte};" for byte in bytes.fromhex(MAC.replace(":", "")))
 FOLLOWERS = {
     "/etc/netplan/1.yaml": f"network:\n  ethernets:\n    lan:\n      match: {{macaddress: {MAC}}}\n      set-name: ens192\n",
     f"{NET}/a.network": f"[Match]\nMACAddress={MAC.upper()}\n[Network]\nDHCP=yes\n",
     f"{NM}/a": f"[connection]\ntype=ethernet\n[ethernet]\nmac-address={MAC}\n",
+    f"{NM}/old": f"[connection]\ntype=802-3-ethernet\n[802-3-ethernet]\nmac-address={DECIMAL}\n",
     f"{RH}/ifcfg-a": f'HWADDR="{MAC}"\n',
     "/etc/udev/rules.d/71-own.rules": f'ATTR{{address}}=="{MAC}", NAME="ens192"\n',
     "/etc/cloud/cloud.cfg.d/50.cfg": f"mac: {MAC}\n",
@@ -271,7 +273,13 @@ FOLLOWERS = {
     "/etc/default/grub": f'GRUB_CMDLINE_LINUX="ifname=lan0:{MAC}"\n',
     "/etc/conf.d/net": f'config_{MAC.replace(":", "")}="dhcp"\n',
 }
-SPELLINGS = (str, str.upper, lambda mac: mac.replace(":", "-"), lambda mac: mac.replace(":", ""))
+SPELLINGS = (
+    str,
+    str.upper,
+    lambda mac: mac.replace(":", "-"),
+    lambda mac: mac.replace(":", ""),
+    lambda mac: "".join(f"{byte};" for byte in bytes.fromhex(mac.replace(":", ""))),
+)
 
 
 @pytest.mark.parametrize("path", FOLLOWERS)
@@ -342,6 +350,18 @@ def test_a_thousand_patterns_over_a_thousand_files_are_read_once():
     made.listdir = functools.lru_cache(None)(made.listdir)
     with within(5):
         assert 100 < len(ifupdown.files(made)) <= 200
+
+
+WORDS = (
+    "ifenslave -d ip link set dev master add type vlan name bond0 eth0 brctl addif vconfig ovs-vsctl add-port add-bond echo +eth0 for i in $i "
+    "/sys/class/net/b/bonding/slaves sudo sh -c a=b if do done ; | ( ) { } ' -- / $IFACE"
+).split()
+
+
+@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=3), max_size=8))
+def test_commands_that_are_cut_off_join_nothing_that_is_not_there(words):
+    for kind, upper, card in commands.read(" ".join(words), "own").joined:
+        assert kind in ("bond", "bridge", "vlan") and "$" not in upper + card
 
 
 MANY = 4000

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from cards import BY_MAC, MAC, NET, OTHER
+from cards import BY_MAC, KEYFILE, MAC, NET, NM, OTHER
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import by_name
@@ -16,6 +16,14 @@ def test_a_profile_by_mac_becomes_one_by_name_and_keeps_all_else(case):
     found = {path: new for path, old, new in by_name.rewritten(MemoryGuest({path: before}), {MAC: "ens192"}) if old != new}
     assert found == ({path: after} if after else {})
     assert not [1 for dummy, old, new in by_name.rewritten(MemoryGuest({path: after or before}), {MAC: "ens192"}) if old != new]
+
+
+def test_a_mac_in_decimal_numbers_is_one():
+    decimal = "".join(f"{int(digits, 16)};" for digits in MAC.split(":"))
+    before = KEYFILE.format(name="", mac=f"mac-address={decimal}\n")
+    assert list(by_name.rewritten(MemoryGuest({f"{NM}x": before}), {MAC: "ens192"})) == [
+        (f"{NM}x", before, KEYFILE.format(name="interface-name=ens192\n", mac=""))
+    ]
 
 
 # What comes before a file with the MAC of the card, and whether that one is for the card.

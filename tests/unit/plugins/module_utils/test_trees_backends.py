@@ -200,6 +200,14 @@ OTHERS = [
 CMDLINE = [
     kernel("ip= with a card and a method", f"{DRACUT}, ip=<interface>:", "rd.neednet=1 ip=ens192:dhcp", "ens192"),
     kernel(
+        "ip= with a method, an MTU and a MAC",
+        f"{DRACUT}, ip=<interface>:{{dhcp|on|any|dhcp6|auto6|link6}}[:[<mtu>][:<macaddr>]]",
+        "ip=ens192:dhcp:1500:52:54:00:12:34:56",
+        "ens192",
+        more=comes_up("ens192", "dhcp", "cmdline", "/boot/loader/entries/a.conf"),
+    ),
+    kernel("ip= with a method of IPv6 and a MAC", f"{DRACUT}, ip=: link6", "ip=ens192:link6::52:54:00:12:34:56", "ens192"),
+    kernel(
         "ip= with an address of IPv6",
         f"{DRACUT}, ip=: put it in brackets",
         "ip=[2001:db8::2]::[2001:db8::1]:64:web:ens192:none",

@@ -14,7 +14,7 @@ from treerules import LINKS, OTHER, holds, rules
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic, NicFacts
 
-MAIN = "/etc/network/interfaces"
+MAIN, BRIDGE = "/etc/network/interfaces", "bridge-utils-interfaces(5), bridge_ports"
 TWO = (CARD, SECOND)
 ANYWHERE = Nic(MAC)  # a card of which no source says where it is
 NO_CARD, UNDECIDED = ("network.no-card", "warning"), ("network.undecided", "warning")
@@ -177,6 +177,13 @@ COMMANDS = [
         more=comes_up("ens192", "dhcp", "ifupdown", MAIN, on="ovs0"),
     ),
     interfaces(
+        "a bridge that another command names",
+        "ovs-vsctl(8), add-port BRIDGE PORT; dash(1), Command Substitution",
+        "auto ens192\niface ens192 inet dhcp\n up ovs-vsctl add-port $(cat /etc/bridge) ens192\n",
+        "ens192",
+        more=comes_up("ens192", "dhcp", "ifupdown", MAIN),
+    ),
+    interfaces(
         "a loop over cards",
         "dash(1), for",
         "auto bond0\niface bond0 inet dhcp\n up for i in ens192 ens224; do ifenslave bond0 $i; done\n",
@@ -197,6 +204,50 @@ COMMANDS = [
         "auto ens192\niface ens192 inet dhcp\n up /usr/local/bin/ensure-enough --enp ethernet\n",
         "ens192",
     ),
+]
+PORTS = [
+    interfaces(
+        "a VLAN without a stanza",
+        "bridge-utils, bridge-utils.sh: create_vlan_port",
+        "auto br0\niface br0 inet dhcp\n bridge_ports ens192.7\n",
+        "ens192",
+        more=comes_up("ens192", "dhcp", "ifupdown", MAIN, on="br0"),
+    ),
+    interfaces(
+        "expressions up to noregex",
+        f"{BRIDGE}: regex (eth|vif).*",
+        "auto br0\niface br0 inet static\n address 10.0.0.2/24\n bridge_ports regex (eth|ens1)[0-9]+ noregex ens224\n",
+        "ens192",
+        "ens224",
+        cards=TWO,
+        more={
+            "nics": (
+                NicFacts(MAC, "ens192", "static", ("10.0.0.2/24",), "", "ifupdown", MAIN, "br0"),
+                NicFacts(OTHER, "ens224", "none"),
+            )
+        },
+    ),
+    interfaces(
+        "an expression that no card fits",
+        f"{BRIDGE}: regex",
+        "auto br0\niface br0 inet dhcp\n bridge_ports regex eth.*\n",
+        concerns=(NO_CARD,),
+    ),
+    replace(
+        interfaces(
+            "all cards",
+            f'{BRIDGE}: "all" is short for "regex eth.* noregex"',
+            "auto br0\niface br0 inet dhcp\n bridge_ports all\n",
+            "eth0",
+            more=comes_up("eth0", "dhcp", "ifupdown", MAIN, on="br0"),
+        ),
+        files={
+            **LINKS,
+            MAIN: "auto br0\niface br0 inet dhcp\n bridge_ports all\n",
+            "/boot/loader/entries/a.conf": f"linux /boot/vmlinuz-{KVER}\noptions root=UUID=07 net.ifnames=0\n",
+        },
+    ),
+    interfaces("no port", f'{BRIDGE}: "none"', "auto br0\niface br0 inet dhcp\n bridge_ports none\n"),
 ]
 ACROSS = [
     card(
@@ -289,6 +340,6 @@ PATTERNS = [
 ]
 
 
-@pytest.mark.parametrize("rule", rules(IFUPDOWN, COMMANDS, ACROSS, PATTERNS))
+@pytest.mark.parametrize("rule", rules(IFUPDOWN, COMMANDS, PORTS, ACROSS, PATTERNS))
 def test_the_card_that_a_profile_is_for(rule):
     holds(rule)

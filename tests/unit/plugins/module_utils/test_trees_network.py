@@ -24,6 +24,7 @@ IFACE, PLAN, NETWORKD, KEYFILE, IFCFG = (
     "nm-settings-ifcfg-rh(5)",
 )
 LINK, UDEV = "systemd.link(5)", "udev(7)"
+DECIMAL = "".join(f"{int(digits, 16)};" for digits in MAC.split(":"))
 CARD, SECOND = Nic(MAC, slot=192), Nic(OTHER, slot=224)
 
 
@@ -246,6 +247,13 @@ PROFILES = [
         f"{KEYFILE}, mac-address",
         {f"{NM}/a.nmconnection": f"[connection]\ntype=ethernet\n[ethernet]\nmac-address={MAC}\n[ipv4]\nmethod=auto\n"},
         "ens192",
+    ),
+    card(
+        "a MAC in decimal numbers",
+        f"{KEYFILE}, mac-address: a byte array in semicolon-separated decimal",
+        {f"{NM}/a": f"[connection]\ntype=802-3-ethernet\n[802-3-ethernet]\nmac-address={DECIMAL}\n[ipv4]\nmethod=auto\n"},
+        "ens192",
+        more={"nics": (NicFacts(MAC, "ens192", "dhcp", (), "", "networkmanager", f"{NM}/a"),)},
     ),
     card(
         "DEVICE= counts, NAME= is for people",
