@@ -8,7 +8,6 @@ initramfs-tools(7) with ipconfig of klibc.
 from __future__ import annotations
 
 import ipaddress
-import re
 from dataclasses import replace
 from typing import Iterator, Optional
 
@@ -23,6 +22,7 @@ BACKEND = "cmdline"
 _DYNAMIC = ("dhcp", "on", "any", "both", "bootp", "rarp", "dhcp4", "dhcp6", "auto6", "auto4", "either6", "single-dhcp", "link-local")
 _METHODS = (*_DYNAMIC, "none", "off", "ibft", "link6", "shared", "ignore", "disabled", "static")
 _UNNAMED = {"bond": ("bond0", "eth0,eth1"), "bridge": ("br0", "eth0"), "team": ("team0", "eth0,eth1")}
+_SHOWN = 60  # characters
 _JOINS = ("bond", "bridge", "team")
 
 
@@ -93,19 +93,24 @@ def _profiles(path: str, line: str) -> Iterator[Profile]:
 
 
 def _fields(value: str) -> list[str]:
-    """The fields between colons; an address of IPv6 is in brackets, or was meant to be."""
-    fields, rest = [], value
+    """The fields between colons; an address of IPv6 is in brackets."""
+    fields, at, last = [], 0, value.rfind("]")
     while True:
-        match = re.match(r"\[([^\]]*)\]|[^:]*", rest)
-        fields.append((match[1] or match[0]) if match is not None else "")
-        rest = rest[match.end() if match is not None else 0 :]
-        if not rest.startswith(":"):
+        bracket = value.startswith("[", at) and at < last
+        end = value.find("]" if bracket else ":", at)
+        end = len(value) if end < 0 else end
+        fields.append(value[at + bracket : end])
+        at = end + bracket
+        if not value.startswith(":", at):
             return fields
-        rest = rest[1:]
+        at += 1
 
 
 def _address(path: str, value: str) -> Iterator[Profile]:
     """ip=METHOD, ip=CARD:METHOD[:MTU:MAC], or ip=ADDRESS:PEER:GATEWAY:NETMASK:HOST:CARD:METHOD. Where no card is named it is any, which has no name to keep."""
+    if value.rfind("[") > value.rfind("]"):
+        yield Profile(BACKEND, path, None, doubt=f"how ip={value[:_SHOWN]} is read, whose bracket is open")
+        return
     fields = _fields(value)
     address, gateway, netmask = (*fields, "", "", "", "")[:1] + (*fields, "", "", "", "")[2:4]
     short = len(fields) > 1 and fields[1] in _METHODS and not _is_address(fields[0])

@@ -15,11 +15,26 @@ from . import boot_cards
 from .netconf import names as netnames
 from .netconf.model import Profile, globs, of_cards
 
+_MOST = 20  # concerns of one code
 _ALTERNATIVES = ("networkd", "networkmanager")  # of one profile, where one file has several patterns
 
 
 def say(guest: Guest, facts: GuestFacts, findings: Findings) -> None:
-    """The concerns for profiles as they are after the repair."""
+    """The concerns for profiles as they are after the repair: of each kind the first, and how many more there are."""
+    all_of_them = Findings()
+    _say(guest, facts, all_of_them)
+    told: dict[str, int] = {}
+    for concern in all_of_them.concerns:
+        told[concern.code] = told.get(concern.code, 0) + 1
+        if told[concern.code] <= _MOST:
+            findings.add(concern.code, concern.severity, concern.cause, concern.remedy)
+    for code, number in told.items():
+        if number > _MOST:
+            last = next(concern for concern in reversed(all_of_them.concerns) if concern.code == code)
+            findings.add(code, last.severity, f"The same is so for {number - _MOST} more profiles.", last.remedy)
+
+
+def _say(guest: Guest, facts: GuestFacts, findings: Findings) -> None:
     found = [profile for profile in boot_cards.profiles(guest) if profile.active and profile.kind == "ethernet"]
     called = [name for name, dummy in netnames.named(guest, facts.interfaces) if name]
     pinned = set(called) | netnames.given_names(guest)

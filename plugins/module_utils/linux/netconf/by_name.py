@@ -50,13 +50,13 @@ def rewritten(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Opt
 
 def _networks(guest: Guest, names: Mapping[Mac, str]) -> Iterator[tuple[str, Optional[str], str]]:
     """The .network files of networkd. One whose drop-ins match too is not one match to be rewritten, and one in /run is not to stay."""
-    earlier: list[str] = []
+    taken: set[Mac] = set()
     for path in networkd.in_force(guest, ".network"):
         before, whole = text(guest, path) or "", networkd.content(guest, path)
         own = networkd.own(path)
         # Of all files that match a card the first applies; a later one with its MAC is for what lies on the card and has that too.
-        after = _network(before, {mac: name for mac, name in names.items() if not any(_takes(said, name, mac) for said in earlier)})
-        earlier.append(whole)
+        after = _network(before, {mac: name for mac, name in names.items() if mac not in taken})
+        taken.update(mac for mac, name in names.items() if _takes(whole, name, mac))
         if after != before and matched(whole) == matched(before) and not path.startswith(networkd.VOLATILE):
             yield own, before if path == own else None, after
 

@@ -15,6 +15,7 @@ _LONGEST = 64 << 10  # characters of the commands of one stanza
 _IFACE = re.compile(r"\$(?:\{IFACE\}|IFACE\b)")
 _MOST, _MOST_WORDS = 1000, 50  # commands of a stanza, and words of a loop
 _LOOP = re.compile(r"\bfor\s+([A-Za-z_]\w{0,30})\s+in\s+([^;\n]*)")
+_VARIABLE = re.compile(r"^\$(?:\{(\w+)\}|(\w+))$")
 _SIMPLE = re.compile(r"[;\n|&()]+|(?<!\$)[{](?=\s)|(?<=\s)[}]")
 _SLAVES = re.compile(r"/sys/class/net/([^/\s]+)/bonding/slaves")
 # In a text that is no list of names only what can hardly be anything else is one.
@@ -35,7 +36,7 @@ def read(commands: str, own: str) -> Commanded:
     """What the commands of the stanza of the interface `own` name."""
     found = Commanded()
     text = _IFACE.sub(lambda dummy: own, commands[:_LONGEST])
-    loops = {match[1]: match[2].split() for match in _LOOP.finditer(text)}
+    loops = {match[1]: match[2].split()[:_MOST_WORDS] for match in _LOOP.finditer(text)}
     for simple in _SIMPLE.split(text)[:_MOST]:
         words = [word.strip("\"'`") for word in simple.split()]
         while words and (words[0] in _BEFORE or re.match(r"^[A-Za-z_]\w*=", words[0])):
@@ -48,8 +49,9 @@ def read(commands: str, own: str) -> Commanded:
 
 def _looped(words: Sequence[str], loops: Mapping[str, Sequence[str]]) -> Iterator[Sequence[str]]:
     """The command once for each word that a loop gives its variable."""
-    name = next((name for name in loops for word in words if word in (f"${name}", f"${{{name}}}")), "")
-    for value in loops[name][:_MOST_WORDS] if name else [""]:
+    used = (match[1] or match[2] for match in map(_VARIABLE.match, words) if match is not None)
+    name = next((name for name in used if name in loops), "")
+    for value in loops[name] if name else [""]:
         yield [value if name and word in (f"${name}", f"${{{name}}}") else word for word in words]
 
 

@@ -8,23 +8,24 @@ from typing import Collection, Iterator, Mapping, Optional
 
 from ...guest.protocol import Guest, glob, text
 from . import commands, ports
+from .inherited import Inherited, Parts, Stanzas
 from .logical import Stated
 from .model import Profile, cidr, globs
 
 _MEMBERS = ("bond-slaves", "bond-members", "slaves")
 _COMMANDS = ("pre-up", "up", "post-up")
-
-
-Stanzas = dict[str, list[tuple[str, dict[str, str]]]]
 MAIN = "/etc/network/interfaces"
 _MOST_FILES, _MOST_PATTERNS = 200, 500
+_MOST_NAMES, _DEEPEST = 100_000, 20  # names that patterns are compared with, and directories of one pattern
+_WILD = re.compile(r"[*?\[]")
 _IN_DIRECTORY = re.compile(r"^[a-zA-Z0-9_-]+$")
 
 
-def read(guest: Guest) -> Iterator[Profile]:
+def read(guest: Guest, problems: list[str]) -> Iterator[Profile]:
+    """Every interface; files that are too many to be read are named in `problems`."""
     stated = Stated()
     stanzas: dict[str, Stanzas] = {}
-    for path in files(guest):
+    for path in files(guest, problems):
         content = text(guest, path) or ""
         stated.add(path, _lines(content))
         stanzas[path] = parse(content)
@@ -32,23 +33,33 @@ def read(guest: Guest) -> Iterator[Profile]:
     yield from map(stated.before, (*profiles, *stated.others(profiles), *_ports(stanzas, {one.name for one in profiles if one.active})))
 
 
-def files(guest: Guest) -> list[str]:
+def files(guest: Guest, problems: Optional[list[str]] = None) -> list[str]:
     """The main file and those that it takes in, as ifup does: by pattern, or a directory's files with plain names."""
     found: list[str] = []
     named = [MAIN]
     known, patterns = set(named), set[tuple[str, str]]()
+    left, too_many = _MOST_NAMES, False
     for path in named:  # which grows meanwhile
-        content = text(guest, path) if len(found) < _MOST_FILES else None
+        content = text(guest, path)
         if content is None:
             continue
+        if len(found) == _MOST_FILES:
+            too_many = True
+            break
         found.append(path)
         for how, pattern in _sources(path, content):
-            if (how, pattern) in patterns or len(patterns) == _MOST_PATTERNS:
+            if (how, pattern) in patterns:
                 continue
+            if len(patterns) == _MOST_PATTERNS or left <= 0:
+                too_many = True
+                break
             patterns.add((how, pattern))
-            more = [one for one in _matching(guest, how, pattern) if one not in known][: _MOST_FILES * 2]
+            listed, more = _matching(guest, how, pattern)
+            left -= listed
+            named += [one for one in more if one not in known]
             known.update(more)
-            named += more
+    if too_many and problems is not None:
+        problems.append(f"{MAIN} takes in more files than are read")
     return found
 
 
@@ -60,16 +71,26 @@ def _sources(path: str, content: str) -> Iterator[tuple[str, str]]:
             yield words[0], pattern if pattern.startswith("/") else f"{path.rsplit('/', 1)[0]}/{pattern}"
 
 
-def _matching(guest: Guest, how: str, pattern: str) -> Iterator[str]:
-    """The files of a pattern, of which hidden ones are named as such, or those of a directory."""
+def _matching(guest: Guest, how: str, pattern: str) -> tuple[int, list[str]]:
+    """The files of a pattern, of which hidden ones are named as such, or those of directories; and how many names were looked at."""
+    *above, wanted = pattern.strip("/").split("/")
+    above += [wanted] if how == "source-directory" else []
+    directories, looked = [""], 0
+    for one in above[:_DEEPEST]:
+        if not _WILD.search(one):
+            directories = [f"{directory}/{one}" for directory in directories]
+            continue
+        names = [(directory, name) for directory in directories[:_MOST_FILES] for name in guest.listdir(directory or "/")]
+        looked += len(names)
+        directories = [f"{directory}/{name}" for directory, name in names if _fits(name, one)]
+    found = [one for directory in directories[:_MOST_FILES] for one in glob(guest, directory, prefix="." if wanted.startswith(".") else "")]
     if how == "source-directory":
-        yield from (one for one in glob(guest, pattern) if _IN_DIRECTORY.match(one.rsplit("/", 1)[1]))
-        return
-    directory, dummy, wanted = pattern.rpartition("/")
-    for one in glob(guest, directory, prefix="." if wanted.startswith(".") else ""):
-        name = one.rsplit("/", 1)[1]
-        if globs(name, wanted) and name.startswith(".") == wanted.startswith("."):
-            yield one
+        return looked + len(found), [one for one in found if _IN_DIRECTORY.match(one.rsplit("/", 1)[1])]
+    return looked + len(found), [one for one in found if _fits(one.rsplit("/", 1)[1], wanted)]
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name.startswith(".") == pattern.startswith(".") and globs(name, pattern)
 
 
 def _lines(content: str) -> list[str]:
@@ -113,9 +134,10 @@ def _profiles(stanzas: Mapping[str, Stanzas]) -> Iterator[Profile]:
                 for kind, upper, card in commanded.joined:
                     below.setdefault(upper, []).append((kind, card))
                 named.update(dict.fromkeys(commanded.named, path))
+    inherited = Inherited(bases)
     for path, found in stanzas.items():
         for name, parts in found.items():
-            yield _profile(path, name, [(method, _inherited(values, bases)) for method, values in parts], below.get(name, []))
+            yield _profile(path, name, parts, below.get(name, []), inherited)
     for name, path in named.items():
         if name not in bases:
             yield Profile("ifupdown", path, name, mentioned=True)
@@ -130,18 +152,16 @@ def _ports(stanzas: Mapping[str, Stanzas], active: Collection[Optional[str]]) ->
                 yield from ports.made(path, ports.of(values), known, name in active)
 
 
-def _inherited(values: Mapping[str, str], bases: Stanzas) -> dict[str, str]:
-    """The options of a stanza, with those of the one that it extends (inherits, and inherit of ifupdown-ng)."""
-    return {**dict(pair for dummy, base in bases.get(values.get("inherit", ""), []) for pair in base.items()), **values}
-
-
-def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], below: list[tuple[str, str]]) -> Profile:
+def _profile(path: str, name: str, parts: Parts, below: list[tuple[str, str]], inherited: Inherited) -> Profile:
     merged: dict[str, str] = {}
-    addresses = []
-    for dummy, values in parts:
-        merged = {**values, **merged}
-        for address in values.get("address", "").split():
-            found = cidr(address, values.get("netmask", ""))
+    addresses, doubts = [], []
+    for dummy, own in parts:
+        base, doubt = inherited.of(own)
+        doubts += [doubt] if doubt else []
+        for key, value in (*own.items(), *((key, value) for key, value in base.items() if key not in own)):
+            merged.setdefault(key, value)
+        for address in own.get("address", base.get("address", "")).split():
+            found = cidr(address, own.get("netmask", base.get("netmask", "")))
             if found is not None:
                 addresses.append(found)
     methods = {method for method, dummy in parts}
@@ -165,5 +185,5 @@ def _profile(path: str, name: str, parts: list[tuple[str, dict[str, str]]], belo
         "ifupdown", path, name,
         kind=kind, members=tuple(dict.fromkeys(members)), parent=parent,
         method="static" if addresses else "dhcp" if methods & {"dhcp", "auto"} else "none",
-        addresses=tuple(addresses), gateway=merged.get("gateway", ""),
+        addresses=tuple(addresses), gateway=merged.get("gateway", ""), doubt=doubts[0] if doubts else "",
     )  # fmt: skip

@@ -131,24 +131,37 @@ def shell(content: str) -> dict[str, str]:
     }
 
 
+_FUNCTION = re.compile(r"^[ \t]*(?:function[ \t]+)?\w{1,60}[ \t]*\(\)[ \t]*(?:\{|$)")
+_DOUBLE, _SINGLE = r"\"(?:[^\"\\]|\\.)*\"", r"'[^']*'"
+_ARRAY = rf"\((?:[^()\"'#]|(?<![\s(])#|(?<=[\s(])#[^\n]*|{_DOUBLE}|{_SINGLE})*\)"
 _SET = re.compile(
-    r"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w{0,60})(?P<more>\+?)=(?P<value>\([^()]*\)|\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s#;]*)",
-    re.MULTILINE,
+    rf"^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_]\w{{0,60}})(?P<more>\+?)=(?P<value>{_ARRAY}|{_DOUBLE}|{_SINGLE}|[^\s#;]*)", re.MULTILINE
 )
-_ITEM = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|(\S+)")
+_ITEM = re.compile(r"(?<!\S)#[^\n]*|\"((?:[^\"\\]|\\.)*)\"|'([^']*)'|(\S+)")
 
 
 def assignments(content: str) -> dict[str, str]:
-    """Assignments of a shell file whose values may have several lines, or be arrays, whose items become lines (bash(1))."""
+    """Assignments of a shell file whose values may have several lines, or be arrays, whose items become lines (bash(1)). Those in functions are none."""
     values: dict[str, str] = {}
-    for match in _SET.finditer(content):
+    for match in _SET.finditer(_without_functions(content)):
         raw = match["value"]
         if raw.startswith("("):
-            value = "\n".join(item[1] or item[2] or item[3] or "" for item in _ITEM.finditer(raw[1:-1]))
+            value = "\n".join(item[1] or item[2] or item[3] or "" for item in _ITEM.finditer(raw[1:-1]) if item[0][:1] != "#")
         else:
             value = raw[1:-1] if raw[:1] in ('"', "'") else raw
         values[match["name"]] = f"{values.get(match['name'], '')}\n{value}" if match["more"] else value
     return values
+
+
+def _without_functions(content: str) -> str:
+    """A shell file without what stands between the braces of its functions, as they are usually laid out."""
+    kept, inside = [], False
+    for line in content.splitlines(keepends=True):
+        begins = not inside and _FUNCTION.match(line) is not None
+        if not inside and not begins:
+            kept.append(line)
+        inside = (inside and not line.startswith("}")) or (begins and not line.rstrip().endswith("}"))
+    return "".join(kept)
 
 
 # Copies that editors and package managers leave, which no backend reads.

@@ -29,7 +29,7 @@ def profiles(guest: Guest, problems: Optional[list[str]] = None) -> tuple[Profil
     """Every profile but the loopback's, in the order of the backends and their files; unreadable files go to `problems`."""
     said = problems if problems is not None else []
     found = [
-        *ifupdown.read(guest),
+        *ifupdown.read(guest, said),
         *netplan.read(guest, said),
         *networkd.read(guest),
         *networkmanager.read(guest),

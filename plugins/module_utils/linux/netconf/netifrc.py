@@ -8,8 +8,9 @@ of its interface, in which each character that no variable takes is a `_` (shell
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from dataclasses import replace
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Mapping, MutableMapping, Sequence
 
 from ...guest.protocol import Guest, glob, text
 from .model import LEFTOVER, Profile, assignments, cidr, mac_of
@@ -33,13 +34,13 @@ def read(guest: Guest) -> Iterator[Profile]:
     services = {path.rsplit("/net.", 1)[1] for path in glob(guest, _SERVICES, prefix="net.")}
     started = set(_started(guest))
     known = {_variable(name): name for name in sorted(services | started)}
-    said: dict[str, tuple[str, dict[str, str]]] = {}
+    said: dict[str, tuple[str, MutableMapping[str, str]]] = {}
     shared = assignments(text(guest, PATH) or "")
     for path in [PATH, *(path for path in glob(guest, "/etc/conf.d", prefix="net.") if not LEFTOVER.search(path))]:
-        values = shared if path == PATH else {**shared, **assignments(text(guest, path) or "")}
-        names = [match["name"] for match in map(_ABOUT.match, values) if match is not None]
-        for name in names if path == PATH else [_variable(path.rsplit("/net.", 1)[1])]:
-            said[name] = (path, values)
+        if path == PATH:
+            said.update({match["name"]: (path, shared) for match in map(_ABOUT.match, shared) if match is not None})
+        else:
+            said[_variable(path.rsplit("/net.", 1)[1])] = (path, ChainMap(assignments(text(guest, path) or ""), shared))
     for variable in known:
         said.setdefault(variable, (PATH, shared))
     vlans = dict(_vlans(shared, known))

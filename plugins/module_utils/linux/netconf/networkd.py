@@ -38,6 +38,7 @@ _NO_VM = (
 )
 _VM = ("yes", "true", "1", "on", "vm", "kvm")
 _MOST_REFUSED = 100
+_MOST_PAIRS = 1000  # of names and MACs in one file
 _VIRTUAL = ("bond", "bridge", "vlan", "team")
 
 
@@ -47,19 +48,21 @@ def read(guest: Guest) -> Iterator[Profile]:
         values = _last(content(guest, path))
         kinds[values.get(("netdev", "name"), "")] = values.get(("netdev", "kind"), "").lower()
     contents = {path: content(guest, path) for path in in_force(guest, ".network")}
-    members: dict[str, list[str]] = {}
+    members: dict[str, dict[str, None]] = {}
     parents: dict[str, str] = {}
     for said in contents.values():
         match = matched(said)
         found = [mac for key in ("macaddress", "permanentmacaddress") for mac in map(mac_of, match.get(key, "").split()) if mac is not None]
         names = wanted(said, "name")[0] or found or (["*"] if _for_cards(said) and "driver" not in match else [])
-        for section, key, value in entries(said):
+        for (section, key), value in _last(said).items():
             if section == "network" and key in ("bond", "bridge"):
-                members.setdefault(value, []).extend(names)
-            elif section == "network" and key == "vlan":
-                parents.update({vlan: name for vlan in value.split() for name in names})
+                members.setdefault(value, {}).update(dict.fromkeys(names))
+        for section, key, value in entries(said):
+            if section == "network" and key == "vlan" and names:
+                parents.update(dict.fromkeys(value.split(), names[-1]))
+    below = {name: tuple(found) for name, found in members.items()}
     for path, said in contents.items():
-        yield from _profiles(path, said, kinds, members, parents)
+        yield from _profiles(path, said, kinds, below, parents)
 
 
 def in_force(guest: Guest, suffix: str) -> list[str]:
@@ -100,7 +103,9 @@ def _last(said: str) -> dict[tuple[str, str], str]:
     return {(section, key): value for section, key, value in entries(said)}
 
 
-def _profiles(path: str, said: str, kinds: dict[str, str], members: dict[str, list[str]], parents: dict[str, str]) -> Iterator[Profile]:
+def _profiles(
+    path: str, said: str, kinds: dict[str, str], members: dict[str, tuple[str, ...]], parents: dict[str, str]
+) -> Iterator[Profile]:
     values, match = _last(said), matched(said)
     found = match.get("macaddress") or match.get("permanentmacaddress") or ""
     macs: list[Optional[Mac]] = [mac for mac in map(mac_of, found.split()) if mac is not None]
@@ -111,15 +116,18 @@ def _profiles(path: str, said: str, kinds: dict[str, str], members: dict[str, li
     names: list[Optional[str]] = [*taken]
     for_cards = _for_cards(said)
     anyone = not names and not found and "driver" not in match and "path" not in match and for_cards
+    doubt = _doubt(match)
+    if len(names) * len(macs) > _MOST_PAIRS:
+        doubt, macs = f"{len(macs)} MACs beside {len(names)} names", []
     pairs = itertools.product(names or ([None] if macs or match.get("driver") or anyone else []), macs or [None])
     for name, mac in pairs:
         kind = kinds.get(name or "", "")
         yield Profile(
             "networkd", path, name, mac, match.get("driver"),
             kind if kind in _VIRTUAL else "ethernet" if for_cards else "other",
-            tuple(members.get(name or "", ())), parents.get(name or "", ""),
+            members.get(name or "", ()), parents.get(name or "", ""),
             "static" if addresses else "dhcp" if dynamic else "none", addresses, gateways[0] if gateways else "",
-            anyone=anyone, but=tuple(refused[:_MOST_REFUSED]), doubt=_doubt(match),
+            anyone=anyone, but=tuple(refused[:_MOST_REFUSED]), doubt=doubt,
         )  # fmt: skip
 
 

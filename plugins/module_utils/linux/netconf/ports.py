@@ -15,7 +15,7 @@ DOTTED = re.compile(r"^(.+)\.\d+$")
 _WILD = re.compile(r"[*?\[]")
 _CHOICE = re.compile(r"\(([^()]*)\)(?![*+?{])")
 _ATOM = re.compile(r"(?P<atom>\[(?:\[:\w+:\]|[^\]])*\]|\\.|\([^()]*\)|.)(?P<many>[*+?]|\{[^}]*\})?")
-_LONGEST = 256  # characters of an expression
+_LONGEST = 100  # characters of an expression
 _MOST_GROUPS, _MOST_CHOICES = 5, 20
 
 

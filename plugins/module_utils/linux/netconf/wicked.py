@@ -20,6 +20,7 @@ from .model import Profile, cidr, mac_of
 
 DIRECTORY = "/etc/wicked/ifconfig"
 _HEAD = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>)?")
+_ENCODING = re.compile(rb"""encoding\s*=\s*["'](iso-8859-(?:[1-9]|1[03-6])|windows-125[0-8]|us-ascii)["']""", re.IGNORECASE)  # of one byte
 _PREFIX = re.compile(rb"(?:</?|\s(?=[\w.-]+:[\w.-]+\s*=))([A-Za-z_][\w.-]{0,40}):")
 _MOST_PREFIXES = 100
 _PORTS = ("ports", "slaves")
@@ -46,19 +47,24 @@ def read(guest: Guest, problems: list[str]) -> Iterator[Profile]:
         master = _text(element, "link/master")
         if master:
             members.setdefault(master, []).append(_text(element, "name"))
+    below = {master: tuple(dict.fromkeys(names)) for master, names in members.items()}
     for path, element in found:
-        yield _profile(path, element, members)
+        yield _profile(path, element, below)
 
 
 def _root(content: bytes, path: str) -> ElementTree.Element:
     """What a file holds, below one element that declares its prefixes."""
+    head = _HEAD.match(content)
+    said = _ENCODING.search(head[0]) if head is not None else None
+    if said is not None:
+        content = content.decode(said[1].decode("ascii"), "replace").encode("utf-8")
     bare = _HEAD.sub(b"", content, count=1)
     prefixes = sorted({match[1] for match in _PREFIX.finditer(bare)} - {b"xml", b"xmlns"})[:_MOST_PREFIXES]
     declared = b"".join(b' xmlns:%b="%b"' % (prefix, prefix) for prefix in prefixes)
     return xmlfile.parse(b"<wicked%b>%b</wicked>" % (declared, bare), path)
 
 
-def _profile(path: str, element: ElementTree.Element, members: dict[str, list[str]]) -> Profile:
+def _profile(path: str, element: ElementTree.Element, members: dict[str, tuple[str, ...]]) -> Profile:
     mac = _mac(element)
     name = _text(element, "name") if element.find("name/*") is None else ""
     kind = next((one for one in _KINDS if element.find(one) is not None), "")
@@ -74,7 +80,7 @@ def _profile(path: str, element: ElementTree.Element, members: dict[str, list[st
     addresses = [found for static in element.findall("static") for one in static.iter("local") if (found := cidr((one.text or "").strip()))]
     return Profile(
         "wicked", path, name or None, mac, None, kind or ("other" if others else "ethernet"),
-        tuple(dict.fromkeys((*below, *members.get(name, [])))), parent,
+        tuple(dict.fromkeys((*below, *members.get(name, ())))) if below else members.get(name, ()), parent,
         "static" if addresses else "dhcp" if _dynamic(element) else "none", tuple(addresses), _gateway(element),
         _text(element, "control/mode") not in ("manual", "off"),
     )  # fmt: skip

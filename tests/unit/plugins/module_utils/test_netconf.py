@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 from fixtures import MAC
 from hypothesis import given
 from hypothesis import strategies as st
-from promptly import within
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MissingTool
@@ -18,8 +15,8 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.machine i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.nics import mac_map, named
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import boot_cards, modules, network, yamlfile
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import commands, ifupdown, names
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import modules, network, yamlfile
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import names
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.plan import complete
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.pipeline import families
 
@@ -342,64 +339,3 @@ def test_modules_of_vmwares_hardware_leave_the_lists():
     assert {change.path: change.after for change in modules.plan(made)} == {
         "/etc/modprobe.d/a.conf": "alias eth1 e1000\noptions kvm y=1\n", "/etc/modules": "# x\nloop\nvmw_pvscsi\n",
     }  # fmt: skip
-
-
-def test_a_thousand_patterns_over_a_thousand_files_are_read_once():
-    listed = {f"/etc/x/{number}": "iface a inet dhcp\n" for number in range(1000)}
-    made = MemoryGuest({"/etc/network/interfaces": "source /etc/x/*\n" * 1000 + "source /etc/x/1*\n", **listed})
-    made.listdir = functools.lru_cache(None)(made.listdir)
-    with within(5):
-        assert 100 < len(ifupdown.files(made)) <= 200
-
-
-WORDS = (
-    "ifenslave -d ip link set dev master add type vlan name bond0 eth0 brctl addif vconfig ovs-vsctl add-port add-bond echo +eth0 for i in $i "
-    "/sys/class/net/b/bonding/slaves sudo sh -c a=b if do done ; | ( ) { } ' -- / $IFACE"
-).split()
-
-
-@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=3), max_size=8))
-def test_commands_that_are_cut_off_join_nothing_that_is_not_there(words):
-    for kind, upper, card in commands.read(" ".join(words), "own").joined:
-        assert kind in ("bond", "bridge", "vlan") and "$" not in upper + card
-
-
-MANY = 4000
-LARGE = {
-    "ifupdown": {
-        "/etc/network/interfaces": "".join(
-            f"auto e{n} /x{n}*\nmapping y{n}*\n script x\nrename a{n}=e{n}\niface e{n} inet dhcp\n up ifenslave b{n - 1} b{n}\n"
-            for n in range(MANY)
-        )
-    },
-    "a loop in a command": {
-        "/etc/network/interfaces": "iface a inet dhcp\n" + " up for i in " + "a " * MANY + "; do ip link set $i master b; done\n" * 500
-    },
-    "netifrc": {
-        "/etc/conf.d/net": "".join(
-            f'config_e{n}="dhcp"\nbridge_add_e{n}="b{n}"\nvlans_e{n}="1 2"\nslaves_b{n}="b{n + 1}"\n' for n in range(MANY)
-        )
-    },
-    "an open array of netifrc": {"/etc/conf.d/net": "config_e=(\n" * MANY + 'x="' * MANY},
-    "networkd": {
-        "/etc/systemd/network/a.network": "[Match]\nName="
-        + " ".join(f"e{n}*" for n in range(MANY))
-        + " !x" * MANY
-        + "\n[Network]\nBond=b\n"
-    },
-    "dhcpcd": {"/etc/dhcpcd.conf": "".join(f"allowinterfaces e{n}*\ndenyinterfaces f{n}*\n" for n in range(MANY))},
-    "wicked": {"/etc/wicked/ifconfig/a.xml": "<a:interface><a:name>x</a:name></a:interface>" * MANY},
-    "prefixes of wicked": {"/etc/wicked/ifconfig/a.xml": "<interface>" + "".join(f"<p{n}:x/>" for n in range(MANY)) + "</interface>"},
-    "the command line": {
-        "/etc/default/grub": 'GRUB_CMDLINE_LINUX="'
-        + " ".join(f"ip=e{n}:dhcp bond=b{n}:b{n + 1} vlan=v{n}:b{n}" for n in range(MANY))
-        + '"\n'
-    },
-}
-
-
-@pytest.mark.parametrize("case", LARGE)
-def test_large_files_take_bounded_time(case):
-    made = MemoryGuest(LARGE[case])
-    with within(10):
-        names.nics(boot_cards.profiles(made), [("ens192", MAC), ("", OTHER)], "virtio_net", ("enp1s0",))

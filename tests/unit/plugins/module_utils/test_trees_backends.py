@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from fixtures import KVER, MAC
-from test_trees_names import TWO, comes_up
+from test_trees_names import ANYWHERE, TWO, comes_up
 from test_trees_network import SUSE, card
 from treerules import OTHER, holds, rules
 
@@ -70,6 +70,13 @@ WICKED = [
         '<!DOCTYPE x [<!ENTITY n "ens192">]>\n<interface><name>&n;</name></interface>\n',
         concerns=(UNREADABLE,),
     ),
+    wicked(
+        "a description in ISO-8859-1",
+        "XML 1.0, 4.3.3: encoding declaration",
+        '<?xml version="1.0" encoding="ISO-8859-1"?>\n<interface><name>ens192</name><description>B\udcfcro</description><ipv4:dhcp/></interface>\n',
+        "ens192",
+        more=comes_up("ens192", "dhcp", "wicked", f"{XML}/lan.xml"),
+    ),
     wicked("no XML", "XML 1.0, 2.1", "<interface><name>ens192</name>", concerns=(UNREADABLE,)),
     card(
         "a file with another ending",
@@ -91,6 +98,21 @@ NETIFRC = [
         'config_ens192=(\n "192.168.0.2/24"\n "10.0.0.2/8"\n)\n',
         "ens192",
         more=comes_up("ens192", "static", "netifrc", GENTOO, ("192.168.0.2/24", "10.0.0.2/8")),
+    ),
+    gentoo(
+        "comments in an array",
+        "bash(1), COMMENTS and Arrays",
+        "config_ens192=(\n '192.168.0.2/24' # the old (one)\n # \"10.0.0.9/8\"\n '10.0.0.2/8'\n)\n",
+        "ens192",
+        more=comes_up("ens192", "static", "netifrc", GENTOO, ("192.168.0.2/24", "10.0.0.2/8")),
+    ),
+    gentoo(
+        "what a function assigns when it is called",
+        f"{EXAMPLE}, postup; bash(1), FUNCTIONS",
+        'config_ens192="192.168.0.2/24"\npostup() {\n\tlocal x\n\tconfig_eth0="dhcp"\n\treturn 0\n}\npredown() { slaves_bond0="ens224"; }\n',
+        "ens192",
+        cards=(ANYWHERE,),
+        more={**comes_up("ens192", "static", "netifrc", GENTOO, ("192.168.0.2/24",)), "network": ("netifrc",)},
     ),
     gentoo("a bond", f"{EXAMPLE}, slaves_bond0", 'slaves_bond0="ens192 ens224"\nconfig_bond0="dhcp"\n', "ens192", "ens224", cards=TWO),
     gentoo(
@@ -224,6 +246,12 @@ CMDLINE = [
     kernel("ip= with nothing but a card", f"{NFSROOT}, empty fields", "ip=:::::ens192:dhcp", "ens192"),
     kernel("ip= for any card", f"{DRACUT}, ip=dhcp", "ip=dhcp"),
     kernel("ip= by a MAC", "nm-initrd-generator(8)", f"ip={MAC.replace(':', '-')}:dhcp", "ens192"),
+    kernel(
+        "ip= with an open bracket",
+        f"{DRACUT}, ip=: put it in brackets",
+        "ip=[2001:db8::2::[2001:db8::1]:64:web:ens192:none ip=[::1",
+        concerns=(("network.undecided", "warning"),),
+    ),
     kernel("bond=", f"{DRACUT}, bond=", "bond=bond0:ens192,ens224:mode=1 ip=bond0:dhcp", "ens192", "ens224", cards=TWO),
     kernel("team=", f"{DRACUT}, team=", "team=team0:ens192,ens224:lacp ip=team0:dhcp", "ens192", "ens224", cards=TWO),
     kernel("bridge=", f"{DRACUT}, bridge=", "bridge=br0:ens192 ip=br0:dhcp", "ens192"),

@@ -268,6 +268,14 @@ ACROSS = [
         "ens192",
         more=comes_up("ens192", "static", "ifupdown", MAIN, ("10.0.0.2/24",), "", "10.0.0.1"),
     ),
+    interfaces(
+        "an address of a template of a template",
+        f"{IFACE}, INTERFACE TEMPLATES: extend them",
+        "iface net inet static\n address 10.0.0.2/24\n netmask 255.0.0.0\niface base inet static inherits net\n gateway 10.0.0.1\n"
+        "auto ens192\niface ens192 inet static inherits base\n mtu 9000\niface x inet static inherits y\niface y inet static inherits x\n",
+        "ens192",
+        more=comes_up("ens192", "static", "ifupdown", MAIN, ("10.0.0.2/24",), "", "10.0.0.1"),
+    ),
     card(
         "every card in a bond",
         f"{NETWORKD}, [Network] Bond=",

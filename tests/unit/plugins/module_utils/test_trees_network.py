@@ -63,6 +63,18 @@ IFUPDOWN = [
         "ens192",
     ),
     card(
+        "source by a pattern of directories",
+        f"{IFACE}, source: wordexp(3)",
+        {
+            "/etc/network/interfaces": "source /etc/network/*.d/*/l?n\n",
+            "/etc/network/interfaces.d/a/lan": "auto ens192\niface ens192 inet dhcp\n",
+            "/etc/network/interfaces.d/.b/lan": "auto ens224\niface ens224 inet dhcp\n",
+            "/etc/network/if-up/a/lan": "auto ens256\niface ens256 inet dhcp\n",
+        },
+        "ens192",
+        cards=(Nic(MAC),),
+    ),
+    card(
         "source-directory takes plain names alone",
         f"{IFACE}, source-directory",
         {
