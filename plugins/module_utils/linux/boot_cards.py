@@ -40,8 +40,9 @@ def read(guest: Guest) -> Iterator[Profile]:
     lines += [(path, line, True) for path, line in _initramfs_tools(guest)]
     found: dict[Profile, Profile] = {}
     for path, line, active in lines:
-        for profile in _profiles(path, line):
-            found.setdefault(replace(profile, path=""), replace(profile, active=active, mentioned=not active))
+        for profile in _profiles("", line):
+            if profile not in found:
+                found[profile] = replace(profile, path=path, active=active, mentioned=not active)
     yield from found.values()
 
 

@@ -214,12 +214,9 @@ def plan(
     view = PendingView(guest, merge(changes))
     changes += _by_name(view, cards)
     view = PendingView(guest, merge(changes))
-    _say_what_stays(view, cards, findings)
-    useless = [
-        (profile.path, f"the driver {profile.driver}")
-        for profile in boot_cards.profiles(view, problems)
-        if matches.is_old(profile.driver, driver)
-    ]
+    found = boot_cards.profiles(view, problems)
+    _say_what_stays(found, cards, findings)
+    useless = [(profile.path, f"the driver {profile.driver}") for profile in found if matches.is_old(profile.driver, driver)]
     for path, what in [*useless, *((path, f"the address {address}") for address, path in matches.addresses(view).items())]:
         findings.add(
             "network.driver-match",
@@ -264,10 +261,10 @@ def _by_name(guest: Guest, cards: Sequence[tuple[str, Mac]]) -> list[Change]:
     return [change for path, before, after in found for change in edit(path, before, after, "the profile applies whatever the MAC")]
 
 
-def _say_what_stays(guest: Guest, cards: Sequence[tuple[str, Mac]], findings: Findings) -> None:
+def _say_what_stays(found: Sequence[Profile], cards: Sequence[tuple[str, Mac]], findings: Findings) -> None:
     """A name by position does not help a profile that still goes by the MAC."""
     macs = {mac for dummy, mac in cards}
-    for path in dict.fromkeys(profile.path for profile in boot_cards.profiles(guest) if profile.active and profile.mac in macs):
+    for path in dict.fromkeys(profile.path for profile in found if profile.active and profile.mac in macs):
         findings.add(
             "network.by-mac",
             INFO,

@@ -13,19 +13,23 @@ import pytest
 
 
 @contextlib.contextmanager
-def within(seconds: float):
-    """Fail when the block takes longer, also when it waits in the kernel. Only in the main thread."""
+def within(seconds: float, processor: bool = False):
+    """Fail when the block takes longer, also when it waits in the kernel. Only in the main thread.
+
+    `processor`: of its own time alone, which does not grow with what else the machine does.
+    """
+    timer, sent = (signal.ITIMER_PROF, signal.SIGPROF) if processor else (signal.ITIMER_REAL, signal.SIGALRM)
 
     def late(*dummy):
         raise AssertionError(f"it takes more than {seconds} seconds")
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(sent, late)
+    signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(timer, 0)
+        signal.signal(sent, before)
 
 
 def a_socket(path: Path) -> None:

@@ -16,14 +16,14 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern i
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import GuestFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import boot_cards, unmatched
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import commands, ifupdown, names, networkd
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux.netconf import by_name, commands, ifupdown, names, networkd, wicked
 
 
 def test_a_thousand_patterns_over_a_thousand_files_are_read_once():
     listed = {f"/etc/x/{number}": "iface a inet dhcp\n" for number in range(1000)}
     made = MemoryGuest({"/etc/network/interfaces": "source /etc/x/*\n" * 1000 + "source /etc/x/1*\n", **listed})
     made.listdir = functools.lru_cache(None)(made.listdir)
-    with within(5):
+    with within(5, processor=True):
         assert 100 < len(ifupdown.files(made)) <= 200
 
 
@@ -41,6 +41,31 @@ def test_a_product_of_names_and_macs_is_a_doubt_and_no_profile_for_each_pair():
     pairs = LARGE["names and MACs"]
     found = list(networkd.read(MemoryGuest(pairs)))
     assert len(found) == FEW and {profile.doubt for profile in found} == {f"{FEW} MACs beside {FEW} names"}
+
+
+def test_a_bridge_has_each_of_its_cards_once():
+    said = "[Match]\nName=e0 e1\n[Network]\nBridge=a\nBridge=b\nBridge=b\n"
+    made = MemoryGuest({
+        "/etc/systemd/network/a.network": said,
+        "/etc/systemd/network/b.network": "[Match]\nName=a\n",
+        "/etc/systemd/network/c.network": "[Match]\nName=b\n",
+    })  # fmt: skip
+    assert {profile.name: profile.members for profile in networkd.read(made) if profile.name in ("a", "b")} == {"a": (), "b": ("e0", "e1")}
+
+
+def test_interfaces_of_one_name_share_what_lies_below_them():
+    cards = "".join(f"<interface><name>e{number}</name><link><master>b</master></link></interface>" for number in range(9))
+    made = MemoryGuest({"/etc/wicked/ifconfig/a.xml": cards + "<interface><name>b</name></interface>" * 9})
+    found = [profile.members for profile in wicked.read(made, []) if profile.name == "b"]
+    assert len(found) == 9 and len(found[0]) == 9 and all(members is found[0] for members in found)
+
+
+def test_a_network_file_is_not_compared_with_each_before_it():
+    files = {f"{networkd.DIRECTORY}/{number}.network": f"[Match]\nMACAddress={OTHER}\n" for number in range(1200)}
+    made = MemoryGuest({**files, f"{networkd.DIRECTORY}/z.network": f"[Match]\nMACAddress={MAC}\n"})
+    made.listdir = functools.lru_cache(None)(made.listdir)
+    with within(10, processor=True):
+        assert [path for path, old, new in by_name.rewritten(made, {MAC: "ens192"}) if old != new] == [f"{networkd.DIRECTORY}/z.network"]
 
 
 def test_files_beyond_those_that_are_read_are_said():
@@ -89,15 +114,19 @@ LARGE = {
     },
     "stanzas that extend a long one": {
         "/etc/network/interfaces": "iface b inet dhcp\n"
-        + "".join(f" o{n} 1\n" for n in range(FEW))
-        + "".join(f"iface a{n} inet dhcp inherits {'ba'[n % 2]}{n - 1 if n % 2 else ''}\n" for n in range(FEW))
+        + "".join(f" o{n} 1\n" for n in range(2 * MANY))
+        + "".join(f"iface a{n} inet dhcp inherits {f'a{n - 1}' if n % 2 else 'b'}\n" for n in range(2 * MANY))
     },
-    "one name that extends itself": {"/etc/network/interfaces": "".join(f"iface a inet dhcp inherits a\n o{n} 1\n" for n in range(FEW))},
+    "one name that extends itself": {
+        "/etc/network/interfaces": "".join(f"iface a inet dhcp inherits a\n o{n} 1\n" for n in range(3 * MANY))
+    },
     "expressions of ports": {
-        "/etc/network/interfaces": "iface a inet dhcp\n bridge_ports regex " + f"{'(a|b)' * 20} {'[' * 90} {'(' * 90} " * (FEW // 10) + "\n"
+        "/etc/network/interfaces": "iface a inet dhcp\n bridge_ports regex " + f"{'(a|b)' * 20} {'[' * 90} {'(' * 90} " * 100 + "\n"
     },
     "many loops": {
-        "/etc/network/interfaces": "iface a inet dhcp\n" + "".join(f" up for x{n} in a; do echo $y{n}; done\n" for n in range(FEW))
+        "/etc/network/interfaces": "".join(
+            f"iface a{k} inet dhcp\n" + "".join(f" up for x{n} in a; do echo $y{n}; done\n" for n in range(1500)) for k in range(15)
+        )
     },
     "names and MACs": {
         "/etc/systemd/network/a.network": "[Match]\nName="
@@ -106,15 +135,12 @@ LARGE = {
         + " ".join(f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(FEW))
         + "\n"
     },
-    "names and bridges": {
-        "/etc/systemd/network/a.network": "[Match]\nName=" + " ".join(f"e{n}" for n in range(FEW)) + "\n[Network]\n" + "Bridge=b\n" * FEW
-    },
     "files of netifrc": {
-        "/etc/conf.d/net": "".join(f'config_e{n}="dhcp"\n' for n in range(FEW)),
-        **{f"/etc/conf.d/net.e{n}": "" for n in range(FEW // 10)},
+        "/etc/conf.d/net": "".join(f'config_e{n}="dhcp"\n' for n in range(2 * MANY)),
+        **{f"/etc/conf.d/net.e{n}": "" for n in range(MANY)},
     },
-    "masters of wicked": {"/etc/wicked/ifconfig/a.xml": "<interface><name>b</name><link><master>b</master></link></interface>" * FEW},
-    "open brackets": {"/etc/default/grub": 'GRUB_CMDLINE_LINUX="ip=' + "[:" * 20 * FEW + 'x]"\n'},
+    "open brackets": {"/etc/default/grub": 'GRUB_CMDLINE_LINUX="ip=' + "[:" * 100_000 + '"\n'},
+    "empty fields": {"/etc/default/grub": 'GRUB_CMDLINE_LINUX="ip=' + ":" * 300_000 + '"\n'},
     "netifrc": {
         "/etc/conf.d/net": "".join(
             f'config_e{n}="dhcp"\nbridge_add_e{n}="b{n}"\nvlans_e{n}="1 2"\nslaves_b{n}="b{n + 1}"\n' for n in range(MANY)
@@ -141,5 +167,5 @@ LARGE = {
 @pytest.mark.parametrize("case", LARGE)
 def test_large_files_take_bounded_time(case):
     made = MemoryGuest(LARGE[case])
-    with within(10):
+    with within(10, processor=True):
         names.nics(boot_cards.profiles(made), [("ens192", MAC), ("", OTHER)], "virtio_net", ("enp1s0",))
