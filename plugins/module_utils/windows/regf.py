@@ -119,6 +119,7 @@ class Hive:
         if len(data) < BASE_BLOCK + 32 or data[:4] != b"regf":
             raise self.damaged("it does not begin as a hive does")
         self.looked, self.size = 0, len(data)
+        self._found: dict[str, Optional[Key]] = {}
         self._end = min(len(data), BASE_BLOCK + struct.unpack_from("<I", data, 40)[0])
         self.minor = struct.unpack_from("<I", data, 24)[0]
         self.root = Key(self, struct.unpack_from("<I", data, 36)[0])
@@ -132,9 +133,15 @@ class Hive:
 
     def find(self, path: str) -> Optional[Key]:
         """The key at a path with backslashes; None where there is none."""
-        key: Optional[Key] = self.root
-        for part in filter(None, path.split("\\")):
-            key = key.key(part) if key is not None else None
+        key, walked = self.root, ""
+        for part in filter(None, path.lower().split("\\")):
+            walked += f"\\{part}"
+            if walked not in self._found:  # the bytes never change, and lists of keys are long
+                self._found[walked] = key.key(part)
+            found = self._found[walked]
+            if found is None:
+                return None
+            key = found
         return key
 
     def cell(self, offset: int) -> bytes:

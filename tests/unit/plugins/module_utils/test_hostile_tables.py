@@ -208,9 +208,9 @@ def test_looking_for_a_key_again_and_again_has_an_end(monkeypatch):
     keys = [made.key(b"%06d" % n) for n in range(20_000)]
     root = made.key(b"root", made.add(b"li" + struct.pack("<H", len(keys)) + struct.pack(f"<{len(keys)}I", *keys)), len(keys))
     hive = regf.Hive(made.hive(root))
-    assert hive.find("019999") is not None and hive.find("none") is None
+    assert hive.find("019999") is not None and hive.find("none") is None and hive.find("none") is None  # what was found is kept
     with pytest.raises(InvalidInput, match="again and again"):
-        hive.find("none")
+        hive.find("another")
 
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
