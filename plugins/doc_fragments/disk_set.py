@@ -162,7 +162,7 @@ options:  # written by make options
             type: str
             required: true
           addresses:
-            description: Addresses as address/prefix. None means DHCP.
+            description: Addresses of IPv4 and IPv6 as address/prefix. None means DHCP.
             type: list
             elements: str
             default: []
@@ -170,6 +170,11 @@ options:  # written by make options
             description: The default gateway.
             type: str
             default: ""
+          gateway6:
+            description: The default gateway of IPv6.
+            type: str
+            default: ""
+            version_added: 0.2.0
           dns:
             description: Name servers.
             type: list

@@ -41,6 +41,7 @@ from .vsphere.connection import session as vsphere_session
 from .vsphere.inventory import parse_url as parse_vsphere_url
 from .vsphere.inventory import vms as vsphere_vms
 from .vsphere.readiness import concerns as vsphere_concerns
+from .windows.wanted import Wanted as WindowsNicSettings
 from .windows.work import Options as WindowsOptions
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "Vddk",
     "VmSaid",
     "VsphereEndpoint",
+    "WindowsNicSettings",
     "WindowsOptions",
     "carry_out",
     "identified",

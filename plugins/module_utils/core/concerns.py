@@ -156,6 +156,17 @@ CONCERNS: Mapping[str, Known] = {
     "windows.antivirus": Known(WARNING, "security software may stop new drivers or scripts"),
     "windows.device-policy": Known(WARNING, "a policy restricts the installation of devices"),
     "windows.card-unmatched": Known(WARNING, "it is not known which card has a static address; name it in `migrate_windows_network`"),
+    "windows.card-by-position": Known(WARNING, "the settings of a card whose MAC the VM does not have go to the only card that is left"),
+    "windows.address-stays": Known(
+        WARNING,
+        "a static address in the registry goes to no card of the VM: of a team, bridge, virtual switch or VLAN",
+        "info where it was not in force",
+    ),
+    "windows.address-unread": Known(WARNING, "a card has settings in the registry that are no addresses or names"),
+    "windows.mac-set": Known(INFO, "a card was given another MAC in Windows"),
+    "windows.network-category": Known(
+        INFO, "Windows knows a private network by its gateway, and takes one with another gateway for public"
+    ),
     "windows.tools-left": Known(INFO, "guest tools of another hypervisor stay installed"),
     "windows.agent-package": Known(WARNING, "a package of the guest agent is not for Windows"),
     "windows.san-policy": Known(INFO, "with two-phase boot, disks on new controllers come online until the policy is set back"),

@@ -62,6 +62,12 @@ def dashed(mac: Mac) -> str:
     return mac.upper().replace(":", "-")
 
 
+def spaced(mac: Mac) -> tuple[str, str]:
+    """As Windows' `route print` lists it, in small letters and in capitals."""
+    small = mac.replace(":", " ")
+    return small, small.upper()
+
+
 def upper(mac: Mac) -> str:
     """As Proxmox has it in its configuration."""
     return mac.upper()

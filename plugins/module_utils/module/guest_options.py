@@ -10,6 +10,7 @@ from typing import Any, Iterator, Mapping, Sequence
 from ansible.module_utils.basic import AnsibleModule
 
 from ..core.errors import InvalidInput
+from ..core.macs import required
 from ..disk import encrypted, qemu_img, staging
 from ..disk.machine import VmSaid
 from ..guest.family import GuestRequest
@@ -19,6 +20,7 @@ from ..linux.plan import Options
 from ..pipeline import families
 from ..pipeline.fetch import reading
 from ..windows import drivers
+from ..windows.wanted import Wanted
 from ..windows.work import Options as WindowsOptions
 from .fields import made
 from .records import nics_of
@@ -45,7 +47,8 @@ def windows_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Windo
     path = params.get("virtio_win") or (PACKAGED_DRIVERS if os.path.isdir(PACKAGED_DRIVERS) else "")
     source, iso = drivers.locate(path) if path else ("", False)
     chosen = {**params, **(params.get("windows") or {})}
-    return made(WindowsOptions, chosen, virtio_win=source, iso=iso, fixes=tuple(fixes), macs=params["mac_map"])
+    network = tuple(made(Wanted, one, nic=required(one["mac"], " in migrate_windows_network")) for one in chosen.get("network") or ())
+    return made(WindowsOptions, chosen, virtio_win=source, iso=iso, network=network, fixes=tuple(fixes), macs=params["mac_map"])
 
 
 def all_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> tuple[object, ...]:

@@ -11,7 +11,6 @@ Sources: Microsoft, "pnputil command syntax" (0, 259 and 3010 are success), "net
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -20,14 +19,13 @@ from typing import Mapping, Optional, Sequence
 from ..core import files
 from ..core.concern import BLOCKER, Findings
 from ..core.errors import InvalidInput
-from ..core.macs import dashed
 from ..core.numbers import decimal
 from ..guest.change import Change
 from ..guest.changes.copies import UploadFile
 from ..guest.changes.write import edit
 from ..guest.model import FirstStart, WindowsFacts
 from ..guest.protocol import Guest, text
-from . import pnp, regf
+from . import netsh, pnp, regf
 from .drivers import STORAGE, Package
 from .hives import Draft
 from .network import Adapter
@@ -39,12 +37,8 @@ DONE, LOG, TRIES = "firstboot.done", "firstboot.log", "firstboot.try"
 MAX_TRIES = 5
 POLICY_BEFORE, NO_POLICY = "SanPolicyBefore", 0xFFFFFFFF
 _CRITICAL = (*STORAGE, "netkvm")
-_INSTANCE = re.compile(r"^PCI\\[A-Z0-9_&]+\\[0-9A-Z&]+$", re.IGNORECASE)
-_GUID = re.compile(r"^\{[0-9A-F-]{36}\}$", re.IGNORECASE)
 _FILE_NAME = re.compile(r"^[A-Za-z0-9._+-]+$")
 _MAX_PACKAGE = 512 << 20
-_NETWORK = "SYSTEM\\CurrentControlSet\\Control\\Network\\{4D36E972-E325-11CE-BFC1-08002BE10318}"
-_INTERFACES = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\Tcpip\\Parameters\\Interfaces"
 _PARTMGR = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\partmgr\\Parameters"
 _REASON = "what Windows does by itself at its first start"
 
@@ -203,20 +197,6 @@ _SUBROUTINES = (
     "if %CODE%==3010 goto :eof",
     "if %1==critical set WORST=1",
     "goto :eof",
-    ":find",
-    "set NAME=",
-    "set /a WAIT=0",
-    ":find_again",
-    'for /f "tokens=1 delims=," %%a in (\'getmac /v /fo csv /nh ^| findstr /i /c:"%~1"\') do if not defined NAME set "NAME=%%~a"',
-    "if defined NAME goto :eof",
-    "set /a WAIT+=1",
-    "if %WAIT% GTR 60 goto :find_none",
-    "ping -n 3 127.0.0.1 >nul",
-    "goto :find_again",
-    ":find_none",
-    'call :say "no card has %~1"',
-    "set WORST=1",
-    "goto :eof",
 )
 
 
@@ -225,7 +205,7 @@ def _script(facts: WindowsFacts, todo: Todo, wrapped: bool) -> str:
     lines = [*_BEGIN]
     lines += [f"call :driver {'critical' if name in _CRITICAL else 'optional'} {name} {todo.packages[name].driver.inf}" for name in ordered]
     lines += [f"call :card{index}" for index, dummy in enumerate(todo.adapters)]
-    lines += ["if not %WORST%==0 goto :quit", *_ghosts(todo)]
+    lines += ["if not %WORST%==0 goto :quit", *netsh.removed(todo.ghosts)]
     lines += [f'>"%HOME%\\{DONE}" echo ok', 'call :say "drivers and network are done"']
     if todo.san_policy is not None:
         verb, value = ("delete", "/f") if todo.san_policy == NO_POLICY else ("add", f"/t REG_DWORD /d {todo.san_policy} /f")
@@ -249,59 +229,11 @@ def _script(facts: WindowsFacts, todo: Todo, wrapped: bool) -> str:
         if wrapped
         else f'schtasks /delete /tn {TASK} /f >>"%LOG%" 2>&1',
         *_SUBROUTINES,
+        *netsh.subroutines(facts.nt),
     ]
     for index, adapter in enumerate(todo.adapters):
-        lines += [f":card{index}", *_nic(facts, adapter), "goto :eof"]
+        lines += [f":card{index}", *netsh.lines(facts.nt, adapter), "goto :eof"]
     return _batch(lines)
-
-
-def _nic(facts: WindowsFacts, adapter: Adapter) -> list[str]:
-    """Commands that give the NIC with this MAC its settings. Only what was parsed as an address, a name of a domain or a MAC gets here."""
-    new = facts.nt >= (6, 0)
-    netsh, end = f"netsh interface {'ipv4' if new else 'ip'}", ' >>"%LOG%" 2>&1'
-    extra = " validate=no" if facts.nt >= (6, 1) else ""
-    address, dns, wins = ("address", "dnsservers", "winsservers") if new else ("addr", "dns", "wins")
-    lines = [f"call :find {dashed(adapter.mac)}", "if not defined NAME goto :eof", f'call :say "card {adapter.mac}"']
-    for index, one in enumerate(adapter.addresses if adapter.static else ()):
-        interface = ipaddress.IPv4Interface(one)
-        place = f"{address}={interface.ip} mask={interface.network.netmask}"
-        if index:
-            lines.append(f'{netsh} add address name="%NAME%" {place}{end}')
-            continue
-        first = f" gateway={adapter.gateways[0][0]}{_metric(adapter.gateways[0][1], new)}" if adapter.gateways and new else ""
-        lines.append(f'{netsh} set address name="%NAME%" source=static {place}{first}{end}')
-        lines.append("if errorlevel 1 set WORST=1")
-    for gateway, metric in adapter.gateways[1 if new else 0 :]:
-        lines.append(f'{netsh} add address name="%NAME%" gateway={gateway}{_metric(metric, new)}{end}')
-    for kind, servers in ((dns, adapter.dns), (wins, adapter.wins)):
-        more = extra if kind == "dnsservers" else ""
-        for index, server in enumerate(servers):
-            verb = f"add {kind}" if index else f"set {kind}"
-            how = f" index={index + 1}" if index else ""
-            source = "" if index else " source=static"
-            lines.append(f'{netsh} {verb} name="%NAME%"{source} {address}={server}{how}{more}{end}')
-    if adapter.suffix:
-        query = f'reg query "HKLM\\{_NETWORK}" /s /f "%NAME%" /d /e'
-        lines.append("set GUID=")
-        lines.append(f'for /f "tokens=7 delims=\\" %%a in (\'{query} ^| findstr /i Connection$\') do set "GUID=%%a"')
-        lines.append(f'if defined GUID reg add "{_INTERFACES}\\%GUID%" /v Domain /t REG_SZ /d {adapter.suffix} /f{end}')
-    return lines
-
-
-def _metric(metric: int, new: bool) -> str:
-    return f" gwmetric={metric or 1}" if metric or not new else ""
-
-
-def _ghosts(todo: Todo) -> list[str]:
-    """The old NICs are devices that are no more: they would hold their addresses and names."""
-    lines = []
-    for adapter in todo.ghosts:
-        if _INSTANCE.match(adapter.instance) and _GUID.match(adapter.guid):
-            lines += [
-                f'"%PNPUTIL%" /remove-device "{adapter.instance}" >>"%LOG%" 2>&1',
-                f'reg delete "{_INTERFACES}\\{adapter.guid}" /f >>"%LOG%" 2>&1',
-            ]
-    return lines
 
 
 def read(guest: Guest, facts: WindowsFacts, system: Draft) -> FirstStart:

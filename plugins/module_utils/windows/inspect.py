@@ -11,7 +11,8 @@ from ..core.machine import Nic, NicFacts
 from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, Mount
 from ..guest.nics import mac_map
 from ..guest.protocol import Guest
-from . import devices, drivers, hives, identity, logs, network, paths, pnp, storage, tools
+from . import devices, drivers, hives, identity, logs, matching, network, paths, pnp, storage, tools
+from .wanted import overridden
 from .work import TWO_PHASE, Options
 
 
@@ -30,8 +31,7 @@ def inspect(
     identity.concerns(guest, windows, system, software, findings)
     _dirty(system, software, findings)
     known = mac_map(options.macs)
-    here, dummy = network.matched(network.adapters(system, windows), nics, known, Findings())
-    here = network.overridden(here, options.network)
+    here = overridden(matching.matched(network.adapters(system, windows), nics, known).here, options.network)
     others = [known.get(nic.mac, nic.mac) for nic in nics if nic.mac]
     others = [mac for mac in others if mac not in {adapter.mac for adapter in here}]
     name = software.text(identity.VERSION, "ProductName") if software is not None else ""

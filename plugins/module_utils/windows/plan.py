@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Optional, Sequence
 
-from ..core.concern import INFO, WARNING, Findings
+from ..core.concern import INFO, WARNING, Findings, listed
 from ..core.machine import Nic
 from ..guest.change import Change
 from ..guest.model import GuestFacts
@@ -14,9 +14,12 @@ from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
-from . import bcd, bootsector, devices, drivers, firstboot, hives, network, pnp, regf, storage, tools
+from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, pnp, regf, storage, tools
 from .edit_hive import EditHive
+from .wanted import overridden
 from .work import TWO_PHASE, Options, Work
+
+_NETWORKS = "Microsoft\\Windows NT\\CurrentVersion\\NetworkList\\Profiles"
 
 
 def _virtio(work: Work) -> list[Change]:
@@ -44,12 +47,15 @@ def _vmware_tools(work: Work) -> list[Change]:
 
 def _firstboot(work: Work) -> list[Change]:
     known = network.adapters(work.system, work.windows)
-    here, dummy = network.matched(known, work.nics, mac_map(work.options.macs), work.findings)
-    here = network.overridden(here, work.options.network)
+    found = matching.matched(known, work.nics, mac_map(work.options.macs))
+    here = overridden(found.here, work.options.network)
+    matching.say(found, here, work.findings)
+    _categories(work)
+    here = network.with_routes(here, network.persistent_routes(work.system, work.windows))
     virtual = work.facts.nic_model == "virtio"
     # The settings of a NIC that nobody could assign stay where they are, for a person to look up.
-    restored = {one.guid for one in here}
-    old = [one for one in known if one.guid in restored or ("15AD" in one.instance.upper() and not one.static)]
+    restored = {one.guid for one in here if not one.unused and not one.unread}
+    old = [one for one in known if one.guid in restored or (one.device.of_another_hypervisor and not one.configured and not one.unused)]
     installers, left = firstboot.installers(work.options.agent_packages, work.facts.architecture)
     if left:
         work.findings.add(
@@ -60,13 +66,29 @@ def _firstboot(work: Work) -> list[Change]:
         )
     todo = firstboot.Todo(
         work.packages,
-        tuple(adapter for adapter in here if adapter.static or adapter.dns),
+        tuple(adapter for adapter in here if adapter.configured),
         tuple(old) if virtual else (),
         tuple(tools.products(work.software, work.options.remove_tools)) if work.software is not None else (),
         installers,
         _disks_online(work),
     )
     return firstboot.plan(work, todo)
+
+
+def _categories(work: Work) -> None:
+    """Windows knows a network by the MAC of its gateway, not by the card (NetworkList; Category 1 is private, 2 is that of a domain)."""
+    names = []
+    for name in work.software.keys(_NETWORKS) if work.software is not None else ():
+        key = f"{_NETWORKS}\\{name}"
+        if work.software is not None and work.software.number(key, "Category") == 1:
+            names.append(work.software.text(key, "ProfileName") or name)
+    if names:
+        work.findings.add(
+            "windows.network-category",
+            INFO,
+            f"These networks are private for the firewall: {listed(names)}. Windows takes one that has another gateway on the target for public.",
+            "If services cannot be reached after the move, make the network private in Windows' settings.",
+        )
 
 
 def _disks_online(work: Work) -> Optional[int]:

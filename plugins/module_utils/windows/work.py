@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from ..core.concern import Findings
 from ..core.machine import Nic
@@ -12,6 +12,7 @@ from ..guest.model import GuestFacts, WindowsFacts
 from ..guest.protocol import Guest
 from .drivers import HostTree, IsoTree, Package, Tree
 from .hives import Draft
+from .wanted import Wanted
 
 DIRECT, TWO_PHASE = "direct", "two_phase"
 
@@ -29,7 +30,7 @@ class Options:
     iso: bool = False
     drivers: tuple[str, ...] = ()
     boot: str = DIRECT
-    network: tuple[Mapping[str, Any], ...] = ()
+    network: tuple[Wanted, ...] = ()
     wrapper: str = ""
     fixes: tuple[str, ...] = field(default=(), repr=False)
     remove_tools: tuple[str, ...] = field(default=("vmware",), repr=False)

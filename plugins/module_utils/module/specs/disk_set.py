@@ -72,6 +72,7 @@ FIX: dict[str, Any] = {
                     "mac": {"type": "str", "required": True},
                     "addresses": {"type": "list", "elements": "str", "default": []},
                     "gateway": {"type": "str", "default": ""},
+                    "gateway6": {"type": "str", "default": ""},
                     "dns": {"type": "list", "elements": "str", "default": []},
                     "suffix": {"type": "str", "default": ""},
                 },

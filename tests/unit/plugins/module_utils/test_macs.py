@@ -73,6 +73,8 @@ def test_any_other_text_is_none(text):
 def test_every_spelling_that_others_want_is_read_back(number):
     mac = macs.canonical(f"{number:012x}")
     assert macs.canonical(macs.dashed(mac)) == macs.canonical(macs.upper(mac)) == macs.required(mac) == mac
+    small, capital = macs.spaced(mac)
+    assert macs.canonical(small.replace(" ", "-")) == macs.canonical(capital.replace(" ", "-")) == mac and capital == small.upper()
     assert macs.replaced(f"a {mac.upper()}, b {ONE}.", {mac: ONE}) == f"a {ONE}, b {ONE}."
     assert macs.of_nic(macs.made_of(f"{number:012x}")) is not None
 

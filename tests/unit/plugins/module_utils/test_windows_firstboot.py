@@ -22,6 +22,9 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import
     plan,
     volumes,
 )
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.adapter_devices import CARD, Device
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.matching import matched, say
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.wanted import Wanted
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import DIRECT, TWO_PHASE, Options
 
 SERVICES = f"{CS}\\Services"
@@ -37,18 +40,18 @@ def test_settings_of_the_card_are_restored_by_mac(virtio_win):
     (nic,) = facts.nics
     assert (nic.mac, nic.method, nic.addresses, nic.gateway) == (MAC, "static", ("192.168.10.5/24", "192.168.10.6/24"), "192.168.10.1")
     text = script(made, RELEASES["w10"])
-    assert "call :find 00-50-56-11-22-33\r\n" in text
-    assert 'set address name="%NAME%" source=static address=192.168.10.5 mask=255.255.255.0 gateway=192.168.10.1 ' in text
-    assert 'add address name="%NAME%" address=192.168.10.6 mask=255.255.255.0' in text
+    assert 'call :find "00 50 56 11 22 33" "00 50 56 11 22 33"\r\n' in text
+    assert 'set address name="%CARD%" source=static address=192.168.10.5 mask=255.255.255.0 gateway=192.168.10.1 ' in text
+    assert 'add address name="%CARD%" address=192.168.10.6 mask=255.255.255.0' in text
     assert "address=192.168.10.2 validate=no" in text and "address=192.168.10.3 index=2 validate=no" in text
-    assert "set winsservers" in text and "192.168.10.9" in text and "/v Domain /t REG_SZ /d corp.example /f" in text
+    assert "set winsserver" in text and "192.168.10.9" in text and "/v Domain /t REG_SZ /d corp.example /f" in text
     assert f'/remove-device "{nic.path}"' in text and f"\\Interfaces\\{winlab.GUID}" in text
 
 
 def test_before_vista_netsh_is_spoken_to_as_it_was(virtio_win):
     text_of_xp = script(repaired(RELEASES["xp"], Options(virtio_win))[0], RELEASES["xp"])
-    assert 'netsh interface ip set address name="%NAME%" source=static addr=192.168.10.5 mask=255.255.255.0 >>' in text_of_xp
-    assert 'netsh interface ip add address name="%NAME%" gateway=192.168.10.1 gwmetric=1' in text_of_xp
+    assert 'netsh interface ip set address name="%CARD%" source=static addr=192.168.10.5 mask=255.255.255.0 >>' in text_of_xp
+    assert 'netsh interface ip add address name="%CARD%" gateway=192.168.10.1 gwmetric=1' in text_of_xp
     assert "set dns " in text_of_xp and "validate" not in text_of_xp
 
 
@@ -75,11 +78,11 @@ def test_a_hostile_registry_never_reaches_the_script(virtio_win):
 def test_a_slot_on_a_further_function_has_the_number_that_windows_shows():
     """The fourth VMXNET3 has the slot 1184 in the VMX, and Windows calls it slot 161."""
     known = [
-        network.Adapter("g1", "Ethernet1", "PCI\\1", slot=161, static=True, addresses=("192.0.2.1/24",)),
-        network.Adapter("g0", "Ethernet0", "PCI\\0", slot=192, static=True, addresses=("192.0.2.2/24",)),
+        network.Adapter("g1", "Ethernet1", Device("PCI\\1", CARD, slot=161), v4=network.Ip(("192.0.2.1/24",))),
+        network.Adapter("g0", "Ethernet0", Device("PCI\\0", CARD, slot=192), v4=network.Ip(("192.0.2.2/24",))),
     ]
-    here, rest = network.matched(known, (Nic(MAC, slot=192), Nic(OTHER_MAC, slot=1184)), {}, Findings())
-    assert {adapter.name: adapter.mac for adapter in here} == {"Ethernet1": OTHER_MAC, "Ethernet0": MAC} and not rest
+    found = matched(known, (Nic(MAC, slot=192), Nic(OTHER_MAC, slot=1184)), {})
+    assert {adapter.name: adapter.mac for adapter in found.here} == {"Ethernet1": OTHER_MAC, "Ethernet0": MAC} and not found.rest
 
 
 def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
@@ -98,11 +101,14 @@ def test_two_cards_are_told_apart_by_slot_and_what_cannot_be_told_is_said():
     windows = winlab.inspected(made, release, Options()).windows
     known = network.adapters(system, windows)
     findings = Findings()
-    here, rest = network.matched(known, (Nic(OTHER_MAC, slot=224), Nic(MAC, slot=192)), {}, findings)
-    assert {adapter.name: adapter.mac for adapter in here} == {"Ethernet0": MAC, "LAN 2": OTHER_MAC} and not rest and not findings.concerns
-    here, rest = network.matched(known, (Nic(OTHER_MAC), Nic(MAC)), {}, findings)
-    assert not here and [concern.code for concern in findings.concerns] == ["windows.card-unmatched"]
-    assert network.matched(known[:1], (Nic(MAC),), {MAC: OTHER_MAC}, Findings())[0][0].mac == OTHER_MAC
+    found = matched(known, (Nic(OTHER_MAC, slot=224), Nic(MAC, slot=192)), {})
+    say(found, found.here, findings)
+    assert {adapter.name: adapter.mac for adapter in found.here} == {"Ethernet0": MAC, "LAN 2": OTHER_MAC}
+    assert not found.rest and not findings.concerns
+    found = matched(known, (Nic(OTHER_MAC), Nic(MAC)), {})
+    say(found, found.here, findings)
+    assert not found.here and [concern.code for concern in findings.concerns] == ["windows.card-unmatched"]
+    assert matched(known[:1], (Nic(MAC),), {MAC: OTHER_MAC}).here[0].mac == OTHER_MAC
 
 
 def test_settings_that_could_not_be_assigned_are_not_thrown_away(virtio_win):
@@ -117,14 +123,27 @@ def test_settings_that_could_not_be_assigned_are_not_thrown_away(virtio_win):
 
 
 def test_the_operators_settings_go_before_the_registrys(virtio_win):
-    wanted = ({"mac": MAC, "addresses": ["10.9.8.7/16"], "gateway": "10.9.0.1", "dns": ["10.9.0.2"], "suffix": "example.org"},)
+    wanted = (Wanted(MAC, ("10.9.8.7/16",), "10.9.0.1", dns=("10.9.0.2",), suffix="example.org"),)
     made, facts, *dummy = repaired(RELEASES["w10"], Options(virtio_win, network=wanted))
     text = script(made, RELEASES["w10"])
     assert "address=10.9.8.7 mask=255.255.0.0 gateway=10.9.0.1" in text and "192.168.10" not in text
     assert facts.nics[0].addresses == ("10.9.8.7/16",)
-    for wrong in ({"mac": "x"}, {"mac": MAC, "addresses": ["10.0.0.1"]}, {"mac": MAC, "dns": ["a b"]}, {"mac": MAC, "suffix": "a b"}):
-        with pytest.raises(InvalidInput, match="migrate_windows_network"):
-            network.overridden((), (wrong,))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"nic": MAC, "addresses": ("10.0.0.1",)},
+        {"nic": MAC, "dns": ("a b",)},
+        {"nic": MAC, "suffix": "a b"},
+        {"nic": MAC, "gateway": "fe80::1"},
+        {"nic": MAC, "gateway6": "fe80::1%7 & del"},
+        {"nic": MAC, "addresses": ("fe80::1%x/64",)},
+    ],
+)
+def test_what_cannot_be_set_is_refused(wrong):
+    with pytest.raises(InvalidInput, match="migrate_windows_network"):
+        Wanted(**wrong)
 
 
 def test_the_first_start_is_armed_once_and_resets_itself_first(virtio_win):
