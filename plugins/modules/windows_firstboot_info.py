@@ -106,7 +106,23 @@ firstboot:
     state: {description: "V(none), V(armed), V(running), V(done) or V(failed).", type: str}
     tries: {description: How often it has begun., type: int}
     log: {description: The end of its log., type: list, elements: str}
-  sample: {state: done, tries: 1, log: [drivers and network are done]}
+    ready: {description: "What the final devices need is done: drivers and network. The rest may still be tried at later starts.", type: bool}
+    steps:
+      description: The steps in their order. A first start of an earlier version has none.
+      type: list
+      elements: dict
+      contains:
+        name: {description: "V(drivers), V(network), V(disks), V(settings), V(extras), V(agent), V(tools) or V(cleanup).", type: str}
+        state: {description: "V(waiting), V(running), V(done) or V(failed).", type: str}
+        tries: {description: How often it was tried., type: int}
+        code: {description: Its last exit code., type: int}
+        meaning: {description: What that code means., type: str}
+  sample:
+    state: done
+    tries: 1
+    log: ["drivers: done"]
+    ready: true
+    steps: [{name: drivers, state: done, tries: 1, code: 0, meaning: ""}]
 proof:
   description: The static proof.
   returned: success

@@ -55,6 +55,11 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
         ),
         "kills": Group(3, "a run is killed in a stage, and the next one finishes", "while the result is written"),
         "encrypted": Group(3, "an encrypted result in use", "it opens with its passphrase only; what cannot be encrypted is refused"),
+        "starts": Group(
+            11,
+            "the first start of Windows in wine: every release, a power cut at every line",
+            "every twelfth line; XP and 2022; programs that fail, hang, come late or are missing",
+        ),
         "runs": Group(3, "whole runs: how they are started and followed", "the dry run, wrong variables, hostile names and sources"),
     }
 )

@@ -169,7 +169,9 @@ CONCERNS: Mapping[str, Known] = {
     ),
     "windows.tools-left": Known(INFO, "guest tools of another hypervisor stay installed"),
     "windows.agent-package": Known(WARNING, "a package of the guest agent is not for Windows"),
-    "windows.san-policy": Known(INFO, "with two-phase boot, disks on new controllers come online until the policy is set back"),
+    "windows.san-policy": Known(
+        INFO, "with two-phase boot, disks on new controllers come online until the final devices, where the policy is set back"
+    ),
     "guest.unknown-family": Known(WARNING, "the distribution belongs to no known family"),
     "guest.no-virtio": Known(WARNING, "no installed kernel can run on virtio disks: the VM gets SATA"),
     "guest.no-virtio-net": Known(WARNING, "no installed kernel has virtio_net: the VM gets an e1000e card"),

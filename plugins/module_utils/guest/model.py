@@ -137,9 +137,25 @@ class GuestFacts:
 
 
 @dataclass(frozen=True)
+class StartStep:
+    """A step of the first start: waiting, running, done or failed; how often it was tried, its last exit code, and what that means."""
+
+    name: str
+    state: str
+    tries: int = 0
+    code: Optional[int] = None
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
 class FirstStart:
-    """How far the first start has come: armed, running, done, failed, or none; the number of tries and the end of the log."""
+    """How far the first start has come: armed, running, done, failed, or none; the number of tries and the end of the log.
+
+    `ready`: what the final devices need is done, whatever else is still tried.
+    """
 
     state: str
     tries: int
     log: tuple[str, ...]
+    ready: bool = False
+    steps: tuple[StartStep, ...] = ()

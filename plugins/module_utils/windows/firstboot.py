@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Windows does by itself at its first start: install drivers, restore addresses, take disks online, remove the old tools.
 
-The Setup command line starts it, which needs no program of a third party: it resets itself first, hands the work to a scheduled task of
-the system, and does the work itself where there is no scheduler. A service with the operator's own wrapper is the other way. Only
-cmd, reg, netsh, getmac, pnputil, schtasks and msiexec are used, so that policies for scripts do not matter. The work is tried at five
-starts at most, never restarts the machine, and says how it went in firstboot.log and firstboot.done.
-Sources: Microsoft, "pnputil command syntax" (0, 259 and 3010 are success), "netsh interface ipv4"; facts on the Setup key are not documented.
+The Setup command line starts it, which needs no program of a third party: it forgets itself, and arms a service that starts the work at
+every start until it is done. cmd.exe is no service: it starts the work beside itself and ends, which Windows notes as an error and ignores
+(ErrorControl 0). The operator's own wrapper in its place is one. What is done and in which order is startscript's.
+Sources: Microsoft, "netsh interface ipv4"; facts on the Setup key are not documented; practice, for what a service's cmd.exe has started.
 """
 
 from __future__ import annotations
@@ -23,57 +22,65 @@ from ..core.numbers import decimal
 from ..guest.change import Change
 from ..guest.changes.copies import UploadFile
 from ..guest.changes.write import edit
-from ..guest.model import FirstStart, WindowsFacts
+from ..guest.model import FirstStart, StartStep, WindowsFacts
 from ..guest.protocol import Guest, text
-from . import netsh, pnp, regf
+from . import netsh, pnp, regf, startscript
 from .drivers import STORAGE, Package
 from .hives import Draft
 from .network import Adapter
+from .startscript import DONE, LOG, SERVICE, STARTER, TRIES, WORK, Step
 from .storage import FOLDER
+from .temporary import Temporary
 from .work import Work
 
-TASK = "hyper2kvm-firstboot"
-DONE, LOG, TRIES = "firstboot.done", "firstboot.log", "firstboot.try"
-MAX_TRIES = 5
-POLICY_BEFORE, NO_POLICY = "SanPolicyBefore", 0xFFFFFFFF
 _CRITICAL = (*STORAGE, "netkvm")
 _FILE_NAME = re.compile(r"^[A-Za-z0-9._+-]+$")
 _MAX_PACKAGE = 512 << 20
-_PARTMGR = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\partmgr\\Parameters"
+_EARLIER_TASKS = (f"System32/Tasks/{SERVICE}", f"Tasks/{SERVICE}.job")  # an earlier version handed the work to one
 _REASON = "what Windows does by itself at its first start"
 
 
 @dataclass(frozen=True)
 class Todo:
-    """What there is to do. `san_policy` is what the policy for new disks was before (NO_POLICY: not set), None where it is not restored."""
+    """What there is to do. `disks` and `stop_code` are what is set back; with `two_phase` not before the final devices."""
 
     packages: Mapping[str, Package]
     adapters: tuple[Adapter, ...] = ()
     ghosts: tuple[Adapter, ...] = ()
     products: tuple[str, ...] = ()
     installers: tuple[str, ...] = ()
-    san_policy: Optional[int] = None
+    disks: Optional[Temporary] = None
+    stop_code: Optional[Temporary] = None
+    two_phase: bool = False
 
     @property
     def empty(self) -> bool:
-        return not (self.packages or self.adapters or self.products or self.installers)
+        return not (self.packages or self.adapters or self.products or self.installers or self.disks)
+
+
+def done(guest: Guest, facts: WindowsFacts) -> bool:
+    """Whether the first start has been, and has come to its end."""
+    return guest.stat(f"{facts.system_root}/{FOLDER}/{DONE}") is not None
 
 
 def plan(work: Work, todo: Todo) -> list[Change]:
-    """The scripts and what starts them; nothing where they have done their work already."""
+    """The scripts and what starts them; nothing where there is nothing to do."""
     guest, wrapper, home = work.guest, work.options.wrapper, f"{work.windows.system_root}/{FOLDER}"
-    script = _script(work.windows, todo, bool(wrapper))
     changes: list[Change] = []
-    if guest.stat(f"{home}/{DONE}") is not None or todo.empty:
+    if todo.empty:
         return changes
-    for name, content in (("work.cmd", script), *(() if wrapper else (("firstboot.cmd", _starter()),))):
+    task = any(guest.stat(f"{work.windows.system_root}/{place}") is not None for place in _EARLIER_TASKS)
+    script = startscript.work(_steps(work.windows, todo), todo.two_phase, task)
+    for name, content in ((WORK, script), *(() if wrapper else ((STARTER, startscript.starter()),))):
         changes += edit(f"{home}/{name}", text(guest, f"{home}/{name}"), content, _REASON)
     for source in (*todo.installers, *((wrapper,) if wrapper else ())):
         changes += _upload(guest, source, f"{home}/{'' if source == wrapper else 'packages/'}{os.path.basename(source)}")
-    if wrapper:
+    if task:
+        return changes  # it starts the work at every start as it is, and a second one would do it twice at once
+    if wrapper or work.system.number(_service_key(work.windows), "Start") != pnp.AUTO_START:
         _service(work.windows, work.system, os.path.basename(wrapper))
-    else:
-        _setup(work.system, work.findings)
+        if not wrapper:
+            _setup(work.system, work.findings)
     return changes
 
 
@@ -94,7 +101,7 @@ def _foreign(name: str, architecture: str) -> bool:
 
 
 def _setup(system: Draft, findings: Findings) -> None:
-    command = f'cmd.exe /c "%SystemRoot%\\{FOLDER}\\firstboot.cmd"'
+    command = f'cmd.exe /c "%SystemRoot%\\{FOLDER}\\{STARTER}"'
     if system.text("Setup", "CmdLine") == command:
         return
     if system.number("Setup", "SetupType") or system.number("Setup", "SystemSetupInProgress"):
@@ -111,16 +118,27 @@ def _setup(system: Draft, findings: Findings) -> None:
 
 
 def _service(facts: WindowsFacts, system: Draft, wrapper: str) -> None:
-    """A wrapper as rhsrvany or pvvxsvc takes it: `-s` and the service, whose Parameters say what to run."""
-    key = f"{pnp.services(facts)}\\{TASK}"
+    """What starts the work at every start until it is done.
+
+    A wrapper as rhsrvany or pvvxsvc takes it: `-s` and the service, whose Parameters say what to run. Without one cmd.exe; the Setup command
+    line makes that automatic, so that the first start does not do the work twice at once.
+    """
+    key = _service_key(facts)
     home = f"{facts.drive}:\\{facts.system_root.rsplit('/', 1)[-1]}\\{FOLDER}"
+    shell = "%SystemRoot%\\System32\\cmd.exe"
+    direct = f'{shell} /c start "" /b {shell} /c %SystemRoot%\\{FOLDER}\\{WORK}'
     system.set(key, "Type", regf.DWORD, 0x10, _REASON)
-    system.set(key, "Start", regf.DWORD, 2, _REASON)
-    system.set(key, "ErrorControl", regf.DWORD, 1, _REASON)
-    system.set(key, "ImagePath", regf.EXPAND_SZ, f'"{home}\\{wrapper}" -s {TASK}', _REASON)
+    system.set(key, "Start", regf.DWORD, pnp.AUTO_START if wrapper else pnp.DEMAND_START, _REASON)
+    system.set(key, "ErrorControl", regf.DWORD, 1 if wrapper else 0, _REASON)
+    system.set(key, "ImagePath", regf.EXPAND_SZ, f'"{home}\\{wrapper}" -s {SERVICE}' if wrapper else direct, _REASON)
     system.set(key, "ObjectName", regf.SZ, "LocalSystem", _REASON)
-    system.set(f"{key}\\Parameters", "CommandLine", regf.SZ, f'cmd.exe /c "{home}\\work.cmd"', _REASON)
-    system.set(f"{key}\\Parameters", "PWD", regf.SZ, home, _REASON)
+    if wrapper:
+        system.set(f"{key}\\Parameters", "CommandLine", regf.SZ, f'cmd.exe /c "{home}\\{WORK}"', _REASON)
+        system.set(f"{key}\\Parameters", "PWD", regf.SZ, home, _REASON)
+
+
+def _service_key(facts: WindowsFacts) -> str:
+    return f"{pnp.services(facts)}\\{SERVICE}"
 
 
 def _upload(guest: Guest, source: str, dest: str) -> list[Change]:
@@ -130,122 +148,70 @@ def _upload(guest: Guest, source: str, dest: str) -> list[Change]:
     return [UploadFile(source, dest, len(data), hashlib.sha256(data).hexdigest(), _REASON)]
 
 
-def _batch(lines: Sequence[str]) -> str:
-    return "".join(f"{line}\r\n" for line in lines)
-
-
-def _starter() -> str:
-    return _batch(
-        [
-            "@echo off",
-            "setlocal",
-            f"set HOME=%SystemRoot%\\{FOLDER}",
-            f"set LOG=%HOME%\\{LOG}",
-            "rem First of all: Windows must start normally the next time, whatever happens below.",
-            'reg add "HKLM\\SYSTEM\\Setup" /v SetupType /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
-            'reg add "HKLM\\SYSTEM\\Setup" /v SystemSetupInProgress /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
-            'reg add "HKLM\\SYSTEM\\Setup" /v CmdLine /t REG_SZ /d "" /f >>"%LOG%" 2>&1',
-            "set /a WAIT=0",
-            ":task",
-            f'schtasks /create /tn {TASK} /tr "cmd.exe /c %HOME%\\work.cmd" /sc onstart /ru SYSTEM >>"%LOG%" 2>&1',
-            "if not errorlevel 1 goto :start",
-            "set /a WAIT+=1",
-            "if %WAIT% GTR 10 goto :here",
-            "ping -n 4 127.0.0.1 >nul",
-            "goto :task",
-            ":start",
-            f'schtasks /run /tn {TASK} >>"%LOG%" 2>&1',
-            "if not errorlevel 1 exit /b 0",
-            ":here",
-            'call "%HOME%\\work.cmd"',
-            "exit /b 0",
+def _steps(facts: WindowsFacts, todo: Todo) -> list[Step]:
+    """The steps that this guest needs, in their order."""
+    critical = [name for name in _CRITICAL if name in todo.packages]
+    steps = [_drivers(facts, startscript.DRIVERS, [todo.packages[name] for name in critical])] if critical else []
+    if todo.adapters:
+        cards = [
+            line for index, adapter in enumerate(todo.adapters) for line in (f":card{index}", *netsh.lines(facts.nt, adapter), "goto :eof")
         ]
-    )
+        lines = [f"call :card{index}" for index, dummy in enumerate(todo.adapters)]
+        removes = startscript.has(facts, "pnputil /remove-device")
+        steps.append(
+            Step(
+                startscript.NETWORK,
+                [*lines, "if not %WORST%==0 goto :ended", *netsh.removed(todo.ghosts, removes)],
+                [*netsh.subroutines(facts.nt), *cards],
+            )
+        )
+    for name, setting in ((startscript.DISKS, todo.disks), (startscript.SETTINGS, todo.stop_code)):
+        steps += [Step(name, setting.put_back())] if setting is not None else []
+    if len(critical) < len(todo.packages):
+        steps.append(_drivers(facts, startscript.EXTRAS, [todo.packages[name] for name in sorted(todo.packages) if name not in critical]))
+    names = [os.path.basename(path) for path in todo.installers]
+    install = [(name, f'/i "%HOME%\\packages\\{name}" /qn /norestart /l* "%HOME%\\{name}.log"') for name in names]
+    remove = [(code, f'/x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"') for code in todo.products]
+    steps += [startscript.packages(startscript.AGENT, startscript.INSTALL, install)] if install else []
+    return [*steps, *([startscript.packages(startscript.TOOLS, startscript.REMOVE, remove)] if remove else [])]
 
 
-# The state of the drivers and the network: how often it was tried, and whether it is done. Optional steps come after them.
-_BEGIN = (
-    "@echo off",
-    "setlocal enableextensions disabledelayedexpansion",
-    f"set HOME=%SystemRoot%\\{FOLDER}",
-    f"set LOG=%HOME%\\{LOG}",
-    f'if exist "%HOME%\\{DONE}" goto :quit',
-    "set /a TRY=0",
-    f'if exist "%HOME%\\{TRIES}" set /p TRY=<"%HOME%\\{TRIES}"',
-    "set /a TRY+=1",
-    f'>"%HOME%\\{TRIES}" echo %TRY%',
-    'call :say "start, try %TRY%"',
-    f"if %TRY% GTR {MAX_TRIES} goto :give_up",
-    "set WORST=0",
-    "set PNPUTIL=%SystemRoot%\\System32\\pnputil.exe",
-    'if exist "%SystemRoot%\\Sysnative\\pnputil.exe" set PNPUTIL=%SystemRoot%\\Sysnative\\pnputil.exe',
-)
-_SUBROUTINES = (
-    ":quit",
-    "endlocal",
-    "exit /b 0",
-    ":say",
-    '>>"%LOG%" echo %DATE% %TIME% %~1',
-    "goto :eof",
-    ":driver",
-    'if not exist "%PNPUTIL%" goto :eof',
-    '"%PNPUTIL%" -i -a "%HOME%\\drivers\\%2\\%3" >>"%LOG%" 2>&1',
-    "set CODE=%ERRORLEVEL%",
-    'call :say "driver %2: %CODE%"',
-    "if %CODE%==0 goto :eof",
-    "if %CODE%==259 goto :eof",
-    "if %CODE%==3010 goto :eof",
-    "if %1==critical set WORST=1",
-    "goto :eof",
-)
-
-
-def _script(facts: WindowsFacts, todo: Todo, wrapped: bool) -> str:
-    ordered = sorted(todo.packages, key=lambda name: (name not in _CRITICAL, _CRITICAL.index(name) if name in _CRITICAL else 0, name))
-    lines = [*_BEGIN]
-    lines += [f"call :driver {'critical' if name in _CRITICAL else 'optional'} {name} {todo.packages[name].driver.inf}" for name in ordered]
-    lines += [f"call :card{index}" for index, dummy in enumerate(todo.adapters)]
-    lines += ["if not %WORST%==0 goto :quit", *netsh.removed(todo.ghosts)]
-    lines += [f'>"%HOME%\\{DONE}" echo ok', 'call :say "drivers and network are done"']
-    if todo.san_policy is not None:
-        verb, value = ("delete", "/f") if todo.san_policy == NO_POLICY else ("add", f"/t REG_DWORD /d {todo.san_policy} /f")
-        lines.append(f'reg {verb} "{_PARTMGR}" /v SanPolicy {value} >>"%LOG%" 2>&1')
-        lines.append(f'reg delete "{_PARTMGR}" /v {POLICY_BEFORE} /f >>"%LOG%" 2>&1')
-    lines += [
-        f'start "" /wait msiexec /i "%HOME%\\packages\\{os.path.basename(path)}" /qn /norestart /l* "%HOME%\\{os.path.basename(path)}.log"'
-        for path in todo.installers
-    ]
-    lines += [
-        f'start "" /wait msiexec /x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"' for code in todo.products
-    ]
-    lines += [
-        'call :say "end"',
-        "goto :finish",
-        ":give_up",
-        f'>"%HOME%\\{DONE}" echo failed',
-        f'call :say "given up after {MAX_TRIES} tries"',
-        ":finish",
-        f'reg add "HKLM\\SYSTEM\\CurrentControlSet\\Services\\{TASK}" /v Start /t REG_DWORD /d 4 /f >nul 2>&1'
-        if wrapped
-        else f'schtasks /delete /tn {TASK} /f >>"%LOG%" 2>&1',
-        *_SUBROUTINES,
-        *netsh.subroutines(facts.nt),
-    ]
-    for index, adapter in enumerate(todo.adapters):
-        lines += [f":card{index}", *netsh.lines(facts.nt, adapter), "goto :eof"]
-    return _batch(lines)
+def _drivers(facts: WindowsFacts, step: str, packages: Sequence[Package]) -> Step:
+    if not startscript.has(facts, "pnputil"):
+        return Step(step, ['call :say "drivers: Windows looks for them by itself, in DevicePath"'])
+    return Step(step, [f"call :driver {one.name} {one.driver.inf}" for one in packages])
 
 
 def read(guest: Guest, facts: WindowsFacts, system: Draft) -> FirstStart:
-    """What the guest says of its first start."""
+    """What the guest says of its first start; a first start of an earlier version has no steps."""
     home = f"{facts.system_root}/{FOLDER}"
-    done, tries = (text(guest, f"{home}/{DONE}") or "").strip(), (text(guest, f"{home}/{TRIES}") or "").strip()
+    ended, tries = (text(guest, f"{home}/{DONE}") or "").strip(), (text(guest, f"{home}/{TRIES}") or "").strip()
     log = tuple((text(guest, f"{home}/{LOG}") or "").splitlines()[-50:])
-    armed = FOLDER in system.text("Setup", "CmdLine") or system.number(f"{pnp.services(facts)}\\{TASK}", "Start") == 2
-    if done:
-        state = "done" if done == "ok" else "failed"
+    armed = FOLDER in system.text("Setup", "CmdLine") or system.number(_service_key(facts), "Start") == pnp.AUTO_START
+    if ended:
+        state = "done" if ended == "ok" else "failed"
     elif tries:
         state = "running"
     else:
         state = "armed" if armed else "none"
-    return FirstStart(state, decimal(tries) or 0, log)
+    steps = _steps_of(guest, home, ended)
+    critical = [step for step in steps if step.name in startscript.CRITICAL]
+    ready = state == "done" or (state == "running" and bool(steps) and all(step.state == "done" for step in critical))
+    return FirstStart(state, decimal(tries) or 0, log, ready, steps)
+
+
+def _steps_of(guest: Guest, home: str, ended: str) -> tuple[StartStep, ...]:
+    """The steps of the script, each with what the files of its state say."""
+    script = set(re.findall(r"^call :run (\w+) ", text(guest, f"{home}/{WORK}") or "", re.MULTILINE))
+    names, steps = guest.listdir(f"{home}/{startscript.STATE}"), []
+    for step in startscript.STEPS if script else ():
+        if step not in script and step != startscript.CLEANUP:
+            continue
+        tries = sum(name.startswith(f"{step}.try.") for name in names)
+        ending = next((ending for ending in ("done", "failed", "bad") if f"{step}.{ending}" in names), "")
+        code = decimal((text(guest, f"{home}/{startscript.STATE}/{step}.{ending}") or "").strip() if ending else "")
+        state = ending if ending in ("done", "failed") else "running" if tries else "waiting"
+        if step == startscript.CLEANUP:
+            state = "done" if ended else "waiting"
+        steps.append(StartStep(step, state, tries, code, startscript.MEANINGS.get(code or 0, "")))
+    return tuple(steps)

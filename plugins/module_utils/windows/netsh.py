@@ -200,11 +200,12 @@ def subroutines(nt: tuple[int, int]) -> list[str]:
     ]
 
 
-def removed(ghosts: Sequence[Adapter]) -> list[str]:
-    """The old NICs are devices that are no more: they would hold their addresses and names."""
+def removed(ghosts: Sequence[Adapter], removes: bool) -> list[str]:
+    """The old NICs are devices that are no more: they would hold their addresses and names. `removes`: pnputil can take one away."""
     found = []
     for adapter in ghosts:
         if _INSTANCE.fullmatch(adapter.device.instance) and GUID.fullmatch(adapter.guid):
             key = _KEYS["Tcpip"].replace("%GUID%", adapter.guid)
-            found += [f'"%PNPUTIL%" /remove-device "{adapter.device.instance}"{_LOG}', f'reg delete "{key}" /f{_LOG}']
+            found += [f'"%PNPUTIL%" /remove-device "{adapter.device.instance}"{_LOG}'] if removes else []
+            found.append(f'reg delete "{key}" /f{_LOG}')
     return found

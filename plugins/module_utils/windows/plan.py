@@ -4,20 +4,21 @@
 from __future__ import annotations
 
 import os
-from typing import Optional, Sequence
+from dataclasses import replace
+from typing import Sequence
 
 from ..core.concern import INFO, WARNING, Findings, listed
 from ..core.machine import Nic
 from ..guest.change import Change
-from ..guest.model import GuestFacts
+from ..guest.model import BOOTSTRAP, GuestFacts
 from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
-from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, pnp, regf, storage, tools
+from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, regf, storage, temporary, tools
 from .edit_hive import EditHive
 from .wanted import overridden
-from .work import TWO_PHASE, Options, Work
+from .work import Options, Work
 
 _NETWORKS = "Microsoft\\Windows NT\\CurrentVersion\\NetworkList\\Profiles"
 
@@ -46,6 +47,8 @@ def _vmware_tools(work: Work) -> list[Change]:
 
 
 def _firstboot(work: Work) -> list[Change]:
+    if firstboot.done(work.guest, work.windows):
+        return []
     known = network.adapters(work.system, work.windows)
     found = matching.matched(known, work.nics, mac_map(work.options.macs))
     here = overridden(found.here, work.options.network)
@@ -70,9 +73,10 @@ def _firstboot(work: Work) -> list[Change]:
         tuple(old) if virtual else (),
         tuple(tools.products(work.software, work.options.remove_tools)) if work.software is not None else (),
         installers,
-        _disks_online(work),
+        temporary.disks_online(work),
+        two_phase=BOOTSTRAP in work.facts.phases,
     )
-    return firstboot.plan(work, todo)
+    return firstboot.plan(work, todo if todo.empty else replace(todo, stop_code=temporary.stop_code_stays(work)))
 
 
 def _categories(work: Work) -> None:
@@ -89,30 +93,6 @@ def _categories(work: Work) -> None:
             f"These networks are private for the firewall: {listed(names)}. Windows takes one that has another gateway on the target for public.",
             "If services cannot be reached after the move, make the network private in Windows' settings.",
         )
-
-
-def _disks_online(work: Work) -> Optional[int]:
-    """Disks on a new controller are new disks for Windows: servers leave them offline unless the policy says otherwise."""
-    numbers = {device.disk for device in work.guest.devices() if device.disk is not None}
-    key = f"{pnp.services(work.windows)}\\partmgr\\Parameters"
-    before = work.system.number(key, "SanPolicy")
-    kept = work.system.number(key, firstboot.POLICY_BEFORE)
-    if len(numbers) < 2 or work.windows.nt < (6, 0) or (before == 1 and kept is None) or "cluster node" in work.windows.roles:
-        return None
-    reason = "data disks come online on the new controller"
-    if kept is None:
-        kept = before if before is not None else firstboot.NO_POLICY
-        work.system.set(key, firstboot.POLICY_BEFORE, regf.DWORD, kept, reason)
-    work.system.set(key, "SanPolicy", regf.DWORD, 1, reason)
-    if work.options.boot == TWO_PHASE:
-        work.findings.add(
-            "windows.san-policy",
-            INFO,
-            "Disks on new controllers come online by themselves, until the policy is set back.",
-            "After the final start set it back with diskpart (san policy=OfflineShared) if disks are shared.",
-        )
-        return None
-    return kept
 
 
 REPAIRS: tuple[Repair[Work], ...] = (

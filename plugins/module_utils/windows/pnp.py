@@ -16,7 +16,7 @@ from .hives import Draft
 
 DATABASE = "DriverDatabase"
 ENABLED = bytes.fromhex("01ff0000")  # a hardware id that matches any
-BOOT_START, DEMAND_START, DISABLED = 0, 3, 4
+BOOT_START, AUTO_START, DEMAND_START, DISABLED = 0, 2, 3, 4
 
 
 @dataclass(frozen=True)
