@@ -126,7 +126,12 @@ def main() -> None:
                 folder,
                 "w11",
                 "win11",
-                {**out, "migrate_source": str(folder / "w11.vmx"), "migrate_virtio_win": str(drivers)},
+                {
+                    **out,
+                    "migrate_source": str(folder / "w11.vmx"),
+                    "migrate_virtio_win": str(drivers),
+                    "migrate_accept": ["windows.driver-signature"],
+                },
                 folder / "w11.vmdk",
                 tools,
             ),

@@ -140,6 +140,18 @@ CONCERNS: Mapping[str, Known] = {
     "windows.driver-unusable": Known(WARNING, "a driver lacks files, or is for another architecture"),
     "windows.driver-replaced": Known(WARNING, "the guest has another version of the storage driver, which is replaced"),
     "windows.no-inbox-driver": Known(WARNING, "Windows' own driver for SATA or IDE is missing, so it cannot start without virtio"),
+    "windows.driver-signature": Known(
+        WARNING,
+        "a driver is not used, for this Windows would not load it: nobody whom its kernel knows has signed it, or not as this release and"
+        " Secure Boot ask for; accepted, it is used all the same",
+    ),
+    "windows.signature-unsure": Known(WARNING, "Microsoft's pages do not agree whether this Windows loads a driver that is signed so"),
+    "windows.signature-unjudged": Known(
+        WARNING, "osslsigncode is missing or fails, so that nobody knows whether this Windows loads the drivers"
+    ),
+    "windows.publisher": Known(
+        INFO, "the publisher of drivers that their vendor signed becomes a trusted one, for Windows would ask a person"
+    ),
     "windows.sha2": Known(INFO, "Windows 7 and 2008 (R2) need an update for drivers signed with SHA-2"),
     "windows.dirty-hive": Known(BLOCKER, "a registry hive is dirty, and its logs cannot be replayed"),
     "windows.hive-replayed": Known(INFO, "the logs of a hive are carried out first, as Windows would"),

@@ -26,7 +26,7 @@ class GuestRequest:
 
     `first` is the number of the disk that the source's firmware tries first, where that is known. `options` are those of the families, each found by its
     type. `grow` are the numbers of disks that are larger than at the source, whose space the guest is to get. `seed` is what tells the VM from others,
-    for the MACs that are made for it.
+    for the MACs that are made for it. `secure_boot`: whether the VM starts with Secure Boot.
     """
 
     disks: tuple[Attached, ...]
@@ -39,6 +39,7 @@ class GuestRequest:
     grow: tuple[int, ...] = ()
     seed: str = ""
     first: Optional[int] = None
+    secure_boot: bool = False
 
     def of(self, kind: type[T]) -> T:
         """What was chosen for one family; the defaults where nothing was."""

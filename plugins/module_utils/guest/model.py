@@ -73,7 +73,8 @@ class WindowsFacts:
     """What only Windows has. `system_root` and the hives are paths in the guest, `control_set` the key of the one in use.
 
     `release` is the name that driver folders go by (w10, 2k22, ...), `kind` Client, Server or Server Core, `nt` major and minor version.
-    `roles` are what deserves a look, `stores` the boot configuration data, `drive` the letter of the system volume.
+    `roles` are what deserves a look, `stores` the boot configuration data, `drive` the letter of the system volume. `secure_boot`: whether it starts
+    with Secure Boot; `test_signing`: whether its boot configuration lets drivers with test signatures in; `any_driver`: whether the operator says so.
     """
 
     release: str
@@ -89,6 +90,9 @@ class WindowsFacts:
     stores: tuple[str, ...] = ()
     hives: str = "clean"
     clock: str = "localtime"
+    secure_boot: bool = False
+    test_signing: bool = False
+    any_driver: bool = False
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def guest_request(
         tuple(accept),
         seed=vm.seed,
         first=next((number for number, said in enumerate(vm.disks) if vm.starts is not None and said.place.at == vm.starts), None),
+        secure_boot=vm.machine.secure_boot,
     )
 
 

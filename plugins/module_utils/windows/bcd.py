@@ -10,8 +10,9 @@ import hashlib
 import struct
 import uuid
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Sequence
 
+from ..core.errors import MigrationError
 from ..guest.change import Change
 from ..guest.changes.copies import CopyFile
 from ..guest.protocol import Guest
@@ -22,6 +23,7 @@ from .regf import Value
 BOOT_MANAGER = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}"
 DEFAULT, PATH, DEVICE, OS_DEVICE, SYSTEM_ROOT = "23000003", "12000002", "11000001", "21000001", "22000002"
 GRAPHICS_MODE_DISABLED = "16000046"
+TEST_SIGNING = "16000049"  # BcdLibraryBoolean_AllowPrereleaseSignatures: bcdedit /set testsigning on
 FALLBACKS = {"x86_64": "bootx64.efi", "i686": "bootia32.efi", "aarch64": "bootaa64.efi"}
 _PARTITION = 6
 _MICROSOFT = "bootmgfw".encode("utf-16-le")
@@ -57,6 +59,20 @@ def default_loader(store: hives.Draft) -> str:
     """The object that the boot manager starts by default; empty where it names none."""
     value = element(store, BOOT_MANAGER, DEFAULT)
     return value.text if value is not None and store.has(f"Objects\\{value.text}") else ""
+
+
+def test_signing(guest: Guest, paths_: Sequence[str], firmware: str) -> bool:
+    """Whether the default entry of the stores that this firmware looks at lets drivers with test signatures in."""
+    values = []
+    for path in paths_:
+        if path.startswith("/efi") == (firmware == "uefi"):
+            try:
+                store = hives.Draft.of(guest, path)
+            except MigrationError:  # the plan says what is wrong with it
+                return False
+            loader = default_loader(store)
+            values.append(element(store, loader, TEST_SIGNING) if loader else None)
+    return bool(values) and all(value is not None and value.data[:1] == b"\1" for value in values)
 
 
 def device(value: Optional[Value]) -> Optional[Device]:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
-from typing import Iterator, Mapping, Optional, Protocol, Union
+from dataclasses import dataclass, replace
+from typing import Iterator, Mapping, Optional, Protocol, Sequence, Union
 
 from ..core import files
-from ..core.concern import WARNING, Findings
+from ..core.concern import INFO, WARNING, Findings, listed
 from ..core.errors import InvalidInput
 from ..guest.changes.copies import CopyFile, UploadFile
 from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest
-from . import pe
+from . import pe, signing_policy
 from .inf import Driver, Inf
+from .signing_policy import NO, UNKNOWN, UNSURE, YES, Verdict
 
 ISO = "/virtio-win"  # where a driver ISO is mounted in the appliance
 STORAGE = ("viostor", "vioscsi")
@@ -38,7 +39,8 @@ OPTIONAL = (
     "vioinput",
     "viosock",
 )
-# Another folder is taken only where its kernel is the same, or where the drivers are known to be built for both.
+# Another folder is taken only where its kernel is the same, or where the drivers are known to be built for both. Those of 7 and 2008 R2 serve
+# 8 to 2012 R2, whose own carry Red Hat's test signature since virtio-win 0.1.217 at the latest (virtio-win-pkg-scripts, issues 65 and 116).
 FALLBACKS: Mapping[str, tuple[str, ...]] = {
     "2k25": ("2k22", "2k19"),
     "2k22": ("2k19", "2k16"),
@@ -46,10 +48,10 @@ FALLBACKS: Mapping[str, tuple[str, ...]] = {
     "2k16": ("w10",),
     "w11": ("w10",),
     "w10": ("2k16",),
-    "2k12R2": ("w8.1",),
-    "w8.1": ("2k12R2",),
-    "2k12": ("w8",),
-    "w8": ("2k12",),
+    "2k12R2": ("w8.1", "2k8R2", "w7"),
+    "w8.1": ("2k12R2", "w7", "2k8R2"),
+    "2k12": ("w8", "2k8R2", "w7"),
+    "w8": ("2k12", "w7", "2k8R2"),
     "2k8R2": ("w7",),
     "w7": ("2k8R2",),
 }
@@ -144,13 +146,17 @@ class IsoTree:
 
 @dataclass(frozen=True)
 class Package:
-    """A driver with the place of its files in the source: `inf` and `files` as (name, path) below the tree's root."""
+    """A driver with the place of its files in the source: `inf` and `files` as (name, path) below the tree's root.
+
+    `verdict`: whether the guest's kernel takes it.
+    """
 
     name: str
     driver: Driver
     inf: str
     digest: str
     files: tuple[tuple[str, str], ...]
+    verdict: Verdict = Verdict(YES, "")
 
 
 def select(tree: Tree, facts: WindowsFacts, architecture: str, wanted: tuple[str, ...], findings: Findings) -> dict[str, Package]:
@@ -158,10 +164,11 @@ def select(tree: Tree, facts: WindowsFacts, architecture: str, wanted: tuple[str
     wanted = (*STORAGE, *(wanted or OPTIONAL))
     found = sorted(_candidates(tree, facts.release, architecture))
     packages: dict[str, Package] = {}
+    told: dict[Verdict, list[str]] = {}
     for name in wanted:
         for release in (facts.release, *FALLBACKS.get(facts.release, ())):
             paths = [path for kind, path in found if kind == release.lower() and path.rsplit("/", 1)[-1].lower() == f"{name}.inf"]
-            package = next((one for one in (_package(tree, path, name, facts, architecture, findings) for path in paths) if one), None)
+            package = _taken(tree, paths, name, release, facts=facts, architecture=architecture, findings=findings, told=told)
             if package is None:
                 continue
             packages[name] = package
@@ -169,11 +176,82 @@ def select(tree: Tree, facts: WindowsFacts, architecture: str, wanted: tuple[str
                 findings.add(
                     "windows.driver-fallback",
                     WARNING,
-                    f"The driver source has no folder {facts.release} for {architecture}; {name} is taken from {release}.",
+                    f"The driver source has no folder {facts.release} for {architecture} whose {name} this Windows takes; it is taken from {release}.",
                     "Use a newer virtio-win if there is one; the boot-readiness proof says whether the driver fits.",
                 )
             break
+    for verdict, names in told.items():
+        _signature_concern(verdict, listed(names), findings)
     return packages
+
+
+def _taken(
+    tree: Tree,
+    paths: Sequence[str],
+    name: str,
+    release: str,
+    *,
+    facts: WindowsFacts,
+    architecture: str,
+    findings: Findings,
+    told: dict[Verdict, list[str]],
+) -> Optional[Package]:
+    """The first of the packages that fits and that the kernel takes; what is to be said of signatures goes to `told`."""
+    for path in paths:
+        package = _package(tree, path, name, facts, architecture, findings)
+        if package is None:
+            continue
+        verdict = _verdict(tree, package, facts, architecture)
+        names = told.setdefault(replace(verdict, publisher=b""), [])
+        names += [label for label in (f"{name} ({release})",) if label not in names]
+        if verdict.state != NO:
+            return replace(package, verdict=verdict)
+    return None
+
+
+def _verdict(tree: Tree, package: Package, facts: WindowsFacts, architecture: str) -> Verdict:
+    """Whether the kernel takes it. What starts the disk carries its signature in itself, for no catalogue is installed by then; of the others
+    the catalogue is what Windows asks for at their installation. A package without a program has nothing that the kernel loads.
+    """
+    service, places = package.driver.service, dict(package.files)
+    if service is None:
+        return Verdict(YES, "it has no program")
+    program = tree.read(places[service.image.rsplit("\\", 1)[-1].lower()])
+    catalog = places.get(package.driver.catalog.lower()) if package.name not in STORAGE else None
+    return signing_policy.judge(facts, architecture, program, tree.read(catalog) if catalog is not None else None)
+
+
+def _signature_concern(verdict: Verdict, names: str, findings: Findings) -> None:
+    if verdict.state == NO:
+        findings.add(
+            signing_policy.CODE,
+            WARNING,
+            f"This Windows would not load these drivers, and they are not used: {names}: {verdict.why}.",
+            "Take a virtio-win whose drivers for this release are signed by Microsoft (0.1.189 or older for 8 to 2012 R2, or that of a Red Hat"
+            f" subscription); or accept {signing_policy.CODE} where you know that this Windows loads them.",
+        )
+    elif verdict.state == UNKNOWN:
+        findings.add(
+            "windows.signature-unjudged",
+            WARNING,
+            f"It is not known whether this Windows loads these drivers: {names}: {verdict.why}",
+            "Install the package osslsigncode on the conversion host (for RHEL from EPEL; the role conversion_host does it on Debian and Ubuntu) and run"
+            " again; or rely on the boot test.",
+        )
+    elif verdict.state == UNSURE and verdict.sha2:
+        findings.add(
+            "windows.sha2",
+            INFO,
+            f"This Windows needs the update KB3033929 or KB4474419 (7, 2008 R2), KB4474419 (2008) for {names}: {verdict.why}.",
+            "Install it at the source, or use a virtio-win whose drivers are signed with SHA-1 too (0.1.173 or older).",
+        )
+    elif verdict.state == UNSURE:
+        findings.add(
+            "windows.signature-unsure",
+            WARNING,
+            f"This Windows may refuse these drivers: {names}: {verdict.why}.",
+            "Look at the boot test. Drivers with a WHQL signature, as those of a Red Hat subscription, are beyond doubt.",
+        )
 
 
 def _candidates(tree: Tree, release: str, architecture: str) -> Iterator[tuple[str, str]]:

@@ -64,6 +64,7 @@ class Windows(Family):
             nics=request.nics,
             options=request.of(Options),
             findings=findings,
+            request=request,
         )
 
     def drivers(self, request: GuestRequest) -> DriverSource:

@@ -8,10 +8,11 @@ from typing import Optional, Sequence
 
 from ..core.concern import BLOCKER, INFO, Findings
 from ..core.machine import Nic, NicFacts
+from ..guest.family import GuestRequest
 from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, Mount
 from ..guest.nics import mac_map
 from ..guest.protocol import Guest
-from . import devices, drivers, hives, identity, logs, matching, network, paths, pnp, storage, tools
+from . import bcd, devices, drivers, hives, identity, logs, matching, network, paths, pnp, signing_policy, storage, tools
 from .wanted import overridden
 from .work import TWO_PHASE, Options
 
@@ -24,10 +25,16 @@ def inspect(
     nics: Sequence[Nic],
     options: Options,
     findings: Findings,
+    request: GuestRequest = GuestRequest(()),
 ) -> GuestFacts:
     """The facts of the Windows whose directory is `root`, with the concerns that its state is worth."""
     system, software = hives.open_hives(guest, root)
-    windows = identity.identify(guest, system, software, root)
+    windows = replace(
+        identity.identify(guest, system, software, root),
+        secure_boot=request.secure_boot and firmware == "uefi",
+        any_driver=signing_policy.CODE in request.accept,
+    )
+    windows = replace(windows, test_signing=bcd.test_signing(guest, windows.stores, firmware))
     identity.concerns(guest, windows, system, software, findings)
     _dirty(system, software, findings)
     known = mac_map(options.macs)
@@ -65,13 +72,30 @@ def _targets(guest: Guest, facts: GuestFacts, system: hives.Draft, options: Opti
     fallback = devices.fallback_bus(windows.nt)
     packages = drivers.select(tree, windows, facts.architecture, ("netkvm",), Findings()) if tree is not None else {}
     matches = [pnp.match(system, windows, device) for device in devices.storage("virtio", facts.machine)]
-    ready = all(not match.fault and pnp.effective_start(system, windows, match.service) == pnp.BOOT_START for match in matches)
+    ready = all(
+        not match.fault
+        and pnp.effective_start(system, windows, match.service) == pnp.BOOT_START
+        and _loads(guest, facts, system, match.service)
+        for match in matches
+    )
     bus = "virtio" if "viostor" in packages or ready else fallback
     staged = guest.stat(f"{windows.system_root}/{storage.FOLDER}/drivers/netkvm") is not None
     installed = staged or pnp.effective_start(system, windows, "netkvm") is not None
     nic = "virtio" if "netkvm" in packages or installed else "e1000e" if windows.nt >= (6, 1) else "rtl8139"
     phases = (BOOTSTRAP, FINAL) if options.boot == TWO_PHASE and bus == "virtio" else (FINAL,)
     return replace(facts, disk_bus=bus, nic_model=nic, phases=phases, first_steps=_first_steps(phases))
+
+
+def _loads(guest: Guest, facts: GuestFacts, system: hives.Draft, service: str) -> bool:
+    """Whether the kernel takes a driver that is installed already, or nobody can say."""
+    windows = facts.windows
+    if windows is None:
+        return False
+    value = system.text(f"{pnp.services(windows)}\\{service}", "ImagePath")
+    path = paths.image(windows.system_root, value, service, windows.drive)
+    found = paths.find(guest, path) if path is not None else None
+    data = guest.read(found) if found is not None else None
+    return data is None or signing_policy.judge(windows, facts.architecture, data).state != signing_policy.NO
 
 
 def _first_steps(phases: Sequence[str]) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a Windows program says of itself: machine, subsystem, checksum, signature, imports.
+"""What a Windows program says of itself: machine, subsystem, checksum, imports, and the signature that it carries.
 
 Source: Microsoft, "PE Format" (learn.microsoft.com/windows/win32/debug/pe-format).
 """
@@ -12,6 +12,7 @@ from typing import Optional
 
 MACHINES = {0x14C: "i686", 0x8664: "x86_64", 0xAA64: "aarch64"}
 NATIVE = 1
+_PKCS = 2  # WIN_CERT_TYPE_PKCS_SIGNED_DATA
 _MAX_IMPORTS = 256
 
 
@@ -19,13 +20,12 @@ _MAX_IMPORTS = 256
 class Program:
     """`machine` as the guest's architecture is named; `checksum` whether the header's is right, None where it has none.
 
-    `signed` says that there is a certificate, not that it is valid; `imports` are the programs that it needs, in lower case.
+    `imports` are the programs that it needs, in lower case.
     """
 
     machine: str
     subsystem: int
     checksum: Optional[bool]
-    signed: bool
     imports: tuple[str, ...]
 
 
@@ -43,6 +43,26 @@ def machine(data: Optional[bytes]) -> str:
     return program.machine if program is not None else ""
 
 
+def certificate(data: bytes) -> bytes:
+    """The signature that a program carries, as PKCS #7 (Microsoft, "PE Format", The Attribute Certificate Table); empty where there is none."""
+    try:
+        start, size = _security(data)
+        length, dummy, kind = struct.unpack_from("<IHH", data, start)
+        return data[start + 8 : start + min(length, size)] if size > 8 and kind == _PKCS else b""
+    except (struct.error, IndexError):
+        return b""
+
+
+def _security(data: bytes) -> tuple[int, int]:
+    """Where the certificates lie, and how long they are."""
+    header = struct.unpack_from("<I", data, 0x3C)[0] + 24
+    directories = header + (96 if struct.unpack_from("<H", data, header)[0] == 0x10B else 112)
+    if struct.unpack_from("<I", data, directories - 4)[0] < 5:
+        return 0, 0
+    start, size = struct.unpack_from("<II", data, directories + 32)
+    return start, size
+
+
 def _parse(data: bytes) -> Optional[Program]:
     at = struct.unpack_from("<I", data, 0x3C)[0] if data[:2] == b"MZ" else 0
     if not at or data[at : at + 4] != b"PE\0\0":
@@ -57,12 +77,10 @@ def _parse(data: bytes) -> Optional[Program]:
     directories = header + (96 if magic == 0x10B else 112)
     count = struct.unpack_from("<I", data, directories - 4)[0]
     table = [struct.unpack_from("<II", data, directories + 8 * index) for index in range(min(count, 16))]
-    signature = table[4] if len(table) > 4 else (0, 0)
-    signed = signature[1] > 8 and signature[0] + signature[1] <= len(data)
     places = [struct.unpack_from("<8x4I", data, header + optional + 40 * index) for index in range(sections)]
     imports = _imports(data, places, table[1][0] if len(table) > 1 else 0)
     right = None if stored == 0 else stored == checksum(data, header + 64)
-    return Program(MACHINES[kind], subsystem, right, signed, imports)
+    return Program(MACHINES[kind], subsystem, right, imports)
 
 
 def _imports(data: bytes, places: list[tuple[int, ...]], address: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
-from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, regf, storage, temporary, tools
+from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, pnp, publishers, regf, storage, temporary, tools
 from .edit_hive import EditHive
 from .wanted import overridden
 from .work import Options, Work
@@ -29,6 +29,8 @@ def _virtio(work: Work) -> list[Change]:
         power = f"{work.windows.control_set}\\Control\\Session Manager\\Power"
         if work.system.number(power, "HiberbootEnabled"):
             work.system.set(power, "HiberbootEnabled", regf.DWORD, 0, "a shutdown is one: no session is left on the disk")
+    if work.software is not None:
+        publishers.trust(work.software, work.packages, work.findings)
     return [*storage.inject(work, work.tree), *storage.stage(work, work.tree)] if work.tree is not None else []
 
 
@@ -121,11 +123,11 @@ def make_plan(guest: Guest, facts: GuestFacts, options: Options, nics: Sequence[
 
 
 def _driver_concerns(work: Work) -> None:
-    facts, windows, options, packages, findings = work.facts, work.windows, work.options, work.packages, work.findings
+    facts, windows, options, findings = work.facts, work.windows, work.options, work.findings
     fallback = devices.fallback_bus(windows.nt).upper()
     if facts.disk_bus != "virtio":
         cause = (
-            f"no viostor for {windows.release} ({facts.architecture}) in {options.virtio_win}"
+            f"no viostor for {windows.release} ({facts.architecture}) that it loads in {options.virtio_win}"
             if options.virtio_win
             else "no driver source was given"
         )
@@ -134,11 +136,4 @@ def _driver_concerns(work: Work) -> None:
             WARNING,
             f"There are no virtio storage drivers ({cause}): the VM gets {fallback} disks.",
             "Name a virtio-win ISO or directory in migrate_virtio_win.",
-        )
-    if packages and "viostor" in packages and windows.nt <= (6, 1) and windows.nt >= (6, 0):
-        findings.add(
-            "windows.sha2",
-            INFO,
-            "Drivers that are signed with SHA-2 need the update KB3033929 (7, 2008 R2) or KB4474419 in this Windows.",
-            "Install it at the source, or use a virtio-win whose drivers are signed with SHA-1 too (0.1.173 or older).",
         )

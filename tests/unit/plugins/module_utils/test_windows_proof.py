@@ -137,7 +137,7 @@ FILES = {
     "no program": (SYS, b"text", "final.program"),
     "machine": (SYS, winlab.program("i686"), "final.program"),
     "subsystem": (SYS, winlab.program(subsystem=3), "final.program"),
-    "signature": (SYS, winlab.program(signed=False), "final.program"),
+    "signature": (SYS, winlab.program(signed=False), "final.signature"),
     "checksum": (SYS, winlab.program()[:-1] + b"?", "final.program"),
     "import": ("/c/Windows/System32/drivers/storport.sys", None, "final.program"),
     "disk": ("/c/Windows/System32/drivers/DISK.sys", None, "chain.drivers"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import hivex
+import signlab
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.machine import Nic
@@ -194,7 +195,7 @@ ARCH = {"x86_64": "amd64", "i686": "x86"}
 
 
 def driver_tree(root: Path, releases: dict[str, tuple[str, ...]], drivers: tuple[str, ...] = tuple(STUB_IDS)) -> Path:
-    """A directory as the virtio-win ISO has it, for releases with their architectures."""
+    """A directory as the virtio-win ISO has it, for releases with their architectures; programs and catalogues are signed by signlab's vendor."""
     for release, architectures in releases.items():
         for machine in architectures:
             for name in drivers:
@@ -204,8 +205,9 @@ def driver_tree(root: Path, releases: dict[str, tuple[str, ...]], drivers: tuple
                 folder.mkdir(parents=True)
                 port = "scsiport.sys" if release == "xp" else "ndis.sys" if name == "netkvm" else "storport.sys"
                 (folder / f"{name}.inf").write_text(inf(name, ARCH[machine]), "utf-16" if name == "netkvm" else "utf-8", newline="")
-                (folder / f"{name}.sys").write_bytes(program(machine, 1, ("ntoskrnl.exe", port)))
-                (folder / f"{name}.cat").write_bytes(b"catalogue of " + name.encode())
+                unsigned = program(machine, 1, ("ntoskrnl.exe", port), signed=False)
+                (folder / f"{name}.sys").write_bytes(signlab.vouched(unsigned))
+                (folder / f"{name}.cat").write_bytes(signlab.vouched(signlab.catalog(unsigned), "cat"))
                 (folder / f"{name}.pdb").write_bytes(b"symbols")
     return root
 
