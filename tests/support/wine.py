@@ -16,7 +16,7 @@ from pathlib import Path
 LOADER, SERVER = "/usr/lib/wine/wine64", "/usr/lib/wine/wineserver64"
 BUILT_IN = Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
 SOURCE = Path(__file__).with_name("standin.c")
-STAND_INS = ("getmac", "msiexec", "netsh", "ping", "pnputil", "schtasks", "shutdown", "waitfor")
+STAND_INS = ("findstr", "getmac", "msiexec", "netsh", "ping", "pnputil", "route", "schtasks", "shutdown", "waitfor")
 # What a stand-in is told: its exit code and what it prints; None: it hangs. It is asked with its name and its words.
 Answer = Callable[[str, str], "tuple[int, str] | int | None"]
 
@@ -161,7 +161,11 @@ class Registry:
     def values(self, key: str) -> dict[str, int | str]:
         """The numbers and texts of a key below HKLM."""
         found: dict[str, int | str] = {}
-        for line in self._machine.run("reg", "query", f"HKLM\\{key}")[1].splitlines():
+        for dummy in range(5):  # on a busy machine one was seen that said nothing
+            code, output = self._machine.run("reg", "query", f"HKLM\\{key}")
+            if code == 0 and output.strip():
+                break
+        for line in output.splitlines():
             name, kind, value = [*line.strip().split("    "), "", ""][:3]
             if kind.startswith("REG_"):
                 found[name] = int(value, 16) if kind == "REG_DWORD" else value

@@ -15,7 +15,7 @@ from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
-from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, pnp, publishers, regf, storage, temporary, tools
+from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, publishers, regf, storage, temporary, tools
 from .edit_hive import EditHive
 from .wanted import overridden
 from .work import Options, Work
