@@ -66,7 +66,7 @@ def fork_of(pid: int) -> int:
     return int(children[0])
 
 
-@pytest.mark.parametrize("victim", ["the run", "its fork"])
+@pytest.mark.parametrize("victim", ["the run", pytest.param("its fork", marks=pytest.mark.rotates("kills", 12))])
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_a_dead_run_has_started_ends_and_begins_nothing(stage, victim, tmp_path):
     harness.sparse(tmp_path / "disk.raw", 8 << 20, 0, 1 << 20)

@@ -50,6 +50,7 @@ def server(tmp_path):
         child.wait()
 
 
+@pytest.mark.rotates("runs", 115)
 def test_the_work_is_done_on_the_conversion_host_with_its_progress_shown_here(server, tmp_path):
     variables = {
         "migrate_source": harness.guest("bios"),

@@ -114,6 +114,7 @@ def test_what_was_dropped_waits_while_its_conversion_host_cannot_be_reached(drop
     assert (drop / "a.raw").exists() and not (drop / "failed").exists()
 
 
+@pytest.mark.rotates("runs", 40)
 def test_what_changes_during_its_migration_stays_and_the_others_go_on(drop):
     for name in ("processed", "failed"):
         (drop / name).mkdir()

@@ -106,6 +106,7 @@ def test_two_vms_of_one_name_one_after_the_other(tmp_path):
     migrated(one, tmp_path / "out", changed=False)
 
 
+@pytest.mark.rotates("identity", 15)
 def test_a_stage_alone_is_no_way_around_whose_a_directory_is(tmp_path):
     one, other = (vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS))
     migrated(one, tmp_path / "out")
@@ -139,6 +140,7 @@ def test_a_stage_alone_is_no_way_around_whose_a_directory_is(tmp_path):
     assert tree(tmp_path / "out") == before
 
 
+@pytest.mark.rotates("identity", 20)
 def test_two_vms_of_one_name_at_once(tmp_path):
     sources = {name: vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS)}
     done = migrate(hosts_of(tmp_path, **sources), "-f", "2")
@@ -253,6 +255,7 @@ def between_two_stages(hosts: Path, tmp_path: Path):
         child.stdout.close()
 
 
+@pytest.mark.rotates("identity", 40)
 def test_a_run_between_two_stages_keeps_others_away_and_ends_its_work(tmp_path):
     hosts = hosts_of(tmp_path, web01=vmx(tmp_path / "a", UUIDS[0], b"a"))
     with between_two_stages(hosts, tmp_path) as first:
@@ -264,6 +267,7 @@ def test_a_run_between_two_stages_keeps_others_away_and_ends_its_work(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.rotates("identity", 25)
 def test_a_run_that_was_killed_between_two_stages_keeps_nobody_away(tmp_path):
     hosts = hosts_of(tmp_path, web01=vmx(tmp_path / "a", UUIDS[0], b"a"))
     with between_two_stages(hosts, tmp_path) as first:
@@ -282,6 +286,7 @@ def test_a_failed_run_keeps_nobody_away_and_takes_no_directory(tmp_path):
     migrated(other, tmp_path / "out")
 
 
+@pytest.mark.rotates("identity", 10)
 @pytest.mark.parametrize("packed", [".tar.gz", ".zip"])
 def test_a_packed_vm_is_known_before_and_after_it_is_unpacked(tmp_path, packed):
     vmx(tmp_path / "a", UUIDS[0], b"a")
@@ -303,6 +308,7 @@ def test_a_packed_vm_is_known_before_and_after_it_is_unpacked(tmp_path, packed):
     assert "changed" in stages(str(archive), out) and begins(image, b"a")
 
 
+@pytest.mark.rotates("identity", 20)
 def test_a_stage_of_the_playbook_alone_takes_no_results_of_another_vm(tmp_path):
     one, other = (vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS))
     migrated(one, tmp_path / "out")
@@ -312,6 +318,7 @@ def test_a_stage_of_the_playbook_alone_takes_no_results_of_another_vm(tmp_path):
     assert tree(tmp_path / "out") == before
 
 
+@pytest.mark.rotates("identity", 30)
 def test_the_dry_run_of_a_vm_that_moved_says_what_the_run_would(tmp_path):
     migrated(vmx(tmp_path / "a", UUIDS[0], b"a"), tmp_path / "out")
     before = tree(tmp_path / "out")
@@ -322,6 +329,7 @@ def test_the_dry_run_of_a_vm_that_moved_says_what_the_run_would(tmp_path):
     assert done.returncode == 0 and tree(tmp_path / "out") == before, done.stdout
 
 
+@pytest.mark.rotates("identity", 50)
 def test_a_dry_run_beside_the_old_place_says_what_the_run_would(tmp_path):
     """The same VM by another path, while what was fetched from the old one still holds."""
     one = vmx(tmp_path / "a", UUIDS[0], b"a")
@@ -336,6 +344,7 @@ def test_a_dry_run_beside_the_old_place_says_what_the_run_would(tmp_path):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.rotates("identity", 20)
 @pytest.mark.parametrize("stage", ["flatten", "convert"])
 def test_a_dry_stage_alone_takes_no_work_directory_of_another_vm(tmp_path, stage):
     """Also where the source of the other one has changed, so that what was fetched of it holds no more."""
@@ -348,6 +357,7 @@ def test_a_dry_stage_alone_takes_no_work_directory_of_another_vm(tmp_path, stage
     assert tree(tmp_path / "out") == before
 
 
+@pytest.mark.rotates("identity", 50)
 def test_a_plan_is_not_replaced_by_that_of_another_vm(tmp_path):
     one, other = (vmx(tmp_path / name, uuid, name.encode()) for name, uuid in zip("ab", UUIDS))
     dest = tmp_path / "new" / "web01" / "plan.json"

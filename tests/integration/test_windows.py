@@ -78,7 +78,7 @@ def hosts(lab: Path, out: Path, name: str, **more: object) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["w10", *(pytest.param(name, marks=pytest.mark.rotates("windows", 110)) for name in ("xp", "w7", "w11", "2k22"))]
+    "name", [pytest.param(name, marks=pytest.mark.rotates("windows", 130)) for name in ("w10", "xp", "w7", "w11", "2k22")]
 )
 def test_the_whole_playbook(name, lab, tmp_path):
     release = winlab.RELEASES[name]

@@ -39,13 +39,13 @@ class Member:
 GROUPS: Mapping[str, Group] = MappingProxyType(
     {
         "boots": Group(
-            7,
+            10,
             "a guest of the lab is migrated and booted",
             "BIOS with initramfs-tools, UEFI with LVM; the unrepaired boot",
         ),
-        "doors": Group(3, "a VM of vSphere by each transport, with a real guest", "by datastore, booted; the dry run"),
+        "doors": Group(4, "a VM of vSphere by each transport, with a real guest", "by datastore, booted; the dry run"),
         "hosts": Group(2, "a guest that runs elsewhere than in the boot test", "one of the two, each time the other"),
-        "windows": Group(4, "a Windows-shaped disk through the whole playbook", "Windows 10 (UEFI)"),
+        "windows": Group(5, "a Windows-shaped disk through the whole playbook", "one of the five, each time another"),
         "virt-v2v": Group(3, "virt-v2v beside the own repair", "one of its three orders, each time another"),
         "phases": Group(3, "a repair of Windows in two phases, or undone to the last byte", "one of the three, each time another"),
         "guests": Group(
@@ -53,14 +53,19 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
             "steps and families on real disks",
             "a source is inspected, what is copied as it is; guests that are booted grow",
         ),
-        "kills": Group(3, "a run is killed in a stage, and the next one finishes", "while the result is written"),
+        "kills": Group(
+            3, "a run is killed in a stage, and the next one finishes", "while the result is written; the run is killed, not its fork"
+        ),
         "encrypted": Group(3, "an encrypted result in use", "it opens with its passphrase only; what cannot be encrypted is refused"),
         "starts": Group(
-            11,
+            12,
             "the first start of Windows in wine: every release, a power cut at every line",
-            "every twelfth line; XP and 2022; programs that fail, hang, come late or are missing",
+            "2022; programs that fail, hang, come late or are missing",
         ),
-        "runs": Group(3, "whole runs: how they are started and followed", "the dry run, wrong variables, hostile names and sources"),
+        "identity": Group(
+            3, "directories of another VM of the same name", "one after the other, renamed, replaced, copied, left by an earlier version"
+        ),
+        "runs": Group(4, "whole runs: how they are started and followed", "the dry run, wrong variables, hostile names and sources"),
     }
 )
 
