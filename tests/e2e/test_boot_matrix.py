@@ -34,9 +34,10 @@ IMAGES = {"uefi-lvm": ("vhdx", "vhd"), "luks-lvm": ("qcow2",), "nm-two": ("raw.t
 VIRTUALBOX = ("usr-split",)
 # Where nothing tells the slots of the cards, one that its profile knows by its MAC has the name that the kernel gives it.
 UNNAMED = ("nm-two",)
-# One of each firmware is booted for every commit; the others by turns, with the seconds that they take.
-ALWAYS = ("bios", "uefi-lvm")
+# One is booted for every commit; the others by turns, with the seconds that they take.
+ALWAYS = ("bios",)
 TURNS = {
+    "uefi-lvm": 240,
     "dracut": 190,
     "btrfs": 240,
     "systemd-boot": 240,

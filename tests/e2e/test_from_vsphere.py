@@ -83,7 +83,8 @@ def same(vm: dict, transport: str, images: list[Path]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("transport", "fetch"), [("datastore", "stage"), pytest.param("vddk", "stream", marks=pytest.mark.rotates("doors", 190))]
+    ("transport", "fetch"),
+    [pytest.param(*how, marks=pytest.mark.rotates("doors", 190)) for how in (("datastore", "stage"), ("vddk", "stream"))],
 )
 def test_a_guest_is_the_same_by_every_transport_and_boots(vc, images, reach, tmp_path, transport, fetch):
     source, arguments = settings(vc, tmp_path, migrate_transport=transport, migrate_fetch=fetch, **reach[0])

@@ -120,7 +120,7 @@ def digests(guest, facts) -> dict[str, str]:
     return found
 
 
-@pytest.mark.rotates("phases", 110)
+@pytest.mark.rotates("windows", 110)
 @pytest.mark.parametrize("name", ["xp", "w10"])
 def test_undo_restores_every_byte_and_new_files_are_not_for_everyone(name, lab, tmp_path):
     work = str(tmp_path / "work")
@@ -150,7 +150,7 @@ def test_undo_restores_every_byte_and_new_files_are_not_for_everyone(name, lab, 
         assert digests(guest, facts) == before and guest.read_device(facts.root, 0, 512) == boot
 
 
-@pytest.mark.rotates("phases", 105)
+@pytest.mark.rotates("windows", 105)
 def test_two_phases_go_on_only_after_the_first_has_worked(lab, tmp_path):
     inventory = hosts(lab, tmp_path, "2k22", migrate_windows_boot="two_phase")
     done = harness.playbook("migrate", inventory)
@@ -332,7 +332,7 @@ def pci(machine: str, argv: list[str], folder: Path) -> list[dict]:
         qemu.wait()
 
 
-@pytest.mark.rotates("virt-v2v", 170)
+@pytest.mark.rotates("windows", 170)
 @pytest.mark.parametrize("engine", ["v2v", "v2v_then_own", "own_then_v2v"])
 def test_virt_v2v_repairs_too_and_the_proof_is_ours(engine, lab, tmp_path, monkeypatch):
     for program in ("rhsrvany.exe", "pnp_wait.exe"):
