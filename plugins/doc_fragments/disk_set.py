@@ -104,7 +104,8 @@ options:  # written by make options
     choices: [overlay, regenerate, skip]
   agent_packages:
     description: Packages with the QEMU guest agent and what it depends on, or directories of such, on the host the module runs on. They are installed
-      inside the appliance, without any network. Nothing happens where the agent is installed. Windows installs an C(.msi) at its first start.
+      inside the appliance, without any network. Nothing happens where the agent is installed. Windows installs an C(.msi) at its first start, in place of
+      that of the driver source.
     type: list
     elements: path
     default: []
@@ -127,7 +128,8 @@ options:  # written by make options
     version_added: 0.2.0
   virtio_win:
     description:
-      - The virtio drivers for Windows on the host that the module runs on, as the virtio-win ISO or a directory with its content.
+      - The virtio drivers for Windows on the host that the module runs on, as the virtio-win ISO, a package of it (.rpm, .deb, .msi), or a directory with
+        its content.
       - Without it C(/usr/share/virtio-win) is taken where the distribution's package installed it.
     type: path
     version_added: 0.2.0
@@ -151,6 +153,15 @@ options:  # written by make options
         elements: str
         default: []
         choices: [netkvm, balloon, vioser, viorng, pvpanic, pvpanic-pci, fwcfg, viofs, viogpudo, qxl, qxldod, vioinput, viosock]
+      additions:
+        description: What the guest gets beside drivers, from the driver source's own folders. V(qemu_ga) is the QEMU guest agent and V(spice_agent) that
+          of spice, both installed at the first start; V(balloon) is the service that tells how much memory is in use. Nothing happens where it is
+          installed.
+        type: list
+        elements: str
+        default: [qemu_ga, balloon]
+        choices: [qemu_ga, balloon, spice_agent]
+        version_added: 0.2.0
       network:
         description: Settings of network cards by their MAC, in place of what the registry says.
         type: list

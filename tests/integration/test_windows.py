@@ -105,7 +105,7 @@ def test_the_whole_playbook(name, lab, tmp_path):
 
 
 def opened_overlay(path: str, writable: bool):
-    return opened(GuestRequest((Attached(path, "qcow2"),)), writable, Timer())
+    return opened(GuestRequest((Attached(path, "qcow2"),), accept=tuple(ACCEPTED)), writable, Timer())
 
 
 def digests(guest, facts) -> dict[str, str]:

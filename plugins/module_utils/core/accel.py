@@ -13,7 +13,7 @@ import os
 import re
 from typing import Optional
 
-from . import atomic, modes
+from . import atomic, cache, modes
 from .errors import MigrationError
 from .process import Limits, run
 
@@ -87,5 +87,4 @@ def _boot_id() -> str:
 
 
 def _memory() -> str:
-    base = "/var/cache" if os.getuid() == 0 else os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "hyper2kvm", "accelerator.json")
+    return os.path.join(cache.base(), "accelerator.json")

@@ -180,6 +180,7 @@ CONCERNS: Mapping[str, Known] = {
         INFO, "Windows knows a private network by its gateway, and takes one with another gateway for public"
     ),
     "windows.tools-left": Known(INFO, "guest tools of another hypervisor stay installed"),
+    "windows.addition-left": Known(INFO, "the guest agent, the balloon's service or the spice agent is not installed, and why"),
     "windows.agent-package": Known(WARNING, "a package of the guest agent is not for Windows"),
     "windows.san-policy": Known(
         INFO, "with two-phase boot, disks on new controllers come online until the final devices, where the policy is set back"

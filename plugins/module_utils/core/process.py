@@ -31,6 +31,8 @@ PACKAGES = {
     "nbdkit": "nbdkit (with its curl and ssh plugins)",
     "ssh": "openssh-client (Debian, Ubuntu) or openssh-clients (Fedora, RHEL)",
     "virt-v2v-in-place": "virt-v2v",
+    "bsdtar": "libarchive-tools (Debian, Ubuntu) or bsdtar (Fedora, RHEL, SUSE)",
+    "msiinfo": "msitools",
     "osslsigncode": "osslsigncode (Debian, Ubuntu, Fedora; for RHEL from EPEL)",
     "qemu-nbd": "qemu-utils (Debian, Ubuntu) or qemu-img (Fedora, RHEL), qemu-tools (SUSE)",
     "rbd": "ceph-common (conversion_host_ceph: true)",

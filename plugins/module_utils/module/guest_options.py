@@ -19,7 +19,7 @@ from ..linux.customize import Customization
 from ..linux.plan import Options
 from ..pipeline import families
 from ..pipeline.fetch import reading
-from ..windows import drivers
+from ..windows import driver_source
 from ..windows.wanted import Wanted
 from ..windows.work import Options as WindowsOptions
 from .fields import made
@@ -45,7 +45,7 @@ def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
 def windows_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> WindowsOptions:
     """What the operator chose for Windows; drivers of the distribution's package where no source is named."""
     path = params.get("virtio_win") or (PACKAGED_DRIVERS if os.path.isdir(PACKAGED_DRIVERS) else "")
-    source, iso = drivers.locate(path) if path else ("", False)
+    source, iso = driver_source.locate(path) if path else ("", False)
     chosen = {**params, **(params.get("windows") or {})}
     network = tuple(made(Wanted, one, nic=required(one["mac"], " in migrate_windows_network")) for one in chosen.get("network") or ())
     return made(WindowsOptions, chosen, virtio_win=source, iso=iso, network=network, fixes=tuple(fixes), macs=params["mac_map"])

@@ -22,7 +22,7 @@ from ..disk.machine import VmSaid
 from ..guest.family import GuestRequest
 from ..guest.plan import Plan
 from ..linux.plan import Options as LinuxOptions
-from ..windows import drivers
+from ..windows import driver_source
 from ..windows.work import Options as WindowsOptions
 from . import families, repaired
 from .engines import OWN, Engine, repair
@@ -58,6 +58,7 @@ class FixOptions:
     def recorded(self, vm: str) -> dict[str, Any]:
         """What makes another repair of the same disks. `vm`: the digest of the VM's configuration."""
         linux = next((one for one in self.chosen if isinstance(one, LinuxOptions)), LinuxOptions())
+        windows = next((one for one in self.chosen if isinstance(one, WindowsOptions)), WindowsOptions())
         return {
             "fixes": list(linux.fixes),
             "fstab_mode": linux.fstab_mode,
@@ -72,13 +73,14 @@ class FixOptions:
             **({"engine": [self.engine.name, *self.engine.options]} if self.engine.name != OWN else {}),
             **({"grow": list(self.grow)} if any(self.grow) else {}),
             **({"pin": linux.pin} if linux.pin != LinuxOptions().pin else {}),
+            **({"additions": list(windows.additions)} if windows.additions != WindowsOptions().additions else {}),
         }
 
 
 def options_digest(root: str, chosen: Sequence[object]) -> str:
     """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
     given = [one.virtio_win for one in chosen if isinstance(one, WindowsOptions) and one.virtio_win]
-    stamp = drivers.stamp(given[0]) if given else ""
+    stamp = driver_source.stamp(given[0]) if given else ""
     return hashlib.sha256(repr((root, *chosen, stamp)).encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -14,7 +14,7 @@ from ..guest.parttable import Table
 from ..guest.plan import Plan
 from ..guest.proof import Proof
 from ..guest.protocol import Guest
-from . import drivers, firstboot, hives, proof, volumes
+from . import driver_source, firstboot, hives, proof, volumes
 from .inspect import inspect
 from .plan import FIXES, make_plan
 from .storage import FOLDER
@@ -50,7 +50,7 @@ class Windows(Family):
                 "Start the source and shut it down with shutdown /s /t 0; or accept windows.hibernated, which throws the session away.",
             )
         if self.drivers(request).iso:
-            guest.mount_medium(drivers.ISO)
+            guest.mount_medium(driver_source.ISO)
         root = volumes.system_root(guest)
         if root is None:
             raise UnsupportedGuest(

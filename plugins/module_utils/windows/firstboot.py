@@ -9,22 +9,19 @@ Sources: Microsoft, "netsh interface ipv4"; facts on the Setup key are not docum
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
 from typing import Mapping, Optional, Sequence
 
-from ..core import files
 from ..core.concern import BLOCKER, Findings
-from ..core.errors import InvalidInput
 from ..core.numbers import decimal
 from ..guest.change import Change
-from ..guest.changes.copies import UploadFile
 from ..guest.changes.write import edit
 from ..guest.model import FirstStart, StartStep, WindowsFacts
 from ..guest.protocol import Guest, text
 from . import netsh, pnp, regf, startscript
+from .additions import Installer
 from .drivers import STORAGE, Package
 from .hives import Draft
 from .network import Adapter
@@ -34,8 +31,6 @@ from .temporary import Temporary
 from .work import Work
 
 _CRITICAL = (*STORAGE, "netkvm")
-_FILE_NAME = re.compile(r"^[A-Za-z0-9._+-]+$")
-_MAX_PACKAGE = 512 << 20
 _EARLIER_TASKS = (f"System32/Tasks/{SERVICE}", f"Tasks/{SERVICE}.job")  # an earlier version handed the work to one
 _REASON = "what Windows does by itself at its first start"
 
@@ -48,7 +43,7 @@ class Todo:
     adapters: tuple[Adapter, ...] = ()
     ghosts: tuple[Adapter, ...] = ()
     products: tuple[str, ...] = ()
-    installers: tuple[str, ...] = ()
+    installers: tuple[Installer, ...] = ()
     disks: Optional[Temporary] = None
     stop_code: Optional[Temporary] = None
     two_phase: bool = False
@@ -73,8 +68,9 @@ def plan(work: Work, todo: Todo) -> list[Change]:
     script = startscript.work(_steps(work.windows, todo), todo.two_phase, task)
     for name, content in ((WORK, script), *(() if wrapper else ((STARTER, startscript.starter()),))):
         changes += edit(f"{home}/{name}", text(guest, f"{home}/{name}"), content, _REASON)
-    for source in (*todo.installers, *((wrapper,) if wrapper else ())):
-        changes += _upload(guest, source, f"{home}/{'' if source == wrapper else 'packages/'}{os.path.basename(source)}")
+    for source in todo.installers:
+        changes += source.brought(guest, f"{home}/packages/{source.name}", _REASON)
+    changes += Installer(wrapper).brought(guest, f"{home}/{os.path.basename(wrapper)}", _REASON) if wrapper else []
     if task:
         return changes  # it starts the work at every start as it is, and a second one would do it twice at once
     if wrapper or work.system.number(_service_key(work.windows), "Start") != pnp.AUTO_START:
@@ -82,22 +78,6 @@ def plan(work: Work, todo: Todo) -> list[Change]:
         if not wrapper:
             _setup(work.system, work.findings)
     return changes
-
-
-def installers(given: Sequence[str], architecture: str) -> tuple[tuple[str, ...], list[str]]:
-    """The .msi files among files and directories that are not for another architecture, by their names; and what is none of them."""
-    files = [os.path.join(path, name) for path in given if os.path.isdir(path) for name in sorted(os.listdir(path))]
-    files += [path for path in given if not os.path.isdir(path)]
-    fitting = [path for path in files if path.lower().endswith(".msi") and not _foreign(os.path.basename(path).lower(), architecture)]
-    wrong = next((path for path in fitting if not _FILE_NAME.match(os.path.basename(path))), None)
-    if wrong is not None:
-        raise InvalidInput(f"{wrong} has a name that cannot stand in a script.", "Use letters, digits, dots, dashes and underscores.")
-    return tuple(fitting), [path for path in files if path not in fitting]
-
-
-def _foreign(name: str, architecture: str) -> bool:
-    wide = any(word in name for word in ("x86_64", "x64", "amd64"))
-    return wide if architecture == "i686" else not wide and any(word in name for word in ("i386", "x86", "i686"))
 
 
 def _setup(system: Draft, findings: Findings) -> None:
@@ -141,13 +121,6 @@ def _service_key(facts: WindowsFacts) -> str:
     return f"{pnp.services(facts)}\\{SERVICE}"
 
 
-def _upload(guest: Guest, source: str, dest: str) -> list[Change]:
-    if guest.stat(dest) is not None:
-        return []
-    data = files.read(source, _MAX_PACKAGE, "The package")
-    return [UploadFile(source, dest, len(data), hashlib.sha256(data).hexdigest(), _REASON)]
-
-
 def _steps(facts: WindowsFacts, todo: Todo) -> list[Step]:
     """The steps that this guest needs, in their order."""
     critical = [name for name in _CRITICAL if name in todo.packages]
@@ -169,7 +142,7 @@ def _steps(facts: WindowsFacts, todo: Todo) -> list[Step]:
         steps += [Step(name, setting.put_back())] if setting is not None else []
     if len(critical) < len(todo.packages):
         steps.append(_drivers(facts, startscript.EXTRAS, [todo.packages[name] for name in sorted(todo.packages) if name not in critical]))
-    names = [os.path.basename(path) for path in todo.installers]
+    names = [one.name for one in todo.installers]
     install = [(name, f'/i "%HOME%\\packages\\{name}" /qn /norestart /l* "%HOME%\\{name}.log"') for name in names]
     remove = [(code, f'/x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"') for code in todo.products]
     steps += [startscript.packages(startscript.AGENT, startscript.INSTALL, install)] if install else []

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Sequence
 
@@ -15,7 +14,7 @@ from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
-from . import bcd, bootsector, devices, drivers, firstboot, hives, matching, network, publishers, regf, storage, temporary, tools
+from . import additions, bcd, bootsector, devices, drivers, firstboot, hives, matching, network, publishers, regf, storage, temporary, tools
 from .edit_hive import EditHive
 from .wanted import overridden
 from .work import Options, Work
@@ -31,7 +30,7 @@ def _virtio(work: Work) -> list[Change]:
             work.system.set(power, "HiberbootEnabled", regf.DWORD, 0, "a shutdown is one: no session is left on the disk")
     if work.software is not None:
         publishers.trust(work.software, work.packages, work.findings)
-    return [*storage.inject(work, work.tree), *storage.stage(work, work.tree)] if work.tree is not None else []
+    return [*storage.inject(work, work.tree), *storage.stage(work, work.tree), *additions.balloon(work)] if work.tree is not None else []
 
 
 def _boot_files(work: Work) -> list[Change]:
@@ -61,20 +60,12 @@ def _firstboot(work: Work) -> list[Change]:
     # The settings of a NIC that nobody could assign stay where they are, for a person to look up.
     restored = {one.guid for one in here if not one.unused and not one.unread}
     old = [one for one in known if one.guid in restored or (one.device.of_another_hypervisor and not one.configured and not one.unused)]
-    installers, left = firstboot.installers(work.options.agent_packages, work.facts.architecture)
-    if left:
-        work.findings.add(
-            "windows.agent-package",
-            WARNING,
-            f"These packages are not for Windows and are left out: {', '.join(map(os.path.basename, left))}.",
-            "Give the agent as an .msi file.",
-        )
     todo = firstboot.Todo(
         work.packages,
         tuple(adapter for adapter in here if adapter.configured),
         tuple(old) if virtual else (),
         tuple(tools.products(work.software, work.options.remove_tools)) if work.software is not None else (),
-        installers,
+        additions.installers(work),
         temporary.disks_online(work),
         two_phase=BOOTSTRAP in work.facts.phases,
     )

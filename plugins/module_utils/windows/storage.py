@@ -10,7 +10,8 @@ from ..core.concern import WARNING
 from ..guest.change import Change
 from ..guest.model import WindowsFacts
 from . import devices, paths, pnp, regf
-from .drivers import STORAGE, Package, Tree
+from .driver_source import Tree
+from .drivers import STORAGE, Package
 from .hives import Draft
 from .pnp import DATABASE
 from .work import Work

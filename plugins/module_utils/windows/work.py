@@ -10,7 +10,8 @@ from ..core.concern import Findings
 from ..core.machine import Nic
 from ..guest.model import GuestFacts, WindowsFacts
 from ..guest.protocol import Guest
-from .drivers import HostTree, IsoTree, Package, Tree
+from .driver_source import HostTree, IsoTree, Tree
+from .drivers import Package
 from .hives import Draft
 from .wanted import Wanted
 
@@ -22,8 +23,8 @@ class Options:
     """What the operator chose for Windows. `drivers` are names of optional drivers, all of them where none is named.
 
     `virtio_win` is the driver source on the conversion host, `iso` whether it is mounted in the appliance; `wrapper` a program that runs
-    a command as a service; `network` overrides settings of NICs, by MAC. The others are as for Linux; records of earlier versions hold a digest
-    of the options as they are written out, without them.
+    a command as a service; `network` overrides settings of NICs, by MAC. The others, some as for Linux, are not written out: records of earlier
+    versions hold a digest of the options without them.
     """
 
     virtio_win: str = ""
@@ -36,6 +37,7 @@ class Options:
     remove_tools: tuple[str, ...] = field(default=("vmware",), repr=False)
     agent_packages: tuple[str, ...] = field(default=(), repr=False)
     macs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    additions: tuple[str, ...] = field(default=("qemu_ga", "balloon"), repr=False)
 
     def tree(self, guest: Guest) -> Optional[Tree]:
         """The drivers that were given; None where none were."""

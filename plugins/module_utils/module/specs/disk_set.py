@@ -64,6 +64,12 @@ FIX: dict[str, Any] = {
                     "viosock",
                 ],
             },
+            "additions": {
+                "type": "list",
+                "elements": "str",
+                "default": ["qemu_ga", "balloon"],
+                "choices": ["qemu_ga", "balloon", "spice_agent"],
+            },
             "network": {
                 "type": "list",
                 "elements": "dict",

@@ -16,7 +16,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.progress 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk import archive, chain, image, ovf, vbox, vmx
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.disk.source import open_source
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.linux import agent
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import drivers, firstboot
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import additions, driver_source
 
 
 class _Nothing(dict):
@@ -40,10 +40,10 @@ READERS = {
     "zip": ("vm.zip", lambda path: archive.unpack(path, f"{path}.d", Silent())),
     "xz": ("vm.raw.xz", lambda path: archive.unpack(path, f"{path}.d", Silent())),
     "a digest": ("vm.raw", sha256),
-    "a driver": ("viostor.inf", lambda path: drivers.HostTree(os.path.dirname(path)).read(os.path.basename(path))),
-    "drivers": ("virtio-win.iso", drivers.locate),
+    "a driver": ("viostor.inf", lambda path: driver_source.HostTree(os.path.dirname(path)).read(os.path.basename(path))),
+    "drivers": ("virtio-win.iso", driver_source.locate),
     "a package": ("qemu-guest-agent.deb", agent._upload),
-    "a first boot package": ("qga.msi", lambda path: firstboot._upload(_Nothing(), path, "x")),
+    "a first boot package": ("qga.msi", lambda path: additions.Installer(path).brought(_Nothing(), "x", "x")),
 }
 
 

@@ -15,7 +15,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors im
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.copies import CopyFile
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.memory import MemoryGuest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import Stat, WindowsFacts
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices, drivers, pe, regf
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import devices, driver_source, drivers, pe, regf
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.inf import Inf
 
 W10 = WindowsFacts("w10", (10, 0), 19045, "Client", "/c/Windows", winlab.CS, "/c/Windows/System32/config/SYSTEM")
@@ -147,19 +147,19 @@ def source(tmp_path):
 
 
 def test_the_folder_of_release_and_architecture_is_taken_without_symbols(source):
-    packages, codes = selected(drivers.HostTree(str(source)), W10)
+    packages, codes = selected(driver_source.HostTree(str(source)), W10)
     assert set(packages) == set(winlab.STUB_IDS) and not codes
     assert packages["viostor"].inf == "viostor/w10/amd64/viostor.inf"
     assert [name for name, dummy in packages["netkvm"].files] == ["netkvm.inf", "netkvm.cat", "netkvm.sys"]
-    packages, dummy = selected(drivers.HostTree(str(source)), W10, "i686", ("balloon",))
+    packages, dummy = selected(driver_source.HostTree(str(source)), W10, "i686", ("balloon",))
     assert set(packages) == {"viostor", "vioscsi", "balloon"} and packages["balloon"].inf == "Balloon/w10/x86/balloon.inf"
 
 
 def test_another_release_is_taken_by_the_table_only_and_said(source):
-    packages, codes = selected(drivers.HostTree(str(source)), facts("2k22", (10, 0), 20348))
+    packages, codes = selected(driver_source.HostTree(str(source)), facts("2k22", (10, 0), 20348))
     assert packages["viostor"].inf.startswith("viostor/2k19/") and set(codes) == {"windows.driver-fallback"}
-    assert selected(drivers.HostTree(str(source)), facts("w8.1", (6, 3), 9600)) == ({}, [])
-    assert selected(drivers.HostTree(str(source)), facts("w7", (6, 1), 7601), "x86_64") == ({}, [])
+    assert selected(driver_source.HostTree(str(source)), facts("w8.1", (6, 3), 9600)) == ({}, [])
+    assert selected(driver_source.HostTree(str(source)), facts("w7", (6, 1), 7601), "x86_64") == ({}, [])
 
 
 @pytest.mark.parametrize("fault", ["other machine", "no catalogue", "no program"])
@@ -169,7 +169,7 @@ def test_a_driver_that_cannot_work_is_left_out_and_named(source, fault):
         (folder / "viostor.sys").write_bytes(winlab.program("i686"))
     else:
         (folder / ("viostor.cat" if fault == "no catalogue" else "viostor.sys")).unlink()
-    packages, codes = selected(drivers.HostTree(str(source)), W10)
+    packages, codes = selected(driver_source.HostTree(str(source)), W10)
     assert "viostor" not in packages and "vioscsi" in packages and codes == ["windows.driver-unusable"]
 
 
@@ -180,39 +180,39 @@ def test_the_layouts_of_packages_and_boot_folders_are_found(tmp_path):
         folder.mkdir(parents=True)
         for file in (made / "viostor" / "w10" / "amd64").iterdir():
             (folder / file.name.upper()).write_bytes(file.read_bytes())
-        packages, codes = selected(drivers.HostTree(str(tmp_path / layout.replace("/", "_"))), W10)
+        packages, codes = selected(driver_source.HostTree(str(tmp_path / layout.replace("/", "_"))), W10)
         assert set(packages) == {"viostor"} and not codes
 
 
 def test_links_in_a_source_are_not_followed(source, tmp_path):
     (source / "viostor" / "w10" / "amd64" / "viostor.sys").unlink()
     (source / "viostor" / "w10" / "amd64" / "viostor.sys").symlink_to("/etc/passwd")
-    packages, codes = selected(drivers.HostTree(str(source)), W10)
+    packages, codes = selected(driver_source.HostTree(str(source)), W10)
     assert "viostor" not in packages and codes == ["windows.driver-unusable"]
 
 
 def test_an_iso_in_the_appliance_is_read_through_the_guest(source):
     files = {f"/virtio-win/{path.relative_to(source)}": path.read_bytes() for path in source.rglob("*") if path.is_file()}
     guest = MemoryGuest({**files, "/c": Stat("dir")})
-    packages, codes = selected(drivers.IsoTree(guest), W10)
+    packages, codes = selected(driver_source.IsoTree(guest), W10)
     assert set(packages) == set(winlab.STUB_IDS) and not codes
-    change = drivers.IsoTree(guest).change(packages["viostor"].inf, "/c/x", "why")
+    change = driver_source.IsoTree(guest).change(packages["viostor"].inf, "/c/x", "why")
     assert change == CopyFile("/virtio-win/viostor/w10/amd64/viostor.inf", "/c/x", "why")
 
 
 def test_what_a_source_is_comes_from_its_bytes(tmp_path):
     image = tmp_path / "virtio-win-0.1.262.iso"
     image.write_bytes(bytes(0x8001) + b"CD001" + bytes(100))
-    assert drivers.locate(str(image)) == (str(image), True)
-    assert drivers.locate(str(tmp_path)) == (str(image), True)
+    assert driver_source.locate(str(image)) == (str(image), True)
+    assert driver_source.locate(str(tmp_path)) == (str(image), True)
     (tmp_path / "viostor").mkdir()
-    assert drivers.locate(str(tmp_path)) == (str(tmp_path), False)
-    before = drivers.stamp(str(tmp_path))
+    assert driver_source.locate(str(tmp_path)) == (str(tmp_path), False)
+    before = driver_source.stamp(str(tmp_path))
     (tmp_path / "viostor" / "x.sys").write_bytes(b"x")
-    assert drivers.stamp(str(tmp_path)) != before
+    assert driver_source.stamp(str(tmp_path)) != before
     for wrong in (tmp_path / "viostor" / "x.sys", tmp_path / "nothing"):
         with pytest.raises(InvalidInput):
-            drivers.locate(str(wrong))
+            driver_source.locate(str(wrong))
 
 
 def test_identifiers_stand_in_the_order_in_which_windows_tries_them():

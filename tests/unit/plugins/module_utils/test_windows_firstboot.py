@@ -168,7 +168,7 @@ def test_what_a_guest_says_of_its_first_start(virtio_win):
     release, home = RELEASES["2k22"], "/c/Windows/hyper2kvm"
     made, facts, *dummy = repaired(release, Options(virtio_win))
     system = system_of(made, release)
-    waiting = dict.fromkeys(("drivers", "network", "settings", "extras", "tools", "cleanup"), "waiting")
+    waiting = dict.fromkeys(("drivers", "network", "settings", "extras", "agent", "tools", "cleanup"), "waiting")
     assert {step.name: step.state for step in firstboot.read(made, facts.windows, system).steps} == waiting
     made.files[f"{home}/firstboot.try"] = b"2\r\n"
     made.files.update({f"{home}/state/drivers.{name}": b"time\r\n" for name in ("try.1.1", "try.1.2", "try.2.1")})
@@ -354,17 +354,6 @@ def test_a_wrapper_makes_it_a_service_and_an_installer_goes_along(tmp_path, virt
     assert made.read("/c/Windows/hyper2kvm/packages/qemu-ga-x86_64.msi") == b"program" and "windows.agent-package" in codes(changes)
     assert 'msiexec.exe /i "%HOME%\\packages\\qemu-ga-x86_64.msi"' in script(made, release)
     assert firstboot.read(made, facts.windows, system).state == "armed"
-
-
-def test_installers_are_chosen_by_their_architecture(tmp_path):
-    for name in ("qemu-ga-x86_64.msi", "qemu-ga-i386.msi", "readme.txt"):
-        (tmp_path / name).touch()
-    found, left = firstboot.installers([str(tmp_path)], "x86_64")
-    assert [path.rsplit("/", 1)[1] for path in found] == ["qemu-ga-x86_64.msi"] and len(left) == 2
-    assert firstboot.installers([str(tmp_path)], "i686")[0][0].endswith("qemu-ga-i386.msi")
-    (tmp_path / "a & b.msi").touch()
-    with pytest.raises(InvalidInput, match="script"):
-        firstboot.installers([str(tmp_path)], "x86_64")
 
 
 def test_a_volume_that_stays_read_only_is_an_error_before_anything_is_written():

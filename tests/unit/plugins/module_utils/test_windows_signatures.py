@@ -30,6 +30,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.changes.
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.family import GuestRequest
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import WindowsFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import (
+    driver_source,
     drivers,
     pe,
     pkcs7,
@@ -338,7 +339,7 @@ def test_what_nobody_can_judge_is_said_to_be_so(error, said, monkeypatch, tmp_pa
     release = winlab.RELEASES["w10"]
     made, findings = winlab.guest(release), Findings()
     windows = winlab.inspected(made, release, Options(source)).windows
-    packages = drivers.select(drivers.HostTree(source), windows, "x86_64", (), findings)
+    packages = drivers.select(driver_source.HostTree(source), windows, "x86_64", (), findings)
     (told,) = [one for one in findings.concerns if one.code == "windows.signature-unjudged"]
     assert "viostor" in packages and said in told.cause and "osslsigncode" in told.remedy
     assert not list(proof._signature(windows, "x86_64", "final", "viostor", signed("whql")))

@@ -133,8 +133,16 @@ STUB_IDS = {
         3,
         "",
     ),
+    "vioser": (
+        "System",
+        "{4d36e97d-e325-11ce-bfc1-08002be10318}",
+        [("1003", "00031AF4", "00"), ("1043", "11001AF4", "01")],
+        "VirtioSerial",
+        3,
+        "",
+    ),
 }
-FOLDERS = {"viostor": "viostor", "vioscsi": "vioscsi", "netkvm": "NetKVM", "balloon": "Balloon"}
+FOLDERS = {"viostor": "viostor", "vioscsi": "vioscsi", "netkvm": "NetKVM", "balloon": "Balloon", "vioser": "vioserial"}
 
 
 def inf(name: str, arch: str, version: str = "100.93.104.26200", decoration: str = "") -> str:
@@ -195,7 +203,7 @@ ARCH = {"x86_64": "amd64", "i686": "x86"}
 
 
 def driver_tree(root: Path, releases: dict[str, tuple[str, ...]], drivers: tuple[str, ...] = tuple(STUB_IDS)) -> Path:
-    """A directory as the virtio-win ISO has it, for releases with their architectures; programs and catalogues are signed by signlab's vendor."""
+    """A directory as the virtio-win ISO has it, for releases with their architectures; drivers and catalogues are signed by signlab's vendor."""
     for release, architectures in releases.items():
         for machine in architectures:
             for name in drivers:
@@ -209,6 +217,11 @@ def driver_tree(root: Path, releases: dict[str, tuple[str, ...]], drivers: tuple
                 (folder / f"{name}.sys").write_bytes(signlab.vouched(unsigned))
                 (folder / f"{name}.cat").write_bytes(signlab.vouched(signlab.catalog(unsigned), "cat"))
                 (folder / f"{name}.pdb").write_bytes(b"symbols")
+                if name == "balloon":
+                    (folder / "blnsvr.exe").write_bytes(program(machine, 3))
+    (root / "guest-agent").mkdir(exist_ok=True)
+    for name in ("qemu-ga-x86_64.msi", "qemu-ga-i386.msi"):
+        (root / "guest-agent" / name).write_bytes(b"an installer")
     return root
 
 

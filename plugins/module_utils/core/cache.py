@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host keeps between runs, and makes again where it is gone: below /var/cache, or below a user's own cache."""
+
+from __future__ import annotations
+
+import os
+
+from . import modes
+
+
+def base() -> str:
+    """The directory of all of it, which need not exist."""
+    above = "/var/cache" if os.getuid() == 0 else os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(above, "hyper2kvm")
+
+
+def directory(name: str) -> str:
+    """A directory for one kind of things, which is this user's alone."""
+    path = os.path.join(base(), name)
+    modes.make_directory(path)
+    return path

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A package with virtio drivers, unpacked once on the conversion host. No script of it is run.
+
+Sources: rpm.org, "RPM file format" (the lead); deb(5); Microsoft, [MS-CFB] 2.2 (what an .msi is); Microsoft, "File table", "Media table" and "Component
+table" (a cabinet's members bear the keys of the File table); the names of these keys are those of virtio-win-guest-tools-installer,
+`FILE_<name>_<release>_<architecture>`, which puts the files of all releases into one directory and lets conditions choose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from typing import Iterator, Mapping, Sequence
+
+from ..core import cache, files, modes, process
+from ..core.errors import InvalidInput
+from .driver_folders import ALL_FOLDERS, RELEASES, TREES, is_image
+
+RPM, DEB, MSI = "rpm", "deb", "msi"
+_MAGIC: Mapping[bytes, str] = {b"\xed\xab\xee\xdb": RPM, b"!<arch>\ndebian-binary": DEB, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": MSI}
+_LIMITS = process.Limits(timeout=1800.0, silence=300.0, file_size=4 << 30)
+_DEPTH = 6
+_MAX_TABLE = 16 << 20
+_PLACE = re.compile(
+    "_(?P<release>{})_(?P<machine>{})(?:[._]|$)".format(
+        *("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) for names in (RELEASES, ALL_FOLDERS))
+    ),
+    re.IGNORECASE,
+)
+
+
+def kind(path: str) -> str:
+    """Which package a file is by its first bytes; empty where it is none."""
+    with files.opened(path, "The driver source") as file:
+        start = file.read(max(map(len, _MAGIC)))
+    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "")
+
+
+def unpacked(path: str, what: str) -> str:
+    """The directory with the drivers of a package, which is the same one as long as the file is.
+
+    Raises InvalidInput for a package without drivers, MissingTool, and ToolFailed for one that cannot be read; nothing is left then.
+    """
+    with files.opened(path, "The driver source") as file:
+        info = os.fstat(file.fileno())
+    key = hashlib.sha256(repr((info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)).encode()).hexdigest()[:32]
+    home = cache.directory("drivers")
+    place = os.path.join(home, key)
+    if not os.path.isdir(place):
+        with _partial(home) as partial:
+            {RPM: _archive, DEB: _deb, MSI: _msi}[what](os.path.abspath(path), partial)
+            _root(partial, path)
+            with contextlib.suppress(OSError):  # another run was first
+                os.rename(partial, place)
+    return _root(place, path)
+
+
+@contextlib.contextmanager
+def _partial(home: str) -> Iterator[str]:
+    partial = tempfile.mkdtemp(dir=home)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _root(place: str, path: str) -> str:
+    """The directory that holds the drivers or their ISO, the one nearest to the top."""
+    level = [place]
+    for dummy in range(_DEPTH):
+        below: list[str] = []
+        for directory in level:
+            with os.scandir(directory) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+            folders = {entry.name.lower(): entry.path for entry in entries if entry.is_dir(follow_symlinks=False)}
+            if any(name in folders for name in TREES) or any(is_image(entry.name) for entry in entries):
+                return directory
+            below += folders.values()
+        level = below
+    raise InvalidInput(f"The package {path} holds no virtio drivers for Windows.", "Give the package virtio-win, or its ISO.")
+
+
+def _archive(path: str, into: str) -> None:
+    """libarchive reads rpm, tar and cabinets by what they are, and writes neither above nor through links out of the directory."""
+    bsdtar = process.require("bsdtar")
+    process.run([bsdtar, "-x", "--no-same-owner", "--no-same-permissions", "-f", path, "-C", into], _LIMITS)
+
+
+def _deb(path: str, into: str) -> None:
+    with _partial(into) as parts:
+        _archive(path, parts)
+        data = [name for name in os.listdir(parts) if name.startswith("data.tar")]
+        if len(data) != 1:
+            raise InvalidInput(f"{path} is no Debian package: it holds {len(data)} archives of data.", "Download it again.")
+        _archive(os.path.join(parts, data[0]), into)
+
+
+def _msi(path: str, into: str) -> None:
+    msiinfo = process.require("msiinfo")
+    folder = {row[0]: row[2] for row in _table(msiinfo, path, "Component")}
+    with _partial(into) as parts:
+        for row in _table(msiinfo, path, "Media"):
+            if len(row) > 3 and row[3].startswith("#"):
+                _stream(msiinfo, path, row[3][1:], os.path.join(into, "cabinet"))
+                _archive(os.path.join(into, "cabinet"), parts)
+                os.unlink(os.path.join(into, "cabinet"))
+        for key, component, name, *dummy in _table(msiinfo, path, "File"):
+            found, source = _PLACE.search(key), os.path.join(parts, key)
+            if found is None or not os.path.isfile(source) or os.path.islink(source):
+                continue
+            place = ("drivers", folder.get(component, ""), found["release"].lower(), found["machine"].lower(), name.rpartition("|")[2])
+            if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_. -]*", part) for part in place):
+                raise InvalidInput(f"{path} has a file with the name {name!r}.", "Give an unchanged package of virtio-win.")
+            modes.make_directory(os.path.join(into, *place[:-1]), above=modes.PRIVATE)
+            os.rename(source, os.path.join(into, *place))
+
+
+def _stream(msiinfo: str, path: str, name: str, into: str) -> None:
+    with modes.create(into) as file:
+
+        def keep(chunk: bytes) -> None:
+            file.write(chunk)
+
+        process.run([msiinfo, "extract", path, name], _LIMITS, on_output=keep)
+
+
+def _table(msiinfo: str, path: str, name: str) -> Sequence[list[str]]:
+    """The rows of a table. Its first three lines are the names of the columns, their types, and the table with its key."""
+    text = process.run([msiinfo, "export", path, name], process.Limits(timeout=60.0, silence=60.0)).stdout
+    return [line.split("\t") for line in text.replace("\r\n", "\n").split("\n")[3:] if line]
