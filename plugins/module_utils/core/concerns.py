@@ -139,6 +139,7 @@ CONCERNS: Mapping[str, Known] = {
     "windows.driver-fallback": Known(WARNING, "a driver is taken from the folder of a neighbouring release"),
     "windows.driver-unusable": Known(WARNING, "a driver lacks files, or is for another architecture"),
     "windows.driver-replaced": Known(WARNING, "the guest has another version of the storage driver, which is replaced"),
+    "windows.driver-kept": Known(WARNING, "the guest has the storage driver in a form that cannot be read, and it stays"),
     "windows.no-inbox-driver": Known(WARNING, "Windows' own driver for SATA or IDE is missing, so it cannot start without virtio"),
     "windows.driver-signature": Known(
         WARNING,
@@ -156,13 +157,28 @@ CONCERNS: Mapping[str, Known] = {
     "windows.dirty-hive": Known(BLOCKER, "a registry hive is dirty, and its logs cannot be replayed"),
     "windows.hive-replayed": Known(INFO, "the logs of a hive are carried out first, as Windows would"),
     "windows.hibernated": Known(BLOCKER, "the disk holds a saved session; accepting throws it away"),
-    "windows.bitlocker": Known(BLOCKER, "BitLocker encrypts a volume"),
-    "windows.dynamic-disk": Known(WARNING, "a dynamic disk: volumes that span disks cannot be looked at"),
-    "windows.storage-spaces": Known(WARNING, "a disk belongs to a storage pool"),
+    "windows.bitlocker": Known(BLOCKER, "BitLocker encrypts a volume, suspended or not"),
+    "windows.dynamic-disk": Known(
+        WARNING, "a dynamic disk: volumes that no partition names cannot be looked at", "blocker where no Windows was found beside it"
+    ),
+    "windows.storage-spaces": Known(WARNING, "a disk belongs to a storage pool", "blocker where no Windows was found beside it"),
+    "windows.unreadable-programs": Known(
+        WARNING, "programs of Windows are compressed (CompactOS) or deduplicated and cannot be read; the registry says the processor"
+    ),
+    "windows.deduplicated": Known(INFO, "a volume keeps its files deduplicated, as it does on the target"),
     "windows.dirty-volume": Known(WARNING, "the file system is marked dirty"),
     "windows.fast-startup": Known(WARNING, "Fast Startup is on; it is switched off in the result"),
     "windows.setup-pending": Known(BLOCKER, "Windows is in the middle of its own setup"),
+    "windows.setup-unfinished": Known(WARNING, "setup of Windows has not finished: a generalised image, audit mode, a first run"),
+    "windows.upgrade-unfinished": Known(BLOCKER, "an upgrade of Windows is half done: its setup starts next, without virtio drivers"),
     "windows.pending-updates": Known(WARNING, "updates wait for a restart"),
+    "windows.pending-renames": Known(
+        INFO, "files wait for a start to be renamed or deleted", "warning where a driver is among them that the VM starts with"
+    ),
+    "windows.activation": Known(INFO, "what is known of the licence, which may have to be activated again"),
+    "windows.sockets": Known(
+        INFO, "the edition uses fewer sockets than the VM has at its source: the same processors become more cores in fewer"
+    ),
     "windows.domain-controller": Known(WARNING, "the guest is a domain controller"),
     "windows.cluster": Known(WARNING, "the guest is a node of a failover cluster"),
     "windows.antivirus": Known(WARNING, "security software may stop new drivers or scripts"),
@@ -194,6 +210,7 @@ CONCERNS: Mapping[str, Known] = {
     "customize.no-systemd": Known(WARNING, "a first-boot script needs systemd"),
     "selinux.relabel": Known(INFO, "the first boot labels every file and starts again"),
     "source.busy": Known(BLOCKER, "the source is open for writing"),
+    "source.topology": Known(INFO, "the cores of a socket do not divide the processors: each processor becomes a socket"),
     "source.suspended": Known(
         BLOCKER, "the description of a local VM says that it is suspended; accepted, its disks are as after a power failure"
     ),

@@ -75,6 +75,7 @@ class WindowsFacts:
     `release` is the name that driver folders go by (w10, 2k22, ...), `kind` Client, Server or Server Core, `nt` major and minor version.
     `roles` are what deserves a look, `stores` the boot configuration data, `drive` the letter of the system volume. `secure_boot`: whether it starts
     with Secure Boot; `test_signing`: whether its boot configuration lets drivers with test signatures in; `any_driver`: whether the operator says so.
+    `sockets`: the most that this edition uses, 0 where nobody knows.
     """
 
     release: str
@@ -93,6 +94,7 @@ class WindowsFacts:
     secure_boot: bool = False
     test_signing: bool = False
     any_driver: bool = False
+    sockets: int = 0
 
 
 @dataclass(frozen=True)

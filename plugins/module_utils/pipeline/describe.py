@@ -117,6 +117,7 @@ class Describe(Plain):
             *domains.unmapped(known.vm, self.options.network, networks),
             *domains.assumed(known.vm, known.facts),
             *domains.left_out(known.vm, self._domain),
+            *domains.other_topology(self._domain),
         )
         for concern in told:
             run.warn(str(concern))

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Iterator, Mapping, Sequence
 
-from ..core.concern import WARNING, Concern
+from ..core.concern import INFO, WARNING, Concern
 from ..core.errors import InvalidInput
 from ..core.machine import Nic
 from ..disk.machine import BARE, Converted, VmSaid
@@ -40,6 +41,7 @@ def describe(
         memory=vm.machine.memory or 2048,
         cpus=vm.machine.cpus or 2,
         cores_per_socket=vm.machine.cores_per_socket or 1,
+        most_sockets=facts.windows.sockets if facts.windows is not None else 0,
         firmware=facts.firmware or vm.machine.firmware or "bios",
         machine=facts.machine or "q35",
         boot_disk=facts.boot_disk,
@@ -103,6 +105,34 @@ def left_out(vm: VmSaid, domain: Domain) -> tuple[Concern, ...]:
             "Name all of them in migrate_nics, or none.",
         ),
     )
+
+
+def other_topology(domain: Domain) -> tuple[Concern, ...]:
+    """Where the processors of the description lie in other sockets than the source says."""
+    found = []
+    if domain.cpus % domain.cores_per_socket:
+        found.append(
+            Concern(
+                "source.topology",
+                INFO,
+                f"The source gives the VM {domain.cpus} processors with {domain.cores_per_socket} cores in a socket, which does not come out even:"
+                " there a processor is a socket.",
+                "Change the topology in the description, if the guest or a licence counts sockets.",
+            )
+        )
+    sockets, cores = domain.topology
+    before = replace(domain, most_sockets=0).topology[0]
+    if sockets != before:
+        found.append(
+            Concern(
+                "windows.sockets",
+                INFO,
+                f"This edition of Windows uses {domain.most_sockets} sockets at most, and the VM has {before}: its {domain.cpus} processors become"
+                f" {sockets} with {cores} cores each, so that Windows uses all of them.",
+                "Nothing; look at licences of programs that count sockets or cores.",
+            )
+        )
+    return tuple(found)
 
 
 def require_each_disk(vm: VmSaid, facts: Facts, disks: Sequence[Converted]) -> None:

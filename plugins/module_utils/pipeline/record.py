@@ -38,9 +38,10 @@ class KernelFacts:
 
 @dataclass(frozen=True)
 class ClockFacts:
-    """Of what only Windows has: what its clock shows."""
+    """Of what only Windows has: what its clock shows, and how many sockets it uses at most (0: nobody knows)."""
 
     clock: Optional[Literal["localtime", "utc"]] = None
+    sockets: Annotated[int, count(0, (1 << 32) - 1)] = 0
     rest: Rest = kept()
 
 

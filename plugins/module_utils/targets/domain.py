@@ -21,8 +21,8 @@ class Domain:
     `side_disk` is a small disk on virtio that lets Windows install its driver while the system disk is elsewhere. `uuid` is what the guest reads
     as its system's (SMBIOS); libvirt makes one where it is empty. `tpm` is an empty TPM 2.0. `devices`: which of the paths are block devices,
     `encrypted`: which are images that only a passphrase opens, which libvirt has as its `secret` of this UUID.
-    `vm` is the VM that it was at its source. The network of a NIC is one of libvirt, or a bridge of the host ("bridge:br0"); where it has no MAC
-    libvirt makes one.
+    `most_sockets`: how many its guest uses, 0 for any number. `vm` is the VM that it was at its source. The network of a NIC is one of libvirt, or
+    a bridge of the host ("bridge:br0"); where it has no MAC libvirt makes one.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Domain:
     memory: int = 2048
     cpus: int = 2
     cores_per_socket: int = 1
+    most_sockets: int = 0
     firmware: str = "bios"
     machine: str = "q35"
     boot_disk: int = 0
@@ -49,8 +50,13 @@ class Domain:
 
     @property
     def topology(self) -> tuple[int, int]:
-        """Sockets, and cores of each; a processor is a socket where the source does not say otherwise. Windows licences and NUMA count sockets."""
+        """Sockets, and cores of each; a processor is a socket where the source does not say otherwise. Windows licences and NUMA count sockets.
+
+        Where a guest uses no more than some sockets, the same processors are as many cores more in each as it takes.
+        """
         cores = self.cores_per_socket if self.cpus % self.cores_per_socket == 0 else 1
+        if self.most_sockets:
+            cores = next(n for n in range(cores, self.cpus + 1) if self.cpus % n == 0 and self.cpus // n <= self.most_sockets)
         return self.cpus // cores, cores
 
     def boot_order(self, index: int) -> int:

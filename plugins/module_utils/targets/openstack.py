@@ -22,6 +22,7 @@ def image(domain: Domain) -> dict[str, Any]:
         "hw_firmware_type": domain.firmware,
         "hw_machine_type": domain.machine,
         "hw_cpu_cores": str(domain.topology[1]),
+        **({"hw_cpu_max_sockets": str(domain.most_sockets)} if domain.most_sockets else {}),  # a flavour may have more processors
         "hw_qemu_guest_agent": "yes",
         "hw_rng_model": "virtio",
         "hw_video_model": "vga",

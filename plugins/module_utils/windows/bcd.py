@@ -22,6 +22,7 @@ from .regf import Value
 
 BOOT_MANAGER = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}"
 DEFAULT, PATH, DEVICE, OS_DEVICE, SYSTEM_ROOT = "23000003", "12000002", "11000001", "21000001", "22000002"
+ONCE = "24000002"  # BcdBootMgrObjectList_BootSequence: what is started next, and once
 GRAPHICS_MODE_DISABLED = "16000046"
 TEST_SIGNING = "16000049"  # BcdLibraryBoolean_AllowPrereleaseSignatures: bcdedit /set testsigning on
 FALLBACKS = {"x86_64": "bootx64.efi", "i686": "bootia32.efi", "aarch64": "bootaa64.efi"}
@@ -59,6 +60,17 @@ def default_loader(store: hives.Draft) -> str:
     """The object that the boot manager starts by default; empty where it names none."""
     value = element(store, BOOT_MANAGER, DEFAULT)
     return value.text if value is not None and store.has(f"Objects\\{value.text}") else ""
+
+
+def leads_to(store: hives.Draft, directory: str) -> bool:
+    """Whether what the boot manager starts next, once or by default, lies in a directory: by its path, its system root or its RAM disk."""
+    once = element(store, BOOT_MANAGER, ONCE)
+    for item in (*(once.texts if once is not None else ()), default_loader(store)):
+        for kind in (PATH, SYSTEM_ROOT, DEVICE, OS_DEVICE):
+            value = element(store, item, kind) if item else None
+            if value is not None and directory in value.data.decode("utf-16-le", "replace").lower():
+                return True
+    return False
 
 
 def test_signing(guest: Guest, paths_: Sequence[str], firmware: str) -> bool:

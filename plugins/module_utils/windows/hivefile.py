@@ -10,7 +10,7 @@ from ..core import limits
 from ..core.errors import InvalidInput
 from ..guest.change import sha256
 from ..guest.protocol import Guest, too_large
-from . import logs, paths
+from . import logs, paths, reparse
 from .logs import Replay
 
 
@@ -27,6 +27,9 @@ class HiveFile:
 def load(guest: Guest, path: str) -> HiveFile:
     """A hive with its pending logs replayed in memory; `path` as it is spelt in the guest. Raises InvalidInput where there is none."""
     data = _read(guest, path, limits.HIVE)
+    shut = reparse.held(guest, path) if data is None else None
+    if shut is not None:
+        raise InvalidInput(f"The registry hive {path} {shut.why} and cannot be read here.", shut.remedy)
     if data is None:
         raise InvalidInput(
             f"The registry hive {path} is missing.", "Give all disks of the VM; without its registry Windows does not start."

@@ -13,7 +13,7 @@ from ..core.errors import UnsupportedGuest
 from ..core.numbers import decimal
 from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest, exists
-from . import bcd, hives, logs, paths, pe
+from . import bcd, editions, hives, logs, paths, pe
 
 VERSION = "Microsoft\\Windows NT\\CurrentVersion"
 _BEFORE_10 = {
@@ -46,6 +46,7 @@ _NAMES = {
 _ROLES = {"NTDS": "domain controller", "ClusSvc": "cluster node", "vmms": "Hyper-V host"}
 _ANTIVIRUS = ("SepMasterService", "McShield", "mfefire", "ekrn", "AVP", "ntrtscan", "CSFalconService", "SentinelAgent", "SAVService")
 _DISABLED = 4
+_PROCESSORS = {"X86": "i686", "AMD64": "x86_64", "ARM64": "aarch64"}  # SYSTEM_INFO of winnt.h, by the names of the environment
 
 
 def release(nt: tuple[int, int], build: int, server: bool) -> str:
@@ -104,6 +105,7 @@ def identify(guest: Guest, system: hives.Draft, software: Optional[hives.Draft],
         bcd.stores(guest),
         state,
         "utc" if universal else "localtime",
+        sockets=editions.sockets(system, current, nt, server, software.text(VERSION, "EditionID") if software is not None else ""),
     )
 
 
@@ -126,14 +128,15 @@ def _version(software: Optional[hives.Draft], system: hives.Draft) -> tuple[tupl
     return nt, decimal(build) or 0, software.text(VERSION, "InstallationType")
 
 
-def architecture(guest: Guest, root: str) -> str:
-    """From the kernel's own header, else the boot loader's or the command interpreter's; empty where none can be read."""
+def architecture(guest: Guest, root: str, system: hives.Draft, control_set_: str) -> str:
+    """From the kernel's own header, else the boot loader's or the command interpreter's; from the registry where none can be read, empty without it."""
     for name in ("ntoskrnl.exe", "winload.exe", "cmd.exe"):
         path = paths.find(guest, f"{root}/System32/{name}")
         found = pe.machine(guest.read(path)) if path is not None else ""
         if found:
             return found
-    return ""
+    named = system.text(f"{control_set_}\\Control\\Session Manager\\Environment", "PROCESSOR_ARCHITECTURE")
+    return _PROCESSORS.get(named.upper(), "")
 
 
 def _roles(system: hives.Draft, current: str, product: str) -> tuple[str, ...]:
@@ -153,7 +156,8 @@ def concerns(guest: Guest, facts: WindowsFacts, system: hives.Draft, software: O
             "windows.domain-controller",
             WARNING,
             "The guest is a domain controller: two running copies, or an old copy, damage the directory.",
-            "Never start source and target together; keep another domain controller running, or plan for a VM-generation id.",
+            "Never start source and target together, and never the source again once the target has run. The description has no VM-generation id,"
+            " so that Active Directory does not notice an old copy by itself; keep another domain controller running.",
         )
     if "cluster node" in facts.roles:
         findings.add(
@@ -176,13 +180,6 @@ def concerns(guest: Guest, facts: WindowsFacts, system: hives.Draft, software: O
             "A policy restricts the installation of devices; the network card may stay without a driver.",
             "Allow the virtio devices in the policy DeviceInstall\\Restrictions for the move.",
         )
-    if software is not None and any(software.has(path) for path in _PENDING):
-        findings.add(
-            "windows.pending-updates",
-            WARNING,
-            "Updates wait for a restart: the first start on the target carries them out and may restart once more.",
-            "Restart the source and let the updates finish before the migration.",
-        )
     if exists(guest, f"{paths.VOLUME}/hiberfil.sys") and facts.nt >= (6, 2):
         fast = system.number(f"{facts.control_set}\\Control\\Session Manager\\Power", "HiberbootEnabled")
         if fast:
@@ -194,10 +191,6 @@ def concerns(guest: Guest, facts: WindowsFacts, system: hives.Draft, software: O
             )
 
 
-_PENDING = (
-    "Microsoft\\Windows\\CurrentVersion\\Component Based Servicing\\RebootPending",
-    "Microsoft\\Windows\\CurrentVersion\\WindowsUpdate\\Auto Update\\RebootRequired",
-)
 _RESTRICTIONS = "Policies\\Microsoft\\Windows\\DeviceInstall\\Restrictions"
 
 

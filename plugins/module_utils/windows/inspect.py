@@ -12,7 +12,7 @@ from ..guest.family import GuestRequest
 from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, Mount
 from ..guest.nics import mac_map
 from ..guest.protocol import Guest
-from . import bcd, devices, drivers, hives, identity, logs, matching, network, paths, pnp, signing_policy, storage, tools
+from . import bcd, devices, drivers, hives, identity, logs, matching, network, paths, pnp, reparse, signing_policy, states, storage, tools
 from .wanted import overridden
 from .work import TWO_PHASE, Options
 
@@ -36,6 +36,8 @@ def inspect(
     )
     windows = replace(windows, test_signing=bcd.test_signing(guest, windows.stores, firmware))
     identity.concerns(guest, windows, system, software, findings)
+    states.concerns(guest, windows, system, software, findings)
+    reparse.concerns(guest, root, windows.nt, findings)
     _dirty(system, software, findings)
     known = mac_map(options.macs)
     here = overridden(matching.matched(network.adapters(system, windows), nics, known).here, options.network)
@@ -49,7 +51,7 @@ def inspect(
         version=f"{windows.nt[0]}.{windows.nt[1]}.{windows.build}",
         product=identity.product_name(windows, name),
         family=windows.release,
-        architecture=identity.architecture(guest, root),
+        architecture=identity.architecture(guest, root, system, windows.control_set),
         hostname=system.text(tcpip, "Hostname") or system.text(tcpip, "NV Hostname"),
         firmware=firmware,
         root=next((mount.device for mount in mounts if mount.path == paths.VOLUME), ""),

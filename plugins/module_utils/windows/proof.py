@@ -14,7 +14,7 @@ from ..guest.model import BOOTSTRAP, FINAL, GuestFacts, WindowsFacts
 from ..guest.parttable import Table
 from ..guest.proof import Check, Proof
 from ..guest.protocol import Guest, text
-from . import bcd, devices, drivers, edit_hive, identity, logs, paths, pe, pnp, regf, signing_policy
+from . import bcd, devices, drivers, edit_hive, identity, logs, paths, pe, pnp, regf, reparse, signing_policy
 from .hives import Draft, open_hives
 from .paths import VOLUME
 
@@ -101,8 +101,10 @@ def _store(guest: Guest, facts: GuestFacts, windows: WindowsFacts, path: str, ta
     ending = ".efi" if facts.firmware == "uefi" else ".exe"
     found = paths.find(guest, VOLUME + program.replace("\\", "/")) if program else None
     machine = pe.machine(guest.read(found)) if found is not None else ""
-    right = machine == facts.architecture and program.lower().endswith(ending)
-    yield Check("bcd.loader", right, f"the entry starts {program or 'nothing'}{'' if found else ', which does not exist'}")
+    shut = reparse.held(guest, found, windows.nt) if found is not None else None
+    right = (machine == facts.architecture or (shut is not None and shut.starts)) and program.lower().endswith(ending)
+    lost = f", which {shut.why}" if shut is not None else "" if found else ", which does not exist"
+    yield Check("bcd.loader", right, f"the entry starts {program or 'nothing'}{lost}")
     for kind, name in ((bcd.DEVICE, "loader"), (bcd.OS_DEVICE, "system")):
         device = bcd.device(bcd.element(store, loader, kind)) if loader else None
         place = _place(device, facts, guest, tables)
@@ -184,6 +186,10 @@ def _image(guest: Guest, facts: GuestFacts, windows: WindowsFacts, system: Draft
     value = system.text(f"{pnp.services(windows)}\\{service}", "ImagePath")
     path = paths.image(windows.system_root, value, service, windows.drive)
     found = paths.find(guest, path) if path is not None else None
+    shut = reparse.held(guest, found, windows.nt) if found is not None else None
+    if shut is not None:  # what is in it is no link of the chain, for nobody can read it here; a concern tells of it
+        yield Check(f"{phase}.file", shut.starts, f"{service} is {found}, which {shut.why}")
+        return
     data = guest.read(found) if found is not None else None
     yield Check(f"{phase}.file", bool(data), f"{service} is {found or (value or 'its file') + ', which does not exist'}")
     program = pe.parse(data)

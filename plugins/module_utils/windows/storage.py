@@ -9,7 +9,7 @@ from typing import Mapping, Sequence
 from ..core.concern import WARNING
 from ..guest.change import Change
 from ..guest.model import WindowsFacts
-from . import devices, paths, pnp, regf
+from . import devices, paths, pnp, regf, reparse
 from .driver_source import Tree
 from .drivers import STORAGE, Package
 from .hives import Draft
@@ -56,6 +56,15 @@ def _program(work: Work, tree: Tree, package: Package) -> list[Change]:
         return []
     source = dict(package.files)[service.image.rsplit("\\", 1)[-1].lower()]
     dest = paths.place(work.guest, f"{work.windows.system_root}/{service.image}".replace("\\", "/"))
+    shut = reparse.held(work.guest, dest, work.windows.nt)
+    if shut is not None:
+        work.findings.add(
+            "windows.driver-kept",
+            WARNING,
+            f"{dest} {shut.why}: it cannot be compared with that of the driver source, and stays as it is.",
+            shut.remedy,
+        )
+        return []
     data, there = tree.read(source), work.guest.read(dest)
     if there == data:
         return []

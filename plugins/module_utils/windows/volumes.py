@@ -13,12 +13,12 @@ from ..guest import parttable
 from ..guest.model import BlockDevice, Mount
 from ..guest.offline import OfflineGuest
 from ..guest.protocol import Guest
-from . import paths
+from . import bitlocker, paths, reparse
 from .paths import VOLUME
 
 _ROOTS = ("Windows", "WINNT")
 _LDM = ("42", "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3", "af9b60a0-1431-4f62-bc68-3311714a69ad")
-_STORAGE_SPACES = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
+_STORAGE_SPACES = ("e75caf8f-f680-4cee-afa3-b001e56efc2d",)
 _HIBERNATED = b"hibr"
 _DIRTY = 0x0001
 
@@ -37,7 +37,7 @@ def find(guest: OfflineGuest, choice: str, findings: Findings) -> Optional[Block
 
     What is on the disks and cannot be opened becomes a concern.
     """
-    _report_volumes(guest, findings)
+    _report_encrypted(guest, findings)
     guest.handle.mkmountpoint(VOLUME)
     found: list[BlockDevice] = []
     for device in (device for device in guest.devices() if device.fstype in ("ntfs", "vfat")):
@@ -48,8 +48,10 @@ def find(guest: OfflineGuest, choice: str, findings: Findings) -> Optional[Block
         guest.forget()
         if system_root(guest) is not None:
             found.append(device)
+        reparse.deduplicated(guest, device.name, findings)
         guest.handle.umount(VOLUME)
         guest.forget()
+    _report_disks(guest, bool(found), findings)
     wanted = guest.device(choice) if choice else None
     if choice:
         found = [device for device in found if wanted is not None and device.name == wanted.name]
@@ -67,35 +69,50 @@ def find(guest: OfflineGuest, choice: str, findings: Findings) -> Optional[Block
     return found[0]
 
 
-def _report_volumes(guest: OfflineGuest, findings: Findings) -> None:
-    locked = [device.name for device in guest.devices() if device.fstype == "BitLocker" or _bitlocker(guest, device)]
-    if locked:
+def _report_encrypted(guest: OfflineGuest, findings: Findings) -> None:
+    locked = [device for device in guest.devices() if bitlocker.encrypted(guest, device)]
+    open_ = [device.name for device in locked if bitlocker.suspended(guest, device)]
+    closed = [device.name for device in locked if device.name not in open_]
+    if closed:
         findings.add(
             "windows.bitlocker",
             BLOCKER,
-            f"BitLocker encrypts {', '.join(locked)}; nothing on it can be read or repaired.",
+            f"BitLocker encrypts {', '.join(closed)}; nothing on it can be read or repaired.",
             "Decrypt it in Windows (manage-bde -off C:) before the migration.",
         )
-    types = {part.type for table in guest.tables.values() for part in table.partitions}
-    if types & set(_LDM):
+    if open_:
         findings.add(
-            "windows.dynamic-disk",
-            WARNING,
-            "A disk is a dynamic disk: volumes that span disks cannot be looked at.",
-            "Give every disk of the VM; look at Disk Management after the first start.",
+            "windows.bitlocker",
+            BLOCKER,
+            f"BitLocker encrypts {', '.join(open_)}, and is suspended there, not yet on, or being taken off: its key lies open on the disk, but the"
+            " data are encrypted all the same; nothing on it can be read or repaired.",
+            "Suspending is not enough: decrypt it in Windows (manage-bde -off C:), and wait until manage-bde -status says Fully Decrypted.",
         )
-    if _STORAGE_SPACES in types:
-        findings.add(
+
+
+def _report_disks(guest: OfflineGuest, known: bool, findings: Findings) -> None:
+    """`known`: whether a Windows was found; where none was, its system is likely on what cannot be opened."""
+    severity = WARNING if known else BLOCKER
+    for code, types, what, rest in (
+        ("windows.dynamic-disk", _LDM, "a dynamic disk", "Give every disk of the VM; look at Disk Management after the first start."),
+        (
             "windows.storage-spaces",
-            WARNING,
-            "A disk belongs to a storage pool (Storage Spaces), whose volumes cannot be looked at.",
-            "Give every disk of the pool; look at the pool after the first start.",
-        )
-
-
-def _bitlocker(guest: Guest, device: BlockDevice) -> bool:
-    """By the boot sector alone: other tools also want metadata behind it that are whole."""
-    return not device.fstype and guest.read_device(device.name, 0, 11)[3:11] == b"-FVE-FS-"
+            _STORAGE_SPACES,
+            "of a storage pool (Storage Spaces)",
+            "Give every disk of the pool; look at it after the first start.",
+        ),
+    ):
+        names = [name for name, table in guest.tables.items() if any(part.type in types for part in table.partitions)]
+        if names:
+            findings.add(
+                code,
+                severity,
+                f"{', '.join(names)} is {what}: volumes on it that no partition names cannot be looked at"
+                f"{'' if known else ', and no Windows was found beside it: nothing is repaired'}.",
+                rest
+                if known
+                else f"Move Windows to a basic disk at the source (a backup and its restore); or accept {code}, which copies the disks as they are.",
+            )
 
 
 def mount(guest: OfflineGuest, root: BlockDevice) -> None:

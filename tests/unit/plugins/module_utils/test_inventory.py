@@ -120,6 +120,11 @@ def test_the_disk_that_the_firmware_of_a_vm_tries_first():
     assert vsphere_transport.described(QUIET).starts is None
 
 
+def test_the_cores_of_a_socket_arrive_in_what_is_described():
+    vm = vsphere_transport.described(record("vm-57", PROPERTIES)).said().machine
+    assert (vm.cpus, vm.cores_per_socket) == (4, 2)
+
+
 def test_the_record_of_a_vm():
     vm = record("vm-57", PROPERTIES, "DC/vm/web%2f01", "DC", "esx1", "c1")
     assert (vm.name, vm.folder, vm.power, vm.hardware_version, vm.firmware, vm.secure_boot, vm.vtpm) == (
