@@ -96,6 +96,17 @@ REGISTRY = {
     "filter without a service": ("filters.disk", put(f"{CS}\\Control\\Class\\{winlab.DISK}", "LowerFilters", regf.MULTI_SZ, ("gone",))),
     "filter that is disabled": ("filters.volume", put(f"{CS}\\Control\\Class\\{winlab.VOLUME}", "UpperFilters", regf.MULTI_SZ, ("VMTools",))),
     "filter of the controller": ("filters.controller", put(f"{CS}\\Control\\Class\\{winlab.SCSI}", "UpperFilters", regf.MULTI_SZ, ("gone",))),
+    **{
+        f"filter of {name}": (f"filters.{name}", put(f"{CS}\\Control\\Class\\{guid}", where, regf.MULTI_SZ, (service,)))
+        for name, guid, where, service in (
+            ("ide", "{4d36e96a-e325-11ce-bfc1-08002be10318}", "UpperFilters", "xenfilt"),
+            ("bus", "{4d36e97d-e325-11ce-bfc1-08002be10318}", "UpperFilters", "xenfilt"),
+            ("network", "{4d36e972-e325-11ce-bfc1-08002be10318}", "LowerFilters", "VMTools"),
+            ("keyboard", "{4d36e96b-e325-11ce-bfc1-08002be10318}", "UpperFilters", "gone"),
+            ("mouse", "{4d36e96f-e325-11ce-bfc1-08002be10318}", "UpperFilters", "vmmouse"),
+            ("hid", "{745a17a0-74d3-11d0-b6fe-00a0c90f57da}", "UpperFilters", "vmmouse"),
+        )
+    },
     "setup without a command": ("setup.command", put("Setup", "CmdLine", regf.SZ, "")),
 }  # fmt: skip
 

@@ -401,7 +401,10 @@ def files(release: Release) -> dict[str, bytes]:
         "storahci",
     ]
     made.update(
-        {f"{root}/System32/drivers/{name}.sys": program(machine, 1) for name in (*names, "storport", "scsiport", "ndis", "mouclass")}
+        {
+            f"{root}/System32/drivers/{name}.sys": program(machine, 1)
+            for name in (*names, "storport", "scsiport", "ndis", "mouclass", "vmmouse")
+        }
     )
     if release.nt < (6, 0):
         made["/c/ntldr"] = made["/c/NTDETECT.COM"] = b"loader"
