@@ -217,11 +217,13 @@ options:  # written by make options
     default: false
     version_added: 0.2.0
   remove_tools:
-    description: The hypervisors whose guest tools leave the guest.
+    description:
+      - The hypervisors whose guest tools leave the guest.
+      - In Windows those of vmware and virtualbox are deleted at the first start, of the others what is known to be safe is disabled.
     type: list
     elements: str
     default: [vmware]
-    choices: [vmware, hyperv, virtualbox, xen, parallels, azure, aws]
+    choices: [vmware, hyperv, virtualbox, xen, parallels, nutanix, azure, aws]
     version_added: 0.2.0
   customize:
     description: What is to be changed beside the repair.

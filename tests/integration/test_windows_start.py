@@ -71,11 +71,12 @@ class Windows:
         hanging: tuple[str, ...] = (),
         patient: bool = False,
         cards: bool = False,
+        more: Mapping[str, bytes] | None = None,
     ) -> None:
         key = winlab.CS + "\\Services\\partmgr\\Parameters"
         release = replace(winlab.RELEASES[name], extra={key: {"SanPolicy": before}} if before is not None else {})
         self.machine, self.release, self.before = machine, release, before
-        made = winlab.guest(release)
+        made = winlab.guest(release, more or {})
         made.names["/dev/sdb1"] = BlockDevice("/dev/sdb1", "ntfs", "AA", disk=1, part=1)
         options = Options(str(drivers / "drivers"), drivers=("netkvm", "balloon"), boot=boot)
         steps = firstboot._steps
@@ -311,6 +312,47 @@ def test_what_the_installer_says(codes, starts, calls, failed, windows):
     assert one.called("msiexec", "/i") == calls and one.called("msiexec", "/x") == 1
     if failed:
         assert {step.name: step.code for step in one.seen().steps}["agent"] == codes[0]
+
+
+def test_what_the_uninstaller_leaves_goes_and_what_a_device_uses_stays(windows):
+    root, folder = "SYSTEM\\CurrentControlSet\\Services", "Program Files/VMware/VMware Tools"
+    infs = {
+        f"oem{number}.inf": f"[Version]\r\nProvider=VMware\r\nCatalogFile={name}.cat\r\n[x.Services]\r\nAddService={name},2,x\r\n".encode()
+        for number, name in ((2, "vmmouse"), (3, "vmci"))
+    }
+    one = windows(more={**{f"/c/Windows/inf/{name}": data for name, data in infs.items()}, f"/c/{folder}/vmtoolsd.exe": b"program"})
+    drive = one.machine.root.parent
+    (drive / folder).mkdir(parents=True, exist_ok=True)
+    (drive / folder / "vmtoolsd.exe").write_bytes(b"program")
+    (one.machine.root / "inf").mkdir(exist_ok=True)
+    for name, data in infs.items():
+        (one.machine.root / "inf" / name).write_bytes(data)
+    product = f"SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Uninstall\\{winlab.TOOLS_CODE}"
+    one.machine.registry.load(
+        {
+            product: {"DisplayName": "VMware Tools"},
+            f"{root}\\VMTools": {"Start": 4},
+            f"{root}\\VMMemCtl\\Parameters": {"x": 1},
+            f"{root}\\storflt": {"Start": 3},
+            f"{root}\\vmci": {"Start": 0},
+            f"{root}\\vmci\\Enum": {"Count": 1},
+        }
+    )
+    told = [1603, 1605]
+
+    def deleted(words: str) -> int:
+        name = words.rpartition(" -d ")[2]
+        (one.machine.root / "inf" / (name if name in infs else "none")).unlink(missing_ok=True)
+        return 0
+
+    one.says(msiexec=lambda words: (told.pop(0) if len(told) > 1 else told[0]) if "/x" in words else 0, pnputil=deleted)
+    assert one.starts() == 1
+    one.check()
+    registry = one.machine.registry
+    assert not any(registry.values(key) for key in (product, f"{root}\\VMTools", f"{root}\\VMMemCtl\\Parameters"))
+    assert registry.values(f"{root}\\vmci") == {"Start": 0} and registry.values(f"{root}\\storflt") == {"Start": 3}
+    assert not (drive / folder).exists() and [path.name for path in (one.machine.root / "inf").iterdir()] == ["oem3.inf"]
+    assert any("vmci stays, a device uses vmci" in line for line in one.log()) and one.called("msiexec", "/x") == 2
 
 
 @pytest.mark.parametrize(("shutdown", "starts"), [(0, 2), (5, 1)])

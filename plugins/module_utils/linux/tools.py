@@ -21,7 +21,7 @@ from ..guest.plan import merge
 from ..guest.protocol import Guest, exists, glob, text
 from ..guest.view import PendingView
 
-HYPERVISORS = ("vmware", "hyperv", "virtualbox", "xen", "parallels", "azure", "aws")
+HYPERVISORS = ("vmware", "hyperv", "virtualbox", "xen", "parallels", "nutanix", "azure", "aws")
 _STATUS = "/var/lib/dpkg/status"
 _INFO = "/var/lib/dpkg/info"
 _LOCATIONS = "/etc/vmware-tools/locations"
@@ -64,6 +64,7 @@ TOOLS = {
         (), ("xe-daemon.service", "xe-linux-distribution.service"),
     ),
     "parallels": Tools((), "/usr/lib/parallels-tools/install", (), (), ("prltoolsd.service",)),
+    "nutanix": Tools((), "/etc/systemd/system/ngt_guest_agent.service", (), (), ("ngt_guest_agent.service",)),
     "azure": Tools(
         ("walinuxagent",), "/usr/sbin/waagent", ("WALinuxAgent",),
         ("/etc/udev/rules.d/66-azure-storage.rules", "/etc/udev/rules.d/99-azure-product-uuid.rules"),
@@ -102,7 +103,7 @@ def _of(name: str, guest: Guest, findings: Findings) -> list[Change]:
         changes += _additions(guest)
     if name == "parallels" and exists(guest, tools.program):
         changes.append(RunCommand((tools.program, "-r"), (), _REASON, must=False))
-    if changes:
+    if changes or (not tools.packages and exists(guest, tools.program)):
         changes += [change for path in (*tools.leftovers, *_unit_links(guest, tools)) for change in _remove(guest, path)]
     if name == "vmware":
         changes += _repositories(guest)

@@ -20,7 +20,7 @@ from ..guest.change import Change
 from ..guest.changes.write import edit
 from ..guest.model import FirstStart, StartStep, WindowsFacts
 from ..guest.protocol import Guest, text
-from . import netsh, pnp, regf, startscript
+from . import leftovers, netsh, pnp, regf, startscript
 from .additions import Installer
 from .drivers import STORAGE, Package
 from .hives import Draft
@@ -44,13 +44,14 @@ class Todo:
     ghosts: tuple[Adapter, ...] = ()
     products: tuple[str, ...] = ()
     installers: tuple[Installer, ...] = ()
+    leftovers: leftovers.Leftovers = leftovers.Leftovers()
     disks: Optional[Temporary] = None
     stop_code: Optional[Temporary] = None
     two_phase: bool = False
 
     @property
     def empty(self) -> bool:
-        return not (self.packages or self.adapters or self.products or self.installers or self.disks)
+        return self.leftovers.empty and not (self.packages or self.adapters or self.products or self.installers or self.disks)
 
 
 def done(guest: Guest, facts: WindowsFacts) -> bool:
@@ -146,7 +147,11 @@ def _steps(facts: WindowsFacts, todo: Todo) -> list[Step]:
     install = [(name, f'/i "%HOME%\\packages\\{name}" /qn /norestart /l* "%HOME%\\{name}.log"') for name in names]
     remove = [(code, f'/x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"') for code in todo.products]
     steps += [startscript.packages(startscript.AGENT, startscript.INSTALL, install)] if install else []
-    return [*steps, *([startscript.packages(startscript.TOOLS, startscript.REMOVE, remove)] if remove else [])]
+    if remove or not todo.leftovers.empty:
+        uninstall = startscript.packages(startscript.TOOLS, startscript.REMOVE, remove)
+        rest = leftovers.lines(todo.leftovers, bool(critical)) if not todo.leftovers.empty else []
+        steps.append(Step(startscript.TOOLS, [*uninstall.lines, *rest], [*uninstall.subroutines, *leftovers.subroutines()]))
+    return steps
 
 
 def _drivers(facts: WindowsFacts, step: str, packages: Sequence[Package]) -> Step:

@@ -113,6 +113,22 @@ class Inf:
             self._files(arch),
         )
 
+    @property
+    def provider(self) -> str:
+        return self._value("version", "Provider")
+
+    @property
+    def catalog(self) -> str:
+        """The name of its catalogue for any architecture; empty where it has none."""
+        entries = self._sections.get("version", ())
+        return next((fields[0] for key, fields in entries if key.lower().startswith("catalogfile") and fields), "")
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that any of its sections adds."""
+        lines = [line for section, lines in self._sections.items() if section.endswith(".services") for line in lines]
+        return tuple(dict.fromkeys(fields[0] for key, fields in lines if key.lower() == "addservice" and fields and fields[0]))
+
     def _models(self, arch: str, nt: tuple[int, int], build: int) -> list[tuple[str, list[str]]]:
         found: list[tuple[str, list[str]]] = []
         for dummy, fields in self._sections.get("manufacturer", ()):

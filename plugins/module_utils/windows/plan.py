@@ -14,7 +14,23 @@ from ..guest.nics import mac_map
 from ..guest.plan import Plan, merge
 from ..guest.protocol import Guest
 from ..guest.repairs import Repair, chosen, ordered
-from . import additions, bcd, bootsector, devices, drivers, firstboot, hives, matching, network, publishers, regf, storage, temporary, tools
+from . import (
+    additions,
+    bcd,
+    bootsector,
+    devices,
+    drivers,
+    firstboot,
+    hives,
+    leftovers,
+    matching,
+    network,
+    publishers,
+    regf,
+    storage,
+    temporary,
+    tools,
+)
 from .edit_hive import EditHive
 from .wanted import overridden
 from .work import Options, Work
@@ -43,7 +59,7 @@ def _boot_files(work: Work) -> list[Change]:
 
 
 def _vmware_tools(work: Work) -> list[Change]:
-    tools.plan(work.system, work.windows, work.options.remove_tools, work.findings)
+    tools.plan(work.system, work.windows, work.options.remove_tools, work.findings, work.software)
     return []
 
 
@@ -66,6 +82,7 @@ def _firstboot(work: Work) -> list[Change]:
         tuple(old) if virtual else (),
         tuple(tools.products(work.software, work.options.remove_tools)) if work.software is not None else (),
         additions.installers(work),
+        leftovers.find(work),
         temporary.disks_online(work),
         two_phase=BOOTSTRAP in work.facts.phases,
     )
@@ -92,7 +109,7 @@ REPAIRS: tuple[Repair[Work], ...] = (
     Repair("virtio", _virtio),
     Repair("boot_files", _boot_files),
     Repair("vmware_tools", _vmware_tools),
-    Repair("firstboot", _firstboot),
+    Repair("firstboot", _firstboot, ("vmware_tools",)),  # it deletes what that has disabled
 )
 FIXES = tuple(repair.name for repair in ordered(REPAIRS))
 

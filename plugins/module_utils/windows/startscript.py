@@ -21,8 +21,8 @@ from .storage import FOLDER
 STATE = "state"  # below our folder: how far the first start has come
 SERVICE = "hyper2kvm-firstboot"
 SERVICE_KEY = f"HKLM\\SYSTEM\\CurrentControlSet\\Services\\{SERVICE}"
-_SETUP = "HKLM\\SYSTEM\\Setup"
-_FIND = "%SystemRoot%\\System32\\find.exe"  # what else has this name reads other words
+SETUP = "HKLM\\SYSTEM\\Setup"
+FIND = "%SystemRoot%\\System32\\find.exe"  # what else has this name reads other words
 WORK, STARTER = "work.cmd", "firstboot.cmd"
 DONE, LOG, TRIES = "firstboot.done", "firstboot.log", "firstboot.try"
 MAX_STARTS, MAX_TRIES, MAX_RESTARTS = 5, 3, 2
@@ -106,7 +106,7 @@ def starter() -> str:
             f"set HOME=%SystemRoot%\\{FOLDER}",
             f"set LOG=%HOME%\\{LOG}",
             "set ARMED=",
-            f'reg query "{SERVICE_KEY}" /v Start 2>nul | {_FIND} "0x2" >nul',
+            f'reg query "{SERVICE_KEY}" /v Start 2>nul | {FIND} "0x2" >nul',
             "if not errorlevel 1 set ARMED=1",
             f'reg add "{SERVICE_KEY}" /v Start /t REG_DWORD /d 2 /f >>"%LOG%" 2>&1',
             "rem Windows must start normally the next time, whatever happens below.",
@@ -123,9 +123,9 @@ def starter() -> str:
 def _forgotten() -> list[str]:
     """Setup forgets our command. Its text goes last: as long as it is there, this was not done to its end."""
     return [
-        f'reg add "{_SETUP}" /v SystemSetupInProgress /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
-        f'reg add "{_SETUP}" /v SetupType /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
-        f'reg add "{_SETUP}" /v CmdLine /t REG_SZ /d "" /f >>"%LOG%" 2>&1',
+        f'reg add "{SETUP}" /v SystemSetupInProgress /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
+        f'reg add "{SETUP}" /v SetupType /t REG_DWORD /d 0 /f >>"%LOG%" 2>&1',
+        f'reg add "{SETUP}" /v CmdLine /t REG_SZ /d "" /f >>"%LOG%" 2>&1',
     ]
 
 
@@ -161,7 +161,7 @@ def _head() -> list[str]:
         f'>"%HOME%\\{TRIES}" echo %START%',
         'if exist "%S%\\restart.wanted" del "%S%\\restart.wanted"',
         'call :say "start %START%"',
-        f'reg query "{_SETUP}" /v CmdLine 2>nul | {_FIND} "{FOLDER}" >nul',
+        f'reg query "{SETUP}" /v CmdLine 2>nul | {FIND} "{FOLDER}" >nul',
         "if errorlevel 1 goto :begun",
         *_forgotten(),
         ":begun",
@@ -177,7 +177,7 @@ def _order(names: Sequence[str], two_phase: bool) -> list[str]:
         enumerated = '"HKLM\\SYSTEM\\CurrentControlSet\\Services\\disk\\Enum"'
         back = [
             f"if %START% GEQ {MAX_STARTS} goto :final",
-            f'reg query {enumerated} 2>nul | {_FIND} "QEMU" >nul',
+            f'reg query {enumerated} 2>nul | {FIND} "QEMU" >nul',
             "if errorlevel 1 goto :final",
             'call :say "settings of the first start stay until the final devices"',
             "goto :rest",

@@ -93,7 +93,7 @@ OPTIONS: dict[str, Any] = {
         "type": "list",
         "elements": "str",
         "default": ["vmware"],
-        "choices": ["vmware", "hyperv", "virtualbox", "xen", "parallels", "azure", "aws"],
+        "choices": ["vmware", "hyperv", "virtualbox", "xen", "parallels", "nutanix", "azure", "aws"],
     },
     "customize": {
         "type": "dict",

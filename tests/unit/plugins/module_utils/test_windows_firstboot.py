@@ -307,7 +307,7 @@ def test_the_policy_of_a_guest_without_other_work_is_set_back_too():
     root = "/c/Windows/System32/config"
     made = winlab.guest(release, {f"{root}/SYSTEM": winlab.hive(system), f"{root}/SOFTWARE": winlab.hive(software)})
     made.names["/dev/sdb1"] = BlockDevice("/dev/sdb1", "ntfs", "AA", disk=1, part=1)
-    made, *dummy = repaired(release, Options(), made)
+    made, *dummy = repaired(release, Options(remove_tools=()), made)
     text, after = script(made, release), system_of(made, release)
     assert "/v SanPolicy /f" in text and re.findall(r"^call :run (\w+)", text, re.MULTILINE) == ["disks", "settings"]
     assert after.number(f"{SERVICES}\\partmgr\\Parameters", "SanPolicy") == 1 and "hyper2kvm" in after.text("Setup", "CmdLine")
