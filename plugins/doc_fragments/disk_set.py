@@ -162,6 +162,28 @@ options:  # written by make options
         default: [qemu_ga, balloon]
         choices: [qemu_ga, balloon, spice_agent]
         version_added: 0.2.0
+      timezone:
+        description: The time zone, by the name that Windows has for it, such as C(W. Europe Standard Time). C(tzutil /l) lists them.
+        type: str
+        default: ""
+        version_added: 0.2.0
+      rdp:
+        description: Whether Remote Desktop is on, and its port open in Windows' firewall.
+        type: bool
+        default: false
+        version_added: 0.2.0
+      winrm:
+        description: Whether remote management (WinRM over HTTP, port 5985) is on, as C(winrm quickconfig) does it. From 7 and 2008 R2 on.
+        type: bool
+        default: false
+        version_added: 0.2.0
+      admin_password:
+        description:
+          - A new password of the built-in administrator, who is also enabled. Windows sets it at its first start, from a file that is deleted then.
+          - ASCII without quotes and percent signs, and no backslash at the end.
+        type: str
+        default: ""
+        version_added: 0.2.0
       network:
         description: Settings of network cards by their MAC, in place of what the registry says.
         type: list
@@ -232,7 +254,7 @@ options:  # written by make options
     version_added: 0.2.0
     suboptions:
       hostname:
-        description: A new host name.
+        description: A new host name. In Windows its first label becomes the name of the computer, unless that is in a domain.
         type: str
         default: ""
       ssh_keys:

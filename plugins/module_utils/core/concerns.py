@@ -198,6 +198,7 @@ CONCERNS: Mapping[str, Known] = {
     "windows.tools-left": Known(INFO, "guest tools of another hypervisor stay installed"),
     "windows.addition-left": Known(INFO, "the guest agent, the balloon's service or the spice agent is not installed, and why"),
     "windows.tools-filter": Known(WARNING, "a filter of another hypervisor's drivers stays on disks or buses, and may stop the start"),
+    "windows.customize": Known(WARNING, "something that was asked for beside the repair cannot be done in this Windows"),
     "windows.agent-package": Known(WARNING, "a package of the guest agent is not for Windows"),
     "windows.san-policy": Known(
         INFO, "with two-phase boot, disks on new controllers come online until the final devices, where the policy is set back"

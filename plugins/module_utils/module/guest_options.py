@@ -15,12 +15,12 @@ from ..disk import encrypted, qemu_img, staging
 from ..disk.machine import VmSaid
 from ..guest.family import GuestRequest
 from ..guest.offline import Attached
-from ..linux.customize import Customization
+from ..linux.customize import Customization as LinuxCustomization
 from ..linux.plan import Options
 from ..pipeline import families
 from ..pipeline.fetch import reading
 from ..windows import driver_source
-from ..windows.wanted import Wanted
+from ..windows.wanted import Customization, Wanted
 from ..windows.work import Options as WindowsOptions
 from .fields import made
 from .records import nics_of
@@ -33,7 +33,7 @@ def options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Options:
     """What the operator chose for Linux."""
     wanted = params.get("customize") or {}
     customize = made(
-        Customization,
+        LinuxCustomization,
         wanted,
         ssh_keys={user: (keys,) if isinstance(keys, str) else tuple(keys) for user, keys in (wanted.get("ssh_keys") or {}).items()},
         cloud_init={key: value for key, value in (wanted.get("cloud_init") or {}).items() if value},
@@ -48,7 +48,16 @@ def windows_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Windo
     source, iso = driver_source.locate(path) if path else ("", False)
     chosen = {**params, **(params.get("windows") or {})}
     network = tuple(made(Wanted, one, nic=required(one["mac"], " in migrate_windows_network")) for one in chosen.get("network") or ())
-    return made(WindowsOptions, chosen, virtio_win=source, iso=iso, network=network, fixes=tuple(fixes), macs=params["mac_map"])
+    wanted = params.get("customize") or {}
+    customize = made(
+        Customization,
+        chosen,
+        hostname=wanted.get("hostname") or "",
+        elsewhere=tuple(sorted(name for name, value in wanted.items() if value and name != "hostname")),
+    )
+    return made(
+        WindowsOptions, chosen, virtio_win=source, iso=iso, network=network, fixes=tuple(fixes), macs=params["mac_map"], customize=customize
+    )
 
 
 def all_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Mapping, Optional, Sequence
 
@@ -74,6 +74,7 @@ class FixOptions:
             **({"grow": list(self.grow)} if any(self.grow) else {}),
             **({"pin": linux.pin} if linux.pin != LinuxOptions().pin else {}),
             **({"additions": list(windows.additions)} if windows.additions != WindowsOptions().additions else {}),
+            **({"customize": _digest(astuple(windows.customize))} if windows.customize != WindowsOptions().customize else {}),
         }
 
 
@@ -81,7 +82,11 @@ def options_digest(root: str, chosen: Sequence[object]) -> str:
     """Of everything else that the operator chose; customizations may hold secrets, so only their digest is recorded."""
     given = [one.virtio_win for one in chosen if isinstance(one, WindowsOptions) and one.virtio_win]
     stamp = driver_source.stamp(given[0]) if given else ""
-    return hashlib.sha256(repr((root, *chosen, stamp)).encode("utf-8", "surrogateescape")).hexdigest()
+    return _digest((root, *chosen, stamp))
+
+
+def _digest(what: tuple[object, ...]) -> str:
+    return hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)

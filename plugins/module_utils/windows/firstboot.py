@@ -47,11 +47,14 @@ class Todo:
     leftovers: leftovers.Leftovers = leftovers.Leftovers()
     disks: Optional[Temporary] = None
     stop_code: Optional[Temporary] = None
+    account: bool = False
     two_phase: bool = False
 
     @property
     def empty(self) -> bool:
-        return self.leftovers.empty and not (self.packages or self.adapters or self.products or self.installers or self.disks)
+        return self.leftovers.empty and not (
+            self.packages or self.adapters or self.products or self.installers or self.disks or self.account
+        )
 
 
 def done(guest: Guest, facts: WindowsFacts) -> bool:
@@ -143,6 +146,7 @@ def _steps(facts: WindowsFacts, todo: Todo) -> list[Step]:
         steps += [Step(name, setting.put_back())] if setting is not None else []
     if len(critical) < len(todo.packages):
         steps.append(_drivers(facts, startscript.EXTRAS, [todo.packages[name] for name in sorted(todo.packages) if name not in critical]))
+    steps += [startscript.account()] if todo.account else []
     names = [one.name for one in todo.installers]
     install = [(name, f'/i "%HOME%\\packages\\{name}" /qn /norestart /l* "%HOME%\\{name}.log"') for name in names]
     remove = [(code, f'/x {code} /qn /norestart REBOOT=ReallySuppress /l* "%HOME%\\uninstall.log"') for code in todo.products]

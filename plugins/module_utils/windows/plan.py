@@ -18,6 +18,7 @@ from . import (
     additions,
     bcd,
     bootsector,
+    customize,
     devices,
     drivers,
     firstboot,
@@ -84,6 +85,7 @@ def _firstboot(work: Work) -> list[Change]:
         additions.installers(work),
         leftovers.find(work),
         temporary.disks_online(work),
+        account=bool(work.options.customize.admin_password),
         two_phase=BOOTSTRAP in work.facts.phases,
     )
     return firstboot.plan(work, todo if todo.empty else replace(todo, stop_code=temporary.stop_code_stays(work)))
@@ -109,6 +111,7 @@ REPAIRS: tuple[Repair[Work], ...] = (
     Repair("virtio", _virtio),
     Repair("boot_files", _boot_files),
     Repair("vmware_tools", _vmware_tools),
+    Repair("customize", customize.plan),
     Repair("firstboot", _firstboot, ("vmware_tools",)),  # it deletes what that has disabled
 )
 FIXES = tuple(repair.name for repair in ordered(REPAIRS))

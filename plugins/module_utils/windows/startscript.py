@@ -24,22 +24,24 @@ SERVICE_KEY = f"HKLM\\SYSTEM\\CurrentControlSet\\Services\\{SERVICE}"
 SETUP = "HKLM\\SYSTEM\\Setup"
 FIND = "%SystemRoot%\\System32\\find.exe"  # what else has this name reads other words
 WORK, STARTER = "work.cmd", "firstboot.cmd"
+ACCOUNT_FILE = "account.cmd"  # holds a password until it has been set, or nothing is tried any more
 DONE, LOG, TRIES = "firstboot.done", "firstboot.log", "firstboot.try"
 MAX_STARTS, MAX_TRIES, MAX_RESTARTS = 5, 3, 2
 LATE = 1460  # ERROR_TIMEOUT: a step that had not ended
-DRIVERS, NETWORK, DISKS, SETTINGS, EXTRAS, AGENT, TOOLS, CLEANUP = STEPS = (
+DRIVERS, NETWORK, DISKS, SETTINGS, EXTRAS, ACCOUNT, AGENT, TOOLS, CLEANUP = STEPS = (
     "drivers",
     "network",
     "disks",
     "settings",
     "extras",
+    "account",
     "agent",
     "tools",
     "cleanup",
 )
 CRITICAL = (DRIVERS, NETWORK)
 # How long a step may take before the machine goes on without it, in looks that are two seconds apart.
-LOOKS: Mapping[str, int] = {DRIVERS: 450, NETWORK: 450, DISKS: 60, SETTINGS: 60, EXTRAS: 450, AGENT: 900, TOOLS: 900}
+LOOKS: Mapping[str, int] = {DRIVERS: 450, NETWORK: 450, DISKS: 60, SETTINGS: 60, EXTRAS: 450, ACCOUNT: 60, AGENT: 900, TOOLS: 900}
 BUSY_LOOKS = 150
 
 # The first release that has it: version and build.
@@ -193,7 +195,7 @@ def _order(names: Sequence[str], two_phase: bool) -> list[str]:
         "if defined OPEN goto :rest",
         *back,
         ":rest",
-        *(f"call :run {name} {LOOKS[name]}" for name in names if name == EXTRAS),
+        *(f"call :run {name} {LOOKS[name]}" for name in names if name in (EXTRAS, ACCOUNT)),
         "call :restart",
         "if defined RESTARTED goto :quit",
         *(f"call :run {name} {LOOKS[name]}" for name in names if name in (AGENT, TOOLS)),
@@ -212,6 +214,7 @@ def _end(names: Sequence[str], task: bool) -> list[str]:
         'call :say "not finished, goes on at the next start"',
         "goto :quit",
         ":finish",
+        *([f'if exist "%HOME%\\{ACCOUNT_FILE}" del "%HOME%\\{ACCOUNT_FILE}"'] if ACCOUNT in names else []),
         "set RESULT=ok",
         *(f'if exist "%S%\\{name}.failed" set RESULT=failed' for name in names if name in CRITICAL),
         '>"%HOME%\\firstboot.new" echo %RESULT%',
@@ -344,6 +347,13 @@ _DRIVER = (
     '>"%S%\\driver.%1" echo %CODE%',
     "goto :eof",
 )
+
+
+def account() -> Step:
+    """The step that sets a password by a file of its own, which goes with it. What the program says is not kept."""
+    file = f'"%HOME%\\{ACCOUNT_FILE}"'
+    lines = [f"if not exist {file} goto :ended", f"call {file} >nul 2>&1", "set WORST=%ERRORLEVEL%", f"if %WORST%==0 del {file}"]
+    return Step(ACCOUNT, lines)
 
 
 def packages(step: str, kind: str, commands: Sequence[tuple[str, str]]) -> Step:

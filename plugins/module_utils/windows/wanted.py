@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator gives NICs in migrate_windows_network, in place of what the registry says."""
+"""What the operator gives: settings of NICs in migrate_windows_network, in place of what the registry says, and what is changed beside the repair."""
 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Iterable, Sequence, Union
 
 from ..core.errors import InvalidInput
@@ -57,6 +57,18 @@ class Wanted:
             ((str(ipaddress.ip_address(gateway)), 0),) if gateway else (),
             _of(version, (ipaddress.ip_address(server) for server in self.dns)),
         )
+
+
+@dataclass(frozen=True)
+class Customization:
+    """Everything optional; what is empty changes nothing. `timezone` is a name of Windows, such as "W. Europe Standard Time"."""
+
+    hostname: str = ""
+    timezone: str = ""
+    rdp: bool = False
+    winrm: bool = False
+    admin_password: str = field(default="", repr=False)
+    elsewhere: tuple[str, ...] = ()  # what was asked for and is for Linux alone
 
 
 def _of(version: int, things: Iterable[_Address]) -> tuple[str, ...]:

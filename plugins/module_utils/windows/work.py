@@ -13,7 +13,7 @@ from ..guest.protocol import Guest
 from .driver_source import HostTree, IsoTree, Tree
 from .drivers import Package
 from .hives import Draft
-from .wanted import Wanted
+from .wanted import Customization, Wanted
 
 DIRECT, TWO_PHASE = "direct", "two_phase"
 
@@ -37,6 +37,7 @@ class Options:
     remove_tools: tuple[str, ...] = field(default=("vmware",), repr=False)
     agent_packages: tuple[str, ...] = field(default=(), repr=False)
     macs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    customize: Customization = field(default=Customization(), repr=False)
     additions: tuple[str, ...] = field(default=("qemu_ga", "balloon"), repr=False)
 
     def tree(self, guest: Guest) -> Optional[Tree]:

@@ -70,6 +70,10 @@ FIX: dict[str, Any] = {
                 "default": ["qemu_ga", "balloon"],
                 "choices": ["qemu_ga", "balloon", "spice_agent"],
             },
+            "timezone": {"type": "str", "default": ""},
+            "rdp": {"type": "bool", "default": False},
+            "winrm": {"type": "bool", "default": False},
+            "admin_password": {"type": "str", "default": "", "no_log": True},
             "network": {
                 "type": "list",
                 "elements": "dict",

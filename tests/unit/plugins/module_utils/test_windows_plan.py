@@ -32,6 +32,7 @@ from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import
     volumes,
 )
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.edit_hive import EditHive
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.wanted import Customization
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import DIRECT, TWO_PHASE, Options
 
 SERVICES = f"{CS}\\Services"
@@ -69,8 +70,9 @@ def test_each_fix_alone_keeps_the_laws(fix, virtio_win):
     release = RELEASES["w10"]
     made = winlab.guest(release)
     before = dict(made.files)
-    made, facts, changes, backups = repaired(release, Options(virtio_win), made, fixes=(fix,))
-    assert changes.changes and not winlab.planned(made, facts, Options(virtio_win), (fix,)).changes
+    options = Options(virtio_win, customize=Customization("web01"))
+    made, facts, changes, backups = repaired(release, options, made, fixes=(fix,))
+    assert changes.changes and not winlab.planned(made, facts, options, (fix,)).changes
     undo(made, changes, backups)
     assert made.files == before
 

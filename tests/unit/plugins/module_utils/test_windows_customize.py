@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator wants changed in Windows: what is written for each release, and what is said where it cannot be."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import hivex
+import pytest
+import winlab
+from winlab import CS, RELEASES
+from winplans import repaired, software_of, system_of
+
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import undo
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.wanted import Customization
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import Options
+
+RULES = f"{CS}\\Services\\SharedAccess\\Parameters\\FirewallPolicy\\FirewallRules"
+ZONES = "Microsoft\\Windows NT\\CurrentVersion\\Time Zones\\W. Europe Standard Time"
+# As a Windows 10 and a Windows 7 have them; only what they say of ports counts.
+REAL = {
+    "RemoteDesktop-UserMode-In-TCP": "v2.30|Action=Allow|Active=FALSE|Dir=In|Protocol=6|LPort=3389|App=%SystemRoot%\\system32\\svchost.exe|",
+    "RemoteDesktop-UserMode-In-UDP": "v2.30|Action=Allow|Active=FALSE|Dir=In|Protocol=17|LPort=3389|App=%SystemRoot%\\system32\\svchost.exe|",
+    "RemoteDesktop-In-TCP": "v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|Profile=Domain|Profile=Private|LPort=3389|App=System|",
+    "RemoteDesktop-In-TCP-WS": "v2.30|Action=Allow|Active=FALSE|Dir=In|Protocol=6|LPort=3387|App=System|",
+    "WINRM-HTTP-In-TCP-NoScope": "v2.30|Action=Allow|Active=FALSE|Dir=In|Protocol=6|Profile=Domain|LPort=5985|App=System|",
+    "WINRM-HTTP-Compat-In-TCP": "v2.30|Action=Allow|Active=FALSE|Dir=In|Protocol=6|LPort=80|App=System|",
+}
+# TZI of W. Europe: bias -60, daylight -60, back on the last Sunday of October at 3, forth on the last Sunday of March at 2.
+TZI = struct.pack("<3i8H8H", -60, 0, -60, 0, 10, 0, 5, 3, 0, 0, 0, 0, 3, 0, 5, 2, 0, 0, 0)
+
+
+def sam(accounts: dict[str, int]) -> bytes:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "SAM")
+        path.write_bytes(winlab.minimal())
+        handle = hivex.Hivex(str(path), write=True)
+        node = handle.root()
+        for part in ("SAM", "Domains", "Account", "Users", "Names"):
+            node = handle.node_add_child(node, part)
+        for name, number in accounts.items():
+            handle.node_set_value(handle.node_add_child(node, name), {"key": "", "t": number, "value": b""})
+        handle.commit(None)
+        return path.read_bytes()
+
+
+def guest(release, accounts: dict[str, int] | None = None, **software: dict[str, object]):
+    made = winlab.guest(release)
+    config = f"/c/{release.root}/System32/config"
+    zone = {
+        "TZI": TZI,
+        "Std": "W. Europe Standard Time",
+        "Dlt": "W. Europe Daylight Time",
+        "MUI_Std": "@tzres.dll,-322",
+        "MUI_Dlt": "@tzres.dll,-321",
+    }
+    made.files[f"{config}/SOFTWARE"] = winlab.hive({**winlab.software(release), ZONES: zone, **software})
+    made.files[f"{config}/SAM"] = sam({"Gast": 501, "Chef": 500} if accounts is None else accounts)
+    return made
+
+
+def changed(release, wanted: Customization, made=None):
+    release = replace(release, extra={**release.extra, RULES: dict(REAL)})
+    made = made or guest(release)
+    options = Options(customize=wanted)
+    made, dummy, plan, backups = repaired(release, options, made)
+    assert not winlab.planned(made, winlab.inspected(made, release, options), options).changes
+    return made, plan, [one.cause for one in plan.concerns if one.code == "windows.customize"], backups
+
+
+ALL = Customization("web01.example.org", "W. Europe Standard Time", rdp=True, winrm=True, admin_password="it's ^good & <long>!")
+
+
+@pytest.mark.parametrize("name", ["w7", "w10", "2k22"])
+def test_everything_is_set_once_and_undo_takes_it_back(name):
+    release = RELEASES[name]
+    first = guest(replace(release, extra={**release.extra, RULES: dict(REAL)}))
+    before = dict(first.files)
+    made, plan, told, backups = changed(release, ALL, first)
+    assert told == []
+    system, software = system_of(made, release), software_of(made, release)
+    assert system.text(f"{CS}\\Control\\ComputerName\\ComputerName", "ComputerName") == "WEB01"
+    assert [system.text(f"{CS}\\Services\\Tcpip\\Parameters", name) for name in ("Hostname", "NV Hostname")] == ["web01"] * 2
+    zone = f"{CS}\\Control\\TimeZoneInformation"
+    # As the hive of a Windows 10 in W. Europe has them.
+    assert system.value(zone, "StandardStart").data.hex() == "00000a00050003000000000000000000"
+    assert system.value(zone, "DaylightStart").data.hex() == "00000300050002000000000000000000"
+    assert [system.number(zone, name) for name in ("Bias", "StandardBias", "DaylightBias")] == [0xFFFFFFC4, 0, 0xFFFFFFC4]
+    assert [system.text(zone, name) for name in ("StandardName", "TimeZoneKeyName")] == ["@tzres.dll,-322", "W. Europe Standard Time"]
+    assert system.number(f"{CS}\\Control\\Terminal Server", "fDenyTSConnections") == 0
+    on = {value.name for value in system.values(RULES) if "|Active=TRUE|" in value.text}
+    assert on == set(REAL) - {"RemoteDesktop-In-TCP-WS", "WINRM-HTTP-Compat-In-TCP"}
+    assert software.number("Microsoft\\Windows\\CurrentVersion\\WSMAN\\Listener\\*+HTTP", "Port") == 5985
+    assert system.number(f"{CS}\\Services\\WinRM", "Start") == 2
+    home = f"/c/{release.root}/hyper2kvm"
+    assert made.files[f"{home}/account.cmd"] == b'@%SystemRoot%\\System32\\net.exe user "Chef" "it\'s ^good & <long>!" /active:yes /y\r\n'
+    assert ALL.admin_password not in made.files[f"{home}/work.cmd"].decode() and ALL.admin_password not in repr(ALL)
+    assert ALL.admin_password not in "".join(change.diff() or "" for change in plan.changes if hasattr(change, "diff"))
+    undo(made, plan, backups)
+    assert dict(made.files) == before
+
+
+def test_before_vista_names_and_ports_are_written_as_then():
+    release = RELEASES["xp"]
+    made, dummy, told, dummy2 = changed(release, replace(ALL, admin_password=""))
+    system = system_of(made, release)
+    zone = f"{CS}\\Control\\TimeZoneInformation"
+    assert system.text(zone, "StandardName") == "W. Europe Standard Time" and system.value(zone, "TimeZoneKeyName") is None
+    ports = f"{CS}\\Services\\SharedAccess\\Parameters\\FirewallPolicy\\StandardProfile\\GloballyOpenPorts\\List"
+    assert system.text(ports, "3389:TCP").startswith("3389:TCP:*:Enabled:")
+    assert [one for one in told if "WinRM" in one] == told != []
+
+
+def test_a_computer_that_others_know_by_its_name_keeps_it():
+    for extra in ({f"{CS}\\Services\\Netlogon": {"Start": 2}}, {f"{CS}\\Services\\ClusSvc": {"Start": 2}}):
+        release = replace(RELEASES["2k22"], extra=extra)
+        made, dummy, told, dummy2 = changed(release, Customization("web01"))
+        assert len(told) == 1 and "domain or a cluster" in told[0]
+        assert system_of(made, release).text(f"{CS}\\Services\\Tcpip\\Parameters", "NV Hostname") != "web01"
+
+
+def test_what_cannot_be_had_is_said():
+    w10 = RELEASES["w10"]
+    home = guest(
+        w10,
+        {},
+        **{"Microsoft\\Windows NT\\CurrentVersion": {**winlab.software(w10)["Microsoft\\Windows NT\\CurrentVersion"], "EditionID": "Core"}},
+    )
+    told = changed(w10, Customization(rdp=True, admin_password="x", elsewhere=("ssh_keys",)), home)[2]
+    assert [any(word in one for one in told) for word in ("edition Core", "no such account", "ssh_keys: they are for Linux")] == [True] * 3
+    policy = guest(w10, {"Администратор": 500}, **{"Policies\\Microsoft\\Windows NT\\Terminal Services": {"fDenyTSConnections": 1}})
+    told = changed(w10, Customization(rdp=True, winrm=True, admin_password="x"), policy)[2]
+    assert [
+        any(word in one for one in told) for word in ("the policy fDenyTSConnections", "cannot stand in a script", "rule for port 3389")
+    ] == [True] * 3
+    controller = replace(RELEASES["2k22"], extra={f"{CS}\\Services\\NTDS": {"Start": 2}})
+    assert any("a domain controller has none" in one for one in changed(controller, Customization(admin_password="x"))[2])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Customization("a_b"),
+        Customization("12345"),
+        Customization("sixteen-letters-x"),
+        Customization(timezone="Europe/Berlin"),
+        Customization(admin_password='a"b'),
+        Customization(admin_password="100%"),
+        Customization(admin_password="ends\\"),
+        Customization(admin_password="pässword"),
+        Customization(admin_password="line\nbreak"),
+    ],
+)
+def test_what_no_windows_could_use_is_refused(wrong):
+    with pytest.raises(InvalidInput) as told:
+        changed(RELEASES["w10"], wrong)
+    assert wrong.admin_password not in str(told.value) or not wrong.admin_password
+
+
+def test_after_the_first_start_no_password_is_laid_out_again():
+    release = RELEASES["w10"]
+    made = guest(release)
+    made.files[f"/c/{release.root}/hyper2kvm/firstboot.done"] = b"ok\r\n"
+    assert not any("account.cmd" in path for path in changed(release, Customization(admin_password="x"), made)[0].files)
