@@ -16,7 +16,7 @@ from pathlib import Path
 LOADER, SERVER = "/usr/lib/wine/wine64", "/usr/lib/wine/wineserver64"
 BUILT_IN = Path("/usr/lib/x86_64-linux-gnu/wine/x86_64-windows")
 SOURCE = Path(__file__).with_name("standin.c")
-STAND_INS = ("findstr", "getmac", "msiexec", "netsh", "ping", "pnputil", "route", "schtasks", "shutdown", "waitfor")
+STAND_INS = ("findstr", "getmac", "msiexec", "net", "netsh", "ping", "pnputil", "route", "schtasks", "shutdown", "waitfor")
 # What a stand-in is told: its exit code and what it prints; None: it hangs. It is asked with its name and its words.
 Answer = Callable[[str, str], "tuple[int, str] | int | None"]
 

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import struct
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
-import hivex
 import pytest
 import winlab
 from winlab import CS, RELEASES
@@ -34,20 +31,6 @@ REAL = {
 TZI = struct.pack("<3i8H8H", -60, 0, -60, 0, 10, 0, 5, 3, 0, 0, 0, 0, 3, 0, 5, 2, 0, 0, 0)
 
 
-def sam(accounts: dict[str, int]) -> bytes:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "SAM")
-        path.write_bytes(winlab.minimal())
-        handle = hivex.Hivex(str(path), write=True)
-        node = handle.root()
-        for part in ("SAM", "Domains", "Account", "Users", "Names"):
-            node = handle.node_add_child(node, part)
-        for name, number in accounts.items():
-            handle.node_set_value(handle.node_add_child(node, name), {"key": "", "t": number, "value": b""})
-        handle.commit(None)
-        return path.read_bytes()
-
-
 def guest(release, accounts: dict[str, int] | None = None, **software: dict[str, object]):
     made = winlab.guest(release)
     config = f"/c/{release.root}/System32/config"
@@ -59,7 +42,7 @@ def guest(release, accounts: dict[str, int] | None = None, **software: dict[str,
         "MUI_Dlt": "@tzres.dll,-321",
     }
     made.files[f"{config}/SOFTWARE"] = winlab.hive({**winlab.software(release), ZONES: zone, **software})
-    made.files[f"{config}/SAM"] = sam({"Gast": 501, "Chef": 500} if accounts is None else accounts)
+    made.files[f"{config}/SAM"] = winlab.sam({"Gast": 501, "Chef": 500} if accounts is None else accounts)
     return made
 
 

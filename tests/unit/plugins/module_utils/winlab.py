@@ -91,6 +91,21 @@ def hive(tree: dict[str, dict[str, object]], start: bytes | None = None) -> byte
         return path.read_bytes()
 
 
+def sam(accounts: dict[str, int]) -> bytes:
+    """A SAM with these accounts and their numbers, which are the kinds of the values below their names."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "SAM")
+        path.write_bytes(minimal())
+        handle = hivex.Hivex(str(path), write=True)
+        node = handle.root()
+        for part in ("SAM", "Domains", "Account", "Users", "Names"):
+            node = handle.node_add_child(node, part)
+        for name, number in accounts.items():
+            handle.node_set_value(handle.node_add_child(node, name), {"key": "", "t": number, "value": b""})
+        handle.commit(None)
+        return path.read_bytes()
+
+
 def program(
     machine: str = "x86_64", subsystem: int = 1, imports: tuple[str, ...] = ("ntoskrnl.exe",), signed: bool = True, pad: int = 0
 ) -> bytes:
