@@ -180,7 +180,7 @@ options:  # written by make options
       admin_password:
         description:
           - A new password of the built-in administrator, who is also enabled. Windows sets it at its first start, from a file that is deleted then.
-          - ASCII without quotes and percent signs, and no backslash at the end.
+          - ASCII without quotes, percent signs and backslashes, and neither / nor * at the start.
         type: str
         default: ""
         version_added: 0.2.0

@@ -53,11 +53,16 @@ def windows_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> Windo
         Customization,
         chosen,
         hostname=wanted.get("hostname") or "",
-        elsewhere=tuple(sorted(name for name, value in wanted.items() if value and name != "hostname")),
+        elsewhere=tuple(sorted(name for name, value in wanted.items() if _given(value) and name != "hostname")),
     )
     return made(
         WindowsOptions, chosen, virtio_win=source, iso=iso, network=network, fixes=tuple(fixes), macs=params["mac_map"], customize=customize
     )
+
+
+def _given(value: Any) -> bool:
+    """Whether an option has a value; its own options have, with their defaults, also where none was given."""
+    return any(value.values()) if isinstance(value, Mapping) else bool(value)
 
 
 def all_options_of(params: Mapping[str, Any], fixes: Sequence[str]) -> tuple[object, ...]:

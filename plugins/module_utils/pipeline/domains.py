@@ -115,7 +115,7 @@ def other_topology(domain: Domain) -> tuple[Concern, ...]:
             Concern(
                 "source.topology",
                 INFO,
-                f"The source gives the VM {domain.cpus} processors with {domain.cores_per_socket} cores in a socket, which does not come out even:"
+                f"The VM has {domain.cpus} processors with {domain.cores_per_socket} cores in a socket, which does not come out even:"
                 " there a processor is a socket.",
                 "Change the topology in the description, if the guest or a licence counts sockets.",
             )

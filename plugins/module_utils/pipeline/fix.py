@@ -59,6 +59,8 @@ class FixOptions:
         """What makes another repair of the same disks. `vm`: the digest of the VM's configuration."""
         linux = next((one for one in self.chosen if isinstance(one, LinuxOptions)), LinuxOptions())
         windows = next((one for one in self.chosen if isinstance(one, WindowsOptions)), WindowsOptions())
+        # What is for Linux, and the name, are in the digest of the Linux options.
+        customize = replace(windows.customize, hostname="", elsewhere=())
         return {
             "fixes": list(linux.fixes),
             "fstab_mode": linux.fstab_mode,
@@ -74,7 +76,7 @@ class FixOptions:
             **({"grow": list(self.grow)} if any(self.grow) else {}),
             **({"pin": linux.pin} if linux.pin != LinuxOptions().pin else {}),
             **({"additions": list(windows.additions)} if windows.additions != WindowsOptions().additions else {}),
-            **({"customize": _digest(astuple(windows.customize))} if windows.customize != WindowsOptions().customize else {}),
+            **({"customize": _digest(astuple(customize))} if customize != WindowsOptions().customize else {}),
         }
 
 

@@ -22,7 +22,8 @@ def image(domain: Domain) -> dict[str, Any]:
         "hw_firmware_type": domain.firmware,
         "hw_machine_type": domain.machine,
         "hw_cpu_cores": str(domain.topology[1]),
-        **({"hw_cpu_max_sockets": str(domain.most_sockets)} if domain.most_sockets else {}),  # a flavour may have more processors
+        # A flavour may have more processors. A limit above the flavour's own is refused there, so it is named only where it binds.
+        **({"hw_cpu_max_sockets": str(domain.most_sockets)} if 0 < domain.most_sockets < domain.cpus else {}),
         "hw_qemu_guest_agent": "yes",
         "hw_rng_model": "virtio",
         "hw_video_model": "vga",

@@ -21,7 +21,7 @@ from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.write import edit
 from ..guest.protocol import text
-from . import firstboot, paths, pnp, regf
+from . import paths, pnp, regf
 from .hives import Draft
 from .identity import VERSION
 from .startscript import ACCOUNT_FILE
@@ -29,8 +29,8 @@ from .storage import FOLDER
 from .work import Work
 
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9-]{0,14}")
-# What a script passes on as it is: no quotes, no percent signs, no backslash at the end.
-_PASSWORD = re.compile(r"[ !#$&-~]{0,126}[ !#$&-\[\]-~]")
+# What a script and net.exe take as it is: no quotes, percent signs and backslashes, and neither a switch nor the * that asks for one.
+_PASSWORD = re.compile(r"(?![*/])[ !#$&-\[\]-~]{1,127}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9 ._-]{1,64}")
 _ADMINISTRATOR = 500
 _USERS = "SAM\\Domains\\Account\\Users\\Names"
@@ -55,7 +55,9 @@ def plan(work: Work) -> list[Change]:
         _rdp(work)
     if wanted.winrm:
         _winrm(work)
-    return _password(work, wanted.admin_password) if wanted.admin_password and not firstboot.done(work.guest, work.windows) else []
+    if wanted.admin_password and work.options.fixes and "firstboot" not in work.options.fixes:
+        _not_done(work, "the password of the local administrator, which the fix firstboot sets", "Name firstboot in the fixes too.")
+    return []
 
 
 def _not_done(work: Work, what: str, remedy: str) -> None:
@@ -65,10 +67,12 @@ def _not_done(work: Work, what: str, remedy: str) -> None:
 def _hostname(work: Work, name: str) -> None:
     short = name.partition(".")[0]
     if not _NAME.fullmatch(short):
-        raise InvalidInput(
-            f"{short!r} is no name of a Windows computer.",
+        _not_done(
+            work,
+            f"the computer name, for {short!r} is none",
             "Use 15 letters, digits and hyphens at most, not digits alone (migrate_customize_hostname).",
         )
+        return
     current, system = work.windows.control_set, work.system
     parameters = f"{pnp.services(work.windows)}\\Tcpip\\Parameters"
     if {"domain controller", "cluster node"} & set(work.windows.roles) or system.number(
@@ -109,6 +113,8 @@ def _timezone(work: Work, name: str) -> None:
             f"{zones}\\{known}", label
         )
         work.system.set(key, part, regf.SZ, shown, _REASON)
+    if work.system.number(key, "DisableAutoDaylightTimeSet"):
+        work.system.set(key, "DisableAutoDaylightTimeSet", regf.DWORD, 0, _REASON)
     if modern:
         work.system.set(key, "TimeZoneKeyName", regf.SZ, known, _REASON)
         work.system.set(key, "DynamicDaylightTimeDisabled", regf.DWORD, 0, _REASON)
@@ -129,7 +135,10 @@ def _rdp(work: Work) -> None:
     work.system.set(f"{work.windows.control_set}\\Control\\Terminal Server", "fDenyTSConnections", regf.DWORD, 0, _REASON)
     _started(work, "TermService")
     _policy(work, "Policies\\Microsoft\\Windows NT\\Terminal Services", "fDenyTSConnections", 1, "Remote Desktop")
-    if work.windows.nt < (6, 0):
+    port = work.system.number(f"{work.windows.control_set}\\Control\\Terminal Server\\WinStations\\RDP-Tcp", "PortNumber")
+    if port not in (None, 3389):
+        _not_done(work, f"the firewall for Remote Desktop, which listens on port {port} here", f"Let port {port} through in Windows.")
+    elif work.windows.nt < (6, 0):
         for profile in ("DomainProfile", "StandardProfile"):
             ports = f"{work.windows.control_set}\\{_RULES}\\{profile}\\GloballyOpenPorts\\List"
             work.system.set(ports, "3389:TCP", regf.SZ, "3389:TCP:*:Enabled:@xpsp2res.dll,-22009", _REASON)
@@ -141,10 +150,16 @@ def _winrm(work: Work) -> None:
     if work.windows.nt < (6, 1) or work.software is None:
         _not_done(work, "remote management (WinRM), which this release has only in part", "Set it up in Windows: winrm quickconfig.")
         return
+    if work.system.number(f"{pnp.services(work.windows)}\\WinRM", "Start") is None:
+        _not_done(work, "remote management (WinRM), whose service is not there", "Install it in Windows.")
+        return
     work.system.set(f"{pnp.services(work.windows)}\\WinRM", "Start", regf.DWORD, pnp.AUTO_START, _REASON)
     if not work.software.has(_LISTENER):
         work.software.set(_LISTENER, "Port", regf.DWORD, 5985, _REASON)
         work.software.set(_LISTENER, "uriprefix", regf.SZ, "wsman", _REASON)
+    port = work.software.number(_LISTENER, "Port")
+    if port != 5985:
+        _not_done(work, f"the listener of WinRM, which is on port {port} here", "Use that port, and let it through in Windows' firewall.")
     work.software.set("Microsoft\\Windows\\CurrentVersion\\Policies\\System", "LocalAccountTokenFilterPolicy", regf.DWORD, 1, _REASON)
     _policy(work, "Policies\\Microsoft\\Windows\\WinRM\\Service", "AllowAutoConfig", 0, "WinRM")
     _opened(work, ("WINRM-HTTP-In-TCP",), "5985", "WinRM")
@@ -173,11 +188,21 @@ def _opened(work: Work, starts: tuple[str, ...], port: str, what: str) -> None:
         _not_done(work, f"the firewall for {what}: Windows' own rule for port {port} is not there", f"Let port {port} through in Windows.")
 
 
-def _password(work: Work, password: str) -> list[Change]:
+def late(work: Work) -> None:
+    """Say that the first start, which would set the password, has been."""
+    if work.options.customize.admin_password:
+        _not_done(work, "the password of the local administrator, for the first start has been", "Set it in Windows.")
+
+
+def password(work: Work) -> Optional[list[Change]]:
+    """The file by which the first start sets the password; None where none was given or none can be set."""
+    password = work.options.customize.admin_password
+    if not password:
+        return None
     if not _PASSWORD.fullmatch(password):
         raise InvalidInput(
             "The password of the administrator has characters that a script cannot pass on, or more than 127.",
-            'Use letters, digits and signs of ASCII without " and %, and no \\ at the end; change it in Windows afterwards.',
+            'Use letters, digits and signs of ASCII without ", % and \\, and neither / nor * at the start; change it in Windows afterwards.',
         )
     name = _administrator(work)
     if "domain controller" in work.windows.roles or name is None:
@@ -186,10 +211,10 @@ def _password(work: Work, password: str) -> list[Change]:
             "the password of the local administrator: " + ("a domain controller has none" if name else "no such account was found"),
             "Set it in Windows.",
         )
-        return []
+        return None
     if not _ACCOUNT.fullmatch(name):
         _not_done(work, "the password of the local administrator, whose name cannot stand in a script", "Set it in Windows.")
-        return []
+        return None
     path = f"{work.windows.system_root}/{FOLDER}/{ACCOUNT_FILE}"
     content = f'@%SystemRoot%\\System32\\net.exe user "{name}" "{password}" /active:yes /y\r\n'
     return list(

@@ -13,10 +13,11 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from typing import Iterator, Mapping, Sequence
 
-from ..core import cache, files, modes, process
+from ..core import cache, files, held, modes, process
 from ..core.errors import InvalidInput
 from .driver_folders import ALL_FOLDERS, RELEASES, TREES, is_image
 
@@ -24,7 +25,8 @@ RPM, DEB, MSI = "rpm", "deb", "msi"
 _MAGIC: Mapping[bytes, str] = {b"\xed\xab\xee\xdb": RPM, b"!<arch>\ndebian-binary": DEB, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": MSI}
 _LIMITS = process.Limits(timeout=1800.0, silence=300.0, file_size=4 << 30)
 _DEPTH = 6
-_MAX_TABLE = 16 << 20
+_COLUMNS = {"Component": 3, "Media": 4, "File": 3}
+_BLOCK = 4 << 20
 _PLACE = re.compile(
     "_(?P<release>{})_(?P<machine>{})(?:[._]|$)".format(
         *("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) for names in (RELEASES, ALL_FOLDERS))
@@ -45,17 +47,25 @@ def unpacked(path: str, what: str) -> str:
 
     Raises InvalidInput for a package without drivers, MissingTool, and ToolFailed for one that cannot be read; nothing is left then.
     """
+    digest = hashlib.sha256()
     with files.opened(path, "The driver source") as file:
-        info = os.fstat(file.fileno())
-    key = hashlib.sha256(repr((info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)).encode()).hexdigest()[:32]
+        before = held.stamp(file.fileno())
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
     home = cache.directory("drivers")
-    place = os.path.join(home, key)
+    place = os.path.join(home, digest.hexdigest()[:32])
     if not os.path.isdir(place):
         with _partial(home) as partial:
             {RPM: _archive, DEB: _deb, MSI: _msi}[what](os.path.abspath(path), partial)
+            _only_files(partial)
             _root(partial, path)
-            with contextlib.suppress(OSError):  # another run was first
+            if held.stamp(path) != before:
+                raise InvalidInput(f"{path} was changed while it was unpacked.", "Run again when it is complete.")
+            try:
                 os.rename(partial, place)
+            except OSError:
+                if not os.path.isdir(place):  # else another run was first
+                    raise
     return _root(place, path)
 
 
@@ -66,6 +76,18 @@ def _partial(home: str) -> Iterator[str]:
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _only_files(place: str) -> None:
+    """Remove what is neither a file nor a directory, and links that lead out: nothing of them is a driver."""
+    top = os.path.realpath(place)
+    for directory, folders, names in os.walk(place):
+        for name in (*folders, *names):
+            path = os.path.join(directory, name)
+            mode = os.lstat(path).st_mode
+            inside = stat.S_ISLNK(mode) and os.path.realpath(path).startswith(f"{top}{os.sep}")
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or inside):
+                os.unlink(path)
 
 
 def _root(place: str, path: str) -> str:
@@ -104,14 +126,16 @@ def _msi(path: str, into: str) -> None:
     folder = {row[0]: row[2] for row in _table(msiinfo, path, "Component")}
     with _partial(into) as parts:
         for row in _table(msiinfo, path, "Media"):
-            if len(row) > 3 and row[3].startswith("#"):
+            if row[3].startswith("#"):
                 _stream(msiinfo, path, row[3][1:], os.path.join(into, "cabinet"))
                 _archive(os.path.join(into, "cabinet"), parts)
                 os.unlink(os.path.join(into, "cabinet"))
+        there = {entry.name for entry in os.scandir(parts) if entry.is_file(follow_symlinks=False)}
         for key, component, name, *dummy in _table(msiinfo, path, "File"):
             found, source = _PLACE.search(key), os.path.join(parts, key)
-            if found is None or not os.path.isfile(source) or os.path.islink(source):
+            if found is None or key not in there:
                 continue
+            there.discard(key)
             place = ("drivers", folder.get(component, ""), found["release"].lower(), found["machine"].lower(), name.rpartition("|")[2])
             if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_. -]*", part) for part in place):
                 raise InvalidInput(f"{path} has a file with the name {name!r}.", "Give an unchanged package of virtio-win.")
@@ -131,4 +155,7 @@ def _stream(msiinfo: str, path: str, name: str, into: str) -> None:
 def _table(msiinfo: str, path: str, name: str) -> Sequence[list[str]]:
     """The rows of a table. Its first three lines are the names of the columns, their types, and the table with its key."""
     text = process.run([msiinfo, "export", path, name], process.Limits(timeout=60.0, silence=60.0)).stdout
-    return [line.split("\t") for line in text.replace("\r\n", "\n").split("\n")[3:] if line]
+    rows = [line.split("\t") for line in text.replace("\r\n", "\n").split("\n")[3:] if line]
+    if any(len(row) < _COLUMNS[name] for row in rows):
+        raise InvalidInput(f"The table {name} of {path} has rows with too few columns.", "Give an unchanged package of virtio-win.")
+    return rows

@@ -195,5 +195,8 @@ def _steps_of(guest: Guest, home: str, ended: str) -> tuple[StartStep, ...]:
         state = ending if ending in ("done", "failed") else "running" if tries else "waiting"
         if step == startscript.CLEANUP:
             state = "done" if ended else "waiting"
-        steps.append(StartStep(step, state, tries, code, startscript.MEANINGS.get(code or 0, "")))
+        meaning = (
+            "Windows does not take the password" if (step, code) == (startscript.ACCOUNT, 2) else startscript.MEANINGS.get(code or 0, "")
+        )
+        steps.append(StartStep(step, state, tries, code, meaning))
     return tuple(steps)

@@ -66,7 +66,9 @@ def _vmware_tools(work: Work) -> list[Change]:
 
 def _firstboot(work: Work) -> list[Change]:
     if firstboot.done(work.guest, work.windows):
+        customize.late(work)
         return []
+    account = customize.password(work)
     known = network.adapters(work.system, work.windows)
     found = matching.matched(known, work.nics, mac_map(work.options.macs))
     here = overridden(found.here, work.options.network)
@@ -81,14 +83,16 @@ def _firstboot(work: Work) -> list[Change]:
         work.packages,
         tuple(adapter for adapter in here if adapter.configured),
         tuple(old) if virtual else (),
-        tuple(tools.products(work.software, work.options.remove_tools)) if work.software is not None else (),
+        tuple(tools.products(work.software, tools.free(work.system, work.windows, work.options.remove_tools)))
+        if work.software is not None
+        else (),
         additions.installers(work),
         leftovers.find(work),
         temporary.disks_online(work),
-        account=bool(work.options.customize.admin_password),
+        account=account is not None,
         two_phase=BOOTSTRAP in work.facts.phases,
     )
-    return firstboot.plan(work, todo if todo.empty else replace(todo, stop_code=temporary.stop_code_stays(work)))
+    return [*(account or ()), *firstboot.plan(work, todo if todo.empty else replace(todo, stop_code=temporary.stop_code_stays(work)))]
 
 
 def _categories(work: Work) -> None:

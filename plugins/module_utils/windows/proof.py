@@ -29,9 +29,6 @@ _CLASSES = {
     "ide": "{4d36e96a-e325-11ce-bfc1-08002be10318}",
     "bus": "{4d36e97d-e325-11ce-bfc1-08002be10318}",
     "network": "{4d36e972-e325-11ce-bfc1-08002be10318}",
-    "keyboard": "{4d36e96b-e325-11ce-bfc1-08002be10318}",
-    "mouse": "{4d36e96f-e325-11ce-bfc1-08002be10318}",
-    "hid": "{745a17a0-74d3-11d0-b6fe-00a0c90f57da}",
 }
 _IMPORTS = ("storport.sys", "scsiport.sys", "ataport.sys", "storahci.sys", "pciidex.sys")
 

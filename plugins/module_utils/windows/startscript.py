@@ -60,6 +60,7 @@ _NEVER = (1619, 1620, 1625, 1633, 1643)
 MEANINGS: Mapping[int, str] = MappingProxyType(
     {
         2: "the program is not there",
+        3: "what was to be done is not there",
         259: "nothing was to be done",
         1460: "it had not ended in time",
         1601: "the installer's service is not there",
@@ -352,7 +353,18 @@ _DRIVER = (
 def account() -> Step:
     """The step that sets a password by a file of its own, which goes with it. What the program says is not kept."""
     file = f'"%HOME%\\{ACCOUNT_FILE}"'
-    lines = [f"if not exist {file} goto :ended", f"call {file} >nul 2>&1", "set WORST=%ERRORLEVEL%", f"if %WORST%==0 del {file}"]
+    mark = '"%S%\\account.set"'
+    lines = [
+        f"if exist {mark} goto :account_set",
+        "set WORST=3",
+        f"if not exist {file} goto :ended",
+        f"call {file} >nul 2>&1",
+        "set WORST=%ERRORLEVEL%",
+        "if not %WORST%==0 goto :ended",
+        f">{mark} echo %WORST%",
+        ":account_set",
+        f"if exist {file} del {file}",
+    ]
     return Step(ACCOUNT, lines)
 
 

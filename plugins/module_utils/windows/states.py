@@ -7,7 +7,7 @@ upgrade starts.
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Iterator, Optional, Sequence
 
 from ..core.concern import BLOCKER, INFO, WARNING, Findings, listed
 from ..core.errors import MigrationError
@@ -28,12 +28,14 @@ _UPGRADE = "$windows.~bt"
 _LICENCES = "Microsoft\\Windows NT\\CurrentVersion\\SoftwareProtectionPlatform"
 
 
-def concerns(guest: Guest, facts: WindowsFacts, system: hives.Draft, software: Optional[hives.Draft], findings: Findings) -> None:
+def concerns(
+    guest: Guest, facts: WindowsFacts, system: hives.Draft, software: Optional[hives.Draft], findings: Findings, firmware: str = ""
+) -> None:
     """What a person should know of the state that this Windows was left in."""
     _updates(guest, facts, system, software, findings)
     _renames(facts, system, findings)
     _setup(system, software, findings)
-    _upgrade(guest, facts, findings)
+    _upgrade(guest, [path for path in facts.stores if not firmware or path.startswith("/efi") == (firmware == "uefi")], findings)
     if software is not None:
         _activation(software, findings)
 
@@ -104,9 +106,9 @@ def _setup(system: hives.Draft, software: Optional[hives.Draft], findings: Findi
     )
 
 
-def _upgrade(guest: Guest, facts: WindowsFacts, findings: Findings) -> None:
+def _upgrade(guest: Guest, stores: Sequence[str], findings: Findings) -> None:
     """An upgrade restarts into a small Windows of its own, which has none of our drivers and moves the directories of this one."""
-    for path in facts.stores:
+    for path in stores:
         try:
             starts = bcd.leads_to(hives.Draft.of(guest, path), _UPGRADE)
         except MigrationError:  # the plan says what is wrong with it

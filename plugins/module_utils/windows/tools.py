@@ -139,6 +139,8 @@ def _disabled(system: Draft, facts: WindowsFacts, one: Hypervisor, low: set[str]
 def _not_run(software: Draft, one: Hypervisor, reason: str) -> None:
     """What starts at every logon: by its name, or because its program is one of the tools'."""
     folder = software.text(*one.install).rstrip("\\").lower()
+    if folder.rpartition("\\")[2] not in {place.path.rpartition("\\")[2].lower() for place in one.folders}:
+        folder = ""  # not the tools' own, so that what lies there may be others'
     files = [f"\\system32\\{place.path}".lower() for place in one.files]
     for place in {place.path for place in one.run}:
         names = {run.value.lower() for run in one.run if run.path == place}
@@ -148,6 +150,11 @@ def _not_run(software: Draft, one: Hypervisor, reason: str) -> None:
                 own = (folder and program.startswith(f"{folder}\\")) or any(path in program for path in files)
                 if own or value.name.lower() in names:
                     software.remove_value(key, value.name, reason)
+
+
+def free(system: Draft, facts: WindowsFacts, chosen: Sequence[str]) -> list[str]:
+    """Those of the chosen whose services no other program needs: only their uninstaller is called."""
+    return [name for name in chosen if name not in HYPERVISORS or not _needed(system, facts, HYPERVISORS[name])]
 
 
 def products(software: Draft, chosen: Sequence[str]) -> list[str]:

@@ -12,11 +12,14 @@ from winlab import CS, RELEASES
 from winplans import repaired, software_of, system_of
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest import secrets
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.apply import undo
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.module import guest_options
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.wanted import Customization
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows.work import Options
 
 RULES = f"{CS}\\Services\\SharedAccess\\Parameters\\FirewallPolicy\\FirewallRules"
+WINRM = f"{CS}\\Services\\WinRM"
 ZONES = "Microsoft\\Windows NT\\CurrentVersion\\Time Zones\\W. Europe Standard Time"
 # As a Windows 10 and a Windows 7 have them; only what they say of ports counts.
 REAL = {
@@ -46,8 +49,12 @@ def guest(release, accounts: dict[str, int] | None = None, **software: dict[str,
     return made
 
 
+def with_rules(release):
+    return replace(release, extra={RULES: dict(REAL), **({WINRM: {"Start": 3}} if release.nt >= (6, 1) else {}), **release.extra})
+
+
 def changed(release, wanted: Customization, made=None):
-    release = replace(release, extra={**release.extra, RULES: dict(REAL)})
+    release = with_rules(release)
     made = made or guest(release)
     options = Options(customize=wanted)
     made, dummy, plan, backups = repaired(release, options, made)
@@ -61,7 +68,7 @@ ALL = Customization("web01.example.org", "W. Europe Standard Time", rdp=True, wi
 @pytest.mark.parametrize("name", ["w7", "w10", "2k22"])
 def test_everything_is_set_once_and_undo_takes_it_back(name):
     release = RELEASES[name]
-    first = guest(replace(release, extra={**release.extra, RULES: dict(REAL)}))
+    first = guest(with_rules(release))
     before = dict(first.files)
     made, plan, told, backups = changed(release, ALL, first)
     assert told == []
@@ -127,13 +134,12 @@ def test_what_cannot_be_had_is_said():
 @pytest.mark.parametrize(
     "wrong",
     [
-        Customization("a_b"),
-        Customization("12345"),
-        Customization("sixteen-letters-x"),
         Customization(timezone="Europe/Berlin"),
         Customization(admin_password='a"b'),
         Customization(admin_password="100%"),
-        Customization(admin_password="ends\\"),
+        Customization(admin_password="back\\slash"),
+        Customization(admin_password="/switch"),
+        Customization(admin_password="*"),
         Customization(admin_password="pässword"),
         Customization(admin_password="line\nbreak"),
     ],
@@ -141,11 +147,59 @@ def test_what_cannot_be_had_is_said():
 def test_what_no_windows_could_use_is_refused(wrong):
     with pytest.raises(InvalidInput) as told:
         changed(RELEASES["w10"], wrong)
-    assert wrong.admin_password not in str(told.value) or not wrong.admin_password
+    assert wrong.admin_password not in str(told.value) or len(wrong.admin_password) < 2
 
 
 def test_after_the_first_start_no_password_is_laid_out_again():
     release = RELEASES["w10"]
     made = guest(release)
     made.files[f"/c/{release.root}/hyper2kvm/firstboot.done"] = b"ok\r\n"
-    assert not any("account.cmd" in path for path in changed(release, Customization(admin_password="x"), made)[0].files)
+    made, dummy, told, dummy2 = changed(release, Customization(admin_password="x"), made)
+    assert not any("account.cmd" in path for path in made.files) and "the first start has been" in told[0]
+
+
+def test_a_password_is_laid_out_with_the_step_that_sets_it_or_not_at_all():
+    release, home = RELEASES["w10"], "/c/Windows/hyper2kvm"
+    made, *dummy = repaired(release, Options(customize=Customization(admin_password="x")), guest(release), fixes=("firstboot",))
+    assert f"{home}/account.cmd" in made.files and ":step_account" in made.files[f"{home}/work.cmd"].decode()
+    options = Options(customize=Customization(admin_password="x"))
+    plan = winlab.planned(guest(release), winlab.inspected(guest(release), release, options), options, ("customize",))
+    assert not plan.changes and "the fix firstboot sets" in plan.concerns[-1].cause
+    controller = replace(RELEASES["2k22"], extra={f"{CS}\\Services\\NTDS": {"Start": 2}})
+    assert ":step_account" not in changed(controller, Customization(admin_password="x"))[0].files.get(f"{home}/work.cmd", b"").decode()
+
+
+@pytest.mark.parametrize("name", ["a_b", "12345", "sixteen-letters-x"])
+def test_a_name_that_windows_does_not_take_stops_nothing(name):
+    assert len(changed(RELEASES["w10"], Customization(name))[2]) == 1
+
+
+def test_ports_of_its_own_are_said():
+    tcp = f"{CS}\\Control\\Terminal Server\\WinStations\\RDP-Tcp"
+    release = replace(RELEASES["w10"], extra={tcp: {"PortNumber": 3390}})
+    listener = "Microsoft\\Windows\\CurrentVersion\\WSMAN\\Listener\\*+HTTP"
+    made = guest(with_rules(release), **{listener: {"Port": 5999}})
+    told = changed(release, Customization(rdp=True, winrm=True), made)[2]
+    assert len(told) == 2 and "3390" in told[0] and "5999" in told[1]
+    assert "whose service is not there" in changed(RELEASES["w10"], Customization(winrm=True), guest(RELEASES["w10"]))[2][0]
+
+
+def test_options_that_nobody_gave_are_neither_told_nor_recorded():
+    """Ansible fills in the options of an option that has some."""
+    cloud_init = dict.fromkeys(("user_data", "meta_data", "network_config", "drop_in"), "")
+    given = {
+        "hostname": "",
+        "ssh_keys": {},
+        "firstboot_script": "",
+        "serial_console": False,
+        "selinux_relabel": False,
+        "cloud_init": cloud_init,
+    }
+    assert guest_options.windows_options_of({"customize": given, "mac_map": {}}, ()).customize == Customization()
+    given["cloud_init"] = {**cloud_init, "user_data": "#cloud-config"}
+    assert guest_options.windows_options_of({"customize": given, "mac_map": {}}, ()).customize.elsewhere == ("cloud_init",)
+
+
+def test_what_winrm_needs_is_no_secret():
+    assert not secrets.in_registry("Microsoft\\Windows\\CurrentVersion\\Policies\\System", "LocalAccountTokenFilterPolicy")
+    assert secrets.in_registry("x", "AccessToken")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import winlab
 
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core import cache
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.concern import Findings
-from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError, MissingTool
+from ansible_collections.hyper2kvm.migration.plugins.module_utils.core.errors import InvalidInput, MigrationError, MissingTool, UnsafeInput
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.guest.model import WindowsFacts
 from ansible_collections.hyper2kvm.migration.plugins.module_utils.windows import driver_package, driver_source, drivers
 
@@ -95,7 +96,11 @@ def test_the_drivers_of_a_package_are_those_of_the_directory_it_was_made_of(make
         assert path.stat().st_mode & 0o077 == 0, path
     assert driver_source.locate(str(package)) == (place, False) and len(os.listdir(kept)) == 1
     os.utime(package)
-    assert driver_source.locate(str(package))[0] != place
+    package.chmod(0o600)
+    assert driver_source.locate(str(package)) == (place, False)
+    package.write_bytes(package.read_bytes() + b"x")
+    with contextlib.suppress(MigrationError):
+        assert driver_source.locate(str(package))[0] != place
 
 
 def test_the_iso_of_a_package_is_mounted_in_the_appliance(tree, tmp_path):
@@ -132,6 +137,37 @@ def test_what_a_package_links_to_outside_is_not_written(tree, tmp_path):
     with pytest.raises(MigrationError):
         driver_package._archive(str(archive), str(tmp_path / "into"))
     assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("key", ["{victim}", "../../../../../../../../{victim}"])
+def test_the_keys_of_an_msi_are_no_paths(key, tree, tmp_path):
+    """A file of the host whose name looks like that of a driver."""
+    victim = tmp_path / "victim_w10_amd64.inf"
+    victim.write_text("mine")
+    package = msi(tree, tmp_path)
+    table = subprocess.run(["msiinfo", "export", package, "File"], check=True, capture_output=True, text=True).stdout.splitlines()
+    first = table[3].split("\t")
+    (tmp_path / "File.idt").write_text("\r\n".join([*table, "\t".join([key.format(victim=victim), *first[1:]])]) + "\r\n")
+    subprocess.run(["msibuild", package, "-i", tmp_path / "File.idt"], check=True, capture_output=True)
+    driver_source.locate(str(package))
+    assert victim.read_text() == "mine"
+
+
+def test_what_is_neither_a_file_nor_a_directory_is_not_kept(tmp_path, kept):
+    (tmp_path / "tree" / "viostor").mkdir(parents=True)
+    os.mkfifo(tmp_path / "tree" / "virtio-win.iso")
+    (tmp_path / "tree" / "viostor" / "passwd").symlink_to("/etc/passwd")
+    place, iso = driver_source.locate(str(rpm(tmp_path / "tree", tmp_path)))
+    assert not iso and os.listdir(place) == ["viostor"] and os.listdir(os.path.join(place, "viostor")) == []
+
+
+def test_a_place_that_others_write_to_is_not_used(tree, tmp_path, kept):
+    package = msi(tree, tmp_path)
+    kept.parent.mkdir()
+    kept.mkdir()
+    kept.chmod(0o777)
+    with pytest.raises(UnsafeInput):
+        driver_source.locate(str(package))
 
 
 def test_a_host_without_the_tool_is_told_which(tree, tmp_path, monkeypatch):

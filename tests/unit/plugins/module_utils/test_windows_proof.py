@@ -102,9 +102,6 @@ REGISTRY = {
             ("ide", "{4d36e96a-e325-11ce-bfc1-08002be10318}", "UpperFilters", "xenfilt"),
             ("bus", "{4d36e97d-e325-11ce-bfc1-08002be10318}", "UpperFilters", "xenfilt"),
             ("network", "{4d36e972-e325-11ce-bfc1-08002be10318}", "LowerFilters", "VMTools"),
-            ("keyboard", "{4d36e96b-e325-11ce-bfc1-08002be10318}", "UpperFilters", "gone"),
-            ("mouse", "{4d36e96f-e325-11ce-bfc1-08002be10318}", "UpperFilters", "vmmouse"),
-            ("hid", "{745a17a0-74d3-11d0-b6fe-00a0c90f57da}", "UpperFilters", "vmmouse"),
         )
     },
     "setup without a command": ("setup.command", put("Setup", "CmdLine", regf.SZ, "")),

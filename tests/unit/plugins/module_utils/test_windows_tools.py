@@ -186,6 +186,16 @@ def test_no_folder_goes_but_one_of_the_tools_below_program_files(said, virtio_wi
     assert "call :tools_folder" not in script(repaired(release, Options(virtio_win), made)[0], release)
 
 
+@pytest.mark.parametrize("said", ["C:\\", "C:\\Program Files\\", ""])
+def test_what_starts_at_a_logon_is_not_the_tools_because_a_folder_above_is_called_theirs(said, virtio_win):
+    release, made = vmware(RELEASES["w10"], VERSIONS["10 and 11"])
+    config = f"/c/{release.root}/System32/config/SOFTWARE"
+    values = {"Backup": '"C:\\Program Files\\Backup\\x.exe"', "VMware User Process": "x"}
+    made.files[config] = winlab.hive({**winlab.software(release), RUN: values, "VMware, Inc.\\VMware Tools": {"InstallPath": said}})
+    made, *dummy = repaired(release, Options(virtio_win), made)
+    assert [value.name for value in software_of(made, release).values(RUN)] == ["Backup"]
+
+
 def test_tools_that_were_installed_elsewhere_are_found(virtio_win):
     release = RELEASES["w10"]
     software = {
@@ -204,7 +214,7 @@ def test_what_another_service_needs_stays_with_its_folder(virtio_win):
     system, text = system_of(made, release), script(made, release)
     assert system.number(f"{SERVICES}\\VMTools", "Start") == 2 and system.number(f"{SERVICES}\\VMMemCtl", "Start") == 4
     (concern,) = [one for one in changes.concerns if one.code == "windows.tools-left"]
-    assert "VMTools (Backup)" in concern.cause and "call :tools_folder" not in text and 'Services\\VMTools"' not in text
+    assert "VMTools (Backup)" in concern.cause and "call :tools_folder" not in text and "msiexec" not in text and 'Services\\VMTools"' not in text
 
 
 def test_the_keys_of_the_installer_are_named_by_the_packed_code():
