@@ -44,7 +44,7 @@ _URL = re.compile(r"(?i)(?:://|iscsi:)[^\s/:@]{0,64}:([^\s/@]{1,256})@")
 _BLOCK = re.compile(rf"(?i){_NAME}[\w.-]{{0,40}}[\"']?[ \t]{{0,4}}:[ \t]{{0,4}}[|>]")
 _LONGEST = 16384  # characters of a line that is looked into
 _REGISTRY = re.compile(
-    r"pass(word|wd|phrase|code)|secret|psk|token(?!filterpolicy)|credential|private.?key|(wep|product|auth|shared).?key|digitalproductid|communit|\bhash",
+    r"pass(word|wd|phrase|code)|secret|psk|token|credential|private.?key|(wep|product|auth|shared).?key|digitalproductid|communit|\bhash",
     re.IGNORECASE,
 )
 _KEYS = re.compile(r"(?:^|\\)(SAM|SECURITY|Secrets|ValidCommunities|TrapConfiguration|WinVNC\d?|ORL)(?:\\|$)", re.IGNORECASE)
@@ -101,6 +101,6 @@ def _hidden(match: re.Match[str]) -> str:
     return match.string[match.start() : start] + NOT_SHOWN + match.string[end : match.end()]
 
 
-def in_registry(key: str, name: str) -> bool:
-    """Whether a value of the registry is a secret."""
-    return _REGISTRY.search(name) is not None or _KEYS.search(key) is not None
+def in_registry(key: str, name: str, number: bool = False) -> bool:
+    """Whether a value of the registry is a secret. A number only says how one is dealt with, unless its key holds nothing else."""
+    return (not number and _REGISTRY.search(name) is not None) or _KEYS.search(key) is not None

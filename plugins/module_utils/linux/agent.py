@@ -6,7 +6,6 @@ Source: dpkg(1), rpm(8); both run inside the appliance and start no service ther
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Sequence
 
@@ -76,4 +75,4 @@ def _files(packages: Sequence[str], suffix: str) -> list[str]:
 
 def _upload(path: str) -> UploadFile:
     data = files.read(path, limits.GUEST_FILE, "The package")
-    return UploadFile(path, f"{_STORE}/{os.path.basename(path)}", len(data), hashlib.sha256(data).hexdigest(), _REASON)
+    return UploadFile.of(path, f"{_STORE}/{os.path.basename(path)}", data, _REASON)

@@ -9,7 +9,6 @@ kvm-guest-drivers-windows, issue 1109 (no agent for XP and 2003).
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -21,20 +20,19 @@ from ..core.errors import InvalidInput
 from ..guest.change import Change
 from ..guest.changes.copies import UploadFile
 from ..guest.protocol import Guest
-from . import paths, pe, pnp, regf
+from . import identity, paths, pe, pnp, regf
 from .driver_source import Tree
 from .work import Work
 
 QEMU_GA, BALLOON, SPICE_AGENT = ADDITIONS = ("qemu_ga", "balloon", "spice_agent")
 _FILE_NAME = re.compile(r"^[A-Za-z0-9._+-]+$")
 _MAX_PACKAGE = 512 << 20
-_FOLDERS = ("", "guest-agent", "spice-vdagent", "spice-agent", "spice")  # below the root of a source
+_FOLDERS = ("guest-agent", "spice-vdagent", "spice-agent", "spice")  # beside the root of a source
 _STARTS: Mapping[str, str] = {QEMU_GA: "qemu-ga", SPICE_AGENT: "spice-vdagent"}
 # By which services it is known that they are installed; the spice agent had another name before 0.9.
 _SERVICES: Mapping[str, tuple[str, ...]] = {QEMU_GA: ("QEMU-GA",), SPICE_AGENT: ("spice-agent", "vdservice")}
 _CHANNEL = "vioser"
 _SERVICE, _PROGRAM = "BalloonService", "blnsvr.exe"
-_VERSION = "Microsoft\\Windows\\CurrentVersion"
 _REASON = "what KVM has for Windows beside drivers"
 _OTHER = "Use a virtio-win that has it, or give the package in migrate_guest_agent_packages."
 
@@ -54,12 +52,9 @@ class Installer:
         """The change that puts it into the guest; nothing where it is there."""
         if guest.stat(dest) is not None:
             return []
-        return [self.tree.change(self.path, dest, reason)] if self.tree is not None else [uploaded(self.path, dest, reason)]
-
-
-def uploaded(path: str, dest: str, reason: str) -> UploadFile:
-    data = files.read(path, _MAX_PACKAGE, "The package")
-    return UploadFile(path, dest, len(data), hashlib.sha256(data).hexdigest(), reason)
+        if self.tree is not None:
+            return [self.tree.change(self.path, dest, reason)]
+        return [UploadFile.of(self.path, dest, files.read(self.path, _MAX_PACKAGE, "The package"), reason)]
 
 
 def installers(work: Work) -> tuple[Installer, ...]:
@@ -79,7 +74,7 @@ def _given(places: Sequence[str], architecture: str) -> tuple[tuple[Installer, .
     """The .msi files among files and directories that are not for another architecture, by their names; and what is none of them."""
     paths = [os.path.join(path, name) for path in places if os.path.isdir(path) for name in sorted(os.listdir(path))]
     paths += [path for path in places if not os.path.isdir(path)]
-    fitting = [path for path in paths if path.lower().endswith(".msi") and not _foreign(os.path.basename(path).lower(), architecture)]
+    fitting = [path for path in paths if _fits(os.path.basename(path).lower(), architecture)]
     wrong = next((path for path in fitting if not _FILE_NAME.match(os.path.basename(path))), None)
     if wrong is not None:
         raise InvalidInput(f"{wrong} has a name that cannot stand in a script.", "Use letters, digits, dots, dashes and underscores.")
@@ -118,26 +113,21 @@ def _left(findings: Findings, what: str, why: str, remedy: str) -> None:
 def _package(tree: Tree, start: str, architecture: str) -> Optional[str]:
     """The newest package whose name begins so and that is not for another architecture."""
     top = {name.lower(): name for name, is_directory in tree.listdir("") if is_directory}
-    found = []
-    for folder in _FOLDERS:
-        directory = top.get(folder) if folder else ""
-        for name, is_directory in tree.listdir(directory) if directory is not None else ():
-            low = name.lower()
-            if (
-                not is_directory
-                and low.startswith(start)
-                and low.endswith(".msi")
-                and _FILE_NAME.match(name)
-                and not _foreign(low, architecture)
-            ):
-                found.append(f"{directory}/{name}".lstrip("/"))
+    folders = ("", *(top[name] for name in _FOLDERS if name in top))
+    files_ = [(folder, name) for folder in folders for name, is_directory in tree.listdir(folder) if not is_directory]
+    found = [
+        f"{folder}/{name}".lstrip("/")
+        for folder, name in files_
+        if name.lower().startswith(start) and _FILE_NAME.match(name) and _fits(name.lower(), architecture)
+    ]
     return max(found, key=lambda path: [(int(number or 0), text) for text, number in re.findall(r"(\D*)(\d*)", path)], default=None)
 
 
-def _foreign(name: str, architecture: str) -> bool:
-    """Whether a package's name says that it is for another architecture."""
+def _fits(name: str, architecture: str) -> bool:
+    """Whether a name, in small letters, is that of a package for the installer, and not of one for another architecture."""
     wide = any(word in name for word in ("x86_64", "x64", "amd64"))
-    return wide if architecture == "i686" else not wide and any(word in name for word in ("i386", "x86", "i686"))
+    foreign = wide if architecture == "i686" else not wide and any(word in name for word in ("i386", "x86", "i686"))
+    return name.endswith(".msi") and not foreign
 
 
 def balloon(work: Work) -> list[Change]:
@@ -151,19 +141,14 @@ def balloon(work: Work) -> list[Change]:
     if name is None or pe.machine(work.tree.read(f"{directory}/{name}")) != work.facts.architecture:
         _left(work.findings, _PROGRAM, f"{directory} has none for {work.facts.architecture}", _OTHER)
         return []
-    programs = work.software.text(_VERSION, "ProgramFilesDir") if work.software is not None else ""
-    programs = programs if programs[1:3] == ":\\" else f"{work.windows.drive}:\\Program Files"
+    programs = identity.directory(work.software, "ProgramFilesDir", f"{work.windows.drive}:\\Program Files")
     place = f"{programs}\\Balloon\\{_PROGRAM}"
     dest = paths.image(work.windows.system_root, f"\\??\\{place}", _SERVICE, work.windows.drive)
     if dest is None:
         _left(work.findings, _PROGRAM, f"{programs} is on another disk than Windows", "Install it after the first start (blnsvr.exe -i).")
         return []
-    work.system.set(key, "Type", regf.DWORD, 0x10, _REASON)
-    work.system.set(key, "Start", regf.DWORD, pnp.AUTO_START, _REASON)
-    work.system.set(key, "ErrorControl", regf.DWORD, 1, _REASON)
-    work.system.set(key, "ImagePath", regf.EXPAND_SZ, f'"{place}"', _REASON)
+    pnp.add_service(work.system, key, pnp.AUTO_START, 1, command=f'"{place}"', reason=_REASON)
     work.system.set(key, "DisplayName", regf.SZ, _SERVICE, _REASON)
-    work.system.set(key, "ObjectName", regf.SZ, "LocalSystem", _REASON)
     work.system.set(key, "DependOnService", regf.MULTI_SZ, ("Winmgmt",), _REASON)
     dest = paths.place(work.guest, dest)
     return [] if work.guest.stat(dest) is not None else [work.tree.change(f"{directory}/{name}", dest, _REASON)]

@@ -73,17 +73,21 @@ def leads_to(store: hives.Draft, directory: str) -> bool:
     return False
 
 
+def looked_at(paths_: Sequence[str], firmware: str) -> list[str]:
+    """The stores that a firmware looks at."""
+    return [path for path in paths_ if path.startswith("/efi") == (firmware == "uefi")]
+
+
 def test_signing(guest: Guest, paths_: Sequence[str], firmware: str) -> bool:
     """Whether the default entry of the stores that this firmware looks at lets drivers with test signatures in."""
     values = []
-    for path in paths_:
-        if path.startswith("/efi") == (firmware == "uefi"):
-            try:
-                store = hives.Draft.of(guest, path)
-            except MigrationError:  # the plan says what is wrong with it
-                return False
-            loader = default_loader(store)
-            values.append(element(store, loader, TEST_SIGNING) if loader else None)
+    for path in looked_at(paths_, firmware):
+        try:
+            store = hives.Draft.of(guest, path)
+        except MigrationError:  # the plan says what is wrong with it
+            return False
+        loader = default_loader(store)
+        values.append(element(store, loader, TEST_SIGNING) if loader else None)
     return bool(values) and all(value is not None and value.data[:1] == b"\1" for value in values)
 
 

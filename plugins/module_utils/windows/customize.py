@@ -19,13 +19,9 @@ from typing import Optional
 from ..core.concern import WARNING
 from ..core.errors import InvalidInput
 from ..guest.change import Change
-from ..guest.changes.write import edit
-from ..guest.protocol import text
-from . import paths, pnp, regf
+from . import editions, paths, pnp, regf
 from .hives import Draft
 from .identity import VERSION
-from .startscript import ACCOUNT_FILE
-from .storage import FOLDER
 from .work import Work
 
 _NAME = re.compile(r"(?!\d+$)[A-Za-z0-9][A-Za-z0-9-]{0,14}")
@@ -36,7 +32,6 @@ _ADMINISTRATOR = 500
 _USERS = "SAM\\Domains\\Account\\Users\\Names"
 _RULES = "Services\\SharedAccess\\Parameters\\FirewallPolicy"
 _LISTENER = "Microsoft\\Windows\\CurrentVersion\\WSMAN\\Listener\\*+HTTP"
-_HOME_EDITIONS = ("Core", "Home", "Starter")
 _SYSTEMTIME = struct.Struct("<8H")  # year, month, day of week, day, hour, minute, second, milliseconds
 _ZONE = struct.Struct("<3i16s16s")
 _REASON = "the operator's choice"
@@ -128,12 +123,13 @@ def _fields(date: bytes) -> bytes:
 
 def _rdp(work: Work) -> None:
     edition = work.software.text(VERSION, "EditionID") if work.software is not None else ""
-    suites = work.system.texts(f"{work.windows.control_set}\\Control\\ProductOptions", "ProductSuite")
-    if edition.startswith(_HOME_EDITIONS) or "Personal" in suites:
+    if editions.is_home(work.system, work.windows.control_set, edition):
         _not_done(work, f"Remote Desktop, for the edition {edition or 'Home'} has none", "Use the console, or another edition.")
         return
     work.system.set(f"{work.windows.control_set}\\Control\\Terminal Server", "fDenyTSConnections", regf.DWORD, 0, _REASON)
-    _started(work, "TermService")
+    service = f"{pnp.services(work.windows)}\\TermService"
+    if work.system.number(service, "Start") == pnp.DISABLED:
+        work.system.set(service, "Start", regf.DWORD, pnp.AUTO_START, _REASON)
     _policy(work, "Policies\\Microsoft\\Windows NT\\Terminal Services", "fDenyTSConnections", 1, "Remote Desktop")
     port = work.system.number(f"{work.windows.control_set}\\Control\\Terminal Server\\WinStations\\RDP-Tcp", "PortNumber")
     if port not in (None, 3389):
@@ -165,12 +161,6 @@ def _winrm(work: Work) -> None:
     _opened(work, ("WINRM-HTTP-In-TCP",), "5985", "WinRM")
 
 
-def _started(work: Work, service: str) -> None:
-    key = f"{pnp.services(work.windows)}\\{service}"
-    if work.system.number(key, "Start") == pnp.DISABLED:
-        work.system.set(key, "Start", regf.DWORD, pnp.AUTO_START, _REASON)
-
-
 def _policy(work: Work, key: str, name: str, forbids: int, what: str) -> None:
     if work.software is not None and work.software.number(key, name) == forbids:
         _not_done(work, f"{what} by the policy {name}, which forbids it", "Change the policy; that of a domain comes back by itself.")
@@ -194,11 +184,11 @@ def late(work: Work) -> None:
         _not_done(work, "the password of the local administrator, for the first start has been", "Set it in Windows.")
 
 
-def password(work: Work) -> Optional[list[Change]]:
-    """The file by which the first start sets the password; None where none was given or none can be set."""
+def password(work: Work) -> str:
+    """The command by which the first start sets the password; empty where none was given or none can be set."""
     password = work.options.customize.admin_password
     if not password:
-        return None
+        return ""
     if not _PASSWORD.fullmatch(password):
         raise InvalidInput(
             "The password of the administrator has characters that a script cannot pass on, or more than 127.",
@@ -211,15 +201,11 @@ def password(work: Work) -> Optional[list[Change]]:
             "the password of the local administrator: " + ("a domain controller has none" if name else "no such account was found"),
             "Set it in Windows.",
         )
-        return None
+        return ""
     if not _ACCOUNT.fullmatch(name):
         _not_done(work, "the password of the local administrator, whose name cannot stand in a script", "Set it in Windows.")
-        return None
-    path = f"{work.windows.system_root}/{FOLDER}/{ACCOUNT_FILE}"
-    content = f'@%SystemRoot%\\System32\\net.exe user "{name}" "{password}" /active:yes /y\r\n'
-    return list(
-        edit(path, text(work.guest, path), content, "the password that the operator gave, until the first start", 0o600, secret=True)
-    )
+        return ""
+    return f'@%SystemRoot%\\System32\\net.exe user "{name}" "{password}" /active:yes /y\r\n'
 
 
 def _administrator(work: Work) -> Optional[str]:

@@ -17,7 +17,7 @@ import stat
 import tempfile
 from typing import Iterator, Mapping, Sequence
 
-from ..core import cache, files, held, modes, process
+from ..core import atomic, cache, files, held, modes, process
 from ..core.errors import InvalidInput
 from .driver_folders import ALL_FOLDERS, RELEASES, TREES, is_image
 
@@ -27,6 +27,7 @@ _LIMITS = process.Limits(timeout=1800.0, silence=300.0, file_size=4 << 30)
 _DEPTH = 6
 _COLUMNS = {"Component": 3, "Media": 4, "File": 3}
 _BLOCK = 4 << 20
+_DIGEST = re.compile("[0-9a-f]{32}")
 _PLACE = re.compile(
     "_(?P<release>{})_(?P<machine>{})(?:[._]|$)".format(
         *("|".join(re.escape(name) for name in sorted(names, key=len, reverse=True)) for names in (RELEASES, ALL_FOLDERS))
@@ -47,13 +48,8 @@ def unpacked(path: str, what: str) -> str:
 
     Raises InvalidInput for a package without drivers, MissingTool, and ToolFailed for one that cannot be read; nothing is left then.
     """
-    digest = hashlib.sha256()
-    with files.opened(path, "The driver source") as file:
-        before = held.stamp(file.fileno())
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-    home = cache.directory("drivers")
-    place = os.path.join(home, digest.hexdigest()[:32])
+    before, home = held.stamp(path), cache.directory("drivers")
+    place = os.path.join(home, _digest(path))
     if not os.path.isdir(place):
         with _partial(home) as partial:
             {RPM: _archive, DEB: _deb, MSI: _msi}[what](os.path.abspath(path), partial)
@@ -67,6 +63,21 @@ def unpacked(path: str, what: str) -> str:
                 if not os.path.isdir(place):  # else another run was first
                     raise
     return _root(place, path)
+
+
+def _digest(path: str) -> str:
+    """Of the whole package, which is read again only when the file was written to, or is another one."""
+    with files.opened(path, "The driver source") as file:
+        stamp = hashlib.sha256(repr(held.stamp(file.fileno())).encode()).hexdigest()[:32]
+        known = os.path.join(cache.directory("driver-digests"), stamp)
+        said = (atomic.read_text(known) or "").strip()
+        if _DIGEST.fullmatch(said):
+            return said
+        digest = hashlib.sha256()
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+    atomic.write_text(known, f"{digest.hexdigest()[:32]}\n")
+    return digest.hexdigest()[:32]
 
 
 @contextlib.contextmanager

@@ -90,8 +90,7 @@ class HostTree:
         return files.read(os.path.join(self._root, path), _MAX_FILE, "The driver's file", links=False)
 
     def change(self, path: str, dest: str, reason: str, replaces: str = "") -> Union[CopyFile, UploadFile]:
-        data = self.read(path)
-        return UploadFile(os.path.join(self._root, path), dest, len(data), hashlib.sha256(data).hexdigest(), reason, replaces=replaces)
+        return UploadFile.of(os.path.join(self._root, path), dest, self.read(path), reason, replaces)
 
 
 class IsoTree:

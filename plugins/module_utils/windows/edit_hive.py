@@ -14,7 +14,7 @@ from ..guest import diffs, secrets
 from ..guest.change import Change, keep, put_back, sha256, size_of
 from ..guest.model import Stat
 from ..guest.protocol import Guest, WritableGuest
-from . import logs
+from . import logs, regf
 from .hivefile import load
 from .regf import Hive
 
@@ -42,7 +42,7 @@ class RegistryEdit(NamedTuple):
 
     @property
     def secret(self) -> bool:
-        return secrets.in_registry(self.key, self.name)
+        return secrets.in_registry(self.key, self.name, self.kind == regf.DWORD)
 
     def diff(self) -> str:
         """Without the key, which is shown once for all its values."""

@@ -17,10 +17,11 @@ from .hives import Draft
 
 _POLICY, _SOCKETS = "ProductPolicy", "Kernel-RegisteredProcessors"
 _HEAD, _ENTRY, _MOST = 20, 16, 2339  # entries: the kernel takes no more
+_HOMES, _HOME_SUITE = ("Core", "Home", "Starter"), "Personal"
 _CLIENTS = (
     ("ProfessionalWorkstation", 4),
     ("Professional", 2), ("Enterprise", 2), ("Education", 2), ("IoTEnterprise", 2), ("Ultimate", 2), ("Business", 2),
-    ("Core", 1), ("Home", 1), ("Starter", 1),
+    *((name, 1) for name in _HOMES),
 )  # fmt: skip
 _SERVERS = (
     ("ServerFoundation", 1), ("ServerSolution", 1), ("ServerEssentials", 1),
@@ -43,9 +44,15 @@ def sockets(system: Draft, control_set: str, nt: tuple[int, int], server: bool, 
     return _SINCE_2012 if found in (4, 8) and server and nt >= (6, 2) else found
 
 
+def is_home(system: Draft, control_set: str, edition: str) -> bool:
+    """Whether it is an edition for homes, which other computers cannot log on to."""
+    suites = system.texts(f"{control_set}\\Control\\ProductOptions", "ProductSuite")
+    return edition.startswith(_HOMES) or _HOME_SUITE in suites
+
+
 def _before_vista(suites: tuple[str, ...], server: bool) -> int:
     if not server:
-        return 1 if "Personal" in suites else 2
+        return 1 if _HOME_SUITE in suites else 2
     return next((most for name, most in _SUITES_2003 if any(suite.startswith(name) for suite in suites)), 4)
 
 

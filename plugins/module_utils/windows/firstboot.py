@@ -25,7 +25,7 @@ from .additions import Installer
 from .drivers import STORAGE, Package
 from .hives import Draft
 from .network import Adapter
-from .startscript import DONE, LOG, SERVICE, STARTER, TRIES, WORK, Step
+from .startscript import ACCOUNT_FILE, DONE, LOG, SERVICE, STARTER, TRIES, WORK, Step
 from .storage import FOLDER
 from .temporary import Temporary
 from .work import Work
@@ -33,11 +33,15 @@ from .work import Work
 _CRITICAL = (*STORAGE, "netkvm")
 _EARLIER_TASKS = (f"System32/Tasks/{SERVICE}", f"Tasks/{SERVICE}.job")  # an earlier version handed the work to one
 _REASON = "what Windows does by itself at its first start"
+_UNTIL_THEN = "the password that the operator gave, until the first start"
 
 
 @dataclass(frozen=True)
 class Todo:
-    """What there is to do. `disks` and `stop_code` are what is set back; with `two_phase` not before the final devices."""
+    """What there is to do.
+
+    `account` is the command that sets a password; `disks` and `stop_code` are what is set back, with `two_phase` not before the final devices.
+    """
 
     packages: Mapping[str, Package]
     adapters: tuple[Adapter, ...] = ()
@@ -47,7 +51,7 @@ class Todo:
     leftovers: leftovers.Leftovers = leftovers.Leftovers()
     disks: Optional[Temporary] = None
     stop_code: Optional[Temporary] = None
-    account: bool = False
+    account: str = ""
     two_phase: bool = False
 
     @property
@@ -63,15 +67,15 @@ def done(guest: Guest, facts: WindowsFacts) -> bool:
 
 
 def plan(work: Work, todo: Todo) -> list[Change]:
-    """The scripts and what starts them; nothing where there is nothing to do."""
+    """The scripts and what starts them."""
     guest, wrapper, home = work.guest, work.options.wrapper, f"{work.windows.system_root}/{FOLDER}"
     changes: list[Change] = []
-    if todo.empty:
-        return changes
     task = any(guest.stat(f"{work.windows.system_root}/{place}") is not None for place in _EARLIER_TASKS)
     script = startscript.work(_steps(work.windows, todo), todo.two_phase, task)
     for name, content in ((WORK, script), *(() if wrapper else ((STARTER, startscript.starter()),))):
         changes += edit(f"{home}/{name}", text(guest, f"{home}/{name}"), content, _REASON)
+    if todo.account:
+        changes += edit(f"{home}/{ACCOUNT_FILE}", text(guest, f"{home}/{ACCOUNT_FILE}"), todo.account, _UNTIL_THEN, 0o600, secret=True)
     for source in todo.installers:
         changes += source.brought(guest, f"{home}/packages/{source.name}", _REASON)
     changes += Installer(wrapper).brought(guest, f"{home}/{os.path.basename(wrapper)}", _REASON) if wrapper else []
@@ -111,12 +115,10 @@ def _service(facts: WindowsFacts, system: Draft, wrapper: str) -> None:
     home = f"{facts.drive}:\\{facts.system_root.rsplit('/', 1)[-1]}\\{FOLDER}"
     shell = "%SystemRoot%\\System32\\cmd.exe"
     direct = f'{shell} /c start "" /b {shell} /c %SystemRoot%\\{FOLDER}\\{WORK}'
-    system.set(key, "Type", regf.DWORD, 0x10, _REASON)
-    system.set(key, "Start", regf.DWORD, pnp.AUTO_START if wrapper else pnp.DEMAND_START, _REASON)
-    system.set(key, "ErrorControl", regf.DWORD, 1 if wrapper else 0, _REASON)
-    system.set(key, "ImagePath", regf.EXPAND_SZ, f'"{home}\\{wrapper}" -s {SERVICE}' if wrapper else direct, _REASON)
-    system.set(key, "ObjectName", regf.SZ, "LocalSystem", _REASON)
-    if wrapper:
+    if not wrapper:
+        pnp.add_service(system, key, pnp.DEMAND_START, 0, command=direct, reason=_REASON)
+    else:
+        pnp.add_service(system, key, pnp.AUTO_START, 1, command=f'"{home}\\{wrapper}" -s {SERVICE}', reason=_REASON)
         system.set(f"{key}\\Parameters", "CommandLine", regf.SZ, f'cmd.exe /c "{home}\\{WORK}"', _REASON)
         system.set(f"{key}\\Parameters", "PWD", regf.SZ, home, _REASON)
 
@@ -153,7 +155,7 @@ def _steps(facts: WindowsFacts, todo: Todo) -> list[Step]:
     steps += [startscript.packages(startscript.AGENT, startscript.INSTALL, install)] if install else []
     if remove or not todo.leftovers.empty:
         uninstall = startscript.packages(startscript.TOOLS, startscript.REMOVE, remove)
-        rest = leftovers.lines(todo.leftovers, bool(critical)) if not todo.leftovers.empty else []
+        rest = leftovers.lines(todo.leftovers, bool(critical))
         steps.append(Step(startscript.TOOLS, [*uninstall.lines, *rest], [*uninstall.subroutines, *leftovers.subroutines()]))
     return steps
 

@@ -65,6 +65,12 @@ def product_name(facts: WindowsFacts, name: str) -> str:
     return name or _NAMES[facts.release]
 
 
+def directory(software: Optional[hives.Draft], name: str, default: str) -> str:
+    """Where programs of one kind lie in this Windows, by the value that says so (ProgramFilesDir, CommonFilesDir); without one the default."""
+    said = software.text("Microsoft\\Windows\\CurrentVersion", name).rstrip("\\") if software is not None else ""
+    return said if said[1:3] == ":\\" else default
+
+
 def control_set(system: hives.Draft) -> str:
     """The control set that Windows starts with. Raises UnsupportedGuest where Select names one that is not there."""
     for name in ("Current", "Default"):

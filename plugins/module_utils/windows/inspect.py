@@ -36,7 +36,7 @@ def inspect(
     )
     windows = replace(windows, test_signing=bcd.test_signing(guest, windows.stores, firmware))
     identity.concerns(guest, windows, system, software, findings)
-    states.concerns(guest, windows, system, software, findings, firmware)
+    states.concerns(guest, windows, system, software, firmware, findings)
     reparse.concerns(guest, root, windows.nt, findings)
     _dirty(system, software, findings)
     known = mac_map(options.macs)

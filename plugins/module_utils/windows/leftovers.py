@@ -18,7 +18,7 @@ from typing import Iterator, Optional, Sequence
 from ..core.errors import MigrationError
 from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest
-from . import paths, pnp, startscript, tools, toolsdata
+from . import identity, paths, pnp, startscript, tools, toolsdata
 from .hives import Draft
 from .inf import Inf
 from .toolsdata import HYPERVISORS, SERVICES, SOFTWARE, Hypervisor, Place, Service
@@ -144,14 +144,12 @@ def packed(code: str) -> str:
 
 def _roots(work: Work) -> dict[str, str]:
     """Where Windows says that programs and data lie, on the drive of the system."""
-    drive = f"{work.windows.drive}:"
-    found = {toolsdata.PROGRAMS: f"{drive}\\Program Files", toolsdata.DATA: f"{drive}\\ProgramData"}
-    if work.software is not None:
-        key = "Microsoft\\Windows\\CurrentVersion"
-        found[toolsdata.PROGRAMS] = work.software.text(key, "ProgramFilesDir").rstrip("\\") or found[toolsdata.PROGRAMS]
-        found[toolsdata.COMMON] = work.software.text(key, "CommonFilesDir").rstrip("\\")
-    found[toolsdata.COMMON] = found.get(toolsdata.COMMON) or f"{found[toolsdata.PROGRAMS]}\\Common Files"
-    return found
+    programs = identity.directory(work.software, "ProgramFilesDir", f"{work.windows.drive}:\\Program Files")
+    return {
+        toolsdata.PROGRAMS: programs,
+        toolsdata.COMMON: identity.directory(work.software, "CommonFilesDir", f"{programs}\\Common Files"),
+        toolsdata.DATA: f"{work.windows.drive}:\\ProgramData",
+    }
 
 
 def _folders(work: Work, one: Hypervisor) -> Iterator[str]:
@@ -186,6 +184,8 @@ def _in_system(work: Work, path: str) -> bool:
 
 def lines(left: Leftovers, drivers: bool) -> list[str]:
     """Commands that delete it and leave in WORST whether something is still there; `drivers`: a step before this one installs new ones."""
+    if left.empty:
+        return []
     first = [
         "set NATIVE=%SystemRoot%\\System32",
         'if exist "%SystemRoot%\\Sysnative\\reg.exe" set NATIVE=%SystemRoot%\\Sysnative',

@@ -68,7 +68,6 @@ def _firstboot(work: Work) -> list[Change]:
     if firstboot.done(work.guest, work.windows):
         customize.late(work)
         return []
-    account = customize.password(work)
     known = network.adapters(work.system, work.windows)
     found = matching.matched(known, work.nics, mac_map(work.options.macs))
     here = overridden(found.here, work.options.network)
@@ -89,10 +88,12 @@ def _firstboot(work: Work) -> list[Change]:
         additions.installers(work),
         leftovers.find(work),
         temporary.disks_online(work),
-        account=account is not None,
+        account=customize.password(work),
         two_phase=BOOTSTRAP in work.facts.phases,
     )
-    return [*(account or ()), *firstboot.plan(work, todo if todo.empty else replace(todo, stop_code=temporary.stop_code_stays(work)))]
+    if todo.empty:
+        return []
+    return firstboot.plan(work, replace(todo, stop_code=temporary.stop_code_stays(work)))
 
 
 def _categories(work: Work) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..guest.model import WindowsFacts
+from . import regf
 from .devices import PciDevice
 from .hives import Draft
 
@@ -40,6 +41,15 @@ def critical(facts: WindowsFacts) -> str:
 
 def services(facts: WindowsFacts) -> str:
     return f"{facts.control_set}\\Services"
+
+
+def add_service(system: Draft, key: str, start: int, error_control: int, *, command: str, reason: str) -> None:
+    """A service with a process of its own (SERVICE_WIN32_OWN_PROCESS), as the system itself (winnt.h; CreateService)."""
+    system.set(key, "Type", regf.DWORD, 0x10, reason)
+    system.set(key, "Start", regf.DWORD, start, reason)
+    system.set(key, "ErrorControl", regf.DWORD, error_control, reason)
+    system.set(key, "ImagePath", regf.EXPAND_SZ, command, reason)
+    system.set(key, "ObjectName", regf.SZ, "LocalSystem", reason)
 
 
 def match(system: Draft, facts: WindowsFacts, device: PciDevice) -> Match:

@@ -29,13 +29,13 @@ _LICENCES = "Microsoft\\Windows NT\\CurrentVersion\\SoftwareProtectionPlatform"
 
 
 def concerns(
-    guest: Guest, facts: WindowsFacts, system: hives.Draft, software: Optional[hives.Draft], findings: Findings, firmware: str = ""
+    guest: Guest, facts: WindowsFacts, system: hives.Draft, software: Optional[hives.Draft], firmware: str, findings: Findings
 ) -> None:
     """What a person should know of the state that this Windows was left in."""
     _updates(guest, facts, system, software, findings)
     _renames(facts, system, findings)
     _setup(system, software, findings)
-    _upgrade(guest, [path for path in facts.stores if not firmware or path.startswith("/efi") == (firmware == "uefi")], findings)
+    _upgrade(guest, bcd.looked_at(facts.stores, firmware), findings)
     if software is not None:
         _activation(software, findings)
 

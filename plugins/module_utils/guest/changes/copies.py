@@ -63,6 +63,11 @@ class UploadFile(Visible):
     mode: int = 0o644
     replaces: str = ""
 
+    @classmethod
+    def of(cls, source: str, path: str, data: bytes, reason: str, replaces: str = "") -> UploadFile:
+        """The change that brings a file of the host, which holds `data`, to `path`."""
+        return cls(source, path, len(data), sha256(data), reason, replaces=replaces)
+
     def diff(self) -> str:
         return f"uploaded: {self.source} -> {self.path}\n"
 
