@@ -31,6 +31,12 @@ _FOLDERS = ("guest-agent", "spice-vdagent", "spice-agent", "spice")  # beside th
 _STARTS: Mapping[str, str] = {QEMU_GA: "qemu-ga", SPICE_AGENT: "spice-vdagent"}
 # By which services it is known that they are installed; the spice agent had another name before 0.9.
 _SERVICES: Mapping[str, tuple[str, ...]] = {QEMU_GA: ("QEMU-GA",), SPICE_AGENT: ("spice-agent", "vdservice")}
+# By which words in its name a package is for an architecture; x86 is also the beginning of x86_64.
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "x86_64": ("x86_64", "x64", "amd64"),
+    "aarch64": ("arm64", "aarch64"),
+    "i686": ("i386", "x86", "i686"),
+}
 _CHANNEL = "vioser"
 _SERVICE, _PROGRAM = "BalloonService", "blnsvr.exe"
 _REASON = "what KVM has for Windows beside drivers"
@@ -125,9 +131,8 @@ def _package(tree: Tree, start: str, architecture: str) -> Optional[str]:
 
 def _fits(name: str, architecture: str) -> bool:
     """Whether a name, in small letters, is that of a package for the installer, and not of one for another architecture."""
-    wide = any(word in name for word in ("x86_64", "x64", "amd64"))
-    foreign = wide if architecture == "i686" else not wide and any(word in name for word in ("i386", "x86", "i686"))
-    return name.endswith(".msi") and not foreign
+    named = next((one for one, words in _WORDS.items() if any(word in name for word in words)), architecture)
+    return name.endswith(".msi") and named == architecture
 
 
 def balloon(work: Work) -> list[Change]:
@@ -139,7 +144,7 @@ def balloon(work: Work) -> list[Change]:
     directory = package.inf.rpartition("/")[0]
     name = next((name for name, is_directory in work.tree.listdir(directory) if name.lower() == _PROGRAM), None)
     if name is None or pe.machine(work.tree.read(f"{directory}/{name}")) != work.facts.architecture:
-        _left(work.findings, _PROGRAM, f"{directory} has none for {work.facts.architecture}", _OTHER)
+        _left(work.findings, _PROGRAM, f"{directory} has none for {work.facts.architecture}", "Use a virtio-win that has it.")
         return []
     programs = identity.directory(work.software, "ProgramFilesDir", f"{work.windows.drive}:\\Program Files")
     place = f"{programs}\\Balloon\\{_PROGRAM}"

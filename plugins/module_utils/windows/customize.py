@@ -153,6 +153,8 @@ def _winrm(work: Work) -> None:
     if not work.software.has(_LISTENER):
         work.software.set(_LISTENER, "Port", regf.DWORD, 5985, _REASON)
         work.software.set(_LISTENER, "uriprefix", regf.SZ, "wsman", _REASON)
+    if work.software.number(_LISTENER, "enabled") == 0:
+        work.software.set(_LISTENER, "enabled", regf.DWORD, 1, _REASON)
     port = work.software.number(_LISTENER, "Port")
     if port != 5985:
         _not_done(work, f"the listener of WinRM, which is on port {port} here", "Use that port, and let it through in Windows' firewall.")
@@ -167,11 +169,20 @@ def _policy(work: Work, key: str, name: str, forbids: int, what: str) -> None:
 
 
 def _opened(work: Work, starts: tuple[str, ...], port: str, what: str) -> None:
-    """Turn on Windows' own rules of the firewall, by their names and port."""
+    """Turn on Windows' own rules of the firewall that allow it, by their names and port; one that blocks it goes before them."""
     key = f"{work.windows.control_set}\\{_RULES}\\FirewallRules"
+    rules = [rule for rule in work.system.values(key) if f"|LPort={port}|" in rule.text]
+    policies = work.software.values("Policies\\Microsoft\\WindowsFirewall\\FirewallRules") if work.software is not None else []
+    blocks = [
+        rule.name
+        for rule in (*rules, *policies)
+        if all(f"|{word}|" in rule.text for word in ("Action=Block", "Active=TRUE", f"LPort={port}"))
+    ]
+    if blocks:
+        _not_done(work, f"the firewall for {what}, where {', '.join(blocks)} blocks port {port}", f"Let port {port} through in Windows.")
     found = False
-    for rule in work.system.values(key):
-        if rule.name.startswith(starts) and f"|LPort={port}|" in rule.text:
+    for rule in rules:
+        if rule.name.startswith(starts) and "|Action=Allow|" in rule.text:
             found = True
             work.system.set(key, rule.name, regf.SZ, rule.text.replace("|Active=FALSE|", "|Active=TRUE|"), _REASON)
     if not found:

@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
+from ..core.concern import INFO, listed
 from ..core.errors import MigrationError
 from ..guest.model import WindowsFacts
 from ..guest.protocol import Guest
@@ -81,13 +82,14 @@ def _of(work: Work, one: Hypervisor) -> Leftovers:
         # What runs on needs its folder and its keys.
         return Leftovers(tuple(service.name for service in off), files=tuple(_drivers(work, off)))
     keys, values = _registry(work, one)
+    folders = [folder for folder in _folders(work, one) if not _said_to_run(work, one, folder)]
     return Leftovers(
         tuple(service.name for service in off),
         tuple((service.name, service.devices or service.name) for service in kept),
         tuple(_packages(work.guest, facts, one)) if there else (),
         keys,
         values,
-        tuple(_folders(work, one)),
+        tuple(folders),
         (*(place.path for place in one.files if _in_system(work, place.path)), *_drivers(work, off)),
     )
 
@@ -105,7 +107,7 @@ def _packages(guest: Guest, facts: WindowsFacts, one: Hypervisor) -> Iterator[Pa
             read = Inf(name, data) if 0 < len(data) <= _MAX_INF else None
         except MigrationError:
             continue
-        if read is not None and read.provider.startswith(one.provider) and _CATALOG.match(read.catalog):
+        if read is not None and read.provider.startswith(one.providers) and _CATALOG.match(read.catalog):
             known = [service for service in map(one.service, read.services) if service is not None]
             stem = read.catalog[:-4].lower()
             named = one.service(stem) is not None or stem in {package.path.lower() for package in one.packages}
@@ -165,6 +167,24 @@ def _folders(work: Work, one: Hypervisor) -> Iterator[str]:
         found = _there(work, path)
         if _FOLDER.match(path) and ".." not in path and found is not None:
             yield path
+
+
+def _said_to_run(work: Work, one: Hypervisor, folder: str) -> bool:
+    """Whether services that are not known run from a folder, which therefore stays; a concern names them."""
+    found = []
+    for name in work.system.keys(pnp.services(work.windows)):
+        key = f"{pnp.services(work.windows)}\\{name}"
+        program = work.system.text(key, "ImagePath").lstrip('"').lower()
+        if program.startswith(f"{folder}\\".lower()) and one.service(name) is None and work.system.number(key, "Start") != pnp.DISABLED:
+            found.append(name)
+    if found:
+        work.findings.add(
+            "windows.tools-left",
+            INFO,
+            f"The folder {folder} stays, for these services run from it: {listed(found)}.",
+            "Remove them in Windows, if nothing needs them, and then the folder.",
+        )
+    return bool(found)
 
 
 def _there(work: Work, path: str) -> Optional[str]:

@@ -134,7 +134,7 @@ def _activation(software: hives.Draft, findings: Findings) -> None:
             "The licence came with a computer (OEM): activation by tables of its firmware (SLIC, MSDM) ends here, for the VM has none,"
             " and such a licence may not be allowed to move"
         )
-    elif edition.endswith("Eval"):
+    elif "Eval" in edition:
         what = "It is an evaluation, whose time goes on"
     elif server:
         what = f"It is activated by a server ({server}), and is again as soon as it reaches that"

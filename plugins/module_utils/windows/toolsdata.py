@@ -76,7 +76,7 @@ class Hypervisor:
     """The tools of one hypervisor. `marks`: services that show that they are installed; `device`: a key of Enum that must be there too.
 
     Only what `removed` says is deleted at the first start; of the others what is known to be safe is disabled. `clock`: a time provider.
-    `provider`: how the Provider of its INF files begins; `install`: key and value of SOFTWARE with the folder of the tools.
+    `providers`: how the Provider of its INF files begins; `install`: key and value of SOFTWARE with the folder of the tools.
     """
 
     marks: Sequence[str]
@@ -85,7 +85,7 @@ class Hypervisor:
     device: str = ""
     removed: bool = False
     clock: str = ""
-    provider: str = ""
+    providers: tuple[str, ...] = ()
     install: tuple[str, str] = ("", "")
     packages: Sequence[Place] = ()
     folders: Sequence[Place] = ()
@@ -133,7 +133,7 @@ VMWARE = Hypervisor(
     titles=("VMware Tools",),
     removed=True,
     clock="vmwTimeProvider",
-    provider="VMware",
+    providers=("VMware", "Broadcom"),  # remover: the newer ones are Broadcom's
     install=("VMware, Inc.\\VMware Tools", "InstallPath"),
     packages=_places("", "remover", "efifw", "vmwefifw"),
     folders=(
@@ -174,7 +174,7 @@ VIRTUALBOX = Hypervisor(
     ),
     titles=("Oracle VM VirtualBox Guest Additions",),
     removed=True,
-    provider="Oracle",
+    providers=("Oracle",),
     install=("Oracle\\VirtualBox Guest Additions", "InstallDir"),
     folders=_places(PROGRAMS, "vbox", "Oracle\\VirtualBox Guest Additions"),
     files=_places(SYSTEM, "vbox", "VBoxService.exe", "VBoxTray.exe", "VBoxControl.exe", "VBoxHook.dll", "VBoxMRXNP.dll"),

@@ -109,6 +109,11 @@ def test_installers_are_chosen_by_their_architecture(tmp_path):
     found, left = additions._given([str(tmp_path)], "x86_64")
     assert [one.name for one in found] == ["qemu-ga-x86_64.msi"] and len(left) == 2
     assert [one.name for one in additions._given([str(tmp_path)], "i686")[0]] == ["qemu-ga-i386.msi"]
+    (tmp_path / "qemu-ga-arm64.msi").touch()
+    assert [[one.name for one in additions._given([str(tmp_path)], machine)[0]] for machine in ("aarch64", "x86_64")] == [
+        ["qemu-ga-arm64.msi"],
+        ["qemu-ga-x86_64.msi"],
+    ]
     (tmp_path / "a & b.msi").touch()
     with pytest.raises(InvalidInput, match="script"):
         additions._given([str(tmp_path)], "x86_64")

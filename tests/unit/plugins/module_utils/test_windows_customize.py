@@ -203,3 +203,25 @@ def test_options_that_nobody_gave_are_neither_told_nor_recorded():
 def test_what_winrm_needs_is_no_secret():
     assert not secrets.in_registry("Microsoft\\Windows\\CurrentVersion\\Policies\\System", "LocalAccountTokenFilterPolicy", number=True)
     assert secrets.in_registry("x", "AccessToken")
+
+
+def test_a_rule_that_blocks_is_told_and_never_turned_on():
+    blocking = "v2.28|Action=Block|Active={}|Dir=In|Protocol=6|LPort=3389|App=System|"
+    for name, place, active in (
+        ("RemoteDesktop-UserMode-In-TCP", RULES, "TRUE"),
+        ("mine", RULES, "TRUE"),
+        ("RemoteDesktop-UserMode-In-TCP", RULES, "FALSE"),
+    ):
+        release = replace(RELEASES["w10"], extra={place: {**REAL, name: blocking.format(active)}})
+        made, dummy, told, dummy2 = changed(release, Customization(rdp=True), guest(with_rules(release)))
+        assert system_of(made, release).text(RULES, name) == blocking.format(active)
+        assert [name in one for one in told] == ([True] if active == "TRUE" else [])
+    policies = {"Policies\\Microsoft\\WindowsFirewall\\FirewallRules": {"deny": blocking.format("TRUE")}}
+    assert "deny" in changed(RELEASES["w10"], Customization(rdp=True), guest(with_rules(RELEASES["w10"]), **policies))[2][0]
+
+
+def test_a_listener_that_is_off_is_turned_on():
+    listener = "Microsoft\\Windows\\CurrentVersion\\WSMAN\\Listener\\*+HTTP"
+    made = guest(with_rules(RELEASES["w10"]), **{listener: {"Port": 5985, "enabled": 0}})
+    made, dummy, told, dummy2 = changed(RELEASES["w10"], Customization(winrm=True), made)
+    assert software_of(made, RELEASES["w10"]).number(listener, "enabled") == 1 and told == []

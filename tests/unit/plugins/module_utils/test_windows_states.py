@@ -294,6 +294,7 @@ def test_an_upgrade_that_goes_on_at_the_next_start_stops_it(once):
         ({"EditionID": "Professional", "ProductId": "00371-OEM-8992671-00524"}, "", "came with a computer"),
         ({"EditionID": "Core", "ProductId": "00325-80000-00000-AAOEM"}, "", "came with a computer"),
         ({"EditionID": "ServerStandardEval", "ProductId": "00454-10000-00001-AA256"}, "", "evaluation"),
+        ({"EditionID": "ServerStandardEvalCor", "ProductId": "00454-10000-00001-AA256"}, "", "evaluation"),
         ({"EditionID": "Enterprise", "ProductId": "00329-00000-00003-AA100"}, "kms.corp.example", "kms.corp.example"),
         ({"EditionID": "Professional", "ProductId": "00330-80000-00000-AA100"}, "", "another computer"),
     ],

@@ -222,6 +222,22 @@ def test_what_another_service_needs_stays_with_its_folder(virtio_win):
     )
 
 
+def test_a_folder_from_which_an_unknown_service_runs_stays(virtio_win):
+    more = {f"{SERVICES}\\TPAutoConnSvc": {"Start": 3, "Type": 0x10, "ImagePath": f'"{HOME}\\TPAutoConnSvc.exe"'}}
+    release, made = vmware(RELEASES["w10"], VERSIONS["10 and 11"], **more)
+    made, dummy, changes, dummy2 = repaired(release, Options(virtio_win), made)
+    assert f'call :tools_folder "{HOME}"' not in script(made, release)
+    assert any("TPAutoConnSvc" in one.cause for one in changes.concerns if one.code == "windows.tools-left")
+
+
+def test_packages_of_the_vendor_under_its_new_name_are_known(virtio_win):
+    release, made = vmware(RELEASES["w10"], VERSIONS["10 and 11"])
+    made.files[f"/c/{release.root}/inf/oem11.inf"] = inf("Broadcom Inc.", "vm3d.cat", "vm3dmp", "vm3dmp_loader")
+    made.files[f"/c/{release.root}/inf/oem12.inf"] = inf("Broadcom Inc.", "bcm57.cat", "bnxtnd")
+    text = script(repaired(release, Options(virtio_win), made)[0], release)
+    assert "oem11.inf" in text and "oem12.inf" not in text
+
+
 def test_the_keys_of_the_installer_are_named_by_the_packed_code():
     assert leftovers.packed("{AF174E64-22CF-4386-A9EC-73F285739998}") == "46E471FAFC2268349ACE372F58379989"
 
