@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`pytest --rotate=HEAD`: of the tests that rotate only those whose turn it is for this commit; what was left out is printed at the end."""
+"""`pytest --rotate=HEAD`: of the tests that rotate only those whose turn it is for this commit; what was left out is printed at the end.
+
+A test with the mark `again` whose assertion fails is tried that many times, and a warning tells of it.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -22,10 +26,26 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", rotation.MARKER)
+    config.addinivalue_line(
+        "markers", "again(times): is tried so often, for what it runs on fails now and then; a fault of ours is there each time"
+    )
     if config.option.rotate == "HEAD":  # asked once: workers get the answer, and HEAD may move
         config.option.rotate = rotation.commit_of()
     elif config.option.rotate and not rotation.is_commit(config.option.rotate):
         raise pytest.UsageError(f"--rotate wants a commit or HEAD, not {config.option.rotate}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    mark = pyfuncitem.get_closest_marker("again")
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames} if mark is not None else {}
+    for dummy in range(mark.args[0] - 1 if mark is not None else 0):
+        try:
+            pyfuncitem.obj(**arguments)
+            return True
+        except AssertionError as error:
+            warnings.warn(f"{pyfuncitem.nodeid} is tried again: {error}", stacklevel=1)
+    return None
 
 
 def pytest_collection_modifyitems(config, items):

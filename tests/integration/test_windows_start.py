@@ -41,6 +41,7 @@ NETWORK = Step(
     startscript.NETWORK, ['netsh interface ipv4 set address name="LAN" source=static >>"%LOG%" 2>&1', "if errorlevel 1 set WORST=1"]
 )
 PARTS = 12
+pytestmark = pytest.mark.again(3)  # wine now and then does not start a program
 STEPS = tuple(step for step in startscript.STEPS if step != startscript.ACCOUNT)  # unless a password is given
 
 
@@ -232,11 +233,11 @@ def test_a_card_is_found_by_its_mac_and_its_address_is_looked_for_afterwards(let
         return 0 if any(re.search(pattern, (one.home / path).read_text(), re.MULTILINE | re.IGNORECASE) for pattern in patterns) else 1
 
     one.says(route=(0, listed), netsh=lambda words: (0, shown) if " show " in words else 1, findstr=found, getmac=(0, "\n"))
-    starts, hung = one.starts(), any("no end yet" in line for line in one.log())  # a program of wine's own that hangs is left alone
-    assert starts == (startscript.MAX_STARTS if lost else 1) or hung, one.log()
+    assert one.starts() == (startscript.MAX_STARTS if lost else 1), one.log()
     one.check("failed" if lost else "done", ("network",) if lost else ())
-    called = one.called("netsh", f'set address name="12" source=static address={addresses[0]} ')
-    assert called == (startscript.MAX_STARTS * startscript.MAX_TRIES if lost else 1) or (hung and called), one.log()
+    assert one.called("netsh", f'set address name="12" source=static address={addresses[0]} ') == (
+        startscript.MAX_STARTS * startscript.MAX_TRIES if lost else 1
+    )
 
 
 @pytest.mark.parametrize("code", [0, 2245], ids=["set", "refused"])  # NERR_PasswordTooShort

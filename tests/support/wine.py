@@ -155,7 +155,10 @@ class Registry:
             lines.append("")
         path = self._machine.folder / "drive_c" / "load.reg"
         path.write_text("\r\n".join(lines))
-        code, output = self._machine.run("reg", "import", "C:\\load.reg")
+        for dummy in range(5):  # wine now and then does not start a program
+            code, output = self._machine.run("reg", "import", "C:\\load.reg")
+            if code == 0:
+                break
         assert code == 0, output
 
     def values(self, key: str) -> dict[str, int | str]:
